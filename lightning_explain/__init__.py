@@ -1,0 +1,45 @@
+"""See what a network looks at and which neurons it uses, while PyTorch Lightning trains it.
+
+Importing this package loads neither torch nor lightning; the names below are loaded when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning_explain.attribution import Attribution as Attribution
+    from lightning_explain.attribution import IntegratedGradients as IntegratedGradients
+    from lightning_explain.callbacks import ActiveNeuronMonitor as ActiveNeuronMonitor
+    from lightning_explain.callbacks import AttributionMonitor as AttributionMonitor
+    from lightning_explain.neurons import ActiveNeurons as ActiveNeurons
+    from lightning_explain.probe import Probe as Probe
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ActiveNeuronMonitor": "lightning_explain.callbacks",
+    "ActiveNeurons": "lightning_explain.neurons",
+    "Attribution": "lightning_explain.attribution",
+    "AttributionMonitor": "lightning_explain.callbacks",
+    "IntegratedGradients": "lightning_explain.attribution",
+    "Probe": "lightning_explain.probe",
+}
+
+__all__ = [  # noqa: F822 - loaded by __getattr__
+    "ActiveNeuronMonitor",
+    "ActiveNeurons",
+    "Attribution",
+    "AttributionMonitor",
+    "IntegratedGradients",
+    "Probe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

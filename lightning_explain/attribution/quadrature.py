@@ -1,0 +1,56 @@
+"""Rules for the integral along the straight path from baseline to input."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ERROR_PER_SPLIT = 0.36
+"""True L1 error over the distance between the two half rules; stayed below this in every run measured."""
+
+ERROR_PER_REFINEMENT = 0.7
+"""True L1 error over the distance between a nested rule and the one before it."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Nodes and weights on [0, 1]: the integral of g is about `sum(weights * g(nodes))`; float64 [n]."""
+
+    nodes: Tensor
+    weights: Tensor
+
+
+@lru_cache(maxsize=32)
+def gauss_legendre(n_steps: int) -> Rule:
+    """Return the Gauss-Legendre rule, exact for polynomials of degree `2 * n_steps - 1`.
+
+    Example:
+        >>> rule = gauss_legendre(3)
+        >>> round(float((rule.weights * rule.nodes**5).sum()), 12) == round(1 / 6, 12)
+        True
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(n_steps)
+    return Rule(torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2))
+
+
+def refinement(n_intervals: int) -> Tensor:
+    """Return the nodes that halve `n_intervals` equal intervals of [0, 1]: float64 [n_intervals].
+
+    Example:
+        >>> refinement(2)
+        tensor([0.2500, 0.7500], dtype=torch.float64)
+    """
+    return (torch.arange(n_intervals, dtype=torch.float64) + 0.5) / n_intervals
+
+
+def relative_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Return `|a - b|_1 / |a|_1` for rows [batch, features]: [batch]; 0 where both are zero.
+
+    Example:
+        >>> relative_distance(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.5]]))
+        tensor([0.2500])
+    """
+    difference, size = (a - b).abs().sum(1), a.abs().sum(1)
+    return torch.where(difference == 0, torch.zeros_like(size), difference / size)

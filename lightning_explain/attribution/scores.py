@@ -1,0 +1,145 @@
+"""The one number per sample that is explained, and its gradient at the inputs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_explain.attribution.result import Target
+from lightning_explain.errors import ConfigurationError, ExplanationError
+
+Scores = Callable[..., Any]
+
+
+def target_tensor(target: Target, n_samples: int, device: torch.device) -> Tensor | None:
+    """Return the target as LongTensor [batch].
+
+    Raises:
+        ConfigurationError: It is neither an int nor one integer per sample.
+    """
+    if target is None:
+        return None
+    if isinstance(target, int):
+        return torch.full((n_samples,), target, dtype=torch.long, device=device)
+    if target.shape != (n_samples,) or target.is_floating_point() or target.dtype == torch.bool:
+        raise ConfigurationError(
+            f"target has shape {list(target.shape)} and dtype {target.dtype}; expected one class index per sample, "
+            f"a LongTensor [{n_samples}], or a single int, or None for a model with one output."
+        )
+    return target.to(device=device, dtype=torch.long)
+
+
+def check_target(target: Tensor | None, n_outputs: int) -> None:
+    """Refuse class indices that the output does not have.
+
+    Raises:
+        ConfigurationError: Some index is negative or too large.
+    """
+    if target is None or target.numel() == 0:
+        return
+    low, high = int(target.min()), int(target.max())
+    if low < 0 or high >= n_outputs:
+        wrong = low if low < 0 else high
+        raise ConfigurationError(
+            f"target contains class index {wrong}, but the model's output has {n_outputs} columns "
+            f"(classes 0 to {n_outputs - 1}). Check the labels of the probe, or say with target= which output to explain."
+        )
+
+
+def explained_score(output: Any, target: Tensor | None) -> Tensor:
+    """Pick the explained output of each sample: [batch].
+
+    Args:
+        output: Scores [batch, classes], or [batch] or [batch, 1] for a scalar output.
+        target: Index per sample [batch], or None for a scalar output.
+
+    Raises:
+        ConfigurationError: The output is no such tensor, or has several columns and no target was given.
+
+    Example:
+        >>> explained_score(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1, 0]))
+        tensor([2., 3.])
+    """
+    if not isinstance(output, Tensor) or output.ndim == 0:
+        raise ConfigurationError(
+            f"The model returned {type(output).__name__}; expected scores as a tensor [batch, classes] or [batch]. "
+            "Use output= (callbacks) or wrap the model in a function that returns the scores."
+        )
+    if target is None:
+        if output.numel() != len(output):
+            raise ConfigurationError(
+                f"The model's output has shape {list(output.shape)}, so it must be said which output is explained: "
+                "give target= an index, or one index per sample as a LongTensor [batch]."
+            )
+        return output.reshape(len(output))
+    if output.ndim == 1:
+        output = output[:, None]
+    if output.ndim != 2:
+        raise ConfigurationError(
+            f"The model's output has shape {list(output.shape)}; expected [batch, classes]. Choose a scalar per sample "
+            "with output= (e.g. output=lambda out: out.mean(dim=(2, 3)))."
+        )
+    check_target(target, output.shape[1])
+    return output.gather(1, target[:, None]).squeeze(1)
+
+
+def check_differentiable(inputs: tuple[Tensor, ...]) -> None:
+    """Refuse integer inputs: a token id has no gradient.
+
+    Raises:
+        ConfigurationError: Some input is not of floating-point type.
+    """
+    for position, part in enumerate(inputs):
+        if not part.is_floating_point():
+            raise ConfigurationError(
+                f"Input {position} has dtype {part.dtype}, which has no gradient. Explain token ids at their "
+                "embedding: give input= a callable that returns the embedded batch and forward_fn= one that takes it."
+            )
+
+
+def score_gradients(
+    forward: Scores, inputs: tuple[Tensor, ...], target: Tensor | None
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Differentiate the explained score at the inputs.
+
+    Args:
+        forward: Inputs to scores.
+        inputs: Leaf tensors that require grad, each [batch, ...].
+        target: Explained output per sample, or None.
+
+    Returns:
+        The gradient at each input, and the explained scores [batch], detached.
+
+    Raises:
+        ExplanationError: The output does not depend on the inputs in a differentiable way.
+
+    Cost: one forward and one backward pass, without parameter gradients.
+    """
+    score = explained_score(forward(*inputs), target)
+    if not score.requires_grad:
+        raise ExplanationError(
+            "The model's output does not depend on its input through differentiable operations (was it detached, "
+            "computed with no_grad, or rounded?), so no gradient can be taken. "
+            "Give forward_fn= a function that returns the scores with their graph."
+        )
+    gradients = torch.autograd.grad(score.sum(), inputs, materialize_grads=True)
+    return gradients, score.detach()
+
+
+def check_finite(values: tuple[Tensor, ...], score: Tensor) -> None:
+    """Refuse explanations that contain NaN or infinity, naming the samples.
+
+    Raises:
+        ExplanationError: Some value or some explained score is not finite.
+    """
+    bad = ~score.isfinite()
+    for part in values:
+        bad = bad | ~part.flatten(1).isfinite().all(1) if part.ndim > 1 else bad | ~part.isfinite()
+    if bool(bad.any()):
+        samples = bad.nonzero().flatten().tolist()
+        raise ExplanationError(
+            f"The gradients or scores of {len(samples)} of {len(bad)} samples are NaN or infinite (first: sample "
+            f"{samples[0]}). Usual causes: training has diverged, a sqrt or log at zero, or 16-bit overflow. "
+            "Look at the loss, lower the learning rate, or clip gradients."
+        )
