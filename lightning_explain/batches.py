@@ -108,9 +108,7 @@ def input_of(batch: Any, selector: Selector = None) -> Inputs:
         >>> input_of((torch.zeros(2, 3), torch.zeros(2))).shape
         torch.Size([2, 3])
     """
-    found = (
-        _default_part(batch, INPUT_KEYS, 0) if selector is None else select(batch, selector, option="input")
-    )
+    found = _default_part(batch, INPUT_KEYS, 0) if selector is None else select(batch, selector, option="input")
     if isinstance(found, Tensor):
         return found
     if isinstance(found, list | tuple):

@@ -2,7 +2,7 @@
 
 import difflib
 import fnmatch
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -116,12 +116,7 @@ def _first_tensor(output: Any) -> Tensor | None:
     """Take the tensor of a layer's output; recurrent layers return it first in a tuple."""
     if isinstance(output, tuple | list):
         output = next((part for part in output if isinstance(part, Tensor)), None)
-    if (
-        isinstance(output, Tensor)
-        and not output.is_nested
-        and output.is_floating_point()
-        and output.ndim >= 2
-    ):
+    if isinstance(output, Tensor) and not output.is_nested and output.is_floating_point() and output.ndim >= 2:
         return output
     return None
 
@@ -133,7 +128,7 @@ class _Pause:
 
 
 @contextmanager
-def recording_paused() -> Iterator[None]:
+def recording_paused() -> Generator[None, None, None]:
     """Keep every recorder from seeing the forward passes made inside."""
     _Pause.depth += 1
     try:
@@ -228,7 +223,7 @@ class Recorder:
 @contextmanager
 def watched(
     layers: Sequence[Layer], *, reduce: Reduce = _as_is, differentiable: bool = False
-) -> Iterator[Recorder]:
+) -> Generator[Recorder, None, None]:
     """Record the given layers for an explanation, and take the hooks off at the end, also when it raises.
 
     Recorders of the training run look away meanwhile.

@@ -6,7 +6,7 @@ forward pass.
 
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def rng_preserved() -> Iterator[None]:
+def rng_preserved() -> Generator[None, None, None]:
     """Put the random states of python, numpy, torch and every initialised CUDA device back at the end."""
     python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
@@ -96,20 +96,18 @@ class _SavedModule:
         self.attributes = dict(module.__dict__)
         # nn.Module keeps parameters, buffers, children and hooks in such containers too
         self.containers = [
-            (value, value.copy())
-            for value in self.attributes.values()
-            if isinstance(value, dict | list | set)
+            (value, value.copy()) for value in self.attributes.values() if isinstance(value, dict | list | set)
         ]
         loose = [value for value in self.attributes.values() if isinstance(value, Tensor)]
-        buffers = [buffer for buffer in module._buffers.values() if buffer is not None]
+        buffers = [buffer for _, buffer in module.named_buffers(recurse=False)]
         self.tensors = [_SavedTensor.of(tensor) for tensor in (*loose, *buffers)]
 
     def make_usable(self) -> None:
-        for container in (self.module.__dict__, self.module._buffers, self.module._parameters):
-            for name, value in list(container.items()):
-                usable = _usable(value)
-                if usable is not value:
-                    container[name] = usable
+        registered = (*self.module.named_buffers(recurse=False), *self.module.named_parameters(recurse=False))
+        for name, value in (*self.attributes.items(), *registered):
+            usable = _usable(value)
+            if usable is not value:
+                setattr(self.module, name, usable)
 
     def restore(self) -> None:
         if not _same(self.module.__dict__, self.attributes):
@@ -122,7 +120,7 @@ class _SavedModule:
 
 
 @contextmanager
-def module_preserved(module: nn.Module) -> Iterator[None]:
+def module_preserved(module: nn.Module) -> Generator[None, None, None]:
     """Run every submodule in eval mode; put attributes, buffers, hooks and train modes back at the end.
 
     Tensors that were made under inference mode are swapped for clones meanwhile, so that autograd works.
@@ -140,7 +138,7 @@ def module_preserved(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def differentiable() -> Iterator[None]:
+def differentiable() -> Generator[None, None, None]:
     """Switch autograd on and autocast off, also inside `no_grad` and `inference_mode`."""
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(mode=False))
@@ -152,7 +150,7 @@ def differentiable() -> Iterator[None]:
 
 
 @contextmanager
-def isolated(module: nn.Module) -> Iterator[None]:
+def isolated(module: nn.Module) -> Generator[None, None, None]:
     """Explain inside this: the model, the RNG streams and the recorders are left as found.
 
     Covers train modes per submodule, parameters and buffers (values are written back where a forward changed
@@ -182,7 +180,7 @@ def isolated(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def explaining(model: nn.Module | Callable[..., Any]) -> Iterator[None]:
+def explaining(model: nn.Module | Callable[..., Any]) -> Generator[None, None, None]:
     """Isolate an `nn.Module`; for any other callable only make autograd work."""
     with isolated(model) if isinstance(model, nn.Module) else differentiable():
         yield

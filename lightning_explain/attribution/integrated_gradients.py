@@ -58,13 +58,9 @@ class IntegratedGradients:
 
     def __post_init__(self) -> None:
         if self.n_steps is not None and self.n_steps < 1:
-            raise ConfigurationError(
-                f"n_steps={self.n_steps}; expected at least 1, or None for the adaptive rule."
-            )
+            raise ConfigurationError(f"n_steps={self.n_steps}; expected at least 1, or None for the adaptive rule.")
         if self.tolerance <= 0:
-            raise ConfigurationError(
-                f"tolerance={self.tolerance}; expected a positive share, e.g. 0.05 for 5 %."
-            )
+            raise ConfigurationError(f"tolerance={self.tolerance}; expected a positive share, e.g. 0.05 for 5 %.")
         if self.max_steps < 2 * FIRST_INTERVALS + 1:
             raise ConfigurationError(
                 f"max_steps={self.max_steps}; the adaptive rule needs at least {2 * FIRST_INTERVALS + 1} points to "

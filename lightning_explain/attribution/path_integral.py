@@ -86,9 +86,7 @@ def _block(path: StraightPath, nodes: Tensor) -> tuple[Parts, Tensor]:
         rows.append((b + alpha * (x - b)).flatten(0, 1).requires_grad_())
     target = None if path.target is None else path.target.repeat(n_nodes)
     gradients, scores = score_gradients(path.forward, tuple(rows), target)
-    return tuple(g.unflatten(0, (n_nodes, n_samples)) for g in gradients), scores.unflatten(
-        0, (n_nodes, n_samples)
-    )
+    return tuple(g.unflatten(0, (n_nodes, n_samples)) for g in gradients), scores.unflatten(0, (n_nodes, n_samples))
 
 
 def weighted_gradients(path: StraightPath, nodes: Tensor, weights: Tensor) -> tuple[Parts, Tensor]:
@@ -156,9 +154,7 @@ def integrate_fixed(path: StraightPath, n_steps: int) -> Integral:
     """
     rule = gauss_legendre(n_steps)
     even = torch.arange(n_steps) % 2 == 0
-    halves = torch.stack(
-        [rule.weights, torch.where(even, rule.weights, 0.0), torch.where(even, 0.0, rule.weights)]
-    )
+    halves = torch.stack([rule.weights, torch.where(even, rule.weights, 0.0), torch.where(even, 0.0, rule.weights)])
     weights = halves / halves.sum(1, keepdim=True)
     weights = weights if n_steps > 1 else weights[:1]
     sums, scores = weighted_gradients(path, rule.nodes, weights)

@@ -38,9 +38,7 @@ def flat(values: Inputs) -> Tensor:
         >>> flat((torch.zeros(2, 3, 4), torch.zeros(2, 5))).shape
         torch.Size([2, 17])
     """
-    return torch.cat(
-        [part.flatten(1) if part.ndim > 1 else part[:, None] for part in parts_of(values)], dim=1
-    )
+    return torch.cat([part.flatten(1) if part.ndim > 1 else part[:, None] for part in parts_of(values)], dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)
