@@ -25,7 +25,7 @@ _HOME = {
     "Probe": "lightning_explain.probe",
 }
 
-__all__ = [  # noqa: F822 - loaded by __getattr__
+__all__ = [
     "ActiveNeuronMonitor",
     "ActiveNeurons",
     "Attribution",

@@ -74,7 +74,7 @@ def _matching(names: Sequence[str], pattern: str) -> list[str]:
     hint = f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
     raise ConfigurationError(
         f"layers={pattern!r} matches no module of the model.{hint} "
-        f"Its modules are: {', '.join(names[:40])}{', ...' if len(names) > 40 else ''}. Use one of these names or a glob."
+        f"Its modules are: {', '.join(names[:40])}{', ...' if len(names) > 40 else ''}. Use their names or a glob."
     )
 
 

@@ -4,35 +4,19 @@ The cost is a shallow copy of every submodule's attributes and a clone of every 
 forward pass.
 """
 
-import random
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lightning_explain.capture import recording_paused
+from lightning_explain.randomness import rng_preserved
 
 T = TypeVar("T")
-
-
-@contextmanager
-def rng_preserved() -> Generator[None, None, None]:
-    """Put the random states of python, numpy, torch and every initialised CUDA device back at the end."""
-    python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        torch.set_rng_state(torch_state)
-        if cuda_states is not None:
-            torch.cuda.set_rng_state_all(cuda_states)
 
 
 def _version(tensor: Tensor) -> int | None:

@@ -35,9 +35,7 @@ def baseline_name(baseline: Baseline) -> str:
 def _fitting(part: Any, like: Tensor) -> Tensor:
     """Bring one baseline to [1 or batch, ...] on the input's device, or refuse it."""
     if not isinstance(part, Tensor):
-        raise ConfigurationError(
-            f"baseline gave {type(part).__name__}; expected a tensor of shape {list(like.shape)}."
-        )
+        raise ConfigurationError(f"baseline gave {type(part).__name__}; expected a tensor of shape {list(like.shape)}.")
     part = part.detach().to(device=like.device, dtype=like.dtype)
     part = part.reshape((1,) * (like.ndim - part.ndim) + part.shape)
     fits = part.ndim == like.ndim and all(a in (1, b) for a, b in zip(part.shape, like.shape, strict=True))
@@ -70,7 +68,9 @@ def resolve_baseline(baseline: Baseline, inputs: tuple[Tensor, ...]) -> tuple[Te
                 f"baseline={baseline!r} is unknown; expected one of {sorted(NAMED)}, a tensor or a callable."
             )
         return tuple(NAMED[baseline](part) for part in inputs)
-    given: Any = baseline(inputs if len(inputs) > 1 else inputs[0]) if callable(baseline) else baseline
+    # a callable sees the inputs as the method was given them: one tensor, or a tuple of several
+    as_given = inputs if len(inputs) != 1 else next(iter(inputs))
+    given: Any = baseline(as_given) if callable(baseline) else baseline
     parts = parts_of(given)
     if len(parts) != len(inputs):
         raise ConfigurationError(

@@ -99,9 +99,7 @@ class IntegratedGradients:
             convergence_delta=delta,
             error=integral.error,
             target=indices,
-            baseline=shaped_like(
-                tuple(b.expand_as(x).clone() for b, x in zip(baselines, parts, strict=True)), inputs
-            ),
+            baseline=shaped_like(tuple(b.expand_as(x).clone() for b, x in zip(baselines, parts, strict=True)), inputs),
             n_evaluations=integral.n_evaluations,
             coarse=None if integral.coarse is None else shaped_like(integral.coarse, inputs),
         )

@@ -78,7 +78,7 @@ class Integral:
 
 
 def _block(path: StraightPath, nodes: Tensor) -> tuple[Parts, Tensor]:
-    """Differentiate at every node for every sample in one pass: gradients [nodes, batch, ...], scores [nodes, batch]."""
+    """Differentiate at every node for every sample in one pass: gradients [nodes, batch, ...] and scores."""
     n_nodes, n_samples = len(nodes), len(path)
     rows: list[Tensor] = []
     for x, b in zip(path.inputs, path.baselines, strict=True):

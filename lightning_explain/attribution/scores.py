@@ -43,7 +43,7 @@ def check_target(target: Tensor | None, n_outputs: int) -> None:
         wrong = low if low < 0 else high
         raise ConfigurationError(
             f"target contains class index {wrong}, but the model's output has {n_outputs} columns "
-            f"(classes 0 to {n_outputs - 1}). Check the labels of the probe, or say with target= which output to explain."
+            f"(classes 0 to {n_outputs - 1}). Check the labels of the probe, or say with target= what to explain."
         )
 
 

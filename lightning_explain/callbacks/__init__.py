@@ -1,0 +1,6 @@
+"""The Lightning callbacks: when, on what, what to log."""
+
+from lightning_explain.callbacks.attribution import AttributionMonitor
+from lightning_explain.callbacks.neurons import ActiveNeuronMonitor
+
+__all__ = ["ActiveNeuronMonitor", "AttributionMonitor"]

@@ -1,0 +1,168 @@
+"""Watching a module's neurons batch by batch: hooks on and off, labels, counts of both stages."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.neuron_counts import ActivityRule, Labels, StageCounts
+from lightning_explain.callbacks.neuron_report import Profiles
+from lightning_explain.callbacks.padding import counted_samples
+from lightning_explain.callbacks.question import Question
+from lightning_explain.callbacks.scores_hook import ClassScores, ScoreCatcher, predicted_classes
+from lightning_explain.capture import Layer, select_layers
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.schedule import Stopwatch
+
+Stage = Literal["train", "val"]
+STAGES: tuple[Stage, ...] = ("train", "val")
+
+
+class NeuronWatch:
+    """Counts which neurons are active for which class, in training and in validation.
+
+    Args:
+        rule: When a neuron counts as active.
+        by: Group samples by `"label"` or by `"prediction"`.
+        n_classes: Classes to make room for at first.
+        question: Where batches hold the labels and outputs the scores.
+        guard: For saying what cannot be counted.
+        stopwatch: For the time spent.
+    """
+
+    def __init__(
+        self,
+        *,
+        rule: ActivityRule,
+        by: Literal["label", "prediction"],
+        n_classes: int,
+        question: Question,
+        guard: Guard,
+        stopwatch: Stopwatch,
+    ) -> None:
+        self._rule = rule
+        self._by = by
+        self._n_classes = n_classes
+        self._guard = guard
+        self._stopwatch = stopwatch
+        self._labels = Labels(question.target, guard)
+        self._catcher = ScoreCatcher(question.output)
+        self._class_scores = ClassScores()
+        self._counts: dict[Stage, StageCounts] = {}
+        self._restored: dict[str, Any] = {}
+
+    def attach(self, pl_module: nn.Module, layers: str | Sequence[str] | None, device: torch.device) -> None:
+        """Put the hooks on; does nothing when they are on.
+
+        Raises:
+            ConfigurationError: A layer glob matches nothing.
+        """
+        if self._counts:
+            return
+        chosen = select_layers(pl_module, layers)
+        for stage in STAGES:
+            counts = StageCounts(
+                chosen, rule=self._rule, n_classes=self._n_classes, guard=self._guard, stopwatch=self._stopwatch
+            )
+            counts.recorder.attach()
+            self._counts[stage] = counts
+        self._catcher.attach(pl_module)
+        self._counts["train"].load_state_dict(self._restored, device)
+        self._restored = {}
+
+    def detach(self) -> None:
+        """Take the hooks off; does nothing when they are off."""
+        for counts in self._counts.values():
+            counts.recorder.detach()
+        self._catcher.detach()
+        self._counts = {}
+
+    def reset(self, stage: Stage) -> None:
+        """Begin a stage anew."""
+        self._counts[stage].reset()
+        if stage == "val":
+            self._class_scores.reset()
+
+    def begin_batch(self, stage: Stage) -> None:
+        """Listen to the layers."""
+        self._counts[stage].recorder.start()
+        if stage == "val" or self._by == "prediction":
+            self._catcher.start()
+
+    def listen(self, *, listening: bool) -> None:
+        """Look away while the backward pass runs (activation checkpointing runs layers again), and listen again."""
+        self._counts["train"].recorder.recording = listening
+
+    def end_batch(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
+        """Count the batch.
+
+        Args:
+            stage: Where it belongs.
+            batch: As the step got it.
+            batch_idx: Its index in this process.
+            loader: Where it came from; None if unknown.
+
+        Raises:
+            ConfigurationError: Samples are grouped by prediction, but no class scores were seen.
+        """
+        seen = self._counts[stage].recorder.stop()
+        if not seen:
+            return
+        n_samples = len(next(iter(seen.values())).active)
+        scores = self._catcher.stop(n_samples)
+        labels = self._labels.of(batch, n_samples)
+        if labels is None:
+            self._guard.note(
+                f"a {stage} batch gave {n_samples} rows of activations but another number of labels, so it is not "
+                "counted. Say where the labels are with target=."
+            )
+            return
+        counted = counted_samples(loader, batch_idx, n_samples, labels.device)
+        if stage == "val" and scores is not None and self._labels.classes:
+            self._class_scores.add(scores, labels.to(scores.device), counted)
+        self._counts[stage].add(seen, self._groups(labels, scores), counted)
+
+    def _groups(self, labels: Tensor, scores: Tensor | None) -> Tensor:
+        """Return the class each sample is counted under."""
+        if self._by == "label":
+            return labels
+        if scores is None:
+            raise ConfigurationError(
+                "by='prediction' needs the class scores, but neither the module's forward nor one of its direct "
+                "children returned any [batch, classes]. Say where they are with output=, or use by='label'."
+            )
+        return predicted_classes(scores)[0]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """What is watched; empty while the hooks are off."""
+        return self._counts["val"].recorder.layers if self._counts else ()
+
+    def profiles(self, stage: Stage, trainer: Any) -> Profiles:
+        """Profile every layer; a collective call in a distributed run."""
+        counts = self._counts[stage]
+        own = torch.tensor(counts.n_classes, device=trainer.strategy.root_device)
+        # counts must have one shape on all processes to be added up
+        agreed = int(trainer.strategy.reduce(own, reduce_op="max"))
+        silent = counts.silent_layers()
+        if silent:
+            self._guard.note(
+                f"these watched layers never fired ({stage}): {', '.join(silent)}. Is the layer unused, replaced by a "
+                "function (F.relu), called through another method than forward, or inside a compiled or traced "
+                "region? Watch another layer with layers=, or compile after the callbacks are attached."
+            )
+        return counts.profiles(agreed)
+
+    def class_figures(self) -> dict[str, list[float]]:
+        """Return precision, recall and F1 by class of the validation; a collective call in a distributed run."""
+        return self._class_scores.figures()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the running epoch's training counts, or those restored and not yet taken up."""
+        return self._counts["train"].state_dict() if self._counts else self._restored
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Keep a checkpoint's counts until the hooks are put on."""
+        self._restored = state

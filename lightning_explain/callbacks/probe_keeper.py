@@ -1,0 +1,98 @@
+"""The probe of one monitor over a run: given, restored from a checkpoint, drawn, or collected as batches pass."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from lightning_explain.callbacks.probe_source import PassingProbe, flat_loaders, probe_from_loader
+from lightning_explain.callbacks.question import Question
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.probe import Probe
+
+
+class ProbeKeeper:
+    """Finds a probe and keeps it for the whole run.
+
+    Args:
+        probe: The user's own, or None for one drawn from the validation data.
+        question: Where batches hold what.
+        owner: The monitor's name, for messages.
+        class_names: Given to the probe if it has none.
+        feature_names: Given to the probe if it has none.
+    """
+
+    def __init__(
+        self,
+        probe: Probe | None,
+        *,
+        question: Question,
+        owner: str,
+        class_names: Sequence[str] = (),
+        feature_names: Sequence[str] = (),
+    ) -> None:
+        self._class_names = tuple(class_names)
+        self._feature_names = tuple(feature_names)
+        self._question = question
+        self._owner = owner
+        self._passing: PassingProbe | None = None
+        self.probe = None if probe is None else self._named(probe)
+
+    def _named(self, probe: Probe) -> Probe:
+        return replace(
+            probe,
+            class_names=probe.class_names or self._class_names,
+            feature_names=probe.feature_names or self._feature_names,
+        )
+
+    def find(self, trainer: Any) -> None:
+        """Draw the probe once validation data are there, or get ready to collect it as batches pass.
+
+        Raises:
+            ConfigurationError: There are no validation data, or no input is recognised in them.
+        """
+        if self.probe is not None or self._passing is not None:
+            return
+        loaders = flat_loaders(trainer.val_dataloaders)
+        if not loaders:
+            if trainer.enable_validation:
+                return  # this epoch does not validate, a later one will
+            raise ConfigurationError(
+                f"{self._owner} explains a held-out probe, drawn from the validation data by default, but this Trainer "
+                "has no validation data (no val_dataloader and validation_step, or limit_val_batches=0). Give "
+                "probe=Probe.from_dataset(my_held_out_dataset)."
+            )
+        probe = probe_from_loader(trainer, loaders[0], self._question)
+        if probe is None:
+            self._passing = PassingProbe(self._question)
+        else:
+            self.probe = self._named(probe)
+
+    @property
+    def collecting(self) -> bool:
+        """Whether the probe is being collected from validation batches."""
+        return self._passing is not None
+
+    def collect(self, batch: Any) -> None:
+        """Take what is still wanted from a validation batch, while collecting."""
+        if self._passing is not None:
+            self._passing.add(batch)
+
+    def finish_collecting(self) -> None:
+        """Make the probe of what was collected."""
+        if self._passing is not None:
+            probe, self._passing = self._passing.probe(), None
+            self.probe = None if probe is None else self._named(probe)
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Return the probe as plain tensors and lists."""
+        return None if self.probe is None else self.probe.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any] | None) -> bool:
+        """Take up a checkpoint's probe; say whether it asks the same question as the probe there was."""
+        if state is None:
+            return False
+        saved = Probe.from_state_dict(state)
+        if self.probe is not None:
+            return self.probe.fingerprint == saved.fingerprint
+        self.probe = saved
+        return True

@@ -1,0 +1,80 @@
+"""What is asked of a LightningModule: how to call it, where its scores are, what a batch holds."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_explain.batches import Selector, output_of
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.isolation import isolated
+
+FRAMEWORKS = ("torch", "lightning", "pytorch_lightning")
+
+
+def _ignore(*args: Any, **kwargs: Any) -> None:
+    del args, kwargs
+
+
+@contextmanager
+def undisturbed(pl_module: nn.Module) -> Generator[None, None, None]:
+    """Isolate the module, and let whatever its forward logs go nowhere meanwhile."""
+    with isolated(pl_module):
+        for module in pl_module.modules():
+            # by name: the class lives in `lightning.pytorch` and in `pytorch_lightning`
+            if any(base.__name__ == "LightningModule" for base in type(module).__mro__):
+                # instance attributes shadow the methods; the isolation takes them away again
+                module.__dict__.update(log=_ignore, log_dict=_ignore)
+        yield
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """How the explained function is reached.
+
+    Attributes:
+        input: Where a batch holds the input: index, key, attribute or callable; None to find it.
+        target: Where it holds the target; None to find it.
+        output: Where the model's output holds the scores; None to find them.
+        forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.
+    """
+
+    input: Selector = None
+    target: Selector = None
+    output: Selector = None
+    forward_fn: Callable[..., Any] | None = None
+
+    def check(self, pl_module: nn.Module) -> None:
+        """Refuse a module that cannot be called.
+
+        Raises:
+            ConfigurationError: It defines no `forward`, and no `forward_fn` is given.
+        """
+        defines_forward = any(
+            "forward" in vars(base) and base.__module__.split(".")[0] not in FRAMEWORKS
+            for base in type(pl_module).__mro__
+        )
+        if self.forward_fn is None and not defines_forward:
+            raise ConfigurationError(
+                f"{type(pl_module).__name__} defines no forward(), so there is nothing to call with the probe. Define "
+                "it, or give forward_fn=, e.g. forward_fn=lambda module, x: module.net(x)."
+            )
+
+    def scores(self, pl_module: nn.Module) -> Callable[..., Tensor]:
+        """Return the explained function: inputs to scores [batch, classes] or [batch]."""
+
+        def forward(*inputs: Tensor) -> Tensor:
+            answer = pl_module(*inputs) if self.forward_fn is None else self.forward_fn(pl_module, *inputs)
+            return output_of(answer, self.output)
+
+        return forward
+
+
+def probabilities(scores: Tensor) -> Tensor:
+    """Turn scores [batch, classes] into confidences; scores that are probabilities already stay as they are."""
+    scores = scores.detach().float()
+    sums_to_one = bool(((scores >= 0).all(1) & ((scores.sum(1) - 1).abs() < 1e-3)).all())
+    return scores if sums_to_one else torch.softmax(scores, dim=1)

@@ -1,0 +1,124 @@
+"""Catching the class scores that a training or validation step computes, without another forward pass."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassStatScores
+
+from lightning_explain.batches import Selector, output_of
+from lightning_explain.errors import ConfigurationError
+
+
+class ScoreCatcher:
+    """Keeps the last class scores [batch, classes] that the module, or one of its children, returned.
+
+    The module's own forward is preferred; a step that calls `self.net(x)` instead of `self(x)` is caught at its
+    direct children, where the last one that returns scores wins.
+
+    Args:
+        output: Where an output holds the scores; None to find them.
+    """
+
+    def __init__(self, output: Selector) -> None:
+        self._output = output
+        self._handles: list[RemovableHandle] = []
+        self._own: Any = None
+        self._child: list[Any] = []
+        self._listening = False
+
+    def attach(self, pl_module: nn.Module) -> None:
+        """Put the hooks on; does nothing when they are on."""
+        if self._handles:
+            return
+        self._handles = [pl_module.register_forward_hook(self._hook(own=True))]
+        for child in pl_module.children():
+            # metrics return no class scores, though some return one number per class
+            if not isinstance(child, Metric):
+                self._handles.append(child.register_forward_hook(self._hook(own=False)))
+
+    def detach(self) -> None:
+        """Take the hooks off."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._listening = False
+
+    def start(self) -> None:
+        """Listen from here on."""
+        self._own, self._child, self._listening = None, [], True
+
+    def stop(self, n_samples: int) -> Tensor | None:
+        """End listening; return the class scores of `n_samples` samples, or None if none were seen."""
+        seen = [*([] if self._own is None else [self._own]), *reversed(self._child)]
+        self._own, self._child, self._listening = None, [], False
+        for output in seen:
+            try:
+                scores = output_of(output, self._output).detach()
+            except ConfigurationError:
+                continue
+            if scores.ndim <= 2 and len(scores) == n_samples:
+                return scores
+        return None
+
+    def _hook(self, *, own: bool) -> Callable[[nn.Module, Any, Any], None]:
+        def catch(_module: nn.Module, _args: Any, output: Any) -> None:
+            if not self._listening:
+                return
+            if own:
+                self._own = output
+            else:
+                self._child.append(output)
+
+        return catch
+
+
+def predicted_classes(scores: Tensor) -> tuple[Tensor, int]:
+    """Turn scores into predicted classes [batch] and the number of classes; one column means a binary logit.
+
+    Example:
+        >>> predicted_classes(torch.tensor([[0.2], [-1.0]]))
+        (tensor([1, 0]), 2)
+    """
+    flat = scores.reshape(len(scores), -1)
+    if flat.shape[1] == 1:
+        return (flat[:, 0] > 0).long(), 2
+    return flat.argmax(1), flat.shape[1]
+
+
+class ClassScores:
+    """Precision, recall and F1 of each class, by torchmetrics."""
+
+    def __init__(self) -> None:
+        self._counts: MulticlassStatScores | None = None
+
+    def reset(self) -> None:
+        """Forget what was counted."""
+        self._counts = None
+
+    def add(self, scores: Tensor, labels: Tensor, counted: Tensor | None) -> None:
+        """Count one batch of scores [batch, classes] against its labels [batch]."""
+        predicted, n_classes = predicted_classes(scores)
+        known = (labels >= 0) & (labels < n_classes)
+        known = known if counted is None else known & counted
+        if self._counts is None:
+            with torch.inference_mode(mode=False):
+                self._counts = MulticlassStatScores(n_classes, average=None, validate_args=False).to(scores.device)
+        self._counts.update(predicted[known], labels[known])
+
+    def figures(self) -> dict[str, list[float]]:
+        """Return precision, recall and F1 by class; NaN for a class that was neither seen nor predicted.
+
+        In a distributed run every process must call this.
+        """
+        if self._counts is None:
+            return {}
+        hits, false_alarms, _, misses, _ = self._counts.compute().double().T
+        return {
+            "precision": (hits / (hits + false_alarms)).tolist(),
+            "recall": (hits / (hits + misses)).tolist(),
+            "f1": (2 * hits / (2 * hits + false_alarms + misses)).tolist(),
+        }

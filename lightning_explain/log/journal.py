@@ -1,0 +1,69 @@
+"""One place a monitor writes to: scalars to every logger, pictures, text and records to every sink."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from lightning_explain.log.sinks import Sink, sinks_of
+from lightning_explain.render.colour import Picture
+
+
+def current_step(trainer: Any, *, after_train_epoch: bool = False) -> int:
+    """Return the step at which Lightning logs its own figures in the current hook, so that curves line up.
+
+    Args:
+        trainer: The Trainer.
+        after_train_epoch: True in `on_train_epoch_end`, where Lightning steps back by one itself.
+    """
+    step = int(trainer.fit_loop.epoch_loop._batches_that_stepped)
+    return max(0, step - 1) if after_train_epoch else step
+
+
+def defined(values: Mapping[str, float]) -> dict[str, float]:
+    """Leave out the figures that are undefined (NaN)."""
+    return {tag: value for tag, value in values.items() if not math.isnan(value)}
+
+
+class Journal:
+    """Writes for one Trainer at one step; silent on every process but the first.
+
+    Args:
+        trainer: The Trainer whose loggers are written to.
+        step: The step everything is logged at.
+    """
+
+    def __init__(self, trainer: Any, step: int) -> None:
+        self.step = step
+        self._loggers: list[Any] = list(trainer.loggers) if trainer.is_global_zero else []
+        self._sinks: list[Sink] = list(sinks_of(self._loggers))
+
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether a picture would arrive anywhere, so that drawing it is worth the time."""
+        return bool(self._sinks)
+
+    def scalars(self, values: Mapping[str, float]) -> None:
+        """Log figures by tag; undefined ones (NaN) are left out, because a curve has no point there."""
+        figures = defined(values)
+        for logger in self._loggers:
+            logger.log_metrics(figures, step=self.step)
+
+    def image(self, tag: str, picture: Picture) -> None:
+        """Show a picture, uint8 [height, width, 3]."""
+        for sink in self._sinks:
+            sink.image(tag, picture, self.step)
+
+    def text(self, tag: str, markdown: str) -> None:
+        """Show a text."""
+        for sink in self._sinks:
+            sink.text(tag, markdown, self.step)
+
+    def record(self, tag: str, record: Mapping[str, Any]) -> None:
+        """Keep figures for machines to read."""
+        for sink in self._sinks:
+            sink.record(tag, record, self.step)
+
+    def layout(self, charts: Mapping[str, list[str]]) -> None:
+        """Group curves: chart title to tag patterns."""
+        for sink in self._sinks:
+            sink.layout(charts)

@@ -1,0 +1,136 @@
+"""Where pictures, words and records go: one sink per Lightning logger."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+
+from lightning_explain.log.png import png_bytes
+from lightning_explain.log.tags import tag_part
+from lightning_explain.render.colour import Picture
+
+
+class Sink(Protocol):
+    """Takes what a monitor has to show. Scalars go through the logger itself."""
+
+    def image(self, tag: str, picture: Picture, step: int) -> None:
+        """Show a picture, uint8 [height, width, 3]."""
+        ...
+
+    def text(self, tag: str, markdown: str, step: int) -> None:
+        """Show a text."""
+        ...
+
+    def record(self, tag: str, record: Mapping[str, Any], step: int) -> None:
+        """Keep figures for machines to read."""
+        ...
+
+    def layout(self, charts: Mapping[str, list[str]]) -> None:
+        """Group curves: chart title to tag patterns."""
+        ...
+
+
+def _json_ready(value: Any) -> Any:
+    """Turn NaN and infinity, which JSON does not know, into null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        mapping = cast(Mapping[Any, Any], value)
+        return {str(key): _json_ready(part) for key, part in mapping.items()}
+    if isinstance(value, list | tuple):
+        return [_json_ready(part) for part in cast(list[Any], value)]
+    return value
+
+
+@dataclass(frozen=True)
+class FolderSink:
+    """PNG files, and records as JSON lines, under `<directory>/explain/`."""
+
+    directory: Path
+
+    def _path(self, tag: str, suffix: str) -> Path:
+        parts = [tag_part(part) for part in tag.split("/")]
+        path = self.directory.joinpath(*parts[:-1], parts[-1] + suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def image(self, tag: str, picture: Picture, step: int) -> None:
+        """Write `<tag>/step=<step>.png`."""
+        path = self._path(f"{tag}/step={step:09d}", ".png")
+        unfinished = path.with_suffix(".part")
+        unfinished.write_bytes(png_bytes(picture))
+        # renamed when whole, so that nobody ever reads half a picture
+        unfinished.replace(path)
+
+    def text(self, tag: str, markdown: str, step: int) -> None:
+        """Write `<tag>/step=<step>.md`."""
+        self._path(f"{tag}/step={step:09d}", ".md").write_text(markdown, encoding="utf-8")
+
+    def record(self, tag: str, record: Mapping[str, Any], step: int) -> None:
+        """Append one line to `<tag>.jsonl`."""
+        line = json.dumps(_json_ready({"step": step, **record}), allow_nan=False)
+        with self._path(tag, ".jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def layout(self, charts: Mapping[str, list[str]]) -> None:
+        """Do nothing: a folder has no charts."""
+
+
+@dataclass(frozen=True)
+class TensorBoardSink:
+    """Images, text and chart layout in the event file; records beside it, as JSON lines.
+
+    Attributes:
+        writer: The logger's `SummaryWriter`.
+        folder: For the records.
+    """
+
+    writer: Any
+    folder: FolderSink
+
+    def image(self, tag: str, picture: Picture, step: int) -> None:
+        """Add an image summary, encoded here: `SummaryWriter.add_image` would take twice the bytes."""
+        height, width, channels = picture.shape
+        image = Summary.Image(encoded_image_string=png_bytes(picture), height=height, width=width, colorspace=channels)
+        summary = Summary(value=[Summary.Value(tag=tag, image=image)])
+        self.writer._get_file_writer().add_summary(summary, step)
+
+    def text(self, tag: str, markdown: str, step: int) -> None:
+        """Add a text summary."""
+        self.writer.add_text(tag, markdown, step)
+
+    def record(self, tag: str, record: Mapping[str, Any], step: int) -> None:
+        """Append one line to `<tag>.jsonl` in the run's folder."""
+        self.folder.record(tag, record, step)
+
+    def layout(self, charts: Mapping[str, list[str]]) -> None:
+        """Group curves in the Custom Scalars dashboard."""
+        self.writer.add_custom_scalars({"explain": {title: ["Multiline", tags] for title, tags in charts.items()}})
+
+
+def _is_a(value: Any, class_name: str) -> bool:
+    # by name: the same class lives in `lightning.pytorch` and in `pytorch_lightning`, and one need not be installed
+    return any(base.__name__ == class_name for base in type(value).__mro__)
+
+
+def _directory_of(logger: Any) -> Path | None:
+    """Return the run's own folder; None for a logger that keeps nothing on disk."""
+    has_run_folder = _is_a(logger, "TensorBoardLogger") or _is_a(logger, "CSVLogger")
+    directory = logger.log_dir if has_run_folder else logger.save_dir
+    return None if directory is None else Path(directory)
+
+
+def sinks_of(loggers: list[Any]) -> Iterator[Sink]:
+    """Find a sink for each logger of a Trainer: TensorBoard's writer, else the logger's folder, else none."""
+    for logger in loggers:
+        if _is_a(logger, "DummyLogger"):  # what fast_dev_run puts in: it answers to any attribute
+            continue
+        directory = _directory_of(logger)
+        if directory is None:
+            continue
+        folder = FolderSink(directory)
+        yield TensorBoardSink(logger.experiment, folder) if _is_a(logger, "TensorBoardLogger") else folder

@@ -1,0 +1,193 @@
+"""Which neurons a class uses, and what kinds of neurons a layer has, from its class rates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_explain.neurons.metric import ClassRates
+
+
+def active_sets(rates: Tensor, min_rate: float) -> Tensor:
+    """Return each class's active set: boolean [classes, neurons].
+
+    Args:
+        rates: [classes, neurons]; classes without samples are NaN and get an empty set.
+        min_rate: A neuron belongs to a class when it is active in at least this share of its samples.
+
+    Example:
+        >>> active_sets(torch.tensor([[0.9, 0.1, 0.5]]), 0.5)
+        tensor([[ True, False,  True]])
+    """
+    return (rates >= min_rate) & (rates > 0)
+
+
+def selectivity(activation: Tensor) -> Tensor:
+    """Return the class selectivity of each neuron: [neurons], 0 (answers all classes alike) to 1 (only one).
+
+    Source: Morcos, Barrett, Rabinowitz, Botvinick (2018), On the importance of single directions, Sec. 2:
+    (mu_max - mu_rest) / (mu_max + mu_rest), mu_rest being the mean over the other classes.
+
+    Args:
+        activation: Mean activation by class: [classes, neurons]; classes without samples are NaN.
+
+    Returns:
+        Selectivity [neurons]; NaN for neurons that are never positive, and where fewer than two classes were seen.
+        Activations that go below zero are cut off at 0, as for a ReLU.
+
+    Example:
+        >>> selectivity(torch.tensor([[3.0, 1.0], [1.0, 1.0], [0.0, 1.0]]))
+        tensor([0.7143, 0.0000])
+    """
+    seen = activation[~activation.isnan().any(1)].clamp_min(0)
+    if len(seen) < 2:
+        return activation.new_full((activation.shape[1],), torch.nan)
+    highest = seen.max(0).values
+    rest = (seen.sum(0) - highest) / (len(seen) - 1)
+    total = highest + rest
+    return torch.where(total > 0, (highest - rest) / total, torch.nan)
+
+
+def jaccard(a: Tensor, b: Tensor) -> Tensor:
+    """Return |A and B| / |A or B| of sets given as booleans along the last dimension; NaN where both are empty.
+
+    Example:
+        >>> jaccard(torch.tensor([True, True, False]), torch.tensor([True, False, False]))
+        tensor(0.5000)
+    """
+    union = (a | b).sum(-1)
+    return torch.where(union > 0, (a & b).sum(-1) / union, torch.nan)
+
+
+def turnover(previous: Tensor, current: Tensor) -> Tensor:
+    """Return how much of each class's set changed: 1 - Jaccard, [classes]; 0 where both sets are empty.
+
+    Args:
+        previous: Boolean [classes, neurons]; may have fewer classes than `current`.
+        current: Boolean [classes, neurons].
+
+    Example:
+        >>> turnover(torch.tensor([[True, False]]), torch.tensor([[True, True]]))
+        tensor([0.5000])
+    """
+    before = torch.zeros_like(current)
+    before[: len(previous)] = previous
+    return (1 - jaccard(before, current)).nan_to_num(0.0)
+
+
+@dataclass(frozen=True)
+class LayerProfile:
+    """What one layer's neurons do for the classes.
+
+    Attributes:
+        rates: Activation rate by class: [classes, neurons]; NaN for classes without samples.
+        activation: Mean activation by class: [classes, neurons]; NaN likewise.
+        n_samples: Samples of each class: [classes].
+        alive: Whether the neuron ever passed the threshold, be it at a single position: boolean [neurons].
+        min_rate: The rate from which a neuron belongs to a class's active set.
+    """
+
+    rates: Tensor
+    activation: Tensor
+    n_samples: Tensor
+    alive: Tensor
+    min_rate: float
+
+    @classmethod
+    def of(cls, class_rates: ClassRates, min_rate: float) -> "LayerProfile":
+        """Profile what `ActiveNeurons.compute` returned, on the CPU."""
+        n_classes = class_rates.n_samples.numel()
+        # torchmetrics squeezes tensors of one element
+        return cls(
+            class_rates.rates.detach().cpu().reshape(n_classes, -1),
+            class_rates.activation.detach().cpu().reshape(n_classes, -1),
+            class_rates.n_samples.detach().cpu().reshape(n_classes),
+            class_rates.alive.detach().cpu().reshape(-1),
+            min_rate,
+        )
+
+    @property
+    def seen(self) -> Tensor:
+        """Classes that had samples: boolean [classes]."""
+        return self.n_samples > 0
+
+    @cached_property
+    def active_sets(self) -> Tensor:
+        """Active set of each class: boolean [classes, neurons]."""
+        return active_sets(self.rates, self.min_rate)
+
+    @property
+    def dead(self) -> Tensor:
+        """Neurons that were active at no position of any sample: boolean [neurons]."""
+        return ~self.alive
+
+    @property
+    def always_on(self) -> Tensor:
+        """Neurons that were active for every sample of every class: boolean [neurons]."""
+        return (self.rates[self.seen] == 1).all(0)
+
+    @property
+    def exclusive(self) -> Tensor:
+        """Neurons that belong to the active set of one class only: boolean [neurons]; none if one class was seen."""
+        if int(self.seen.sum()) < 2:
+            return torch.zeros(self.rates.shape[1], dtype=torch.bool)
+        return self.active_sets.sum(0) == 1
+
+    @property
+    def selectivity(self) -> Tensor:
+        """Class selectivity of each neuron: [neurons]; NaN where undefined."""
+        return selectivity(self.activation)
+
+    @property
+    def overlap(self) -> Tensor:
+        """Jaccard index of the active sets of every two classes: [classes, classes]; NaN where both are empty."""
+        return jaccard(self.active_sets[:, None], self.active_sets[None])
+
+    def mean_overlap(self) -> float:
+        """Return the mean overlap of two different classes that were seen; NaN with fewer than two."""
+        seen = self.seen.nonzero().flatten()
+        pairs = torch.triu_indices(len(seen), len(seen), offset=1)
+        return float(self.overlap[seen[pairs[0]], seen[pairs[1]]].nanmean())
+
+    def scalars(self) -> dict[str, float]:
+        """Return the layer's figures: shares of neurons that are dead, always on or exclusive; means of the rest."""
+        figures = {
+            "dead": float(self.dead.float().mean()),
+            "always_on": float(self.always_on.float().mean()),
+            "exclusive": float(self.exclusive.float().mean()),
+            "selectivity": float(self.selectivity.nanmean()),
+            "overlap": self.mean_overlap(),
+        }
+        only_with_classes = {"exclusive", "selectivity", "overlap"}
+        several = int(self.seen.sum()) > 1
+        return {name: value for name, value in figures.items() if several or name not in only_with_classes}
+
+    def record(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """Return the profile as plain lists, for a machine-readable record; rates are rounded to 4 digits."""
+        return {
+            "n_neurons": self.rates.shape[1],
+            "dead": _indices(self.dead),
+            "always_on": _indices(self.always_on),
+            "exclusive": _indices(self.exclusive),
+            "classes": {
+                class_names[c]: {
+                    "n_samples": int(self.n_samples[c]),
+                    "active": _indices(self.active_sets[c]),
+                    "rates": [round(rate, 4) for rate in self.rates[c].tolist()],
+                }
+                for c in self.seen.nonzero().flatten().tolist()
+            },
+        }
+
+
+def _indices(members: Tensor) -> list[int]:
+    return members.nonzero().flatten().tolist()
+
+
+def rate_gap(train: LayerProfile, validation: LayerProfile) -> float:
+    """Return the mean absolute difference of two profiles' rates over the classes that both saw; NaN if none."""
+    n = min(len(train.rates), len(validation.rates))
+    return float((train.rates[:n] - validation.rates[:n]).abs().nanmean())

@@ -1,0 +1,55 @@
+"""Numbers to colours: tables that colour-blind readers can tell apart."""
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from torch import Tensor
+
+Picture = npt.NDArray[np.uint8]
+"""An image as uint8 [height, width, 3]."""
+
+LEVELS = 32
+"""Colour steps of a table: few enough that pictures compress well, too many for the eye to count."""
+
+
+@lru_cache(maxsize=4)
+def table(name: str) -> Picture:
+    """Return a matplotlib colour map as uint8 [LEVELS + 1, 3]; the middle entry of a diverging one is its centre."""
+    colours = colormaps[name](np.linspace(0.0, 1.0, LEVELS + 1))
+    return np.rint(colours[:, :3] * 255).astype(np.uint8)
+
+
+def _look_up(shares: npt.NDArray[np.float64], name: str) -> Picture:
+    index = np.rint(np.nan_to_num(np.clip(shares, 0.0, 1.0)) * LEVELS).astype(np.intp)
+    return table(name)[index]
+
+
+def signed_colours(values: Tensor, scale: float) -> Picture:
+    """Colour signed values: red for positive, blue for negative, white for 0.
+
+    Args:
+        values: Any shape [...].
+        scale: Absolute value that gets the full colour.
+
+    Returns:
+        uint8 [..., 3].
+    """
+    relative = values.detach().cpu().double().numpy() / (scale if scale > 0 else 1.0)
+    return _look_up((relative + 1) / 2, "RdBu_r")
+
+
+def share_colours(values: Tensor) -> Picture:
+    """Colour shares from 0 (dark) to 1 (bright): uint8 [..., 3]; NaN is drawn grey."""
+    array = values.detach().cpu().double().numpy()
+    colours = _look_up(array, "cividis")
+    colours[np.isnan(array)] = 160
+    return colours
+
+
+def grey(values: Tensor) -> Picture:
+    """Draw values from 0 (black) to 1 (white) as grey: uint8 [..., 3]."""
+    # in steps of 1/85: with the colours of a table, a picture stays within the 256 colours of a small PNG
+    levels = (np.rint(np.clip(values.detach().cpu().double().numpy(), 0.0, 1.0) * 85) * 3).astype(np.uint8)
+    return np.repeat(levels[..., None], 3, axis=-1)

@@ -1,0 +1,102 @@
+"""Which picture fits a probe: heatmaps for images, bars for tabular data, a map for sequences."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lightning_explain.render.colour import Picture
+from lightning_explain.render.features import bars_picture, class_means, feature_film_picture
+from lightning_explain.render.heatmaps import filmstrip_picture, heatmap_picture, maps_of
+
+Kind = Literal["image", "table"]
+
+MOST_ROWS = 10
+
+
+def kind_of(inputs: Tensor) -> Kind | None:
+    """Say how a probe's input [batch, ...] is drawn; None where there is no picture for its form."""
+    if inputs.ndim in (3, 4) and min(inputs.shape[-2:]) > 1:
+        return "image"
+    if inputs.ndim == 2 or (inputs.ndim > 2 and inputs[0].numel() == max(inputs.shape[1:])):
+        return "table"
+    return None
+
+
+def film_rows(labels: Tensor | None, n_samples: int) -> list[int]:
+    """Choose the samples of an image filmstrip: the first of each class, at most ten.
+
+    Example:
+        >>> film_rows(torch.tensor([0, 0, 1, 1]), 4)
+        [0, 2]
+    """
+    if labels is None:
+        return list(range(min(MOST_ROWS, n_samples)))
+    first = [int((labels == c).nonzero()[0]) for c in labels.unique().tolist()]
+    return first[:MOST_ROWS]
+
+
+def film_frame(values: Tensor, labels: Tensor | None) -> Tensor:
+    """Keep of one explanation what its filmstrip column needs: maps of some samples, or class means."""
+    if kind_of(values) == "image":
+        return maps_of(values)[film_rows(labels, len(values))]
+    return class_means(values, labels)[0]
+
+
+def explanation_picture(
+    inputs: Tensor,
+    values: Tensor,
+    *,
+    labels: Tensor | None,
+    captions: Sequence[str],
+    group_names: Sequence[str],
+    feature_names: Sequence[str],
+    scale: float,
+    title: str,
+) -> Picture:
+    """Draw one explanation: input | heatmap per sample, or bars by feature and class.
+
+    Args:
+        inputs: The probe's (first) input [batch, ...].
+        values: Attributions of the same shape.
+        labels: Class of each sample; None for regression.
+        captions: Caption of each sample.
+        group_names: Name of each class of the probe, in index order; one name for regression.
+        feature_names: Names of tabular features.
+        scale: Absolute value of the full colour in heatmaps.
+        title: What the picture shows.
+    """
+    unit = "output" if labels is None else "logits"
+    if kind_of(inputs) == "image":
+        return heatmap_picture(inputs, values, captions=captions, title=title, scale=scale, labels=labels, unit=unit)
+    return bars_picture(
+        values, labels=labels, group_names=group_names, feature_names=feature_names, title=title, unit=unit
+    )
+
+
+def film_picture(
+    inputs: Tensor,
+    films: Sequence[Tensor],
+    *,
+    labels: Tensor | None,
+    column_names: Sequence[str],
+    row_names: Sequence[str],
+    group_names: Sequence[str],
+    feature_names: Sequence[str],
+    title: str,
+) -> Picture:
+    """Draw explanations over time, one column each: heatmaps of some samples, or features by class."""
+    if kind_of(inputs) == "image":
+        rows = film_rows(labels, len(inputs))
+        return filmstrip_picture(
+            inputs[torch.tensor(rows)],
+            films,
+            row_names=[row_names[row] for row in rows],
+            column_names=column_names,
+            title=title,
+            unit="output" if labels is None else "logits",
+        )
+    return feature_film_picture(
+        films, group_names=group_names, column_names=column_names, feature_names=feature_names, title=title
+    )

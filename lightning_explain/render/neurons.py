@@ -1,0 +1,78 @@
+"""Neuron pictures: rates of a layer by class, and the activation maps of a sample."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_explain.render.canvas import below, beside, colour_bar, framed, grid, paragraph, resized, text
+from lightning_explain.render.colour import Picture, share_colours, table
+
+LABEL_WIDTH = 90
+LARGEST_WIDTH = 960
+
+
+def rates_picture(rates: Tensor, *, class_names: Sequence[str], title: str) -> Picture:
+    """Draw activation rates as class x neuron: a row for each class, a column for each neuron in index order.
+
+    Args:
+        rates: [classes, neurons], 0 to 1; NaN for classes without samples.
+        class_names: Name of each class.
+        title: What the picture shows.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    n_classes, n_neurons = rates.shape
+    cell_width = min(24, max(1, LARGEST_WIDTH // n_neurons))
+    cell_height = 16 if n_classes <= 40 else max(1, 640 // n_classes)
+    cells = share_colours(rates).repeat(cell_width, axis=1).repeat(cell_height, axis=0)
+    if cell_height >= 12:
+        names = [text(name, width=LABEL_WIDTH, height=cell_height, align="right") for name in class_names]
+        cells = beside([below(names), cells], gap=6)
+        offset = LABEL_WIDTH + 6
+    else:
+        offset = 0
+    axis = np.full((16, cells.shape[1], 3), 255, dtype=np.uint8)
+    for neuron in range(0, n_neurons, max(1, -(-40 // cell_width))):
+        left = offset + neuron * cell_width
+        width = min(38, axis.shape[1] - left)
+        if width > 20:
+            axis[:, left : left + width] = text(str(neuron), width=width, size=10)
+    width = max(cells.shape[1], 420)
+    bar = colour_bar(table("cividis"), "0 %", "100 % of the class's samples")
+    return framed(below([paragraph(title, width=width), bar, below([cells, axis])], gap=6))
+
+
+def maps_picture(sample: Picture, maps: Tensor, *, title: str, largest: int = 64) -> Picture:
+    """Draw the channel maps of one layer for one sample, all in one scale.
+
+    Args:
+        sample: The input as a picture.
+        maps: Activations [channels, height, width].
+        title: What the picture shows.
+        largest: Most channels drawn: those of the largest mean activation, in index order.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    strongest = maps.flatten(1).mean(1).topk(min(largest, len(maps))).indices.sort().values
+    shown = maps[strongest]
+    low, high = min(0.0, float(shown.min())), float(shown.max())
+    unit = (shown - low) / max(high - low, 1e-12)
+    cells: list[Picture] = []
+    for channel, colours in zip(strongest.tolist(), share_colours(unit), strict=True):
+        picture = resized(colours)
+        cells.append(below([text(str(channel), width=max(24, picture.shape[1])), picture]))
+    n_columns = min(8, max(1, int(np.ceil(np.sqrt(len(cells))))))
+    shown_input = below([text("input", width=44), resized(sample, target=112)])
+    body = beside([shown_input, grid(cells, n_columns, gap=4)], gap=12)
+    width = max(body.shape[1], 420)
+    bar = colour_bar(table("cividis"), f"{low:.3g}", f"{high:.3g} activation")
+    return framed(below([paragraph(title, width=width), bar, body], gap=6))
+
+
+def has_maps(activation: Tensor) -> bool:
+    """Say whether a layer's output [batch, channels, height, width] is worth drawing as maps."""
+    return activation.ndim == 4 and min(activation.shape[-2:]) > 1 and bool(torch.isfinite(activation).all())

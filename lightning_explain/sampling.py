@@ -1,0 +1,121 @@
+"""Drawing a class-balanced handful of samples from a data set, without touching the run's random streams."""
+
+import random
+from collections.abc import Callable, Iterator, Sized
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, IterableDataset
+
+from lightning_explain.batches import Selector, class_labels, target_of
+from lightning_explain.randomness import rng_preserved
+
+Collate = Callable[[list[Any]], Any]
+Picked = list[tuple[int, Any]]
+
+PATIENCE = 256
+"""Items read without meeting a new class before the classes are taken to be complete."""
+
+
+class Buckets:
+    """Samples by class, never more than `max_samples` in all.
+
+    Args:
+        per_class: Samples wanted of each class.
+        max_samples: Most samples; with many classes each gets fewer.
+    """
+
+    by_class: dict[int, Picked]
+
+    def __init__(self, per_class: int, max_samples: int) -> None:
+        self.by_class = {}
+        self._per_class = per_class
+        self._max_samples = max_samples
+        self._since_new = 0
+
+    @property
+    def quota(self) -> int:
+        """How many samples each class may have, given the classes met so far."""
+        return min(self._per_class, max(1, self._max_samples // max(1, len(self.by_class))))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every class is full and no new one has turned up for a while."""
+        full = all(len(bucket) >= self.quota for bucket in self.by_class.values())
+        return full and self._since_new >= PATIENCE
+
+    def add(self, label: int, index: int, fetch: Callable[[], Any]) -> None:
+        """Offer a sample; it is fetched only if it is wanted.
+
+        Args:
+            label: Its class.
+            index: Where it stands in the data.
+            fetch: Returns the sample to keep.
+        """
+        self._since_new += 1
+        if label not in self.by_class:
+            if len(self.by_class) == self._max_samples:
+                return
+            self.by_class[label] = []
+            self._since_new = 0
+            for bucket in self.by_class.values():
+                del bucket[self.quota :]
+        if len(self.by_class[label]) < self.quota:
+            self.by_class[label].append((index, fetch()))
+
+    def picked(self) -> Picked:
+        """Return the samples, class by class."""
+        return [entry for label in sorted(self.by_class) for entry in self.by_class[label]]
+
+
+def _given(item: Any) -> Any:
+    return item
+
+
+def _items(dataset: Dataset[Any], seed: int, limit: int) -> Iterator[tuple[int, Any]]:
+    """Read items in a seeded order; an iterable data set in its own."""
+    if isinstance(dataset, IterableDataset):
+        for index, item in enumerate(dataset):
+            if index == limit:
+                return
+            yield index, item
+        return
+    size = len(dataset) if isinstance(dataset, Sized) else limit
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))[:limit]
+    for index in order.tolist():
+        yield index, dataset[index]
+
+
+def draw(
+    dataset: Dataset[Any],
+    *,
+    per_class: int,
+    seed: int,
+    max_samples: int,
+    max_scan: int,
+    collate_fn: Collate,
+    target: Selector,
+) -> Picked:
+    """Pick (index, item) pairs, `per_class` of each class; without class labels the first `max_samples`.
+
+    The same seed picks the same samples, also where reading an item draws random numbers; the global streams end
+    as they began.
+    """
+    with rng_preserved():
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 - the stream that user transforms draw from
+        buckets, unlabelled = Buckets(per_class, max_samples), list[tuple[int, Any]]()
+        for index, item in _items(dataset, seed, max_scan):
+            labels = class_labels(target_of(collate_fn([item]), target))
+            if labels is not None and len(labels) == 1 and not unlabelled:
+                buckets.add(int(labels[0]), index, partial(_given, item))
+                if buckets.complete:
+                    break
+            else:
+                unlabelled.append((index, item))
+                if len(unlabelled) == max_samples:
+                    return unlabelled
+        return unlabelled or buckets.picked()

@@ -1,0 +1,95 @@
+"""When it is time: pure decisions from counts, without a Trainer."""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lightning_explain.errors import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """A cadence in epochs, in train steps, or both.
+
+    Args:
+        every_n_epochs: Due at the end of every n-th epoch; None for never by epoch.
+        every_n_train_steps: Due after every n-th training step; None for never by step.
+
+    Raises:
+        ConfigurationError: A count below 1, or no cadence at all.
+
+    Example:
+        >>> schedule = Schedule(every_n_epochs=2)
+        >>> [epoch for epoch in range(6) if schedule.due_after_epoch(epoch)]
+        [1, 3, 5]
+    """
+
+    every_n_epochs: int | None = 1
+    every_n_train_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for option in ("every_n_epochs", "every_n_train_steps"):
+            count = getattr(self, option)
+            if count is not None and count < 1:
+                raise ConfigurationError(f"{option}={count}; expected at least 1, or None to switch it off.")
+        if self.every_n_epochs is None and self.every_n_train_steps is None:
+            raise ConfigurationError(
+                "every_n_epochs and every_n_train_steps are both None, so nothing would ever be explained; give one."
+            )
+
+    def due_after_epoch(self, epoch: int) -> bool:
+        """Say whether the epoch with this index, counted from 0, ends a cadence."""
+        return self.every_n_epochs is not None and (epoch + 1) % self.every_n_epochs == 0
+
+    def due_after_step(self, n_steps: int) -> bool:
+        """Say whether `n_steps` steps done end a cadence."""
+        return self.every_n_train_steps is not None and n_steps > 0 and n_steps % self.every_n_train_steps == 0
+
+
+def worth_redrawing(count: int) -> bool:
+    """Say whether the count-th addition to a growing picture is worth drawing it anew.
+
+    True for 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, ...: twice per doubling, so that the pictures of a long run cost as
+    many bytes as its logarithm.
+
+    Example:
+        >>> [count for count in range(1, 40) if worth_redrawing(count)]
+        [1, 2, 3, 4, 6, 8, 12, 16, 24, 32]
+    """
+    power = 1 << (max(count, 1).bit_length() - 1)
+    return count in (power, power + power // 2)
+
+
+class Stopwatch:
+    """Wall time spent explaining, as a share of the wall time since the run began.
+
+    Example:
+        >>> watch = Stopwatch()
+        >>> watch.begin()
+        >>> with watch.spending():
+        ...     pass
+        >>> 0 <= watch.share() <= 1
+        True
+    """
+
+    def __init__(self) -> None:
+        self.spent = 0.0
+        self._began = time.perf_counter()
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self.spent, self._began = 0.0, time.perf_counter()
+
+    @contextmanager
+    def spending(self) -> Generator[None, None, None]:
+        """Count the time inside as spent."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent += time.perf_counter() - start
+
+    def share(self) -> float:
+        """Return time spent over time passed, 0 to 1."""
+        return self.spent / max(time.perf_counter() - self._began, 1e-9)
