@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,7 @@ class Attribution:
         return parts_of(self.values)
 
 
+@runtime_checkable
 class Method(Protocol):
     """Anything that explains: called with (model, inputs, target), returns an `Attribution`."""
 

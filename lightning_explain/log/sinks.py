@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -14,6 +14,7 @@ from lightning_explain.log.tags import tag_part
 from lightning_explain.render.colour import Picture
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Takes what a monitor has to show. Scalars go through the logger itself."""
 

@@ -66,15 +66,19 @@ def turnover(previous: Tensor, current: Tensor) -> Tensor:
     """Return how much of each class's set changed: 1 - Jaccard, [classes]; 0 where both sets are empty.
 
     Args:
-        previous: Boolean [classes, neurons]; may have fewer classes than `current`.
+        previous: Boolean [classes, neurons]; may have met fewer or more classes than `current`.
         current: Boolean [classes, neurons].
+
+    Returns:
+        Turnover of each class of `current`.
 
     Example:
         >>> turnover(torch.tensor([[True, False]]), torch.tensor([[True, True]]))
         tensor([0.5000])
     """
     before = torch.zeros_like(current)
-    before[: len(previous)] = previous
+    n_known = min(len(previous), len(current))
+    before[:n_known] = previous[:n_known]
     return (1 - jaccard(before, current)).nan_to_num(0.0)
 
 

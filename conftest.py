@@ -1,0 +1,13 @@
+"""Test session set-up: one thread, no display, and every annotated call of the package checked."""
+
+import os
+
+# before torch is imported: on two shared cores a second thread makes small models slower, not faster
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from beartype import BeartypeConf
+from beartype.claw import beartype_package
+
+# is_random=False: checking a random item of each list would draw from the very stream that the tests compare
+beartype_package("lightning_explain", conf=BeartypeConf(is_random=False))
