@@ -14,7 +14,9 @@ def digits(n_train: int = 256, n_val: int = 96) -> tuple[TensorDataset, TensorDa
     images, labels = load_digits(return_X_y=True)
     x = torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
     y = torch.tensor(labels)
-    return TensorDataset(x[:n_train], y[:n_train]), TensorDataset(x[n_train : n_train + n_val], y[n_train : n_train + n_val])
+    return TensorDataset(x[:n_train], y[:n_train]), TensorDataset(
+        x[n_train : n_train + n_val], y[n_train : n_train + n_val]
+    )
 
 
 class DigitNet(pl.LightningModule):

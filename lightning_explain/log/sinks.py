@@ -60,16 +60,16 @@ class FolderSink:
         return path
 
     def image(self, tag: str, picture: Picture, step: int) -> None:
-        """Write `<tag>/step=<step>.png`."""
-        path = self._path(f"{tag}/step={step:09d}", ".png")
+        """Write `<tag>/step_<step>.png`."""
+        path = self._path(f"{tag}/step_{step:09d}", ".png")
         unfinished = path.with_suffix(".part")
         unfinished.write_bytes(png_bytes(picture))
         # renamed when whole, so that nobody ever reads half a picture
         unfinished.replace(path)
 
     def text(self, tag: str, markdown: str, step: int) -> None:
-        """Write `<tag>/step=<step>.md`."""
-        self._path(f"{tag}/step={step:09d}", ".md").write_text(markdown, encoding="utf-8")
+        """Write `<tag>/step_<step>.md`."""
+        self._path(f"{tag}/step_{step:09d}", ".md").write_text(markdown, encoding="utf-8")
 
     def record(self, tag: str, record: Mapping[str, Any], step: int) -> None:
         """Append one line to `<tag>.jsonl`."""

@@ -1,0 +1,39 @@
+"""Reading a run's TensorBoard event file back."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+
+class Events:
+    """What a logger wrote, by tag."""
+
+    def __init__(self, log_dir: str | Path) -> None:
+        self._events = EventAccumulator(str(log_dir), size_guidance={"images": 0, "scalars": 0, "tensors": 0})
+        self._events.Reload()
+
+    @property
+    def images(self) -> list[str]:
+        return self._events.Tags()["images"]
+
+    @property
+    def scalars(self) -> list[str]:
+        return self._events.Tags()["scalars"]
+
+    @property
+    def texts(self) -> list[str]:
+        return self._events.Tags()["tensors"]
+
+    def curve(self, tag: str) -> dict[int, float]:
+        return {event.step: event.value for event in self._events.Scalars(tag)}
+
+    def steps(self, tag: str) -> list[int]:
+        return [event.step for event in self._events.Images(tag)]
+
+    def picture(self, tag: str) -> Any:
+        encoded = self._events.Images(tag)[-1].encoded_image_string
+        return np.asarray(Image.open(BytesIO(encoded)).convert("RGB"))
