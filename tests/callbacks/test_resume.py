@@ -1,0 +1,114 @@
+"""A run resumed from a checkpoint goes on as the unbroken one."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, Probe
+from tests.models import DigitData, DigitNet, quiet_trainer
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),  # it is resumed from
+]
+
+
+def monitors(**options: Any) -> list[Any]:
+    return [ActiveNeuronMonitor(on_error="raise"), AttributionMonitor(on_error="raise", **options)]
+
+
+class Steady(DigitNet):
+    """Without dropout, so that a resumed run trains exactly as the unbroken one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head[2].p = 0.0
+
+
+def fit(callbacks: list[Any], max_epochs: int, ckpt: Path | None = None, **options: Any) -> pl.Trainer:
+    pl.seed_everything(1, verbose=False)
+    trainer = quiet_trainer(max_epochs=max_epochs, callbacks=callbacks, **options)
+    trainer.fit(Steady(), DigitData(shuffle=False), ckpt_path=ckpt)
+    return trainer
+
+
+def resume(callbacks: list[Any], max_epochs: int, folder: Path) -> None:
+    # Lightning wants the callbacks of the checkpoint back, the saver included
+    saver = ModelCheckpoint(folder, save_last=True)
+    fit([*callbacks, saver], max_epochs, folder / "last.ckpt", enable_checkpointing=True, num_sanity_val_steps=0)
+
+
+def broken_run(tmp_path: Path, **options: Any) -> tuple[list[Any], list[Any]]:
+    """Two epochs, a checkpoint, then two more in a new process's place: new model, new monitors."""
+    first, second = monitors(**options), monitors(**options)
+    saver = ModelCheckpoint(tmp_path, save_last=True)
+    fit([*first, saver], 2, enable_checkpointing=True, num_sanity_val_steps=0)
+    resume(second, 4, tmp_path)
+    return first, second
+
+
+def curve(monitor: Any, tag: str) -> dict[int, float]:
+    return {record["step"]: record["scalars"][tag] for record in monitor.records if tag in record["scalars"]}
+
+
+def test_drift_goes_on_as_unbroken(tmp_path: Path) -> None:
+    whole = monitors()
+    fit(whole, 4, num_sanity_val_steps=0)
+    first, second = broken_run(tmp_path)
+    for measure in ("drift", "drift_spearman", "drift_ssim"):
+        for reference in ("previous", "first", "previous_error"):
+            tag = f"explain/attribution/{measure}/{reference}"
+            joined = curve(first[1], tag) | curve(second[1], tag)
+            assert joined == pytest.approx(curve(whole[1], tag), rel=1e-6, abs=1e-9)
+    assert len(curve(second[1], "explain/attribution/drift/previous")) == 2  # not explained anew at its start
+
+
+def test_turnover_goes_on_as_unbroken(tmp_path: Path) -> None:
+    whole = monitors()
+    fit(whole, 4, num_sanity_val_steps=0)
+    first, second = broken_run(tmp_path)
+    tag = "explain/neurons/head.1/turnover"
+    assert curve(first[0], tag) | curve(second[0], tag) == pytest.approx(curve(whole[0], tag))
+    assert len(curve(second[0], tag)) == 2
+
+
+def test_default_probe_comes_from_the_checkpoint(tmp_path: Path) -> None:
+    first, second = broken_run(tmp_path)
+    assert first[1].probe.fingerprint == second[1].probe.fingerprint
+    assert torch.equal(first[1].probe.inputs, second[1].probe.inputs)
+
+
+def test_checkpoint_loads_without_pickle(tmp_path: Path) -> None:
+    broken_run(tmp_path)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert any("AttributionMonitor" in key for key in state["callbacks"])
+
+
+def test_another_probe_starts_anew_and_says_so(tmp_path: Path) -> None:
+    first = monitors()
+    saver = ModelCheckpoint(tmp_path, save_last=True)
+    fit([*first, saver], 2, enable_checkpointing=True, num_sanity_val_steps=0)
+    other = monitors(probe=Probe.from_dataset(DigitData().val, seed=5))
+    with pytest.warns(UserWarning, match="another probe"):
+        resume(other, 3, tmp_path)
+    assert "explain/attribution/drift/first" not in other[1].records[0]["scalars"]
+
+
+def test_the_same_probe_given_again_goes_on(tmp_path: Path) -> None:
+    _, second = broken_run(tmp_path, probe=Probe.from_dataset(DigitData().val, seed=5))
+    assert "explain/attribution/drift/first" in second[1].records[0]["scalars"]
+
+
+def test_counts_of_an_unfinished_epoch_survive(tmp_path: Path) -> None:
+    whole, broken = ActiveNeuronMonitor(on_error="raise"), ActiveNeuronMonitor(on_error="raise")
+    fit([whole], 1, num_sanity_val_steps=0, limit_val_batches=0)
+    saver = ModelCheckpoint(tmp_path, every_n_train_steps=3, filename="mid", save_top_k=-1)
+    fit([ActiveNeuronMonitor(), saver], 1, enable_checkpointing=True, limit_train_batches=5, limit_val_batches=0)
+    state = torch.load(tmp_path / "mid.ckpt", weights_only=True)["callbacks"]
+    broken.load_state_dict(next(value for key, value in state.items() if "ActiveNeuronMonitor" in key))
+    counted = broken.state_dict()["train_counts"]["head.1"]["samples"].sum()
+    assert int(counted) == 3 * 32
