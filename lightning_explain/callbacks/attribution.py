@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-from torch import nn
+from torch import Tensor, nn
 
 from lightning_explain.attribution import Attribution, IntegratedGradients
 from lightning_explain.attribution.scores import check_differentiable
@@ -167,9 +167,7 @@ class AttributionMonitor(pl.Callback):
         if any(isinstance(p, nn.UninitializedParameter) for p in pl_module.parameters()):
             return  # a trial forward would create the parameters of lazy layers before the run does
         scores = probe_scores(pl_module, to_device(trainer, self.probe.parts), self._question)
-        targets = explained_targets(self.probe, scores, self.explained)
-        if self._history.target is None:
-            self._history.target = targets
+        explained_targets(self.probe, scores, self.explained)
 
     # -- explaining --------------------------------------------------------------------------------------------
 
@@ -184,10 +182,16 @@ class AttributionMonitor(pl.Callback):
                 method=self.method,
                 question=self._question,
                 single=not isinstance(self.probe.inputs, tuple),
-                target=self._history.target,
+                targets=self._targets,
                 step=step,
             )
         return None
+
+    def _targets(self, scores: Tensor) -> Tensor | None:
+        """Return the explained outputs: decided at the first explanation, the same ever after."""
+        if self._history.target is None and self.probe is not None:
+            self._history.target = explained_targets(self.probe, scores, self.explained)
+        return self._history.target
 
     def _report(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, explanation: Explanation | None, *, monitored: bool

@@ -97,7 +97,7 @@ def explain(
     method: Callable[..., Attribution],
     question: Question,
     single: bool,
-    target: Tensor | None,
+    targets: Callable[[Tensor], Tensor | None],
     step: int,
 ) -> Explanation:
     """Explain the probe, leaving the module as found.
@@ -108,12 +108,13 @@ def explain(
         method: The attribution method.
         question: How the explained function is reached.
         single: Whether the probe's inputs are one tensor rather than a tuple.
-        target: Explained output per sample, or None.
+        targets: Says, given the scores, which output is explained for each sample.
         step: The step it is logged at.
 
     Cost: that of the method, and one forward pass.
     """
     scores = probe_scores(pl_module, inputs, question)
+    target = targets(scores)
     with undisturbed(pl_module):
         indices = None if target is None else target.to(inputs[0].device)
         attribution = method(question.scores(pl_module), inputs[0] if single else inputs, indices)

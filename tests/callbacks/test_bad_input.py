@@ -1,0 +1,293 @@
+"""Bad configuration is refused before training; bad luck is told once and survived."""
+
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, IntegratedGradients, Probe
+from lightning_explain.errors import ConfigurationError, ExplanationError, ExplanationWarning
+from tests.models import DigitData, DigitNet, Mapped, quiet_trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
+
+
+def fit(*callbacks: Any, model: Any = None, data: Any = None, **options: Any) -> pl.Trainer:
+    trainer = quiet_trainer(callbacks=list(callbacks), **({"max_epochs": 2} | options))
+    trainer.fit(model or DigitNet(), data or DigitData())
+    return trainer
+
+
+def loader(dataset: Any) -> Any:
+    return DataLoader(dataset, batch_size=32)
+
+
+# -- configuration: refused before the first step ---------------------------------------------------------------
+
+
+def test_no_validation_data() -> None:
+    with pytest.raises(ConfigurationError, match=r"no validation data.*probe=Probe.from_dataset"):
+        fit(AttributionMonitor(), limit_val_batches=0)
+
+
+def test_empty_probe() -> None:
+    with pytest.raises(ConfigurationError, match="probe is empty.*at least one sample"):
+        Probe(inputs=torch.zeros(0, 1, 8, 8))
+    with pytest.raises(ConfigurationError, match="gave no samples"):
+        Probe.from_dataset(TensorDataset(torch.zeros(0, 3), torch.zeros(0)))
+
+
+def test_empty_validation_data() -> None:
+    class Empty(DigitData):
+        def val_dataloader(self) -> Any:
+            return loader(TensorDataset(torch.zeros(0, 1, 8, 8), torch.zeros(0)))
+
+    with (
+        pytest.raises(ConfigurationError, match="validation data set .* is empty"),
+        pytest.warns(UserWarning, match="zero"),
+    ):
+        fit(AttributionMonitor(), data=Empty(), num_sanity_val_steps=0)
+
+
+def test_class_index_out_of_range() -> None:
+    probe = Probe(inputs=torch.rand(2, 1, 8, 8), targets=torch.tensor([3, 12]))
+    with pytest.raises(ConfigurationError, match="class index 12.*10 columns"):
+        fit(AttributionMonitor(probe=probe))
+
+
+def test_negative_class_and_too_few_class_names() -> None:
+    with pytest.raises(ConfigurationError, match="class index -1"):
+        Probe(inputs=torch.rand(2, 3), targets=torch.tensor([0, -1]))
+    with pytest.raises(ConfigurationError, match="class index 2, but class_names has only 2"):
+        Probe(inputs=torch.rand(2, 3), targets=torch.tensor([0, 2]), class_names=["a", "b"])
+
+
+def test_unknown_layer_glob() -> None:
+    with pytest.raises(ConfigurationError, match=r"layers='haed.\*' matches no module.*Did you mean 'head"):
+        fit(ActiveNeuronMonitor(layers="haed.*"))
+
+
+def test_batch_with_no_recognisable_input() -> None:
+    train, val = DigitData().train, DigitData().val
+
+    def odd(item: Any) -> Any:
+        return {"scan": item[0], "diagnosis": item[1]}
+
+    class Net(DigitNet):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return super().training_step((batch["scan"], batch["diagnosis"]), batch_idx)
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            super().validation_step((batch["scan"], batch["diagnosis"]), batch_idx)
+
+    class Data(pl.LightningDataModule):
+        def train_dataloader(self) -> Any:
+            return loader(Mapped(train, odd))
+
+        def val_dataloader(self) -> Any:
+            return loader(Mapped(val, odd))
+
+    with pytest.raises(ConfigurationError, match=r"No input found.*scan=Tensor.*input='my_key'"):
+        fit(AttributionMonitor(), model=Net(), data=Data())
+    told = AttributionMonitor(input="scan", target="diagnosis", on_error="raise")
+    fit(told, ActiveNeuronMonitor(target="diagnosis", input="scan", on_error="raise"), model=Net(), data=Data())
+    assert len(told.records) == 3
+
+
+def test_a_selector_that_names_nothing() -> None:
+    with pytest.raises(ConfigurationError, match=r"target='label' names nothing in list\(Tensor"):
+        fit(AttributionMonitor(target="label"))
+
+
+def test_module_without_forward() -> None:
+    class Net(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = DigitNet()
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return nn.functional.cross_entropy(self.net.head(self.net.body(self.net.frozen(batch[0]))), batch[1])
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.training_step(batch, batch_idx)
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 0.01)
+
+    with pytest.raises(ConfigurationError, match=r"Net defines no forward\(\).*forward_fn="):
+        fit(AttributionMonitor(), model=Net())
+
+    def forward(module: Any, x: Any) -> Any:
+        return module.net.head(module.net.body(module.net.frozen(x)))
+
+    monitor = AttributionMonitor(forward_fn=forward, on_error="raise")
+    fit(monitor, model=Net())
+    assert len(monitor.records) == 3
+
+
+def test_probe_without_labels_for_a_classifier() -> None:
+    with pytest.raises(ConfigurationError, match="10 outputs, but the probe has no class labels"):
+        fit(AttributionMonitor(probe=Probe(inputs=torch.rand(3, 1, 8, 8))))
+
+
+def test_token_ids_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="dtype torch.int64.*embedding"):
+        fit(AttributionMonitor(probe=Probe(inputs=torch.ones(3, 64, dtype=torch.long), targets=torch.zeros(3).long())))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: AttributionMonitor(every_n_epochs=0), "every_n_epochs=0"),
+        (lambda: AttributionMonitor(every_n_epochs=None), "both None"),
+        (lambda: AttributionMonitor(measures=["cosine", "euclid"]), "euclid"),
+        (lambda: IntegratedGradients(n_steps=0), "n_steps=0"),
+        (lambda: IntegratedGradients(tolerance=0.0), "tolerance=0.0"),
+        (lambda: IntegratedGradients(max_steps=5), "max_steps=5"),
+        (lambda: IntegratedGradients(chunk_size=0), "chunk_size=0"),
+        (lambda: Probe(inputs=torch.rand(2, 3), feature_names=["a"]), "1 names, but a probe sample has 3"),
+        (lambda: Probe(inputs=torch.rand(2, 3), masks=torch.ones(4)), "masks has shape"),
+        (lambda: Probe(inputs=torch.rand(2, 3), targets=torch.ones(5).long()), "2 inputs but 5 targets"),
+        (lambda: Probe(inputs=(torch.rand(2, 3), torch.rand(3, 3))), "different numbers of samples"),
+        (lambda: Probe.from_dataset(DigitData().val, per_class=0), "per_class=0"),
+    ],
+)
+def test_options_are_checked_where_they_are_given(make: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["AttributionMonitor(on_error='ignore')", "AttributionMonitor(explained='it')", "ActiveNeuronMonitor(by='it')"],
+)
+def test_choices_are_checked(call: str) -> None:
+    # in a process without beartype, which would refuse the literal before the package can
+    code = f"from lightning_explain import *\n{call}"
+    ran = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert "ConfigurationError" in ran.stderr and "; expected '" in ran.stderr
+
+
+# -- run time: told once, survived ------------------------------------------------------------------------------
+
+
+class Breaking(DigitNet):
+    """Fails on the probe, and only there, from some explanation on."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def forward(self, x: Any) -> Any:
+        scores = super().forward(x)
+        explaining = not self.training and torch.is_grad_enabled() and self.current_epoch >= 1
+        if explaining and self.fault == "raise":
+            raise RuntimeError("the model has had enough")
+        if explaining and self.fault == "memory":
+            raise torch.OutOfMemoryError("CUDA out of memory (pretended)")
+        if explaining and self.fault == "nan":
+            return scores * torch.sqrt((x * 0).sum((1, 2, 3)))[:, None]
+        if explaining and self.fault == "detach":
+            return scores.detach()
+        if explaining and self.fault == "shape":
+            return scores[:, :2]
+        return scores
+
+
+FAULTS = {
+    "raise": "the model has had enough",
+    "memory": "out of memory",
+    "nan": "NaN or infinite",
+    "detach": "does not depend on its input",
+    "shape": "class index 9",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_failing_explanation_is_told_once_and_survived(fault: str) -> None:
+    monitor, model = AttributionMonitor(), Breaking(fault)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer = fit(monitor, model=model, max_epochs=4)
+    told = [
+        w for w in caught if issubclass(w.category, ExplanationWarning) and "explaining the probe" in str(w.message)
+    ]
+    assert len(told) == 1
+    assert FAULTS[fault] in str(told[0].message) and "training goes on" in str(told[0].message)
+    assert trainer.current_epoch == 4 and len(monitor.records) == 2  # before training, and epoch 0
+    assert model.frozen.training is False and model.head.training is True
+    assert "log" not in vars(model) and not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_failing_explanation_raises_if_asked(fault: str) -> None:
+    with pytest.raises((RuntimeError, ConfigurationError, ExplanationError), match=FAULTS[fault]):
+        fit(AttributionMonitor(on_error="raise"), model=Breaking(fault))
+
+
+def test_a_failing_first_forward_does_not_kill_either() -> None:
+    class Never(DigitNet):
+        def forward(self, x: Any) -> Any:
+            if not self.training and len(x) == 40:  # the probe
+                raise RuntimeError("no")
+            return super().forward(x)
+
+    with pytest.warns(ExplanationWarning) as caught:
+        trainer = fit(AttributionMonitor(), model=Never())
+    assert trainer.current_epoch == 2
+    told = [str(w.message) for w in caught if issubclass(w.category, ExplanationWarning)]
+    assert len(told) == 2
+    assert "setting up failed" in told[0] and "explaining the probe failed" in told[1]
+
+
+def test_a_failing_logger_does_not_kill(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from lightning_explain.log.sinks import TensorBoardSink
+
+    def full(*args: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(TensorBoardSink, "image", full)
+    with pytest.warns(ExplanationWarning, match="No space left"):
+        trainer = fit(AttributionMonitor(), ActiveNeuronMonitor(), logger=TensorBoardLogger(tmp_path))
+    assert trainer.current_epoch == 2
+
+
+def test_labels_that_do_not_fit_do_not_kill_counting() -> None:
+    train, val = DigitData().train, DigitData().val
+
+    class Data(pl.LightningDataModule):
+        def train_dataloader(self) -> Any:
+            return loader(Mapped(train, lambda item: (item[0], item[1], 1.0)))
+
+        def val_dataloader(self) -> Any:
+            return loader(val)
+
+    class Net(DigitNet):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return super().training_step(batch[:2], batch_idx)
+
+    monitor = ActiveNeuronMonitor()
+    with pytest.warns(ExplanationWarning, match=r"no class labels were found in a batch of the form list\(Tensor"):
+        fit(monitor, model=Net(), data=Data())
+    assert monitor.profiles["val"]["head.1"].n_samples.tolist() == [96]
+
+
+def test_hooks_are_gone_after_an_interrupt() -> None:
+    class Interrupted(DigitNet):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            if batch_idx == 2:
+                raise KeyboardInterrupt
+            return super().training_step(batch, batch_idx)
+
+    model = Interrupted()
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        fit(ActiveNeuronMonitor(), AttributionMonitor(), model=model)
+    assert not any(module._forward_hooks for module in model.modules())

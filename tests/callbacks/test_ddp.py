@@ -1,0 +1,58 @@
+"""Two processes see what one sees."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.events import Events
+
+SCRIPT = Path(__file__).parent / "ddp_run.py"
+
+
+def run(folder: Path, processes: int, learning_rate: float, n_train: int, n_val: int) -> dict[str, Any]:
+    out = folder / f"{processes}.json"
+    command = [sys.executable, str(SCRIPT), str(out), *map(str, (processes, learning_rate, n_train, n_val))]
+    ran = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return json.loads(out.read_text())
+
+
+def same(a: Any, b: Any) -> bool:
+    return (math.isnan(a) and math.isnan(b)) or a == pytest.approx(b, rel=1e-5, abs=1e-6)
+
+
+def test_counts_and_attributions_equal_one_process_on_data_that_do_not_divide(tmp_path: Path) -> None:
+    # learning rate 0: the padding of uneven data would otherwise train two processes on other samples than one
+    one, two = (run(tmp_path, processes, 0.0, 101, 53) for processes in (1, 2))
+    for stage, n_samples in (("train", 101), ("val", 53)):
+        for layer, profile in one["seen"][stage].items():
+            assert two["seen"][stage][layer]["n_samples"] == profile["n_samples"]
+            assert sum(profile["n_samples"]) == n_samples
+            assert two["seen"][stage][layer]["rates"] == profile["rates"]
+            for row, other in zip(profile["activation"], two["seen"][stage][layer]["activation"], strict=True):
+                assert row == pytest.approx(other, rel=1e-5, abs=1e-6)
+    for name, values in one["figures"].items():
+        assert all(same(a, b) for a, b in zip(values, two["figures"][name], strict=True))
+    assert one["targets"] == two["targets"]
+    assert one["values"] == pytest.approx(two["values"], rel=1e-5, abs=1e-7)
+    assert one["monitored"] == two["monitored"]
+    events = Events(tmp_path / "run2" / "version_0")
+    assert {"explain/attribution/heatmaps", "explain/neurons/head.1/rates"} <= set(events.images)
+    assert events.steps("explain/attribution/heatmaps") == [0, 6, 13]  # written once, by the first process
+
+
+def test_drift_equals_one_process_while_learning(tmp_path: Path) -> None:
+    one, two = (run(tmp_path, processes, 0.5, 96, 48) for processes in (1, 2))
+    tag = "explain/attribution/drift/previous"
+    assert [s[tag] for s in one["scalars"] if tag in s] == pytest.approx(
+        [s[tag] for s in two["scalars"] if tag in s], rel=1e-3
+    )
+    assert one["values"] == pytest.approx(two["values"], rel=1e-2, abs=1e-5)
