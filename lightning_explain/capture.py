@@ -150,7 +150,8 @@ class Recorder:
 
     A module that runs several times in one step (one ReLU object shared by several layers) is kept once per
     call: `relu`, `relu#1`, `relu#2`. The reduction runs in the hook, so an in-place operation that follows
-    cannot change what was seen, and no activation is kept alive. It runs detached and without autograd.
+    cannot change what was seen, and no activation is kept alive. It runs detached and without autograd. Inside a
+    compiled region the hook keeps a copy instead, which is reduced at the end of the recording.
 
     Args:
         layers: What to watch.
@@ -175,6 +176,7 @@ class Recorder:
         self._reduce = reduce
         self._differentiable = differentiable
         self._calls: dict[str, int] = {}
+        self._raw: dict[str, tuple[Tensor, Layer]] = {}
         self._handles: list[RemovableHandle] = []
 
     def attach(self) -> None:
@@ -192,6 +194,7 @@ class Recorder:
     def start(self) -> None:
         """Forget what was seen and record from here on."""
         self.seen = {}
+        self._raw = {}
         self._calls = {}
         self.recording = True
 
@@ -199,6 +202,9 @@ class Recorder:
         """End recording and hand over what was seen: layer name (`#n` for its n-th further call) -> reduction."""
         self.recording = False
         seen, self.seen = self.seen, {}
+        raw, self._raw = self._raw, {}
+        with torch.no_grad():
+            seen |= {key: self._reduce(tensor, layer) for key, (tensor, layer) in raw.items()}
         return seen
 
     def _hook(self, layer: Layer) -> Callable[[nn.Module, Any, Any], None]:
@@ -211,7 +217,10 @@ class Recorder:
             call = self._calls.get(layer.name, 0)
             self._calls[layer.name] = call + 1
             key = f"{layer.name}#{call}" if call else layer.name
-            if self._differentiable:
+            if torch.compiler.is_compiling():
+                # a compiler traces this hook: it must not meet the reduction, which may time itself or warn
+                self._raw[key] = (tensor if self._differentiable else tensor.detach().clone(), layer)
+            elif self._differentiable:
                 self.seen[key] = self._reduce(tensor, layer)
             else:
                 with torch.no_grad():
