@@ -1,0 +1,330 @@
+"""Integrated gradients against captum, closed forms, an exact oracle and the method's own axioms."""
+
+import copy
+from itertools import pairwise
+from typing import Any
+
+import captum.attr
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from lightning_explain import IntegratedGradients
+from lightning_explain.attribution.result import flat
+from lightning_explain.errors import ConfigurationError, ExplanationError, ExplanationWarning
+from tests.models import digits
+
+SEEDS = st.integers(0, 10_000)
+
+
+def mlp(seed: int, *, smooth: bool = False, n_out: int = 3) -> nn.Module:
+    torch.manual_seed(seed)
+    act: Any = nn.Tanh if smooth else nn.ReLU
+    return nn.Sequential(nn.Linear(6, 16), act(), nn.Linear(16, 16), act(), nn.Linear(16, n_out))
+
+
+def convnet(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64, 8),
+        nn.ReLU(),
+        nn.Linear(8, 3),
+    )
+
+
+def l1_error(values: Tensor, reference: Tensor) -> Tensor:
+    return (flat(values) - flat(reference)).abs().sum(1) / flat(reference).abs().sum(1)
+
+
+# -- known numbers and closed forms -----------------------------------------------------------------------------
+
+
+def test_known_numbers() -> None:
+    """F = ReLU(ReLU(x1) - 1 - ReLU(x2)) at (3, 1) from zero gives (1.5, -0.5)."""
+
+    def forward(x: Tensor) -> Tensor:
+        return torch.relu(torch.relu(x[:, 0]) - 1 - torch.relu(x[:, 1]))
+
+    result = IntegratedGradients(tolerance=1e-3, max_steps=4097)(forward, torch.tensor([[3.0, 1.0]]))
+    torch.testing.assert_close(result.values, torch.tensor([[1.5, -0.5]]), atol=2e-3, rtol=0)
+
+
+def test_a_product_splits_evenly() -> None:
+    result = IntegratedGradients(n_steps=4)(lambda x: x[:, 0] * x[:, 1], torch.tensor([[3.0, 2.0]]))
+    torch.testing.assert_close(result.values, torch.tensor([[3.0, 3.0]]))
+
+
+@pytest.mark.parametrize(
+    "method", [IntegratedGradients(), IntegratedGradients(n_steps=1), IntegratedGradients(n_steps=7)]
+)
+def test_linear_models_are_exact(method: IntegratedGradients) -> None:
+    """The trapezoid of some peers is 2 % low here."""
+    weight, x, baseline = torch.randn(5, 1), torch.randn(4, 5), torch.randn(5)
+    result = IntegratedGradients(baseline=baseline, n_steps=method.n_steps)(lambda v: v @ weight, x)
+    torch.testing.assert_close(result.values, (x - baseline) * weight.T)
+    assert result.convergence_delta is not None and result.convergence_delta.abs().max() < 1e-5
+
+
+def exact_by_breakpoints(net: nn.Module, x: Tensor, target: int) -> Tensor:
+    """Exact IG of a ReLU MLP from zero: the gradient is constant between the points where a unit switches."""
+
+    def switches(alphas: Tensor) -> Tensor:
+        seen: list[Tensor] = []
+        handles = [
+            m.register_forward_hook(lambda _m, i, _o: seen.append(i[0] > 0)) for m in net if isinstance(m, nn.ReLU)
+        ]
+        with torch.no_grad():
+            net(alphas.reshape(-1, *(1,) * x.ndim) * x)
+        for handle in handles:
+            handle.remove()
+        return torch.cat(seen, dim=1)
+
+    grid = torch.linspace(0, 1, 20_001, dtype=x.dtype)
+    pattern = switches(grid)
+    edges = [0.0]
+    for i in (pattern[1:] != pattern[:-1]).any(1).nonzero().flatten().tolist():
+        low, high = grid[i], grid[i + 1]
+        for _ in range(40):
+            middle = (low + high) / 2
+            same = bool((switches(middle[None]) == pattern[i]).all())
+            low, high = (middle, high) if same else (low, middle)
+        edges.append(float(high))
+    edges.append(1.0)
+    total = torch.zeros_like(x)
+    for a, b in pairwise(edges):
+        point = ((a + b) / 2 * x).requires_grad_()
+        total += (b - a) * torch.autograd.grad(net(point[None])[0, target], point)[0]
+    return total * x
+
+
+@pytest.mark.parametrize("sample", range(4))
+def test_error_estimate_against_the_exact_integral(digit_mlp: nn.Module, sample: int) -> None:
+    net = copy.deepcopy(digit_mlp).double()
+    images, labels = digits()[1].tensors
+    x, target = images[sample : sample + 1].double(), int(labels[sample])
+    exact = exact_by_breakpoints(net, x[0], target)[None]
+    for tolerance in (0.05, 0.005):
+        result = IntegratedGradients(tolerance=tolerance, max_steps=4097)(net, x, target)
+        assert result.error is not None and float(result.error) <= tolerance
+        assert l1_error(result.values, exact) <= 2 * float(result.error)
+    fine = IntegratedGradients(n_steps=3000, chunk_size=300)(net, x, target)
+    assert l1_error(fine.values, exact) < 1e-3 and fine.error is not None and float(fine.error) < 1e-3
+
+
+# -- captum -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_steps", [2, 9, 50])
+@pytest.mark.parametrize("make", [mlp, convnet])
+def test_equals_captum_at_the_same_points(make: Any, n_steps: int) -> None:
+    net = make(0)
+    x = torch.randn(5, 6) if make is mlp else torch.randn(5, 2, 8, 8)
+    baseline, target = torch.randn_like(x), torch.tensor([0, 1, 2, 1, 0])
+    ours = IntegratedGradients(baseline=baseline, n_steps=n_steps, chunk_size=7)(net, x, target)
+    theirs, delta = captum.attr.IntegratedGradients(net).attribute(
+        x, baseline, target=target, n_steps=n_steps, method="gausslegendre", return_convergence_delta=True
+    )
+    scale = theirs.abs().max()
+    assert (ours.values - theirs).abs().max() <= 1e-5 * scale
+    torch.testing.assert_close(ours.convergence_delta, delta.float(), atol=1e-5 * float(scale), rtol=1e-3)
+
+
+def test_equals_captum_for_several_inputs() -> None:
+    torch.manual_seed(0)
+    a, b = nn.Linear(3, 4), nn.Linear(2, 4)
+
+    def forward(x: Tensor, y: Tensor) -> Tensor:
+        return torch.tanh(a(x)) * torch.tanh(b(y))
+
+    x, y = torch.randn(6, 3), torch.randn(6, 2)
+    ours = IntegratedGradients(n_steps=20, baseline=(torch.zeros(3), torch.ones(2)))(forward, (x, y), 2)
+    theirs = captum.attr.IntegratedGradients(forward).attribute(
+        (x, y), (torch.zeros(1, 3), torch.ones(1, 2)), target=2, n_steps=20
+    )
+    assert isinstance(ours.values, tuple)
+    for mine, other in zip(ours.values, theirs, strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-5)
+
+
+# -- the adaptive rule ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["digit_mlp", "digit_cnn"])
+@pytest.mark.parametrize("tolerance", [0.05, 0.01])
+def test_tolerance_bounds_error_and_gap(kind: str, tolerance: float, request: pytest.FixtureRequest) -> None:
+    net = request.getfixturevalue(kind)
+    x, target = (part[:60] for part in digits(1200, 100)[1].tensors)
+    result = IntegratedGradients(tolerance=tolerance, max_steps=4097, chunk_size=600)(net, x, target)
+    reference = IntegratedGradients(n_steps=2048, chunk_size=4000)(net, x, target)
+    assert result.error is not None and (result.error <= tolerance).all()
+    error = l1_error(result.values, reference.values)
+    assert error.quantile(0.95) <= max(0.05 if tolerance == 0.05 else 0.015, tolerance)
+    assert (error / result.error).quantile(0.95) < 2
+    with torch.no_grad():
+        change = (net(x) - net(torch.zeros_like(x))).gather(1, target[:, None]).squeeze(1)
+    assert result.convergence_delta is not None
+    floor = 0.01 * flat(result.values).abs().sum(1)
+    assert (result.convergence_delta.abs() <= tolerance * torch.maximum(change.abs(), floor) * 1.001).all()
+
+
+def test_a_sample_costs_what_it_needs(digit_cnn: nn.Module) -> None:
+    x, target = (part[:40] for part in digits(1200, 100)[1].tensors)
+    counts = IntegratedGradients(tolerance=0.01, max_steps=257)(digit_cnn, x, target).n_evaluations
+    assert set(counts.tolist()) <= {17, 33, 65, 129, 257} and counts.min() < counts.max()
+    assert IntegratedGradients()(lambda v: v.sum(1), x).n_evaluations.tolist() == [17] * 30
+
+
+def test_a_shared_baseline_is_differentiated_once_per_class() -> None:
+    rows: list[int] = []
+    net = mlp(0)
+
+    def counted(x: Tensor) -> Tensor:
+        rows.append(len(x))
+        return net(x)
+
+    x, target = torch.randn(12, 6), torch.arange(12) % 3
+    IntegratedGradients(tolerance=10.0)(counted, x, target)
+    assert sum(rows) == 3 + 16 * 12
+    rows.clear()
+    IntegratedGradients(tolerance=10.0, baseline=torch.randn(12, 6))(counted, x, target)
+    assert sum(rows) == 17 * 12
+
+
+def test_no_pass_is_larger_than_the_chunk() -> None:
+    rows: list[int] = []
+    net = mlp(0)
+
+    def counted(x: Tensor) -> Tensor:
+        rows.append(len(x))
+        return net(x)
+
+    x = torch.randn(10, 6)
+    small = IntegratedGradients(chunk_size=4, n_steps=6)(counted, x, 1)
+    assert max(rows) <= 4
+    torch.testing.assert_close(small.values, IntegratedGradients(chunk_size=60, n_steps=6)(net, x, 1).values)
+
+
+def test_running_out_of_steps_is_said() -> None:
+    def jagged(x: Tensor) -> Tensor:
+        return torch.sin(40 * x).sum(1)
+
+    with pytest.warns(ExplanationWarning, match="max_steps=17"):
+        result = IntegratedGradients(tolerance=0.001, max_steps=17)(jagged, torch.rand(3, 2) + 1)
+    assert result.error is not None and (result.error > 0.001).any()
+
+
+# -- axioms -----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS)
+def test_completeness(seed: int) -> None:
+    net, x = mlp(seed, smooth=True).double(), torch.randn(4, 6, dtype=torch.double)
+    result = IntegratedGradients(n_steps=64)(net, x, 1)
+    with torch.no_grad():
+        change = net(x)[:, 1] - net(torch.zeros_like(x))[:, 1]
+    torch.testing.assert_close(flat(result.values).sum(1), change, atol=1e-8, rtol=1e-6)
+    assert result.convergence_delta is not None and result.convergence_delta.abs().max() < 1e-7
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS)
+def test_linearity_sensitivity_and_permutation(seed: int) -> None:
+    f, g = mlp(seed, smooth=True), mlp(seed + 1, smooth=True)
+    x = torch.randn(5, 6)
+    method = IntegratedGradients(n_steps=8)
+    both = method(lambda v: 2 * f(v) - 3 * g(v), x, 0).values
+    torch.testing.assert_close(both, 2 * method(f, x, 0).values - 3 * method(g, x, 0).values, atol=1e-5, rtol=1e-4)
+    ignored = method(lambda v: f(v * torch.tensor([1.0, 1, 0, 1, 1, 1])), x, 0).values
+    assert (ignored[:, 2] == 0).all()
+    order = torch.randperm(5)
+    torch.testing.assert_close(method(f, x[order], 0).values, method(f, x, 0).values[order], atol=1e-6, rtol=1e-5)
+
+
+@settings(max_examples=15, deadline=None)
+@given(SEEDS)
+def test_implementation_invariance_and_symmetry(seed: int) -> None:
+    net = mlp(seed)
+    twin = nn.Sequential(*(m for m in mlp(seed)))
+    with torch.no_grad():  # the same function by other weights: hidden units swapped, scaled up and down
+        order = torch.randperm(16)
+        twin[0].weight.copy_(net[0].weight[order] * 2)
+        twin[0].bias.copy_(net[0].bias[order] * 2)
+        twin[2].weight.copy_(net[2].weight[:, order] / 2)
+    x = torch.randn(3, 6)
+    method = IntegratedGradients(n_steps=40)
+    torch.testing.assert_close(method(net, x, 0).values, method(twin, x, 0).values, atol=1e-4, rtol=1e-3)
+
+    def symmetric(v: Tensor) -> Tensor:
+        return net(torch.cat([v[:, :1] + v[:, 1:2], v[:, 2:], v[:, 2:3]], dim=1))
+
+    equal = x.clone()
+    equal[:, 1] = equal[:, 0]
+    values = method(symmetric, equal, 0).values
+    torch.testing.assert_close(values[:, 0], values[:, 1])
+
+
+# -- errors and results -----------------------------------------------------------------------------------------
+
+
+def test_bad_targets_are_refused() -> None:
+    net, x = mlp(0), torch.randn(2, 6)
+    with pytest.raises(ConfigurationError, match="class index 3.*3 columns"):
+        IntegratedGradients()(net, x, 3)
+    with pytest.raises(ConfigurationError, match="class index -1"):
+        IntegratedGradients()(net, x, torch.tensor([0, -1]))
+    with pytest.raises(ConfigurationError, match=r"LongTensor \[2\]"):
+        IntegratedGradients()(net, x, torch.tensor([0, 1, 2]))
+    with pytest.raises(ConfigurationError, match=r"shape \[\d+, 3\].*target="):
+        IntegratedGradients()(net, x)
+
+
+def test_nan_gradients_name_the_samples() -> None:
+    def forward(x: Tensor) -> Tensor:
+        return torch.sqrt(x).sum(1)
+
+    with pytest.raises(ExplanationError, match=r"1 of 2 samples are NaN or infinite \(first: sample 1\)"):
+        IntegratedGradients(baseline=torch.tensor([1.0]))(forward, torch.tensor([[1.0, 2.0], [1.0, -4.0]]))
+
+
+def test_integer_inputs_and_detached_outputs_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="embedding"):
+        IntegratedGradients()(lambda x: x.float().sum(1), torch.ones(2, 3, dtype=torch.long))
+    with pytest.raises(ExplanationError, match="does not depend on its input"):
+        IntegratedGradients()(lambda x: x.detach().sum(1), torch.ones(2, 3))
+
+
+def test_works_inside_inference_mode_and_no_grad() -> None:
+    net = mlp(0)
+    expected = IntegratedGradients(n_steps=5)(net, torch.ones(2, 6), 0).values
+    with torch.inference_mode():
+        made_there = torch.ones(2, 6)
+        torch.testing.assert_close(IntegratedGradients(n_steps=5)(net, made_there, 0).values, expected)
+    with torch.no_grad():
+        torch.testing.assert_close(IntegratedGradients(n_steps=5)(net, torch.ones(2, 6), 0).values, expected)
+
+
+def test_input_equal_to_baseline_gets_nothing() -> None:
+    result = IntegratedGradients()(mlp(0), torch.zeros(2, 6), 0)
+    assert (result.values == 0).all() and result.n_evaluations.tolist() == [17, 17]
+    assert result.error is not None and (result.error == 0).all()
+
+
+def test_baselines() -> None:
+    net, x = mlp(0), torch.rand(4, 6)
+    mean = IntegratedGradients(n_steps=9, baseline=lambda v: v.mean(0))(net, x, 0)
+    tensor = IntegratedGradients(n_steps=9, baseline=x.mean(0))(net, x, 0)
+    torch.testing.assert_close(mean.values, tensor.values)
+    torch.testing.assert_close(mean.baseline, x.mean(0).expand(4, 6))
+    with pytest.raises(ConfigurationError, match="'zero' is unknown"):
+        IntegratedGradients(baseline="zero")(net, x, 0)
+    with pytest.raises(ConfigurationError, match=r"shape \[1, 5\].*broadcasts"):
+        IntegratedGradients(baseline=torch.zeros(5))(net, x, 0)
+    with pytest.raises(ConfigurationError, match="2 parts, but there are 1 inputs"):
+        IntegratedGradients(baseline=(torch.zeros(6), torch.zeros(6)))(net, x, 0)
