@@ -37,9 +37,9 @@ def integrated_gradients_and_conductance(
     `n_steps` on smooth networks. What is said of the units of a layer through which all information flows sums to
     F(x) - F(baseline).
 
-    Source: Dhamdhere, Sundararajan, Yan (2018), How Important Is a Neuron?, Eq. 2; the form along the path:
-    Shrikumar, Su, Kundaje (2018), Computationally Efficient Measures of Internal Neuron Importance, Eq. 6;
-    the input: Sundararajan, Taly, Yan (2017), Eq. 1.
+    Source: Dhamdhere, Sundararajan, Yan (2018), How Important Is a Neuron?, their definition of conductance;
+    the form along the path: Shrikumar, Su, Kundaje (2018), Computationally Efficient Measures of Internal Neuron
+    Importance; the input: Sundararajan, Taly, Yan (2017), Eq. 1.
 
     Args:
         model: A module; run in eval mode and left as found.

@@ -43,8 +43,8 @@ def from_captum(attribution_class: Callable[..., Any], **kwargs: Any) -> "Captum
     constructor = _parameters(attribution_class.__init__)
     if next(iter(constructor), None) not in MODEL_PARAMETERS:
         raise ConfigurationError(
-            f"{attribution_class.__name__} is not built from a model alone. Give a function from the model to it, e.g. "
-            "from_captum(lambda model: NoiseTunnel(Saliency(model)), nt_samples=10)."
+            f"{attribution_class.__name__} is not built from a model alone. Give a function from the model to it, "
+            "e.g. from_captum(lambda model: NoiseTunnel(Saliency(model)), nt_samples=10)."
         )
     explain: Callable[..., Any] = getattr(attribution_class, "attribute")  # noqa: B009 - captum is untyped here
     attribute = _parameters(explain)

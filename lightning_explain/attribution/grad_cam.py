@@ -1,6 +1,5 @@
 """Grad-CAM: which places of the last feature map speak for the target."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,8 +106,8 @@ def _is_map(output: Tensor, n_samples: int) -> bool:
 def _last_in_use(score: Tensor, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Return the last map on which the score depends (an auxiliary head may run later), and its gradient."""
     for feature_map in reversed(maps):
-        found: Sequence[Tensor | None] = torch.autograd.grad(
-            score.sum(), feature_map, retain_graph=True, allow_unused=True
+        found: list[Tensor | None] = list(
+            torch.autograd.grad(score.sum(), feature_map, retain_graph=True, allow_unused=True)
         )
         gradient = found[0]
         if gradient is not None:

@@ -154,8 +154,8 @@ class SmoothGrad:
     The noise is drawn from a seed of its own: the same call gives the same result, and no global random state
     is touched. All samples get the same noise pattern, scaled to their own range.
 
-    Source: Smilkov, Thorat, Kim, Viegas, Wattenberg (2017), SmoothGrad, Section 2.1; the level of noise:
-    Section 3.2.
+    Source: Smilkov, Thorat, Kim, Viegas, Wattenberg (2017), SmoothGrad: the mean of gradients, and noise as
+    a share of the range.
 
     Args:
         noise: Standard deviation of the noise as a share of each sample's range (largest minus smallest value).
