@@ -138,8 +138,8 @@ def max_sensitivity(
     `max over I of |A(x + I) - A(x)|_2 / |A(x)|_2`, with I uniform in [-radius, radius] for each feature (0 is
     best). The maximum over a few draws is a lower bound of the true one.
 
-    Source: Yeh et al. (2019), max-sensitivity (their second measure), estimated by sampling; relative to the explanation's size, so
-    that methods of different scale can be compared.
+    Source: Yeh et al. (2019), max-sensitivity (their second measure), estimated by sampling; relative to the
+    explanation's size, so that methods of different scale can be compared.
 
     Args:
         method: What explains: called as `method(model, inputs, target)`.
