@@ -28,7 +28,8 @@ def target_tensor(target: Target, n_samples: int, device: torch.device) -> Tenso
             f"target has shape {list(target.shape)} and dtype {target.dtype}; expected one class index per sample, "
             f"a LongTensor [{n_samples}], or a single int, or None for a model with one output."
         )
-    return target.to(device=device, dtype=torch.long)
+    # a clone: autograd keeps the indices, and refuses to keep a tensor made under inference mode
+    return target.to(device=device, dtype=torch.long).clone()
 
 
 def check_target(target: Tensor | None, n_outputs: int) -> None:

@@ -34,7 +34,9 @@ def distance(a, b):
     [(mlp(smooth=True), drawn(4, 4), ["0", "1", "3", "4"]), (convnet(), drawn(4, 2, 8, 8), ["0", "1", "2", "4"])],
 )
 def test_agree_with_captum_at_many_steps(net, x, layers):
-    at_input, at_layers = integrated_gradients_and_conductance(net, x, TARGET, layers=layers, n_steps=400)
+    at_input, at_layers = integrated_gradients_and_conductance(
+        net, x, TARGET, layers=layers, n_steps=400, chunk_size=400
+    )
     assert list(at_layers) == layers
     for name in layers:
         expected = captum_conductance(net, name, x, TARGET, 2000)
@@ -70,7 +72,10 @@ def test_layers_that_carry_everything_sum_to_the_change_of_the_score(baseline):
     at_input, at_layers = integrated_gradients_and_conductance(
         net, x, TARGET, layers="*", n_steps=200, baseline=baseline
     )
-    picked = lambda z: net(z).gather(1, TARGET[:, None])[:, 0].detach()
+
+    def picked(z):
+        return net(z).gather(1, TARGET[:, None])[:, 0].detach()
+
     change = picked(x) - picked(at_input.baseline)
     for found in (at_input, *at_layers.values()):
         torch.testing.assert_close(found.values.sum(1), change, rtol=0, atol=1e-3)

@@ -26,7 +26,9 @@ def test_agree_with_captum(net, x):
 
 def test_closed_forms_of_a_quadratic():
     # F = x0^2 - 3 x1: gradient (2 x0, -3)
-    model = lambda x: x[:, 0] ** 2 - 3 * x[:, 1]
+    def model(x):
+        return x[:, 0] ** 2 - 3 * x[:, 1]
+
     x = torch.tensor([[2.0, 1.0], [-1.0, 4.0]])
     assert Saliency()(model, x).values.tolist() == [[4, 3], [2, 3]]
     assert InputXGradient()(model, x).values.tolist() == [[8, -3], [2, -12]]
@@ -50,7 +52,9 @@ def test_chunks_change_nothing(method):
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
 def test_several_inputs(method):
-    model = lambda a, b: a.sum(1) * 2 + (b * b).sum(1)
+    def model(a, b):
+        return a.sum(1) * 2 + (b * b).sum(1)
+
     found = method(model, (torch.ones(3, 2), torch.ones(3, 4)))
     assert [part.shape for part in found.values] == [(3, 2), (3, 4)]
     torch.testing.assert_close(found.values[0], torch.full((3, 2), 2.0))
