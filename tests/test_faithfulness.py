@@ -172,8 +172,10 @@ def test_max_sensitivity_agrees_with_captum():
     def perturb(inputs, perturb_radius):
         return (inputs.reshape(4, 10, 4) + moves.squeeze(1)).flatten(0, 1)
 
-    def explain(z, **_):
-        return method(net(), z[0], TARGET.repeat_interleave(len(z[0]) // 4)).values
+    def explain(given, **_):
+        # captum calls this with a tuple first, with a tensor later
+        z = given[0] if isinstance(given, tuple) else given
+        return method(net(), z, TARGET.repeat_interleave(len(z) // 4)).values
 
     expected = captum.metrics.sensitivity_max(explain, x, perturb, perturb_radius=radius, n_perturb_samples=10)
     torch.testing.assert_close(max_sensitivity(method, net(), x, TARGET, radius=radius), expected)
