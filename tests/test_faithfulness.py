@@ -175,7 +175,7 @@ def test_max_sensitivity_agrees_with_captum():
     def explain(given, **_):
         # captum calls this with a tuple first, with a tensor later
         z = given[0] if isinstance(given, tuple) else given
-        return method(net(), z, TARGET.repeat_interleave(len(z) // 4)).values
+        return (method(net(), z, TARGET.repeat_interleave(len(z) // 4)).values,)
 
     expected = captum.metrics.sensitivity_max(explain, x, perturb, perturb_radius=radius, n_perturb_samples=10)
     torch.testing.assert_close(max_sensitivity(method, net(), x, TARGET, radius=radius), expected)
