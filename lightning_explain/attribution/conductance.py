@@ -58,7 +58,7 @@ def integrated_gradients_and_conductance(
         what goes past it, and no fault.
 
     Cost: `n_steps + 1` forward and backward passes however many layers are watched, and for each layer three
-    element-wise operations per pass and seven tensors of its output's size for `chunk_size` rows.
+    element-wise operations per point and about eight tensors of its output's size for `chunk_size` rows.
 
     Raises:
         ConfigurationError: The model is no `nn.Module`, a layer does not exist or does not run, an option or the

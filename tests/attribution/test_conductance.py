@@ -283,3 +283,13 @@ def test_nan_is_refused():
 
     with pytest.raises(ExplanationError, match="NaN"):
         LayerConductance("hidden")(Root(), torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("n_steps", [2, 3, 4, 5])
+def test_the_coarser_rule_goes_to_the_end_of_the_path(n_steps):
+    # on a linear network every rule that covers the whole path is exact
+    net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)).double()
+    at_input, at_layers = integrated_gradients_and_conductance(net, drawn(4, 4), 1, layers="0", n_steps=n_steps)
+    for found in (at_input, at_layers["0"]):
+        torch.testing.assert_close(found.coarse, found.values)
+        torch.testing.assert_close(found.error, torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-12)
