@@ -26,8 +26,8 @@ class IntegratedGradients:
     Source: Sundararajan, Taly, Yan (2017), Axiomatic Attribution for Deep Networks, Eq. 1; completeness: Prop. 1.
 
     Args:
-        baseline: `"zeros"`, a tensor that broadcasts to the inputs, a tuple of them for several inputs, or a
-            callable from the inputs to a baseline.
+        baseline: `"zeros"`, `"mean"` (of the explained batch), `"blur"` (images), `"noise"`, a tensor that
+            broadcasts to the inputs, a tuple of them for several inputs, or a callable from the inputs to one.
         tolerance: Bound on the estimated relative L1 error of the attributions and on the raw completeness gap,
             per sample; used when `n_steps` is None.
         n_steps: Points of a fixed Gauss-Legendre rule instead.

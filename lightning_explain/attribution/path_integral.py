@@ -77,15 +77,19 @@ class Integral:
     n_evaluations: Tensor
 
 
+def path_points(path: StraightPath, nodes: Tensor) -> tuple[Parts, Tensor | None]:
+    """Return the points at every node for every sample as leaves [nodes * batch, ...], and their targets."""
+    rows: list[Tensor] = []
+    for x, b in zip(path.inputs, path.baselines, strict=True):
+        alpha = nodes.to(device=x.device, dtype=x.dtype).reshape(len(nodes), *(1,) * x.ndim)
+        rows.append((b + alpha * (x - b)).flatten(0, 1).requires_grad_())
+    return tuple(rows), None if path.target is None else path.target.repeat(len(nodes))
+
+
 def _block(path: StraightPath, nodes: Tensor) -> tuple[Parts, Tensor]:
     """Differentiate at every node for every sample in one pass: gradients [nodes, batch, ...] and scores."""
     n_nodes, n_samples = len(nodes), len(path)
-    rows: list[Tensor] = []
-    for x, b in zip(path.inputs, path.baselines, strict=True):
-        alpha = nodes.to(device=x.device, dtype=x.dtype).reshape(n_nodes, *(1,) * x.ndim)
-        rows.append((b + alpha * (x - b)).flatten(0, 1).requires_grad_())
-    target = None if path.target is None else path.target.repeat(n_nodes)
-    gradients, scores = score_gradients(path.forward, tuple(rows), target)
+    gradients, scores = score_gradients(path.forward, *path_points(path, nodes))
     return tuple(g.unflatten(0, (n_nodes, n_samples)) for g in gradients), scores.unflatten(0, (n_nodes, n_samples))
 
 

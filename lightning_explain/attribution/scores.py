@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution.result import Target
+from lightning_explain.attribution.result import Target, parts_of
+from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError, ExplanationError
 
 Scores = Callable[..., Any]
@@ -27,7 +28,8 @@ def target_tensor(target: Target, n_samples: int, device: torch.device) -> Tenso
             f"target has shape {list(target.shape)} and dtype {target.dtype}; expected one class index per sample, "
             f"a LongTensor [{n_samples}], or a single int, or None for a model with one output."
         )
-    return target.to(device=device, dtype=torch.long)
+    # a clone: autograd keeps the indices, and refuses to keep a tensor made under inference mode
+    return target.to(device=device, dtype=torch.long).clone()
 
 
 def check_target(target: Tensor | None, n_outputs: int) -> None:
@@ -98,6 +100,22 @@ def check_differentiable(inputs: tuple[Tensor, ...]) -> None:
             )
 
 
+def attached_score(forward: Scores, inputs: tuple[Tensor, ...], target: Tensor | None) -> Tensor:
+    """Compute the explained score of each sample with its graph: [batch].
+
+    Raises:
+        ExplanationError: The output does not depend on the inputs in a differentiable way.
+    """
+    score = explained_score(forward(*inputs), target)
+    if not score.requires_grad:
+        raise ExplanationError(
+            "The model's output does not depend on its input through differentiable operations (was it detached, "
+            "computed with no_grad, or rounded?), so no gradient can be taken. "
+            "Give forward_fn= a function that returns the scores with their graph."
+        )
+    return score
+
+
 def score_gradients(
     forward: Scores, inputs: tuple[Tensor, ...], target: Tensor | None
 ) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -116,13 +134,7 @@ def score_gradients(
 
     Cost: one forward and one backward pass, without parameter gradients.
     """
-    score = explained_score(forward(*inputs), target)
-    if not score.requires_grad:
-        raise ExplanationError(
-            "The model's output does not depend on its input through differentiable operations (was it detached, "
-            "computed with no_grad, or rounded?), so no gradient can be taken. "
-            "Give forward_fn= a function that returns the scores with their graph."
-        )
+    score = attached_score(forward, inputs, target)
     gradients = torch.autograd.grad(score.sum(), inputs, materialize_grads=True)
     return gradients, score.detach()
 
@@ -143,3 +155,30 @@ def check_finite(values: tuple[Tensor, ...], score: Tensor) -> None:
             f"{samples[0]}). Usual causes: training has diverged, a sqrt or log at zero, or 16-bit overflow. "
             "Look at the loss, lower the learning rate, or clip gradients."
         )
+
+
+def prepared(inputs: Inputs, target: Target) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    """Clone the inputs and bring the target to one index per sample; call it inside `explaining`.
+
+    The clones are needed because tensors made under inference mode cannot take part in autograd.
+
+    Raises:
+        ConfigurationError: Integer inputs, or a target that is no index per sample.
+    """
+    parts = tuple(part.detach().clone() for part in parts_of(inputs))
+    check_differentiable(parts)
+    return parts, target_tensor(target, len(parts[0]), parts[0].device)
+
+
+def check_counts(**counts: int | None) -> None:
+    """Refuse options that count something and are below 1; None stands for a default.
+
+    Raises:
+        ConfigurationError: Names the option and its value.
+
+    Example:
+        >>> check_counts(n_steps=3, chunk_size=None)
+    """
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise ConfigurationError(f"{name}={count}; expected at least 1.")

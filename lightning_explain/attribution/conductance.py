@@ -1,0 +1,195 @@
+"""Conductance of hidden units, together with input integrated gradients, from the same passes."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lightning_explain.attribution.baselines import Baseline, resolve_baseline
+from lightning_explain.attribution.layer_paths import LayerPath, PathSums, accumulate
+from lightning_explain.attribution.path_integral import StraightPath
+from lightning_explain.attribution.quadrature import ERROR_PER_REFINEMENT, relative_distance
+from lightning_explain.attribution.result import Attribution, Forward, Target, flat, shaped_like
+from lightning_explain.attribution.scores import check_counts, check_finite, prepared
+from lightning_explain.batches import Inputs
+from lightning_explain.capture import Layer, select_layers, watched
+from lightning_explain.errors import ConfigurationError, ExplanationWarning
+from lightning_explain.isolation import explaining
+
+
+def integrated_gradients_and_conductance(
+    model: Forward,
+    inputs: Inputs,
+    target: Target = None,
+    *,
+    layers: str | Sequence[str] | None = None,
+    n_steps: int = 50,
+    baseline: Baseline = "zeros",
+    chunk_size: int | None = None,
+) -> tuple[Attribution, dict[str, Attribution]]:
+    """Explain the input and every watched layer from one walk along the path from baseline to input.
+
+    The conductance of a unit y is the integral of dF/dy along the path, with respect to y itself. It is summed
+    over steps as the mean of the gradients at both ends of a step times the change of y in that step; the input is
+    treated the same way, which gives integrated gradients by the trapezoid rule. Error falls with the square of
+    `n_steps` on smooth networks. What is said of the units of a layer through which all information flows sums to
+    F(x) - F(baseline).
+
+    Source: Dhamdhere, Sundararajan, Yan (2018), How Important Is a Neuron?, their definition of conductance;
+    the form along the path: Shrikumar, Su, Kundaje (2018), Computationally Efficient Measures of Internal Neuron
+    Importance; the input: Sundararajan, Taly, Yan (2017), Eq. 1.
+
+    Args:
+        model: A module; run in eval mode and left as found.
+        inputs: Tensor [batch, ...], or a tuple of them, of floating-point type.
+        target: Class index, LongTensor [batch], or None where the output is one number per sample.
+        layers: Names or globs; None for the activation modules (see `select_layers`).
+        n_steps: Equal steps from baseline to input.
+        baseline: As for `IntegratedGradients`.
+        chunk_size: Most rows (points times samples) in one pass; by default as many as there are samples.
+
+    Returns:
+        The attribution of the inputs, and for each layer (`name#1` for the second call of a module that runs
+        several times) one whose `values` are shaped like that layer's output [batch, ...], signed, in units of the
+        explained output. Every one has its own `convergence_delta`, `coarse` (half the steps) and `error`
+        (estimated from the two; NaN for one step). For a layer that is bypassed (a skip connection), the delta is
+        what goes past it, and no fault.
+
+    Cost: `n_steps + 1` forward and backward passes however many layers are watched, and for each layer three
+    element-wise operations per point and about eight tensors of its output's size for `chunk_size` rows.
+
+    Raises:
+        ConfigurationError: The model is no `nn.Module`, a layer does not exist or does not run, an option or the
+            target is impossible.
+        ExplanationError: NaN or infinite gradients, or an output that does not depend on the inputs.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+        >>> at_input, at_layers = integrated_gradients_and_conductance(net, torch.ones(4, 2))
+        >>> at_input.values.shape, {name: tuple(found.values.shape) for name, found in at_layers.items()}
+        (torch.Size([4, 2]), {'1': (4, 3)})
+    """
+    check_counts(n_steps=n_steps, chunk_size=chunk_size)
+    if not isinstance(model, nn.Module):
+        raise ConfigurationError(
+            f"Conductance got a {type(model).__name__}; it needs an nn.Module, to watch its layers. Wrap the "
+            "function in a module that holds the network as a submodule."
+        )
+    with explaining(model):
+        parts, indices = prepared(inputs, target)
+        baselines = resolve_baseline(baseline, parts)
+        path = StraightPath(model, parts, baselines, indices, chunk_size or len(parts[0]))
+        chosen = select_layers(model, layers)
+        with watched(chosen, reduce=LayerPath.tap, differentiable=True) as recorder:
+            sums = accumulate(path, recorder, n_steps)
+        _check_silent(chosen, sums)
+        check_finite(
+            (*(total for total, _ in sums.inputs), *(total for total, _ in sums.layers.values())), sums.change
+        )
+        start = tuple(b.expand_as(x).clone() for b, x in zip(baselines, parts, strict=True))
+    common = _Common(sums.change, indices, shaped_like(start, inputs), n_steps)
+    values, coarse = (tuple(pair[which] for pair in sums.inputs) for which in (0, 1))
+    at_input = common.attribution(shaped_like(values, inputs), shaped_like(coarse, inputs))
+    return at_input, {name: common.attribution(*pair) for name, pair in sums.layers.items()}
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What the explanations of one walk share."""
+
+    change: Tensor
+    target: Tensor | None
+    baseline: Inputs
+    n_steps: int
+
+    def attribution(self, values: Inputs, coarse: Inputs) -> Attribution:
+        fine = flat(values)
+        distance = relative_distance(fine, flat(coarse))
+        # with one step there is nothing coarser to compare with
+        unknown = torch.full_like(distance, torch.nan)
+        return Attribution(
+            values=values,
+            convergence_delta=fine.sum(1) - self.change,
+            error=ERROR_PER_REFINEMENT * distance if self.n_steps > 1 else unknown,
+            target=self.target,
+            baseline=self.baseline,
+            n_evaluations=torch.full((len(fine),), self.n_steps + 1),
+            coarse=coarse if self.n_steps > 1 else None,
+        )
+
+
+def _check_silent(chosen: list[Layer], sums: PathSums) -> None:
+    """Refuse a choice of layers of which none ran; warn where only some did not."""
+    silent = [layer.name for layer in chosen if layer.name not in sums.layers]
+    if not silent:
+        return
+    message = (
+        f"{len(silent)} of {len(chosen)} chosen layers gave no floating-point tensor [batch, ...] in the forward "
+        f"pass: {', '.join(silent[:10])}. They did not run, or return something else; choose other layers."
+    )
+    if len(silent) == len(chosen):
+        raise ConfigurationError(message)
+    warnings.warn(message, ExplanationWarning, stacklevel=3)
+
+
+@dataclass(frozen=True)
+class LayerConductance:
+    """Conductance of one layer's units: integrated gradients that flow through them.
+
+    For several layers, or the input as well, `integrated_gradients_and_conductance` costs no more than this does
+    for one.
+
+    Source: see `integrated_gradients_and_conductance`.
+
+    Args:
+        layer: The layer's name (`name#1` for the second call of a module that runs several times).
+        baseline: As for `IntegratedGradients`.
+        n_steps: Equal steps from baseline to input.
+        chunk_size: Most rows in one pass; by default as many as there are samples.
+
+    Cost: `n_steps + 1` forward and backward passes.
+
+    Raises:
+        ConfigurationError: A count below 1.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+        >>> LayerConductance("1")(net, torch.ones(4, 2)).values.shape
+        torch.Size([4, 3])
+    """
+
+    layer: str
+    baseline: Baseline = "zeros"
+    n_steps: int = 50
+    chunk_size: int | None = None
+
+    def __post_init__(self) -> None:
+        check_counts(n_steps=self.n_steps, chunk_size=self.chunk_size)
+
+    def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
+        """Explain `target` of `model` at the layer; values are signed and shaped like its output [batch, ...].
+
+        Raises:
+            ConfigurationError: The layer is none, or several, or does not run; or as
+                `integrated_gradients_and_conductance`.
+            ExplanationError: NaN or infinite gradients, or an output that does not depend on the inputs.
+        """
+        _, at_layers = integrated_gradients_and_conductance(
+            model,
+            inputs,
+            target,
+            layers=self.layer.partition("#")[0],
+            n_steps=self.n_steps,
+            baseline=self.baseline,
+            chunk_size=self.chunk_size,
+        )
+        if self.layer in at_layers:
+            return at_layers[self.layer]
+        if len(at_layers) == 1 and "#" not in self.layer:
+            return next(iter(at_layers.values()))
+        raise ConfigurationError(
+            f"layer={self.layer!r} stands for {len(at_layers)} layers: {', '.join(at_layers)}. Name one of them, or "
+            "use integrated_gradients_and_conductance(layers=...) for all at once."
+        )

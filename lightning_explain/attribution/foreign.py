@@ -1,0 +1,172 @@
+"""Methods of other libraries as methods of this one."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_explain.attribution.result import Attribution, Forward, Target, parts_of, shaped_like
+from lightning_explain.attribution.scores import check_finite, prepared
+from lightning_explain.batches import Inputs
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.isolation import explaining
+
+MODEL_PARAMETERS = ("forward_func", "model")
+"""What captum calls the first argument of a class that explains a model directly."""
+
+
+def from_captum(attribution_class: Callable[..., Any], **kwargs: Any) -> "CaptumMethod":
+    """Make a captum attribution class a method, e.g. `from_captum(captum.attr.DeepLift)`.
+
+    Args:
+        attribution_class: A class of `captum.attr`, or any callable from a model to an object with captum's
+            `attribute(inputs, target=...)`, e.g. `lambda model: NoiseTunnel(Saliency(model))`.
+        **kwargs: For the class (e.g. `layer`, which may be a module's name) or for `attribute` (e.g.
+            `sliding_window_shapes=(1, 3, 3)`, `baselines`, `internal_batch_size`); each goes where captum takes it,
+            all to `attribute` where a plain callable is given.
+
+    Raises:
+        ConfigurationError: The class does not explain a model directly, or knows no such argument.
+
+    Example:
+        >>> from captum.attr import Occlusion
+        >>> occlusion = from_captum(Occlusion, sliding_window_shapes=(1,))
+        >>> occlusion(lambda x: 2 * x[:, 0], torch.tensor([[3.0, 1.0]])).values
+        tensor([[6., 0.]])
+    """
+    if not isinstance(attribution_class, type):
+        return CaptumMethod(attribution_class, {}, dict(kwargs))
+    constructor = _parameters(attribution_class.__init__)
+    if next(iter(constructor), None) not in MODEL_PARAMETERS:
+        raise ConfigurationError(
+            f"{attribution_class.__name__} is not built from a model alone. Give a function from the model to it, "
+            "e.g. from_captum(lambda model: NoiseTunnel(Saliency(model)), nt_samples=10)."
+        )
+    explain: Callable[..., Any] = getattr(attribution_class, "attribute")  # noqa: B009 - captum is untyped here
+    attribute = _parameters(explain)
+    _check_known(attribution_class.__name__, kwargs, {**constructor, **attribute})
+    building = {name: value for name, value in kwargs.items() if name in constructor}
+    rest = {name: value for name, value in kwargs.items() if name not in constructor}
+    return CaptumMethod(attribution_class, building, rest)
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return a method's parameters by name, without self."""
+    return dict(list(inspect.signature(function).parameters.items())[1:])
+
+
+def _check_known(name: str, kwargs: Mapping[str, Any], known: Mapping[str, inspect.Parameter]) -> None:
+    reserved = ("inputs", "target", *MODEL_PARAMETERS)
+    taken = [key for key in kwargs if key in reserved]
+    if taken:
+        raise ConfigurationError(
+            f"{name} got {taken[0]}=; model, inputs and target are given when the method is called."
+        )
+    if "return_convergence_delta" in kwargs:
+        raise ConfigurationError(
+            f"{name} got return_convergence_delta=, which changes what captum returns. Leave it out; where the delta "
+            "matters use IntegratedGradients of this package, which always gives it."
+        )
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    unknown = [key for key in kwargs if key not in known]
+    if unknown:
+        raise ConfigurationError(
+            f"{name} knows no argument {unknown[0]!r}; expected some of "
+            f"{', '.join(key for key in known if key not in reserved)}."
+        )
+
+
+@dataclass(frozen=True)
+class CaptumMethod:
+    """A captum attribution class in the form of a method; made by `from_captum`.
+
+    Values have the shape that captum gives: that of the inputs, or of a layer for its layer methods. There is no
+    convergence delta and no estimate of the error. `n_evaluations` counts the rows that went through the model,
+    per sample, rounded up.
+
+    Attributes:
+        build: From a model (or forward function) and `building` to an object with `attribute`.
+        building: Keyword arguments for `build`; a `layer` given by name is looked up in the model.
+        attributing: Keyword arguments for `attribute`.
+
+    Cost: whatever the captum method costs.
+    """
+
+    build: Callable[..., Any]
+    building: Mapping[str, Any]
+    attributing: Mapping[str, Any]
+
+    def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
+        """Explain `target` of `model` at `inputs`; a module is run in eval mode and left as found.
+
+        Raises:
+            ConfigurationError: Integer inputs, a target that is no index per sample, or a layer that is not there.
+            ExplanationError: NaN or infinite values.
+        """
+        counter = _RowCounter()
+        with explaining(model):
+            parts, indices = prepared(inputs, target)
+            for part in parts:
+                part.requires_grad_()  # captum would do it with a warning
+            explainer = self.build(counter.counting(model), **self._building(model))
+            found = _attribute(explainer, shaped_like(parts, inputs), indices, self.attributing)
+            values = tuple(part.detach() for part in parts_of(found))
+            check_finite(values, torch.zeros(len(parts[0]), device=parts[0].device))
+        return Attribution(
+            values=values if isinstance(found, tuple) else values[0],
+            convergence_delta=None,
+            error=None,
+            target=indices,
+            baseline=None,
+            n_evaluations=torch.full((len(parts[0]),), -(-counter.rows // len(parts[0]))),
+        )
+
+    def _building(self, model: Forward) -> dict[str, Any]:
+        building = dict(self.building)
+        name = building.get("layer")
+        if isinstance(name, str):
+            modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
+            if name not in modules:
+                raise ConfigurationError(
+                    f"layer={name!r} is not in the {type(model).__name__} that is explained; it has "
+                    f"{', '.join(list(modules)[1:40]) or 'no modules'}."
+                )
+            building["layer"] = modules[name]
+        return building
+
+
+def _attribute(explainer: Any, inputs: Inputs, target: Tensor | None, kwargs: Mapping[str, Any]) -> Any:
+    with warnings.catch_warnings():
+        # it is true and harmless: hooks and attributes are put back by the isolation
+        warnings.filterwarnings("ignore", message="Setting forward, backward hooks", category=UserWarning)
+        return explainer.attribute(inputs, target=target, **kwargs)
+
+
+class _RowCounter:
+    """Counts the rows that a model is asked about."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def counting(self, model: Forward) -> Forward:
+        """Count what goes through `model`: a module keeps its identity, since captum hooks into it."""
+        if isinstance(model, nn.Module):
+            # no handle is kept: the isolation puts the module's hooks back
+            model.register_forward_hook(lambda _module, _args, output: self._count(output))
+            return model
+
+        def counted(*args: Any) -> Any:
+            output = model(*args)
+            self._count(output)
+            return output
+
+        return counted
+
+    def _count(self, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim > 0:
+            self.rows += len(output)

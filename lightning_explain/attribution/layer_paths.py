@@ -1,0 +1,186 @@
+"""Sums of gradient times step along the path, for the inputs and for layers, while the walk goes on."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from lightning_explain.attribution.path_integral import StraightPath, path_points
+from lightning_explain.attribution.scores import attached_score
+from lightning_explain.capture import Layer, Recorder
+from lightning_explain.errors import ConfigurationError
+
+Pair = tuple[Tensor, Tensor]
+"""The same sum over all steps and over steps twice as long, each [batch, ...]."""
+
+
+@dataclass(frozen=True)
+class PathSums:
+    """Sums over the whole walk: for each input, for each layer; and F(x) - F(baseline) [batch]."""
+
+    inputs: tuple[Pair, ...]
+    layers: dict[str, Pair]
+    change: Tensor
+
+
+@dataclass(frozen=True)
+class LayerPath:
+    """A layer's output in one pass: its values, and where in the graph its gradient is.
+
+    Attributes:
+        values: Detached copy [rows, ...].
+        edge: Its place in the graph; None where the output does not depend on anything that requires a gradient,
+            so that it cannot change along the path either.
+    """
+
+    values: Tensor
+    edge: GradientEdge | None
+
+    @classmethod
+    def tap(cls, output: Tensor, layer: Layer) -> "LayerPath":
+        """Note a layer's output as it is now: an in-place operation that follows changes neither copy nor edge."""
+        del layer
+        edge = get_gradient_edge(output) if output.requires_grad else None
+        return cls(output.detach().clone(), edge)
+
+
+class _StepSum:
+    """Adds up (gradient here + gradient at the last node) / 2 * (value here - value at the last node)."""
+
+    def __init__(self) -> None:
+        self._last: Pair | None = None
+        self._total: Tensor | None = None
+
+    def add(self, gradients: Tensor, values: Tensor) -> None:
+        """Go on to further nodes: both [nodes, batch, ...], in the order of the path."""
+        if self._total is None:
+            self._total = torch.zeros_like(values[0])
+        for gradient, value in zip(gradients, values, strict=True):
+            if self._last is not None:
+                last_gradient, last_value = self._last
+                self._total.addcmul_(gradient + last_gradient, value - last_value, value=0.5)
+            self._last = gradient, value
+
+    @property
+    def total(self) -> Tensor:
+        """The sum so far: [batch, ...]."""
+        if self._total is None:
+            raise RuntimeError("no node was added")
+        return self._total
+
+
+class _PairSum:
+    """A sum over all nodes, and one over every second node and the last."""
+
+    def __init__(self) -> None:
+        self._fine, self._coarse = _StepSum(), _StepSum()
+
+    def add(self, gradients: Tensor, values: Tensor, every_second: Tensor) -> None:
+        self._fine.add(gradients, values)
+        for index in every_second.tolist():
+            self._coarse.add(gradients[index, None], values[index, None])
+
+    @property
+    def pair(self) -> Pair:
+        return self._fine.total, self._coarse.total
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Everything seen in one pass, each [nodes, batch, ...]; scores [nodes, batch]."""
+
+    inputs: tuple[Pair, ...]
+    layers: dict[str, Pair]
+    scores: Tensor
+
+
+def _pass(path: StraightPath, recorder: Recorder, nodes: Tensor) -> _Block:
+    """Run the model at every node for every sample, and differentiate at inputs and layers at once."""
+    rows, target = path_points(path, nodes)
+    recorder.start()
+    score = attached_score(path.forward, rows, target)
+    seen: dict[str, LayerPath] = recorder.stop()
+    places: list[Any] = [*rows, *(tapped.edge for tapped in seen.values() if tapped.edge is not None)]
+    # materialize_grads refuses edges, so that zeros are filled in below
+    found = iter(torch.autograd.grad(score.sum(), places, allow_unused=True))
+    split = (len(nodes), len(path))
+    inputs = tuple(_pair(next(found), part.detach(), split) for part in rows)
+    layers = {
+        name: _pair(None if tapped.edge is None else next(found), _per_row(name, tapped.values, len(rows[0])), split)
+        for name, tapped in seen.items()
+    }
+    return _Block(inputs, layers, score.detach().unflatten(0, split))
+
+
+def _per_row(name: str, values: Tensor, n_rows: int) -> Tensor:
+    if len(values) != n_rows:
+        raise ConfigurationError(
+            f"Layer {name!r} gives shape {list(values.shape)} for {n_rows} inputs; its first dimension must be the "
+            "sample. Choose another layer (or batch_first=True)."
+        )
+    return values
+
+
+def _pair(gradient: Tensor | None, values: Tensor, split: tuple[int, int]) -> Pair:
+    gradient = torch.zeros_like(values) if gradient is None else gradient
+    return gradient.unflatten(0, split), values.unflatten(0, split)
+
+
+def _walk(path: StraightPath, recorder: Recorder, n_steps: int) -> PathSums:
+    """Go along the path with all samples of `path`, several nodes in one pass where they fit."""
+    nodes = torch.arange(n_steps + 1, dtype=torch.float64) / n_steps
+    kept = (torch.arange(n_steps + 1) % 2 == 0) | (nodes == 1)
+    per_pass = max(1, path.rows // len(path))
+    inputs = tuple(_PairSum() for _ in path.inputs)
+    layers: dict[str, _PairSum] = {}
+    scores: list[Tensor] = []
+    for first in range(0, n_steps + 1, per_pass):
+        chunk = slice(first, first + per_pass)
+        block = _pass(path, recorder, nodes[chunk])
+        every_second = kept[chunk].nonzero().flatten()
+        for total, pair in zip(inputs, block.inputs, strict=True):
+            total.add(*pair, every_second)
+        for name, pair in block.layers.items():
+            layers.setdefault(name, _PairSum()).add(*pair, every_second)
+        scores = [*scores[:1], *block.scores]
+    return PathSums(
+        tuple(total.pair for total in inputs),
+        {name: total.pair for name, total in layers.items()},
+        scores[-1] - scores[0],
+    )
+
+
+def _sample_blocks(path: StraightPath) -> Iterator[StraightPath]:
+    for first in range(0, len(path), path.rows):
+        samples = torch.arange(first, min(first + path.rows, len(path)), device=path.inputs[0].device)
+        yield path if len(samples) == len(path) else path.of(samples)
+
+
+def _joined(pairs: Sequence[Pair]) -> Pair:
+    return torch.cat([fine for fine, _ in pairs]), torch.cat([coarse for _, coarse in pairs])
+
+
+def accumulate(path: StraightPath, recorder: Recorder, n_steps: int) -> PathSums:
+    """Walk from baseline to input in `n_steps` equal steps and sum gradient times step on the way.
+
+    Args:
+        path: Inputs, baselines and model.
+        recorder: Watches the layers, with `reduce=LayerPath.tap` and `differentiable=True`.
+        n_steps: Equal steps.
+
+    Raises:
+        ConfigurationError: A layer's output does not have the sample as first dimension.
+
+    Cost: `n_steps + 1` forward and backward passes per sample.
+    """
+    blocks = [_walk(block, recorder, n_steps) for block in _sample_blocks(path)]
+    if len(blocks) == 1:
+        return blocks[0]
+    return PathSums(
+        tuple(_joined([block.inputs[i] for block in blocks]) for i in range(len(path.inputs))),
+        {name: _joined([block.layers[name] for block in blocks]) for name in blocks[0].layers},
+        torch.cat([block.change for block in blocks]),
+    )

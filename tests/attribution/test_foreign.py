@@ -1,0 +1,85 @@
+import captum.attr
+import pytest
+import torch
+from nets import convnet, drawn, mlp
+from torch import nn
+
+from lightning_explain.attribution import IntegratedGradients, Saliency, from_captum
+from lightning_explain.errors import ConfigurationError
+
+X = drawn(4, 4)
+TARGET = torch.tensor([0, 2, 1, 1])
+
+
+def test_occlusion_is_what_captum_gives():
+    net, images = convnet(), drawn(4, 2, 8, 8)
+    expected = captum.attr.Occlusion(net).attribute(images, target=TARGET, sliding_window_shapes=(1, 3, 3))
+    found = from_captum(captum.attr.Occlusion, sliding_window_shapes=(1, 3, 3))(net, images, TARGET)
+    torch.testing.assert_close(found.values, expected)
+    assert (found.convergence_delta, found.error, found.baseline) == (None,) * 3
+    # one pass at the input and one for each of 2 x 6 x 6 windows
+    assert found.n_evaluations.tolist() == [73] * 4
+
+
+def test_saliency_is_ours():
+    found = from_captum(captum.attr.Saliency)(mlp(), X, TARGET)
+    torch.testing.assert_close(found.values, Saliency()(mlp(), X, TARGET).values)
+    assert found.n_evaluations.tolist() == [1] * 4
+    assert not found.values.requires_grad
+
+
+def test_deep_lift_agrees_with_integrated_gradients_on_a_linear_model():
+    net = nn.Sequential(nn.Linear(4, 3)).double()
+    torch.testing.assert_close(
+        from_captum(captum.attr.DeepLift, baselines=0.5)(net, X, 1).values,
+        IntegratedGradients(baseline=torch.full((4,), 0.5))(net, X, 1).values,
+    )
+
+
+def test_arguments_go_to_the_constructor_or_to_attribute():
+    method = from_captum(captum.attr.IntegratedGradients, multiply_by_inputs=False, n_steps=3)
+    assert (method.building, method.attributing) == ({"multiply_by_inputs": False}, {"n_steps": 3})
+    torch.testing.assert_close(
+        method(mlp(), X, 1).values,
+        captum.attr.IntegratedGradients(mlp(), multiply_by_inputs=False).attribute(X, target=1, n_steps=3),
+    )
+
+
+def test_layers_may_be_named():
+    net = mlp()
+    found = from_captum(captum.attr.LayerActivation, layer="1")
+    # LayerActivation takes no target: captum says so itself
+    with pytest.raises(TypeError, match="target"):
+        found(net, X, 1)
+    found = from_captum(captum.attr.LayerGradientXActivation, layer="1")(net, X, 1)
+    assert found.values.shape == (4, 6)
+    with pytest.raises(ConfigurationError, match="layer='nope' is not in the Sequential"):
+        from_captum(captum.attr.LayerGradientXActivation, layer="nope")(net, X, 1)
+
+
+def test_a_function_builds_what_is_not_built_from_a_model():
+    method = from_captum(lambda model: captum.attr.NoiseTunnel(captum.attr.Saliency(model)), nt_samples=3, stdevs=0.0)
+    torch.testing.assert_close(method(mlp(), X, 1).values, Saliency()(mlp(), X, 1).values)
+
+
+def test_several_inputs_and_functions():
+    found = from_captum(captum.attr.InputXGradient)(lambda a, b: (a * b).sum(1), (torch.ones(2, 3), torch.ones(2, 3)))
+    assert [part.tolist() for part in found.values] == [[[1.0] * 3] * 2] * 2
+    assert found.n_evaluations.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"attribution_class": captum.attr.NoiseTunnel}, "not built from a model alone"),
+        ({"attribution_class": captum.attr.Saliency, "wrong": 1}, "knows no argument 'wrong'"),
+        ({"attribution_class": captum.attr.Saliency, "target": 1}, "got target="),
+        (
+            {"attribution_class": captum.attr.DeepLift, "return_convergence_delta": True},
+            "got return_convergence_delta=",
+        ),
+    ],
+)
+def test_errors(kwargs, message):
+    with pytest.raises(ConfigurationError, match=message):
+        from_captum(**kwargs)
