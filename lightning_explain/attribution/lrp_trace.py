@@ -1,0 +1,210 @@
+"""Running a model so that its backward pass is relevance propagation.
+
+Linear, convolution, BatchNorm and activation *functions* are taken over while the model runs, whichever module
+calls them. So nothing is put on any module, and functional calls and subclasses are treated like layers.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from lightning_explain.attribution.lrp_calls import LAYER_FUNCTIONS, layer_of, scaling_of
+from lightning_explain.attribution.lrp_composites import Composite, rule_for
+from lightning_explain.attribution.lrp_graph import Node, dependent_nodes, is_input
+from lightning_explain.attribution.lrp_input_rules import AnyRule, InputRule
+from lightning_explain.attribution.lrp_maps import AffineMap, Dense
+from lightning_explain.errors import ConfigurationError
+
+NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+
+# ReLU and its leaky kin need no care: their gradient already is output / input
+ACTIVATION_FUNCTIONS = frozenset({
+    functional.relu6, functional.hardtanh, functional.gelu, functional.silu, functional.mish, functional.elu, functional.selu, functional.celu, functional.hardswish, functional.softsign, functional.tanh,
+    torch.tanh, Tensor.tanh,
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One call of a layer: how its output is computed and how relevance goes back through it."""
+
+    compute: Callable[[Tensor], Tensor]
+    layer: AffineMap
+    rule: AnyRule
+
+
+class _Ruled(torch.autograd.Function):
+    """A layer whose backward pass is its rule."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, step: _Step) -> Tensor:
+        z = step.compute(a)
+        ctx.step = step
+        # a copy, since an in-place activation may follow
+        ctx.save_for_backward(a, z.clone())
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        a, z = ctx.saved_tensors
+        layer, rule = ctx.step.layer, ctx.step.rule
+        if isinstance(rule, InputRule):
+            return rule.relevance(layer, a, z * gradients[0]), None
+        return rule.modified_gradient(layer, a, z, gradients[0]), None
+
+
+class _Passed(torch.autograd.Function):
+    """An elementwise activation that hands relevance on unchanged: its gradient is output / input."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        a = function(z)
+        ctx.save_for_backward(torch.where(z == 0, torch.zeros_like(z), a / z))
+        return a
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        (ratio,) = ctx.saved_tensors
+        return gradients[0] * ratio, None
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a layer read, the map it applied, and its rule."""
+
+    read: Tensor
+    layer: AffineMap
+    rule: AnyRule
+
+
+def _named(name: str | None, kind: type[nn.Module]) -> str:
+    return f"a functional {kind.__name__}" if name is None else f"{name!r} ({kind.__name__})"
+
+
+def _activation(function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
+    """Run an activation so that it hands relevance on; the only boolean among its options is `inplace`."""
+    z: Tensor = args[0] if args else kwargs["input"]
+    if not z.requires_grad:
+        return function(*args, **kwargs)
+    in_place = kwargs.get("inplace", False) or any(option is True for option in args[1:])
+    options = tuple(False if option is True else option for option in args[1:])
+    named = {key: value for key, value in kwargs.items() if key not in ("input", "inplace")}
+    out: Any = _Passed.apply(z.clone() if in_place else z, lambda read: function(read, *options, **named))
+    return z.copy_(out) if in_place else out
+
+
+class RelevanceTrace(TorchFunctionMode):
+    """Inside this context the model's layers compute what they always do, and go backward by their rules.
+
+    Args:
+        model: The model, for the names of its layers; it is only read.
+        composite: The rules.
+        inputs: The explained inputs: leaves that require grad.
+
+    Attributes:
+        nodes: The layers' places in the autograd graph.
+        first_layers: For layers with an input rule: what they read, and the leaf at which autograd collects its
+            relevance.
+        merged: Layer before a BatchNorm -> the BatchNorm into which it was merged.
+    """
+
+    def __init__(self, model: nn.Module, composite: Composite, inputs: tuple[Tensor, ...]) -> None:
+        super().__init__()
+        self.nodes: dict[Node, _Call] = {}
+        self.first_layers: list[tuple[Tensor, Tensor]] = []
+        self.merged: dict[Node, Tensor] = {}
+        self._composite = composite
+        self._inputs = inputs
+        self._owners: dict[int, tuple[str, type[nn.Module]]] = {}
+        for name, module in model.named_modules():
+            for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+                # the first one, as in named_parameters, where modules share it
+                self._owners.setdefault(id(tensor), (name, type(module)))
+
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """The inputs, and the leaves of the layers with an input rule."""
+        return (*self._inputs, *(leaf for _, leaf in self.first_layers))
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Take over the functions of layers and activations; run any other as it is."""
+        del types
+        kwargs = kwargs or {}
+        if func in LAYER_FUNCTIONS:
+            return self._linear(func, args, kwargs)
+        if func is functional.batch_norm:
+            return self._batch_norm(args, kwargs)
+        if func in ACTIVATION_FUNCTIONS:
+            return _activation(func, args, kwargs)
+        return func(*args, **kwargs)
+
+    def _linear(self, function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
+        a, layer = layer_of(function, args, kwargs)
+        name, kind = self._owner((layer.weight, layer.bias), LAYER_FUNCTIONS[function])
+        if dependent_nodes(layer.weight.grad_fn, self.leaves):
+            raise ConfigurationError(
+                f"LRP has no rule for {_named(name, kind)}, whose weights are computed from the input. "
+                "Explain this model by IntegratedGradients."
+            )
+        if not a.requires_grad:
+            return function(*args, **kwargs)
+        call = self._call(a, layer, name, kind)
+
+        def compute(read: Tensor) -> Tensor:
+            return layer.apply(read, layer.weight, layer.bias)
+
+        return self._ruled(call, compute)
+
+    def _batch_norm(self, args: Any, kwargs: Any) -> Tensor:
+        z, scaling = scaling_of(*args, **kwargs)
+        if not z.requires_grad:
+            return functional.batch_norm(*args, **kwargs)
+
+        def compute(_read: Tensor) -> Tensor:
+            return functional.batch_norm(*args, **kwargs)
+
+        before = self.nodes.get(z.grad_fn)
+        # a BatchNorm over [batch, length, features] scales the length, which no linear layer can take over
+        if before is None or (isinstance(before.layer, Dense) and z.ndim != 2) or scaling.bias is None:
+            name, kind = self._owner((*args[1:5], *kwargs.values()), NORMS.get(z.ndim, nn.BatchNorm1d))
+            return self._ruled(self._call(z, scaling, name, kind), compute)
+        merged = before.layer.rescaled(scaling.weight, scaling.bias)
+        y = self._ruled(replace(before, layer=merged), compute)
+        self.merged[z.grad_fn] = y
+        return y
+
+    def _ruled(self, call: "_Call", compute: Callable[[Tensor], Tensor]) -> Tensor:
+        out: Any = _Ruled.apply(call.read, _Step(compute, call.layer, call.rule))
+        self.nodes[out.grad_fn] = call
+        return out
+
+    def _call(self, a: Tensor, layer: AffineMap, name: str | None, kind: type[nn.Module]) -> "_Call":
+        """Find the rule; a layer with an input rule reads a leaf of its own, at which its relevance arrives."""
+        reads_input = is_input(a, self._inputs)
+        rule = rule_for(self._composite.input_rules, name, kind) if reads_input else None
+        rule = rule or rule_for(self._composite.layer_rules, name, kind)
+        if rule is None:
+            raise ConfigurationError(f"LRP has no rule for {_named(name, kind)}. Add one for its name or type.")
+        if not isinstance(rule, InputRule):
+            return _Call(a, layer, rule)
+        if not reads_input:
+            raise ConfigurationError(
+                f"{type(rule).__name__} was given to {_named(name, kind)}, which does not read the model's input. "
+                "Give it to a layer that does, and EpsilonRule, GammaRule or ZPlusRule to this one."
+            )
+        leaf = a.detach().requires_grad_()
+        self.first_layers.append((a, leaf))
+        return _Call(leaf, layer, rule)
+
+    def _owner(self, tensors: Iterable[Any], kind: type[nn.Module]) -> tuple[str | None, type[nn.Module]]:
+        """Find the layer that a parameter or buffer belongs to: its name, and its type if that is a `kind`."""
+        found = next((self._owners[id(tensor)] for tensor in tensors if id(tensor) in self._owners), None)
+        if found is None:
+            return None, kind
+        name, own_kind = found
+        return name, own_kind if issubclass(own_kind, kind) else kind
