@@ -15,7 +15,7 @@ from lightning_explain.attribution.lrp_composites import (
     check_covered,
     default_composite,
 )
-from lightning_explain.attribution.lrp_graph import check_passable, moved_back
+from lightning_explain.attribution.lrp_graph import Node, check_passable, moved_back
 from lightning_explain.attribution.lrp_trace import RelevanceTrace
 from lightning_explain.attribution.result import Attribution, Forward, Target, flat, parts_of, shaped_like
 from lightning_explain.attribution.scores import (
@@ -40,6 +40,11 @@ class _Seen:
     @classmethod
     def of(cls, output: Tensor) -> "_Seen":
         return cls(get_gradient_edge(output), output.detach().clone())
+
+    @classmethod
+    def after(cls, node: Node) -> "_Seen":
+        """Take the output of a layer that has a rule from what it keeps for its backward pass."""
+        return cls(GradientEdge(node, 0), node.saved_tensors[1])
 
 
 def _stash(output: Tensor, layer: Layer) -> _Seen | None:
@@ -202,7 +207,7 @@ class LRP:
             run = _run(module, composite, inputs, indices)
             seen = {name: entry for name, entry in recorder.stop().items() if entry is not None}
             merged = {
-                name: _Seen.of(run.trace.merged[entry.edge.node])
+                name: _Seen.after(run.trace.merged[entry.edge.node])
                 for name, entry in seen.items()
                 if entry.edge.node in run.trace.merged
             }
@@ -221,6 +226,6 @@ def _module(model: Forward) -> nn.Module:
     if isinstance(model, nn.Module):
         return model
     raise ConfigurationError(
-        f"LRP was given a plain callable ({type(model).__name__}); expected an nn.Module, since its rules go by layer. "
-        "Wrap the function in a module that holds the layers, or use IntegratedGradients."
+        f"LRP was given a plain callable ({type(model).__name__}); expected an nn.Module, since its rules go by "
+        "layer. Wrap the function in a module that holds the layers, or use IntegratedGradients."
     )

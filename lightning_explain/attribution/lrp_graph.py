@@ -16,8 +16,8 @@ Node = Any
 """A node of the autograd graph; torch types only an abstract base of it."""
 
 MOVES = frozenset({
-    "Alias", "AsStrided", "Cat", "ChannelShuffle", "Clone", "CopyBackwards", "Col2Im", "ConstantPadNd", "Diagonal", "Expand", "Flip",
-    "Gather", "Im2Col", "Index", "IndexSelect", "MaskedFill", "Permute", "PixelShuffle", "PixelUnshuffle",
+    "Alias", "AsStrided", "Cat", "ChannelShuffle", "Clone", "CopyBackwards", "Col2Im", "ConstantPadNd", "Diagonal",
+    "Expand", "Flip", "Gather", "Im2Col", "Index", "IndexSelect", "MaskedFill", "Permute", "PixelShuffle", "PixelUnshuffle",
     "ReflectionPad1D", "ReflectionPad2D", "ReflectionPad3D", "Repeat", "ReplicationPad1D", "ReplicationPad2D",
     "ReplicationPad3D", "ReshapeAlias", "Roll", "Select", "Slice", "Split", "SplitWithSizes", "Squeeze", "Stack", "T",
     "ToCopy", "Transpose", "Tril", "Triu", "Unbind", "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze", "View",

@@ -24,7 +24,8 @@ NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNor
 
 # ReLU and its leaky kin need no care: their gradient already is output / input
 ACTIVATION_FUNCTIONS = frozenset({
-    functional.relu6, functional.hardtanh, functional.gelu, functional.silu, functional.mish, functional.elu, functional.selu, functional.celu, functional.hardswish, functional.softsign, functional.tanh,
+    functional.relu6, functional.hardtanh, functional.gelu, functional.silu, functional.mish, functional.elu,
+    functional.selu, functional.celu, functional.hardswish, functional.softsign, functional.tanh,
     torch.tanh, Tensor.tanh,
 })  # fmt: skip
 
@@ -94,7 +95,11 @@ def _activation(function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tens
     in_place = kwargs.get("inplace", False) or any(option is True for option in args[1:])
     options = tuple(False if option is True else option for option in args[1:])
     named = {key: value for key, value in kwargs.items() if key not in ("input", "inplace")}
-    out: Any = _Passed.apply(z.clone() if in_place else z, lambda read: function(read, *options, **named))
+
+    def compute(read: Tensor) -> Tensor:
+        return function(read, *options, **named)
+
+    out: Any = _Passed.apply(z.clone() if in_place else z, compute)
     return z.copy_(out) if in_place else out
 
 
@@ -110,14 +115,14 @@ class RelevanceTrace(TorchFunctionMode):
         nodes: The layers' places in the autograd graph.
         first_layers: For layers with an input rule: what they read, and the leaf at which autograd collects its
             relevance.
-        merged: Layer before a BatchNorm -> the BatchNorm into which it was merged.
+        merged: Place of a layer before a BatchNorm -> place of the BatchNorm into which it was merged.
     """
 
     def __init__(self, model: nn.Module, composite: Composite, inputs: tuple[Tensor, ...]) -> None:
         super().__init__()
         self.nodes: dict[Node, _Call] = {}
         self.first_layers: list[tuple[Tensor, Tensor]] = []
-        self.merged: dict[Node, Tensor] = {}
+        self.merged: dict[Node, Node] = {}
         self._composite = composite
         self._inputs = inputs
         self._owners: dict[int, tuple[str, type[nn.Module]]] = {}
@@ -175,7 +180,7 @@ class RelevanceTrace(TorchFunctionMode):
             return self._ruled(self._call(z, scaling, name, kind), compute)
         merged = before.layer.rescaled(scaling.weight, scaling.bias)
         y = self._ruled(replace(before, layer=merged), compute)
-        self.merged[z.grad_fn] = y
+        self.merged[z.grad_fn] = y.grad_fn
         return y
 
     def _ruled(self, call: "_Call", compute: Callable[[Tensor], Tensor]) -> Tensor:
