@@ -77,7 +77,8 @@ class _Pass:
             name: entry.value * gradient
             for (name, entry), gradient in zip(seen.items(), gradients[n_leaves:], strict=True)
         }
-        return tuple(values), hidden
+        # the layout of the convolutions is theirs alone
+        return tuple(part.contiguous() for part in values), {name: part.contiguous() for name, part in hidden.items()}
 
     def _add_to_inputs(self, values: list[Tensor], read: Tensor, relevance: Tensor) -> None:
         """Add what arrived at a first layer to the inputs that it read."""

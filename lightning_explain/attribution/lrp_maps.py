@@ -75,6 +75,9 @@ class Dense:
 class Convolution:
     """A convolution or transposed convolution over any number of spatial dimensions.
 
+    Images are laid out channels last on a CPU, which convolutions there are up to twice as fast with; the weights'
+    layout decides.
+
     Attributes:
         weight: [out, in / groups, ...], transposed [in, out / groups, ...].
         bias: [out] or None.

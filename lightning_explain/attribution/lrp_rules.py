@@ -33,11 +33,14 @@ class Rule(ABC):
 
 
 def share(relevance: Tensor, total: Tensor) -> Tensor:
-    """Divide in place by the total of the shares; where that is zero there is nothing to share."""
-    return relevance / total.masked_fill_(total == 0, 1.0)
+    """Divide by the total of the shares, where it is not zero; with no shares there is nothing to share."""
+    if bool(total.all()):
+        return relevance / total
+    return relevance / total.masked_fill(total == 0, 1.0)
 
 
-def _is_nonnegative(a: Tensor) -> bool:
+def is_nonnegative(a: Tensor) -> bool:
+    """Whether no entry is negative, as after a ReLU."""
     return a.numel() == 0 or bool(a.amin() >= 0)
 
 
@@ -46,43 +49,36 @@ def parts_by_sign(a: Tensor) -> tuple[Tensor, Tensor]:
     return a.clamp(min=0), a.clamp(max=0)
 
 
-def _clamped(bias: Tensor | None, *, positive: bool) -> Tensor | None:
-    if bias is None:
-        return None
-    return bias.clamp(min=0) if positive else bias.clamp(max=0)
+def _clamped(values: Tensor, *, positive: bool) -> Tensor:
+    return values.clamp(min=0) if positive else values.clamp(max=0)
 
 
-def one_sign_total(layer: AffineMap, a: Tensor, *, positive: bool) -> Tensor:
+def one_sign_total(layer: AffineMap, a: Tensor, *, positive: bool, nonnegative: bool) -> Tensor:
     """Sum the contributions of one sign: `sum_i (c_ij)+ + (b_j)+`, or the same with `-`; shaped like the output.
 
-    Cost: one application of the layer, two where `a` has negative entries.
+    Cost: one application of the layer, two unless `a` is known to be nonnegative.
     """
-    above, below = parts_by_sign(layer.weight)
-    same, other = (above, below) if positive else (below, above)
-    bias = _clamped(layer.bias, positive=positive)
-    if _is_nonnegative(a):
+    same, bias = _clamped(layer.weight, positive=positive), layer.bias
+    bias = bias if bias is None else _clamped(bias, positive=positive)
+    if nonnegative:
         return layer.apply(a, same, bias)
     a_above, a_below = parts_by_sign(a)
-    return layer.apply(a_above, same, bias) + layer.apply(a_below, other)
+    return layer.apply(a_above, same, bias) + layer.apply(a_below, _clamped(layer.weight, positive=not positive))
 
 
 def back_by_sign(layer: AffineMap, s: Tensor, a: Tensor, *, for_positive: Tensor, for_negative: Tensor) -> Tensor:
-    """Map `s` back with weights that depend on the sign of each input.
-
-    Cost: one transposed application, two where `a` has negative entries.
-    """
-    back = layer.transpose(s, for_positive, a)
-    if _is_nonnegative(a):
-        return back
-    return torch.where(a >= 0, back, layer.transpose(s, for_negative, a))
+    """Map `s` back with weights that depend on the sign of each input. Cost: two transposed applications."""
+    return torch.where(a >= 0, layer.transpose(s, for_positive, a), layer.transpose(s, for_negative, a))
 
 
 def one_sign_gradient(layer: AffineMap, a: Tensor, relevance: Tensor, *, positive: bool) -> Tensor:
     """Share out all relevance among the contributions of one sign: `sum_j (c_ij)+ / sum_i (c_ij)+ R_j / a_i`."""
-    s = share(relevance, one_sign_total(layer, a, positive=positive))
-    above, below = parts_by_sign(layer.weight)
-    same, other = (above, below) if positive else (below, above)
-    return back_by_sign(layer, s, a, for_positive=same, for_negative=other)
+    nonnegative = is_nonnegative(a)
+    s = share(relevance, one_sign_total(layer, a, positive=positive, nonnegative=nonnegative))
+    same = _clamped(layer.weight, positive=positive)
+    if nonnegative:
+        return layer.transpose(s, same, a)
+    return back_by_sign(layer, s, a, for_positive=same, for_negative=_clamped(layer.weight, positive=not positive))
 
 
 @dataclass(frozen=True)
@@ -143,16 +139,24 @@ class GammaRule(Rule):
 
     def modified_gradient(self, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> Tensor:
         """Share out by sign of `z`. Cost: 2 applications; 3 where negative outputs, 6 where negative inputs occur."""
-        above = one_sign_total(layer, a, positive=True)
-        favoured = torch.where(z >= 0, above, z - above)
-        s = share(z * gradient, z + self.gamma * favoured)
-        up = layer.weight + self.gamma * layer.weight.clamp(min=0)
-        down = layer.weight + self.gamma * layer.weight.clamp(max=0)
+        nonnegative, relevance = is_nonnegative(a), z * gradient
+        above = one_sign_total(layer, a, positive=True, nonnegative=nonnegative)
+        s = share(relevance, torch.where(z >= 0, z + self.gamma * above, z + self.gamma * (z - above)))
         negative = s.masked_fill(z >= 0, 0.0)
-        if not bool(negative.any()):
-            return back_by_sign(layer, s, a, for_positive=up, for_negative=down)
-        of_positive = back_by_sign(layer, s - negative, a, for_positive=up, for_negative=down)
-        return of_positive + back_by_sign(layer, negative, a, for_positive=down, for_negative=up)
+        total = self._back(layer, s - negative, a, favoured=1, nonnegative=nonnegative)
+        # nothing comes back from negative outputs where a ReLU follows
+        if bool(negative.any()):
+            total += self._back(layer, negative, a, favoured=-1, nonnegative=nonnegative)
+        return total
+
+    def _back(self, layer: AffineMap, s: Tensor, a: Tensor, *, favoured: int, nonnegative: bool) -> Tensor:
+        """Map `s` back, favouring contributions of one sign."""
+        own, other = (
+            layer.weight + self.gamma * _clamped(layer.weight, positive=favoured * sign > 0) for sign in (1, -1)
+        )
+        if nonnegative:
+            return layer.transpose(s, own, a)
+        return back_by_sign(layer, s, a, for_positive=own, for_negative=other)
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,14 @@ def _named(name: str | None, kind: type[nn.Module]) -> str:
     return f"a functional {kind.__name__}" if name is None else f"{name!r} ({kind.__name__})"
 
 
+def _view(tensor: Tensor, args: Any, kwargs: Any) -> Tensor:
+    """Run `view`, also on what is a view only for channels-first images."""
+    try:
+        return tensor.view(*args, **kwargs)
+    except RuntimeError:
+        return tensor.contiguous().view(*args, **kwargs)
+
+
 def _activation(function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
     """Run an activation so that it hands relevance on; the only boolean among its options is `inplace`."""
     z: Tensor = args[0] if args else kwargs["input"]
@@ -146,11 +154,13 @@ class RelevanceTrace(TorchFunctionMode):
             return self._batch_norm(args, kwargs)
         if func in ACTIVATION_FUNCTIONS:
             return _activation(func, args, kwargs)
+        if func is Tensor.view:
+            return _view(args[0], args[1:], kwargs)
         return func(*args, **kwargs)
 
     def _linear(self, function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
         a, layer = layer_of(function, args, kwargs)
-        name, kind = self._owner((layer.weight, layer.bias), LAYER_FUNCTIONS[function])
+        name, kind = self._owner((*args[1:3], *kwargs.values()), LAYER_FUNCTIONS[function])
         if dependent_nodes(layer.weight.grad_fn, self.leaves):
             raise ConfigurationError(
                 f"LRP has no rule for {_named(name, kind)}, whose weights are computed from the input. "
