@@ -44,7 +44,7 @@ class _Seen:
     @classmethod
     def after(cls, node: Node) -> "_Seen":
         """Take the output of a layer that has a rule from what it keeps for its backward pass."""
-        return cls(GradientEdge(node, 0), node.saved_tensors[1])
+        return cls(GradientEdge(node, 0), node.output)
 
 
 def _stash(output: Tensor, layer: Layer) -> _Seen | None:

@@ -35,10 +35,10 @@ def _fast(weight: Tensor) -> Tensor:
     return weight.contiguous(memory_format=torch.channels_last) if is_image else weight
 
 
-def _same_padding(weight: Tensor, dilation: tuple[int, ...]) -> tuple[tuple[int, ...], list[int]]:
-    """Split the padding of `padding="same"` into an even one and what is missing at the end, as `F.pad` wants it."""
+def _same_padding(weight: Tensor, dilation: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Split the padding of `padding="same"` into an even one and the rest at the end, as `functional.pad` takes it."""
     totals = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
-    return tuple(total // 2 for total in totals), [end for total in reversed(totals) for end in (0, total % 2)]
+    return tuple(total // 2 for total in totals), tuple(end for total in reversed(totals) for end in (0, total % 2))
 
 
 def _convolution(  # noqa: PLR0917 - the order of torch's own arguments
@@ -52,12 +52,12 @@ def _convolution(  # noqa: PLR0917 - the order of torch's own arguments
 ) -> tuple[Tensor, AffineMap]:
     n = weight.ndim - 2
     dilation = _per_dimension(dilation, n)
+    missing: tuple[int, ...] = ()
     if padding == "same":
         padding, missing = _same_padding(weight, dilation)
-        input = functional.pad(input, missing) if any(missing) else input  # noqa: A001
     padding = (0,) * n if padding == "valid" else _per_dimension(padding, n)
-    layer = Convolution(_fast(weight), bias, _per_dimension(stride, n), padding, dilation, groups, False, (0,) * n)
-    return input, layer
+    steps, none = _per_dimension(stride, n), (0,) * n
+    return input, Convolution(_fast(weight), bias, steps, padding, dilation, groups, False, none, missing)
 
 
 def _transposed_convolution(  # noqa: PLR0917

@@ -194,7 +194,8 @@ def check_covered(model: nn.Module, composite: Composite) -> None:
     if missing:
         raise ConfigurationError(
             f"LRP has no rule for {', '.join(missing[:8])}{', ...' if len(missing) > 8 else ''}. Rules can be given "
-            f"to {', '.join(kind.__name__ for kind in (*RULED, *BATCH_NORMS))}. Explain other layers by IntegratedGradients, or the part of the model that has rules on its own."
+            f"to {', '.join(kind.__name__ for kind in (*RULED, *BATCH_NORMS))}. Explain other layers by "
+            "IntegratedGradients, or the part of the model that has rules on its own."
         )
     ruled = [name for name, layer in layers.items() if isinstance(layer, (*RULED, *BATCH_NORMS))]
     for key in (*composite.layer_rules, *composite.input_rules):

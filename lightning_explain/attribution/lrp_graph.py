@@ -16,12 +16,12 @@ Node = Any
 """A node of the autograd graph; torch types only an abstract base of it."""
 
 MOVES = frozenset({
-    "Alias", "AsStrided", "Cat", "ChannelShuffle", "Clone", "CopyBackwards", "Col2Im", "ConstantPadNd", "Diagonal",
-    "Expand", "Flip", "Gather", "Im2Col", "Index", "IndexSelect", "MaskedFill", "Permute", "PixelShuffle", "PixelUnshuffle",
-    "ReflectionPad1D", "ReflectionPad2D", "ReflectionPad3D", "Repeat", "ReplicationPad1D", "ReplicationPad2D",
-    "ReplicationPad3D", "ReshapeAlias", "Roll", "Select", "Slice", "Split", "SplitWithSizes", "Squeeze", "Stack", "T",
-    "ToCopy", "Transpose", "Tril", "Triu", "Unbind", "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze", "View",
-    "Where",
+    "Alias", "AsStrided", "Cat", "ChannelShuffle", "Clone", "Col2Im", "ConstantPadNd", "CopyBackwards",
+    "Diagonal", "Expand", "Flip", "Gather", "Im2Col", "Index", "IndexSelect", "MaskedFill", "Permute",
+    "PixelShuffle", "PixelUnshuffle", "ReflectionPad1D", "ReflectionPad2D", "ReflectionPad3D", "Repeat",
+    "ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D", "ReshapeAlias", "Roll", "Select", "Slice",
+    "Split", "SplitWithSizes", "Squeeze", "Stack", "T", "ToCopy", "Transpose", "Tril", "Triu", "Unbind",
+    "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze", "View", "Where",
 })  # fmt: skip
 """Operations that only move or copy numbers."""
 

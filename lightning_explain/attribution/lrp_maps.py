@@ -84,6 +84,7 @@ class Convolution:
         stride: One number per spatial dimension, as are `padding`, `dilation` and `output_padding`.
         transposed: Whether it is a transposed convolution.
         groups: Into how many separate groups the channels fall.
+        end_padding: Zeros to add at the end of each spatial dimension, as `functional.pad` takes them.
     """
 
     weight: Tensor
@@ -94,21 +95,22 @@ class Convolution:
     groups: int
     transposed: bool
     output_padding: tuple[int, ...]
+    end_padding: tuple[int, ...] = ()
 
     def apply(self, a: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Map inputs [batch, in, ...] to [batch, out, ...]."""
         return torch.convolution(
-            a, weight, bias, self.stride, self.padding, self.dilation,
+            functional.pad(a, self.end_padding), weight, bias, self.stride, self.padding, self.dilation,
             self.transposed, self.output_padding, self.groups,
         )  # fmt: skip
 
     def transpose(self, s: Tensor, weight: Tensor, like: Tensor) -> Tensor:
         """Map [batch, out, ...] back to [batch, in, ...]."""
         gradients: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
-            s, like, weight, None, self.stride, self.padding, self.dilation,
+            s, functional.pad(like, self.end_padding), weight, None, self.stride, self.padding, self.dilation,
             self.transposed, self.output_padding, self.groups, [True, False, False],
         )  # fmt: skip
-        return gradients[0]
+        return gradients[0][tuple(slice(size) for size in like.shape)]
 
     def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
         """Merge a scaling of the output channels."""

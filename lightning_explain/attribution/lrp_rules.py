@@ -33,10 +33,11 @@ class Rule(ABC):
 
 
 def share(relevance: Tensor, total: Tensor) -> Tensor:
-    """Divide by the total of the shares, where it is not zero; with no shares there is nothing to share."""
-    if bool(total.all()):
-        return relevance / total
-    return relevance / total.masked_fill(total == 0, 1.0)
+    """Divide by the total of the shares, in place; with no shares there is nothing to share out."""
+    low, high = total.aminmax()
+    if bool((low <= 0) & (high >= 0)):
+        total.masked_fill_(total == 0, 1.0)
+    return relevance.div_(total)
 
 
 def is_nonnegative(a: Tensor) -> bool:
@@ -72,7 +73,11 @@ def back_by_sign(layer: AffineMap, s: Tensor, a: Tensor, *, for_positive: Tensor
 
 
 def one_sign_gradient(layer: AffineMap, a: Tensor, relevance: Tensor, *, positive: bool) -> Tensor:
-    """Share out all relevance among the contributions of one sign: `sum_j (c_ij)+ / sum_i (c_ij)+ R_j / a_i`."""
+    """Share out the relevance, which is overwritten, among contributions of one sign.
+
+    Returns:
+        That divided by `a_i`, so that inputs of zero do no harm.
+    """
     nonnegative = is_nonnegative(a)
     s = share(relevance, one_sign_total(layer, a, positive=positive, nonnegative=nonnegative))
     same = _clamped(layer.weight, positive=positive)
@@ -183,10 +188,10 @@ class AlphaBetaRule(Rule):
 
     def modified_gradient(self, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> Tensor:
         """Share out among both signs. Cost: two applications per sign; four where negative inputs occur."""
-        relevance = z * gradient
-        total = self.alpha * one_sign_gradient(layer, a, relevance, positive=True)
+        # the relevance is computed for each sign, since sharing it out overwrites it
+        total = self.alpha * one_sign_gradient(layer, a, z * gradient, positive=True)
         if self.beta:
-            total -= self.beta * one_sign_gradient(layer, a, relevance, positive=False)
+            total -= self.beta * one_sign_gradient(layer, a, z * gradient, positive=False)
         return total
 
 

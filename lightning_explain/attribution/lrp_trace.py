@@ -30,6 +30,13 @@ ACTIVATION_FUNCTIONS = frozenset({
 })  # fmt: skip
 
 
+RELU_FUNCTIONS = frozenset({functional.relu, functional.relu_, torch.relu_, Tensor.relu_})
+IN_PLACE_FUNCTIONS = RELU_FUNCTIONS | {
+    Tensor.add_, Tensor.sub_, Tensor.mul_, Tensor.div_,
+    Tensor.__iadd__, Tensor.__isub__, Tensor.__imul__, Tensor.__itruediv__,
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class _Step:
     """One call of a layer: how its output is computed and how relevance goes back through it."""
@@ -46,14 +53,20 @@ class _Ruled(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, step: _Step) -> Tensor:
         z = step.compute(a)
         ctx.step = step
-        # a copy, since an in-place activation may follow
-        ctx.save_for_backward(a, z.clone())
+        ctx.save_for_backward(a)
+        # not a copy: the trace makes one, or accepts the change, when something writes into z
+        ctx.output = z.detach()
+        ctx.version = z._version
         return z
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        a, z = ctx.saved_tensors
+        (a,) = ctx.saved_tensors
         layer, rule = ctx.step.layer, ctx.step.rule
+        z = ctx.output
+        if z._version != ctx.version:
+            # something that the trace did not see wrote into it
+            z = layer.apply(a, layer.weight, layer.bias)
         if isinstance(rule, InputRule):
             return rule.relevance(layer, a, z * gradients[0]), None
         return rule.modified_gradient(layer, a, z, gradients[0]), None
@@ -148,6 +161,8 @@ class RelevanceTrace(TorchFunctionMode):
         """Take over the functions of layers and activations; run any other as it is."""
         del types
         kwargs = kwargs or {}
+        if func in IN_PLACE_FUNCTIONS:
+            return self._in_place(func, args, kwargs)
         if func in LAYER_FUNCTIONS:
             return self._linear(func, args, kwargs)
         if func is functional.batch_norm:
@@ -157,6 +172,21 @@ class RelevanceTrace(TorchFunctionMode):
         if func is Tensor.view:
             return _view(args[0], args[1:], kwargs)
         return func(*args, **kwargs)
+
+    def _in_place(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Before something writes into a layer's output, give the layer a copy to keep.
+
+        A ReLU needs none: where it writes, the gradient is zero, and with it the relevance.
+        """
+        written: Any = args[0] if args else kwargs.get("input")
+        node: Any = written.grad_fn if written is not None else None
+        if node not in self.nodes or node.output._version != node.version:
+            return function(*args, **kwargs)
+        if function not in RELU_FUNCTIONS:
+            node.output = node.output.clone()
+        result = function(*args, **kwargs)
+        node.version = node.output._version
+        return result
 
     def _linear(self, function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
         a, layer = layer_of(function, args, kwargs)
