@@ -202,8 +202,10 @@ class LRP:
         check_covered(module, composite)
         given = parts_of(inputs)
         check_differentiable(given)
-        indices = target_tensor(target, len(given[0]), given[0].device)
         with explaining(module), watched(layers, reduce=_stash, differentiable=True) as recorder:
+            indices = target_tensor(target, len(given[0]), given[0].device)
+            # a clone, as of the inputs: it may have been made under inference mode
+            indices = None if indices is None else indices.clone()
             recorder.start()
             run = _run(module, composite, inputs, indices)
             seen = {name: entry for name, entry in recorder.stop().items() if entry is not None}

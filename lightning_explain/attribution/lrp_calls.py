@@ -36,7 +36,7 @@ def _fast(weight: Tensor) -> Tensor:
 
 
 def _same_padding(weight: Tensor, dilation: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Split the padding of `padding="same"` into an even one and the rest at the end, as `functional.pad` takes it."""
+    """Split the padding of `padding="same"` into an even one and what is left at the end, for `functional.pad`."""
     totals = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
     return tuple(total // 2 for total in totals), tuple(end for total in reversed(totals) for end in (0, total % 2))
 

@@ -16,7 +16,7 @@ Node = Any
 """A node of the autograd graph; torch types only an abstract base of it."""
 
 MOVES = frozenset({
-    "Alias", "AsStrided", "Cat", "ChannelShuffle", "Clone", "Col2Im", "ConstantPadNd", "CopyBackwards",
+    "Alias", "AsStrided", "Cat", "ChannelShuffle", "Clone", "Col2Im", "ConstantPadNd",
     "Diagonal", "Expand", "Flip", "Gather", "Im2Col", "Index", "IndexSelect", "MaskedFill", "Permute",
     "PixelShuffle", "PixelUnshuffle", "ReflectionPad1D", "ReflectionPad2D", "ReflectionPad3D", "Repeat",
     "ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D", "ReshapeAlias", "Roll", "Select", "Slice",
@@ -29,6 +29,8 @@ SCALINGS = frozenset({"Add", "Sub", "Mul", "Div", "Neg"})
 """Elementwise and affine, as long as only one operand depends on the input."""
 
 PASSES = MOVES | {
+    # how lrp_trace names activations, and autograd `Tensor.copy_`
+    "_PassedActivation", "torch::autograd::CopyBackwards",
     "Add", "Sub", "Neg", "Mean", "Sum", "Abs", "Relu", "LeakyRelu", "PreluKernel", "RreluWithNoise",
     "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AdaptiveMaxPool2D", "AdaptiveMaxPool3D", "Amax", "Max", "Maximum",
     "AvgPool2D", "AvgPool3D", "MaxPool2DWithIndices", "MaxPool3DWithIndices",

@@ -72,7 +72,7 @@ class _Ruled(torch.autograd.Function):
         return rule.modified_gradient(layer, a, z, gradients[0]), None
 
 
-class _Passed(torch.autograd.Function):
+class _PassedActivation(torch.autograd.Function):
     """An elementwise activation that hands relevance on unchanged: its gradient is output / input."""
 
     @staticmethod
@@ -120,7 +120,7 @@ def _activation(function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tens
     def compute(read: Tensor) -> Tensor:
         return function(read, *options, **named)
 
-    out: Any = _Passed.apply(z.clone() if in_place else z, compute)
+    out: Any = _PassedActivation.apply(z.clone() if in_place else z, compute)
     return z.copy_(out) if in_place else out
 
 

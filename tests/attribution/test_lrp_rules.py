@@ -76,6 +76,8 @@ def seeded():
     torch.manual_seed(0)
 
 
+# torch says so once about its own forward pass
+@pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("name", ANY_SIGN)
 @pytest.mark.parametrize("nonnegative", [False, True], ids=["any sign", "nonnegative"])
@@ -95,6 +97,7 @@ def test_rule_equals_its_dense_form_with_biases(kind: str, name: str, nonnegativ
     torch.testing.assert_close(values, expected(model, layer, x, oracle), rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
 @pytest.mark.parametrize("kind", sorted(LAYERS.keys() - PADDED))
 def test_flat_shares_evenly_among_the_inputs_that_exist(kind: str):
     build, shape = LAYERS[kind]
