@@ -9,6 +9,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from captum.attr import LRP as CaptumLRP  # noqa: N811 - told apart from our own
@@ -115,9 +116,9 @@ def main() -> None:
         model, x = build()
         model.eval()
         methods: dict[str, Callable[[], object]] = {
-            "LRP() default": lambda: LRP()(model, x, 0),
-            "EpsilonGammaBox": lambda: LRP(EpsilonGammaBox(0.0, 1.0))(model, x, 0),
-            "captum LRP": lambda: captum_lrp(model, x),
+            "LRP() default": partial(LRP(), model, x, 0),
+            "EpsilonGammaBox": partial(LRP(EpsilonGammaBox(0.0, 1.0)), model, x, 0),
+            "captum LRP": partial(captum_lrp, model, x),
         }
         print(build.__name__)
         if not runs(methods["captum LRP"]):

@@ -100,17 +100,21 @@ class Convolution:
     def apply(self, a: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Map inputs [batch, in, ...] to [batch, out, ...]."""
         return torch.convolution(
-            functional.pad(a, self.end_padding), weight, bias, self.stride, self.padding, self.dilation,
+            self._padded(a), weight, bias, self.stride, self.padding, self.dilation,
             self.transposed, self.output_padding, self.groups,
         )  # fmt: skip
 
     def transpose(self, s: Tensor, weight: Tensor, like: Tensor) -> Tensor:
         """Map [batch, out, ...] back to [batch, in, ...]."""
         gradients: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
-            s, functional.pad(like, self.end_padding), weight, None, self.stride, self.padding, self.dilation,
+            s, self._padded(like), weight, None, self.stride, self.padding, self.dilation,
             self.transposed, self.output_padding, self.groups, [True, False, False],
         )  # fmt: skip
         return gradients[0][tuple(slice(size) for size in like.shape)]
+
+    def _padded(self, a: Tensor) -> Tensor:
+        # torch copies even where there is nothing to pad
+        return functional.pad(a, self.end_padding) if any(self.end_padding) else a
 
     def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
         """Merge a scaling of the output channels."""

@@ -148,11 +148,11 @@ class GammaRule(Rule):
         above = one_sign_total(layer, a, positive=True, nonnegative=nonnegative)
         s = share(relevance, torch.where(z >= 0, z + self.gamma * above, z + self.gamma * (z - above)))
         negative = s.masked_fill(z >= 0, 0.0)
-        total = self._back(layer, s - negative, a, favoured=1, nonnegative=nonnegative)
-        # nothing comes back from negative outputs where a ReLU follows
-        if bool(negative.any()):
-            total += self._back(layer, negative, a, favoured=-1, nonnegative=nonnegative)
-        return total
+        if not bool(negative.any()):
+            # a ReLU follows, so nothing comes back from negative outputs
+            return self._back(layer, s, a, favoured=1, nonnegative=nonnegative)
+        of_positive = self._back(layer, s - negative, a, favoured=1, nonnegative=nonnegative)
+        return of_positive + self._back(layer, negative, a, favoured=-1, nonnegative=nonnegative)
 
     def _back(self, layer: AffineMap, s: Tensor, a: Tensor, *, favoured: int, nonnegative: bool) -> Tensor:
         """Map `s` back, favouring contributions of one sign."""
