@@ -28,8 +28,6 @@ ACTIVATION_FUNCTIONS = frozenset({
     functional.selu, functional.celu, functional.hardswish, functional.softsign, functional.tanh,
     torch.tanh, Tensor.tanh,
 })  # fmt: skip
-
-
 RELU_FUNCTIONS = frozenset({functional.relu, functional.relu_, torch.relu_, Tensor.relu_})
 IN_PLACE_FUNCTIONS = RELU_FUNCTIONS | {
     Tensor.add_, Tensor.sub_, Tensor.mul_, Tensor.div_,
@@ -38,10 +36,10 @@ IN_PLACE_FUNCTIONS = RELU_FUNCTIONS | {
 
 
 @dataclass(frozen=True)
-class _Step:
-    """One call of a layer: how its output is computed and how relevance goes back through it."""
+class _Call:
+    """What a layer read, the map it applied, and its rule."""
 
-    compute: Callable[[Tensor], Tensor]
+    read: Tensor
     layer: AffineMap
     rule: AnyRule
 
@@ -50,9 +48,9 @@ class _Ruled(torch.autograd.Function):
     """A layer whose backward pass is its rule."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, step: _Step) -> Tensor:
-        z = step.compute(a)
-        ctx.step = step
+    def forward(ctx: Any, a: Tensor, call: _Call, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        z = compute(a)
+        ctx.call = call
         ctx.save_for_backward(a)
         # not a copy: the trace makes one, or accepts the change, when something writes into z
         ctx.output = z.detach()
@@ -62,14 +60,14 @@ class _Ruled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (a,) = ctx.saved_tensors
-        layer, rule = ctx.step.layer, ctx.step.rule
+        layer, rule = ctx.call.layer, ctx.call.rule
         z = ctx.output
         if z._version != ctx.version:
             # something that the trace did not see wrote into it
             z = layer.apply(a, layer.weight, layer.bias)
         if isinstance(rule, InputRule):
-            return rule.relevance(layer, a, z * gradients[0]), None
-        return rule.modified_gradient(layer, a, z, gradients[0]), None
+            return rule.relevance(layer, a, z * gradients[0]), None, None
+        return rule.modified_gradient(layer, a, z, gradients[0]), None, None
 
 
 class _PassedActivation(torch.autograd.Function):
@@ -85,15 +83,6 @@ class _PassedActivation(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (ratio,) = ctx.saved_tensors
         return gradients[0] * ratio, None
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What a layer read, the map it applied, and its rule."""
-
-    read: Tensor
-    layer: AffineMap
-    rule: AnyRule
 
 
 def _named(name: str | None, kind: type[nn.Module]) -> str:
@@ -223,12 +212,12 @@ class RelevanceTrace(TorchFunctionMode):
         self.merged[z.grad_fn] = y.grad_fn
         return y
 
-    def _ruled(self, call: "_Call", compute: Callable[[Tensor], Tensor]) -> Tensor:
-        out: Any = _Ruled.apply(call.read, _Step(compute, call.layer, call.rule))
+    def _ruled(self, call: _Call, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        out: Any = _Ruled.apply(call.read, call, compute)
         self.nodes[out.grad_fn] = call
         return out
 
-    def _call(self, a: Tensor, layer: AffineMap, name: str | None, kind: type[nn.Module]) -> "_Call":
+    def _call(self, a: Tensor, layer: AffineMap, name: str | None, kind: type[nn.Module]) -> _Call:
         """Find the rule; a layer with an input rule reads a leaf of its own, at which its relevance arrives."""
         reads_input = is_input(a, self._inputs)
         rule = rule_for(self._composite.input_rules, name, kind) if reads_input else None
