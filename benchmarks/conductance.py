@@ -89,9 +89,7 @@ def main() -> None:
         middle = statistics.median(ratios)
         spread = f"{min(ratios):.3f} - {max(ratios):.3f}"
         verdict = "holds" if middle <= bar else "MISSED"
-        print(
-            f"{name:<5}{n_layers:>7}{middle:>8.3f}{spread:>16}{bar:>7.2f}{statistics.median(ours):>9.2f}  {verdict}"
-        )
+        print(f"{name:<5}{n_layers:>7}{middle:>8.3f}{spread:>16}{bar:>7.2f}{statistics.median(ours):>9.2f}  {verdict}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,26 @@ def _frozen(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True)
 
 
+def _full_rank(mask: Tensor, like: Tensor) -> Tensor:
+    """Bring a mask to the input's number of dimensions: [1 or batch, 1 or channels, ...].
+
+    Raises:
+        ConfigurationError: It does not fit.
+    """
+    given = list(mask.shape)
+    if mask.ndim < like.ndim and mask.shape == like.shape[like.ndim - mask.ndim :]:
+        mask = mask.reshape((1,) * (like.ndim - mask.ndim) + mask.shape)  # one for all samples
+    elif mask.ndim == like.ndim - 1:
+        mask = mask.unsqueeze(1)  # one for each, alike for all channels
+    fits = mask.ndim == like.ndim and all(m in (1, n) for m, n in zip(mask.shape, like.shape, strict=True))
+    if not fits:
+        raise ConfigurationError(
+            f"masks has shape {given}; expected {list(like.shape)} like the inputs, the same without the channels, or "
+            f"one mask for all samples, {list(like.shape[1:])} or {list(like.shape[2:] or like.shape[1:])}."
+        )
+    return mask
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probe:
     """Held-out samples that are explained again and again, so that only the network changes.
@@ -28,7 +48,8 @@ class Probe:
         targets: Class index per sample (LongTensor [batch]), or real values [batch] for regression, or None.
         class_names: Name of each class, for tags and pictures.
         feature_names: Name of each feature of tabular inputs.
-        masks: Regions of interest, 0 or 1, shaped like the (first) input or broadcasting to it: the share of
+        masks: Regions of interest, 1 inside and 0 outside: one for all samples ([height, width], [features]) or one
+            each ([batch, height, width], [batch, features]), with or without a channel dimension. The share of
             attribution inside them is logged.
         indices: Where the samples stand in the data set they were drawn from; empty when given directly.
 
@@ -56,7 +77,7 @@ class Probe:
         object.__setattr__(self, "feature_names", tuple(str(name) for name in self.feature_names))
         object.__setattr__(self, "indices", tuple(int(index) for index in self.indices))
         if self.masks is not None:
-            object.__setattr__(self, "masks", _frozen(self.masks).float())
+            object.__setattr__(self, "masks", _full_rank(_frozen(self.masks).float(), self.parts[0]))
         if self.targets is not None:
             labels = class_labels(self.targets)
             object.__setattr__(self, "targets", _frozen(self.targets if labels is None else labels))
@@ -92,14 +113,6 @@ class Probe:
             raise ConfigurationError(
                 f"feature_names has {len(self.feature_names)} names, but a probe sample has {n_features} features."
             )
-        if self.masks is not None:
-            try:
-                torch.broadcast_shapes(self.masks.shape, first.shape)
-            except RuntimeError as error:
-                raise ConfigurationError(
-                    f"masks has shape {list(self.masks.shape)}; expected one that broadcasts to the inputs' "
-                    f"{list(first.shape)}."
-                ) from error
 
     def __len__(self) -> int:
         return len(self.parts[0])

@@ -294,8 +294,7 @@ def test_chosen_layers_and_steps_build_on_each_other():
 
     assert cascading_randomisation(method, net(), drawn(3, 4), 1, layers=["0", "4"]).layers == ("4", "0")
     changed = [
-        {name.partition(".")[0] for name in state if not torch.equal(state[name], states[0][name])}
-        for state in states
+        {name.partition(".")[0] for name in state if not torch.equal(state[name], states[0][name])} for state in states
     ]
     assert changed == [set(), {"4"}, {"4", "0"}]
 

@@ -6,17 +6,44 @@ from lightning_explain.attribution.foreign import from_captum
 from lightning_explain.attribution.grad_cam import GradCAM
 from lightning_explain.attribution.gradients import InputXGradient, Saliency, SmoothGrad
 from lightning_explain.attribution.integrated_gradients import IntegratedGradients
+from lightning_explain.attribution.lrp import LRP
+from lightning_explain.attribution.lrp_composites import ByLayer, Composite, Epsilon, EpsilonGammaBox, EpsilonPlusFlat
+from lightning_explain.attribution.lrp_input_rules import FlatRule, InputRule, WSquareRule, ZBoxRule
+from lightning_explain.attribution.lrp_rules import (
+    AlphaBetaRule,
+    EpsilonRule,
+    GammaRule,
+    Rule,
+    ZeroRule,
+    ZPlusRule,
+)
 from lightning_explain.attribution.result import Attribution, Method
 
 __all__ = [
+    "LRP",
+    "AlphaBetaRule",
     "Attribution",
+    "ByLayer",
+    "Composite",
+    "Epsilon",
+    "EpsilonGammaBox",
+    "EpsilonPlusFlat",
+    "EpsilonRule",
+    "FlatRule",
+    "GammaRule",
     "GradCAM",
+    "InputRule",
     "InputXGradient",
     "IntegratedGradients",
     "LayerConductance",
     "Method",
+    "Rule",
     "Saliency",
     "SmoothGrad",
+    "WSquareRule",
+    "ZBoxRule",
+    "ZPlusRule",
+    "ZeroRule",
     "blurred",
     "data_mean",
     "from_captum",

@@ -85,9 +85,7 @@ def integrated_gradients_and_conductance(
         with watched(chosen, reduce=LayerPath.tap, differentiable=True) as recorder:
             sums = accumulate(path, recorder, n_steps)
         _check_silent(chosen, sums)
-        check_finite(
-            (*(total for total, _ in sums.inputs), *(total for total, _ in sums.layers.values())), sums.change
-        )
+        check_finite((*(total for total, _ in sums.inputs), *(total for total, _ in sums.layers.values())), sums.change)
         start = tuple(b.expand_as(x).clone() for b, x in zip(baselines, parts, strict=True))
     common = _Common(sums.change, indices, shaped_like(start, inputs), n_steps)
     values, coarse = (tuple(pair[which] for pair in sums.inputs) for which in (0, 1))

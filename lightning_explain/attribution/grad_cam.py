@@ -75,9 +75,7 @@ class GradCAM:
     def _maps(self, seen: dict[str, Any], layers: list[Layer], n_samples: int) -> list[Tensor]:
         """Keep the feature maps that may be used, in running order."""
         # a glob stays a glob; `name#1` asks for one call of one module
-        wanted = (
-            seen if self.layer is None or "#" not in self.layer else {k: seen[k] for k in seen if k == self.layer}
-        )
+        wanted = seen if self.layer is None or "#" not in self.layer else {k: seen[k] for k in seen if k == self.layer}
         maps = [output for output in wanted.values() if _is_map(output, n_samples)]
         if maps:
             return maps

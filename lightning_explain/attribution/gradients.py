@@ -185,9 +185,7 @@ class SmoothGrad:
     def __post_init__(self) -> None:
         check_counts(n_draws=self.n_draws, chunk_size=self.chunk_size)
         if not 0 <= self.noise < math.inf:
-            raise ConfigurationError(
-                f"noise={self.noise}; expected a share of the input's range, e.g. 0.15 for 15 %."
-            )
+            raise ConfigurationError(f"noise={self.noise}; expected a share of the input's range, e.g. 0.15 for 15 %.")
 
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`; values are signed and shaped like the inputs.

@@ -174,9 +174,7 @@ def _probability(output: Any, target: Tensor | None) -> Tensor:
 def _rank(values: Tensor, inputs: Tensor) -> Tensor:
     """Return the place of every feature, 0 for the highest attribution: broadcasts to the inputs."""
     wide = inputs if inputs.ndim > 1 else inputs[:, None]
-    fits = values.ndim == wide.ndim and all(
-        v in (1, x) for v, x in zip(values.shape[1:], wide.shape[1:], strict=True)
-    )
+    fits = values.ndim == wide.ndim and all(v in (1, x) for v, x in zip(values.shape[1:], wide.shape[1:], strict=True))
     if not fits or len(values) != len(inputs):
         raise ConfigurationError(
             f"The attribution has shape {list(values.shape)}, the inputs {list(inputs.shape)}; expected the same, or "

@@ -94,9 +94,7 @@ def test_a_module_that_runs_twice_can_be_named_by_call():
 @given(order=st.permutations(range(4)))
 def test_permuting_the_batch_permutes_the_explanation(order):
     net = convnet()
-    torch.testing.assert_close(
-        GradCAM()(net, X[order], TARGET[order]).values, GradCAM()(net, X, TARGET).values[order]
-    )
+    torch.testing.assert_close(GradCAM()(net, X[order], TARGET[order]).values, GradCAM()(net, X, TARGET).values[order])
 
 
 def test_works_where_all_parameters_are_frozen():

@@ -87,8 +87,7 @@ def snapshot(net):
         "hooks": {k: [list(getattr(m, c).items()) for c in containers] for k, m in net.named_modules()},
         "attributes": {
             k: {
-                n: (id(v), copy.copy(v) if isinstance(v, (list, dict, int, bool)) else None)
-                for n, v in vars(m).items()
+                n: (id(v), copy.copy(v) if isinstance(v, (list, dict, int, bool)) else None) for n, v in vars(m).items()
             }
             for k, m in net.named_modules()
         },

@@ -209,14 +209,14 @@ def test_one_relu_shared_by_layers_is_counted_per_call() -> None:
         hidden = model.net.relu(model.net.a(X))
         second = model.net.relu(model.net.b(hidden))
     for key, output in (("net.relu", hidden), ("net.relu#1", second)):
-        expected = torch.stack([(output[Y == c] > 0).float().mean(0) for c in range(3)])
+        expected = torch.stack([(output[c == Y] > 0).float().mean(0) for c in range(3)])
         torch.testing.assert_close(monitor.profiles["val"][key].rates, expected)
 
 
 def test_an_inplace_relu_after_a_watched_layer_changes_nothing() -> None:
     monitor = ActiveNeuronMonitor(layers="net.a", on_error="raise")
     model = fit(SharedReLU(inplace=True), X, Y, monitor)
-    expected = torch.stack([model.net.a(X)[Y == c].mean(0) for c in range(3)]).detach()
+    expected = torch.stack([model.net.a(X)[c == Y].mean(0) for c in range(3)]).detach()
     torch.testing.assert_close(monitor.profiles["val"]["net.a"].activation, expected)
     assert (expected < 0).any()  # after the ReLU there would be none
 
@@ -234,7 +234,7 @@ def test_functional_activations_are_watched_at_the_layer_that_feeds_them() -> No
     monitor = ActiveNeuronMonitor(on_error="raise")
     model = fit(Functional(), X, Y, monitor)
     assert list(monitor.profiles["val"]) == ["net.a"]
-    expected = torch.stack([(functional.relu(model.net.a(X))[Y == c] > 0).float().mean(0) for c in range(3)])
+    expected = torch.stack([(functional.relu(model.net.a(X))[c == Y] > 0).float().mean(0) for c in range(3)])
     torch.testing.assert_close(monitor.profiles["val"]["net.a"].rates, expected)
 
 
@@ -326,7 +326,7 @@ def test_a_compiled_network_is_counted() -> None:
     compiled = torch.compile(net, backend="eager")
     model = fit(compiled, X, Y, monitor)
     (key,) = monitor.profiles["val"]
-    expected = torch.stack([(net[:2](X)[Y == c] > 0).float().mean(0) for c in range(3)])
+    expected = torch.stack([(net[:2](X)[c == Y] > 0).float().mean(0) for c in range(3)])
     torch.testing.assert_close(monitor.profiles["val"][key].rates, expected)
     assert model is not None
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, IntegratedGradients
 from tests.models import DigitData, DigitNet, quiet_trainer
 
-
 # an untrained net's attributions are tiny and cancel out, so that the relative tolerance is out of reach
 pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
 

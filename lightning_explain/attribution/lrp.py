@@ -1,0 +1,234 @@
+"""Layer-wise relevance propagation in one forward and one backward pass."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from lightning_explain.attribution.lrp_composites import (
+    ByLayer,
+    Composite,
+    LayerRules,
+    check_covered,
+    default_composite,
+)
+from lightning_explain.attribution.lrp_graph import Node, check_passable, moved_back
+from lightning_explain.attribution.lrp_trace import RelevanceTrace
+from lightning_explain.attribution.result import Attribution, Forward, Target, flat, parts_of, shaped_like
+from lightning_explain.attribution.scores import (
+    check_differentiable,
+    check_finite,
+    explained_score,
+    target_tensor,
+)
+from lightning_explain.batches import Inputs
+from lightning_explain.capture import Layer, select_layers, watched
+from lightning_explain.errors import ConfigurationError, ExplanationError
+from lightning_explain.isolation import explaining
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A layer's output: its place in the graph, and its value before anything wrote into it."""
+
+    edge: GradientEdge
+    value: Tensor
+
+    @classmethod
+    def of(cls, output: Tensor) -> "_Seen":
+        return cls(get_gradient_edge(output), output.detach().clone())
+
+    @classmethod
+    def after(cls, node: Node) -> "_Seen":
+        """Take the output of a layer that has a rule from what it keeps for its backward pass."""
+        return cls(GradientEdge(node, 0), node.output)
+
+
+def _stash(output: Tensor, layer: Layer) -> _Seen | None:
+    del layer
+    return _Seen.of(output) if output.requires_grad else None
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """A finished forward pass under the rules, ready to be propagated back."""
+
+    trace: RelevanceTrace
+    inputs: tuple[Tensor, ...]
+    score: Tensor
+
+    def relevance(self, seen: Mapping[str, _Seen]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """Propagate back once: the relevance of each input, and of each layer output in `seen`."""
+        # autograd takes places in the graph and tensors alike, torch's annotations only one or the other
+        edges: list[Any] = [entry.edge for entry in seen.values()]
+        n_inputs, n_leaves = len(self.inputs), len(self.trace.leaves)
+        # an input that was scaled before its layer read it: the way back is walked a second time
+        is_moved = any(all(read is not part for part in self.inputs) for read, _ in self.trace.first_layers)
+        gradients = torch.autograd.grad(
+            self.score.sum(), (*self.trace.leaves, *edges), retain_graph=is_moved, materialize_grads=True
+        )
+        values = [part.detach() * gradient for part, gradient in zip(self.inputs, gradients, strict=False)]
+        for (read, _), relevance in zip(self.trace.first_layers, gradients[n_inputs:n_leaves], strict=True):
+            self._add_to_inputs(values, read, relevance)
+        hidden = {
+            name: entry.value * gradient
+            for (name, entry), gradient in zip(seen.items(), gradients[n_leaves:], strict=True)
+        }
+        # the layout of the convolutions is theirs alone
+        return tuple(part.contiguous() for part in values), {name: part.contiguous() for name, part in hidden.items()}
+
+    def _add_to_inputs(self, values: list[Tensor], read: Tensor, relevance: Tensor) -> None:
+        """Add what arrived at a first layer to the inputs that it read."""
+        place = next((place for place, part in enumerate(self.inputs) if part is read), None)
+        if place is not None:
+            values[place] = values[place] + relevance
+            return
+        for index, moved in enumerate(moved_back(relevance, read, self.inputs)):
+            values[index] = values[index] + moved
+
+
+def _run(model: nn.Module, composite: Composite, inputs: Inputs, indices: Tensor | None) -> _Pass:
+    """Run the model under the rules, and refuse operations that relevance cannot pass."""
+    # clones: tensors made under inference mode cannot take part in autograd
+    parts = tuple(part.detach().clone().requires_grad_() for part in parts_of(inputs))
+    trace = RelevanceTrace(model, composite, parts)
+    with trace:
+        output = model(*parts)
+    score = explained_score(output, indices)
+    if not score.requires_grad:
+        raise ExplanationError(
+            "The model's output does not depend on its input through differentiable operations (was it detached, "
+            "computed with no_grad, or rounded?), so there is nothing to propagate relevance through."
+        )
+    check_passable(score, trace.leaves, trace.nodes)
+    return _Pass(trace, parts, score)
+
+
+@dataclass(frozen=True)
+class LRP:
+    """Layer-wise relevance propagation: the output is shared out layer by layer, down to the inputs.
+
+    BatchNorm is merged with the layer before it; sums, views, concatenation, pooling, dropout and activations
+    pass relevance on. Relevance is carried as `activation * gradient` with a gradient that the rules modify, so
+    a residual sum shares relevance in proportion to its summands, also in place.
+
+    `convergence_delta` is `sum(values) - F(x)` (LRP has no baseline). It is zero up to rounding only without
+    biases and without epsilon: biases and epsilon keep their share.
+
+    Source: Bach et al. (2015), On pixel-wise explanations; Montavon et al. (2019), LRP: an overview.
+
+    Args:
+        rules: A composite (`EpsilonPlusFlat()`, `Epsilon()`, `EpsilonGammaBox(low, high)`), or a mapping from layer
+            type, layer name or glob to rule, names first; by default `EpsilonPlusFlat()` for networks with
+            convolutions and `Epsilon()` for others.
+
+    Cost: one forward and one backward pass, and for z+ and gamma one more application of each layer.
+
+    Raises:
+        ConfigurationError: `rules` is neither a composite nor a mapping.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False))
+        >>> for parameter in net.parameters():
+        ...     _ = parameter.data.fill_(2.0)
+        >>> result = LRP()(net, torch.tensor([[1.0, 3.0]]))
+        >>> result.values.round()
+        tensor([[ 8., 24.]])
+    """
+
+    rules: Composite | LayerRules | None = None
+
+    def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
+        """Explain `target` of `model` at `inputs`.
+
+        Args:
+            model: A module (run in eval mode and left as found); LRP needs its layers, so no other callable.
+            inputs: Tensor [batch, ...], or a tuple of them, of floating-point type.
+            target: Class index, LongTensor [batch], or None where the output is one number per sample.
+
+        Raises:
+            ConfigurationError: No module, a layer or operation without a rule, integer inputs, a target out of range.
+            ExplanationError: NaN or infinite relevance, or an output that does not depend on the inputs.
+        """
+        values, _, run, indices = self._propagate(model, inputs, target, ())
+        change = run.score.detach()
+        return Attribution(
+            values=shaped_like(values, inputs),
+            convergence_delta=flat(values).sum(1) - change,
+            error=None,
+            target=indices,
+            baseline=None,
+            n_evaluations=torch.ones(len(change), dtype=torch.long),
+        )
+
+    def layer_relevance(
+        self, model: Forward, inputs: Inputs, target: Target = None, *, layers: str | Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the relevance of every neuron of the given layers.
+
+        Args:
+            model: As in the call.
+            inputs: As in the call.
+            target: As in the call.
+            layers: Names or globs, as `select_layers` takes them; by default the activation modules.
+
+        Returns:
+            Layer name (`#n` for its n-th further call) -> signed relevance, shaped like the layer's output. A layer
+            that was merged into the BatchNorm after it has the BatchNorm's.
+
+        Cost: as the call, and a copy of each output.
+
+        Raises:
+            ConfigurationError: As the call, or a name that the model does not have.
+
+        Example:
+            >>> net = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False))
+            >>> for parameter in net.parameters():
+            ...     _ = parameter.data.fill_(2.0)
+            >>> LRP().layer_relevance(net, torch.tensor([[1.0]]), layers="1")["1"].round()
+            tensor([[4., 4.]])
+        """
+        chosen = select_layers(_module(model), layers)
+        return self._propagate(model, inputs, target, chosen)[1]
+
+    def _propagate(
+        self, model: Forward, inputs: Inputs, target: Target, layers: Sequence[Layer]
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor], _Pass, Tensor | None]:
+        module = _module(model)
+        composite = self._composite(module)
+        check_covered(module, composite)
+        given = parts_of(inputs)
+        check_differentiable(given)
+        with explaining(module), watched(layers, reduce=_stash, differentiable=True) as recorder:
+            indices = target_tensor(target, len(given[0]), given[0].device)
+            # a clone, as of the inputs: it may have been made under inference mode
+            indices = None if indices is None else indices.clone()
+            recorder.start()
+            run = _run(module, composite, inputs, indices)
+            seen = {name: entry for name, entry in recorder.stop().items() if entry is not None}
+            merged = {
+                name: _Seen.after(run.trace.merged[entry.edge.node])
+                for name, entry in seen.items()
+                if entry.edge.node in run.trace.merged
+            }
+            values, hidden = run.relevance({**seen, **merged})
+        check_finite(values, run.score.detach())
+        return values, hidden, run, indices
+
+    def _composite(self, model: nn.Module) -> Composite:
+        rules: Any = self.rules
+        if rules is None:
+            return default_composite(model)
+        return ByLayer(rules) if isinstance(rules, Mapping) else rules
+
+
+def _module(model: Forward) -> nn.Module:
+    if isinstance(model, nn.Module):
+        return model
+    raise ConfigurationError(
+        f"LRP was given a plain callable ({type(model).__name__}); expected an nn.Module, since its rules go by "
+        "layer. Wrap the function in a module that holds the layers, or use IntegratedGradients."
+    )

@@ -1,0 +1,115 @@
+"""From a call of a torch function to the affine map that it applies."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lightning_explain.attribution.lrp_maps import AffineMap, ChannelScaling, Convolution, Dense
+from lightning_explain.errors import ConfigurationError
+
+LAYER_FUNCTIONS: dict[Callable[..., Any], type[nn.Module]] = {
+    functional.linear: nn.Linear,
+    functional.conv1d: nn.Conv1d,
+    functional.conv2d: nn.Conv2d,
+    functional.conv3d: nn.Conv3d,
+    functional.conv_transpose1d: nn.ConvTranspose1d,
+    functional.conv_transpose2d: nn.ConvTranspose2d,
+    functional.conv_transpose3d: nn.ConvTranspose3d,
+}
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def _per_dimension(value: Any, n: int) -> tuple[int, ...]:
+    if isinstance(value, int):
+        return (value,) * n
+    given = tuple(int(part) for part in value)
+    return given if len(given) == n else given * n
+
+
+def _fast(weight: Tensor) -> Tensor:
+    """Lay the weights of an image layer out channels last where that is faster, in a copy."""
+    is_image = weight.ndim == 4 and weight.device.type == "cpu"
+    return weight.contiguous(memory_format=torch.channels_last) if is_image else weight
+
+
+def _same_padding(weight: Tensor, dilation: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Split the padding of `padding="same"` into an even one and what is left at the end, for `functional.pad`."""
+    totals = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
+    return tuple(total // 2 for total in totals), tuple(end for total in reversed(totals) for end in (0, total % 2))
+
+
+def _convolution(
+    input: Tensor,  # noqa: A002 - torch's own argument names, by which users may call
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> tuple[Tensor, AffineMap]:
+    n = weight.ndim - 2
+    dilation = _per_dimension(dilation, n)
+    missing: tuple[int, ...] = ()
+    if padding == "same":
+        padding, missing = _same_padding(weight, dilation)
+    padding = (0,) * n if padding == "valid" else _per_dimension(padding, n)
+    steps, none = _per_dimension(stride, n), (0,) * n
+    return input, Convolution(_fast(weight), bias, steps, padding, dilation, groups, False, none, missing)
+
+
+def _transposed_convolution(  # noqa: PLR0917
+    input: Tensor,  # noqa: A002
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> tuple[Tensor, AffineMap]:
+    n = weight.ndim - 2
+    steps, paddings, dilations, ends = (_per_dimension(v, n) for v in (stride, padding, dilation, output_padding))
+    return input, Convolution(_fast(weight), bias, steps, paddings, dilations, groups, True, ends)
+
+
+def _dense(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, AffineMap]:  # noqa: A002
+    return input, Dense(weight, bias)
+
+
+def layer_of(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Tensor, AffineMap]:
+    """Return what a layer function is applied to, and the map it applies."""
+    if LAYER_FUNCTIONS[function] is nn.Linear:
+        return _dense(*args, **kwargs)
+    if LAYER_FUNCTIONS[function] in TRANSPOSED:
+        return _transposed_convolution(*args, **kwargs)
+    return _convolution(*args, **kwargs)
+
+
+def scaling_of(  # noqa: PLR0917
+    input: Tensor,  # noqa: A002
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> tuple[Tensor, ChannelScaling]:
+    """Return what `F.batch_norm` is applied to, and the scaling it applies with its running statistics.
+
+    Raises:
+        ConfigurationError: It uses the statistics of the batch, which mixes samples.
+    """
+    del momentum
+    if training or running_mean is None or running_var is None:
+        raise ConfigurationError(
+            "LRP has no rule for a BatchNorm that uses the statistics of the batch (training=True or "
+            "track_running_stats=False), since its samples are not independent. Use one with running statistics."
+        )
+    scale = torch.rsqrt(running_var + eps)
+    scale = scale if weight is None else scale * weight
+    shift = -running_mean * scale
+    return input, ChannelScaling(scale, shift if bias is None else shift + bias)

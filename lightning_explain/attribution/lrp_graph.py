@@ -1,0 +1,163 @@
+"""Reading the autograd graph: which operations relevance may pass, and which tensors are still the input.
+
+A rule sits on layers, but a forward function may do anything between them. Relevance is `activation * gradient`,
+which is right for whatever moves numbers about or is linear in them; every other operation is refused by name.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_explain.errors import ConfigurationError
+
+Node = Any
+"""A node of the autograd graph; torch types only an abstract base of it."""
+
+MOVES = frozenset({
+    "Alias", "AsStrided", "Cat", "ChannelShuffle", "Clone", "Col2Im", "ConstantPadNd",
+    "Diagonal", "Expand", "Flip", "Gather", "Im2Col", "Index", "IndexSelect", "MaskedFill", "Permute",
+    "PixelShuffle", "PixelUnshuffle", "ReflectionPad1D", "ReflectionPad2D", "ReflectionPad3D", "Repeat",
+    "ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D", "ReshapeAlias", "Roll", "Select", "Slice",
+    "Split", "SplitWithSizes", "Squeeze", "Stack", "T", "ToCopy", "Transpose", "Tril", "Triu", "Unbind",
+    "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze", "View", "Where",
+})  # fmt: skip
+"""Operations that only move or copy numbers."""
+
+SCALINGS = frozenset({"Add", "Sub", "Mul", "Div", "Neg"})
+"""Elementwise and affine, as long as only one operand depends on the input."""
+
+PASSES = MOVES | {
+    # how lrp_trace names activations, and autograd `Tensor.copy_`
+    "_PassedActivation", "torch::autograd::CopyBackwards",
+    "Add", "Sub", "Neg", "Mean", "Sum", "Abs", "Relu", "LeakyRelu", "PreluKernel", "RreluWithNoise",
+    "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AdaptiveMaxPool2D", "AdaptiveMaxPool3D", "Amax", "Max", "Maximum",
+    "AvgPool2D", "AvgPool3D", "MaxPool2DWithIndices", "MaxPool3DWithIndices",
+    "UpsampleBicubic2D", "UpsampleBilinear2D", "UpsampleLinear1D", "UpsampleNearest1D", "UpsampleNearest2D",
+    "UpsampleNearest3D", "UpsampleTrilinear3D",
+}  # fmt: skip
+"""Operations whose own gradient hands relevance on: linear ones, and those with f(cx) = c f(x) for c > 0."""
+
+IN_PLACE_VIEW = "torch::autograd::CopySlices"
+
+
+def operation_of(node: Node) -> str:
+    """Name a node's operation without autograd's suffix.
+
+    Example:
+        >>> operation_of(torch.ones(1, requires_grad=True).exp().grad_fn)
+        'Exp'
+    """
+    return str(node.name()).rstrip("0123456789").removesuffix("Backward")
+
+
+def _inputs_of(node: Node) -> list[Node]:
+    return [parent for parent, _ in node.next_functions if parent is not None]
+
+
+def dependent_nodes(root: Node, leaves: Collection[Tensor]) -> set[Node]:
+    """Find the nodes at or above `root` through which it depends on one of the leaves.
+
+    Cost: a few microseconds per node of the graph.
+    """
+    owners = {id(leaf) for leaf in leaves}
+    depends: dict[Node, bool] = {}
+    stack = [] if root is None else [root]
+    while stack:
+        node = stack[-1]
+        waiting = [parent for parent in _inputs_of(node) if parent not in depends]
+        if waiting:
+            stack.extend(waiting)
+            continue
+        stack.pop()
+        is_leaf = operation_of(node) == "torch::autograd::AccumulateGrad"
+        depends[node] = id(node.variable) in owners if is_leaf else any(depends[p] for p in _inputs_of(node))
+    return {node for node, does in depends.items() if does}
+
+
+def _dependent_operands(node: Node, dependent: set[Node]) -> list[int]:
+    return [place for place, (parent, _) in enumerate(node.next_functions) if parent in dependent]
+
+
+def _is_scaling(node: Node, dependent: set[Node]) -> bool:
+    """Whether a product or quotient has one factor that depends on the input, and not as the divisor."""
+    operation, operands = operation_of(node), _dependent_operands(node, dependent)
+    return (operation == "Mul" and len(operands) == 1) or (operation == "Div" and operands == [0])
+
+
+def _scales_one(node: Node, dependent: set[Node]) -> bool:
+    """Whether a node moves numbers, or changes those of one dependent operand one by one."""
+    operation = operation_of(node)
+    if operation in ("Add", "Sub"):
+        return len(_dependent_operands(node, dependent)) == 1
+    return operation not in ("Mul", "Div") or _is_scaling(node, dependent)
+
+
+def check_passable(score: Tensor, leaves: Collection[Tensor], own: Collection[Node]) -> None:
+    """Refuse a forward pass with an operation that relevance cannot pass.
+
+    Args:
+        score: The explained score, with its graph.
+        leaves: The inputs.
+        own: Nodes of the layers that have rules.
+
+    Raises:
+        ConfigurationError: Names the operations.
+    """
+    dependent = dependent_nodes(score.grad_fn, leaves)
+    refused = {
+        operation_of(node)
+        for node in dependent - set(own)
+        if _inputs_of(node) and operation_of(node) not in PASSES and not _is_scaling(node, dependent)
+    }
+    if not refused:
+        return
+    names = ", ".join(
+        {"Mul": "a product of two activations", "Div": "a division by an activation"}.get(name, name)
+        if name != IN_PLACE_VIEW
+        else "an in-place write into a part of a tensor"
+        for name in sorted(refused)
+    )
+    raise ConfigurationError(
+        f"LRP has no rule for {names}, which the model's forward computes outside of layers that have one (these "
+        "are autograd's names). Use a module or function that LRP knows (nn.Linear, nn.Conv2d, F.relu, ...), leave a "
+        "final softmax to the loss, or explain this model by IntegratedGradients."
+    )
+
+
+def is_input(tensor: Tensor, leaves: Collection[Tensor]) -> bool:
+    """Whether each element is one element of the inputs, moved, or scaled and shifted by constants.
+
+    Cost: stops at the first other operation, so it is cheap in the depth of a network.
+    """
+    if any(tensor is leaf for leaf in leaves):
+        return True
+    seen, stack = set[Node](), [tensor.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if _inputs_of(node) and operation_of(node) not in MOVES | SCALINGS:
+            return False
+        stack.extend(_inputs_of(node))
+    dependent = dependent_nodes(tensor.grad_fn, leaves)
+    return bool(dependent) and all(_scales_one(node, dependent) for node in dependent)
+
+
+def moved_back(relevance: Tensor, tensor: Tensor, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Carry relevance from a tensor for which `is_input` holds back to the inputs, unscaled.
+
+    Each element is `scale * input + shift`. Relevance belongs to the input whatever the scale, so the gradient of
+    the way there is divided by it.
+
+    Returns:
+        Relevance shaped like each leaf.
+    """
+    probe = torch.zeros_like(tensor, requires_grad=True)
+    ways = torch.autograd.grad(tensor, leaves, probe, create_graph=True, materialize_grads=True)
+    used = [way for way in ways if way.requires_grad]
+    (scale,) = torch.autograd.grad(used, probe, [torch.ones_like(way) for way in used], materialize_grads=True)
+    per_scale = torch.where(scale == 0, torch.zeros_like(scale), relevance / scale)
+    return torch.autograd.grad(tensor, leaves, per_scale, retain_graph=True, materialize_grads=True)

@@ -1,0 +1,150 @@
+"""The affine maps that relevance passes through: dense layers, convolutions and per-channel scaling.
+
+Each knows how to apply any weights shaped like its own, and how to apply their transpose. That is all a rule
+needs, so a rule is written once and serves every layer.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class AffineMap(Protocol):
+    """`z = weight * a + bias`, for some way of multiplying; the parameters are only read."""
+
+    @property
+    def weight(self) -> Tensor:
+        """The layer's own weights."""
+        ...
+
+    @property
+    def bias(self) -> Tensor | None:
+        """One number per output channel, or None."""
+        ...
+
+    def apply(self, a: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Map inputs `a` [batch, ...] with the given weights."""
+        ...
+
+    def transpose(self, s: Tensor, weight: Tensor, like: Tensor) -> Tensor:
+        """Map `s`, shaped like the output, back to the shape of the input `like`."""
+        ...
+
+    def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
+        """Merge a scaling of the output channels that follows: `scale * z + shift`, each [channels]."""
+        ...
+
+
+def _shifted(bias: Tensor | None, scale: Tensor, shift: Tensor) -> Tensor:
+    return shift if bias is None else bias * scale + shift
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A linear layer: inputs [..., in], weight [out, in].
+
+    Example:
+        >>> dense = Dense(torch.tensor([[2.0, -1.0]]), None)
+        >>> dense.apply(torch.ones(1, 2), dense.weight)
+        tensor([[1.]])
+        >>> dense.transpose(torch.ones(1, 1), dense.weight, torch.ones(1, 2))
+        tensor([[ 2., -1.]])
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def apply(self, a: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Map inputs [..., in] to [..., out]."""
+        return functional.linear(a, weight, bias)
+
+    def transpose(self, s: Tensor, weight: Tensor, like: Tensor) -> Tensor:
+        """Map [..., out] back to [..., in]."""
+        del like
+        return s @ weight
+
+    def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
+        """Merge a scaling of the outputs."""
+        return replace(self, weight=self.weight * scale[:, None], bias=_shifted(self.bias, scale, shift))
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution or transposed convolution over any number of spatial dimensions.
+
+    Images are laid out channels last on a CPU, which convolutions there are up to twice as fast with; the weights'
+    layout decides.
+
+    Attributes:
+        weight: [out, in / groups, ...], transposed [in, out / groups, ...].
+        bias: [out] or None.
+        stride: One number per spatial dimension, as are `padding`, `dilation` and `output_padding`.
+        transposed: Whether it is a transposed convolution.
+        groups: Into how many separate groups the channels fall.
+        end_padding: Zeros to add at the end of each spatial dimension, as `functional.pad` takes them.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    transposed: bool
+    output_padding: tuple[int, ...]
+    end_padding: tuple[int, ...] = ()
+
+    def apply(self, a: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Map inputs [batch, in, ...] to [batch, out, ...]."""
+        return torch.convolution(
+            self._padded(a), weight, bias, self.stride, self.padding, self.dilation,
+            self.transposed, self.output_padding, self.groups,
+        )  # fmt: skip
+
+    def transpose(self, s: Tensor, weight: Tensor, like: Tensor) -> Tensor:
+        """Map [batch, out, ...] back to [batch, in, ...]."""
+        gradients: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
+            s, self._padded(like), weight, None, self.stride, self.padding, self.dilation,
+            self.transposed, self.output_padding, self.groups, [True, False, False],
+        )  # fmt: skip
+        return gradients[0][tuple(slice(size) for size in like.shape)]
+
+    def _padded(self, a: Tensor) -> Tensor:
+        # torch copies even where there is nothing to pad
+        return functional.pad(a, self.end_padding) if any(self.end_padding) else a
+
+    def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
+        """Merge a scaling of the output channels."""
+        bias = _shifted(self.bias, scale, shift)
+        if not self.transposed:
+            return replace(self, weight=self.weight * scale.reshape(-1, *[1] * (self.weight.ndim - 1)), bias=bias)
+        # the output channels of group g are the second dimension of the g-th block of rows
+        by_group = self.weight.unflatten(0, (self.groups, -1))
+        factor = scale.reshape(self.groups, 1, -1, *[1] * (self.weight.ndim - 2))
+        return replace(self, weight=(by_group * factor).flatten(0, 1), bias=bias)
+
+
+@dataclass(frozen=True)
+class ChannelScaling:
+    """A scaling of each channel: inputs [batch, channels, ...], weight [channels]; BatchNorm in eval mode."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def apply(self, a: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Scale and shift each channel."""
+        shape = (-1, *[1] * (a.ndim - 2))
+        scaled = a * weight.reshape(shape)
+        return scaled if bias is None else scaled + bias.reshape(shape)
+
+    def transpose(self, s: Tensor, weight: Tensor, like: Tensor) -> Tensor:
+        """Scale each channel: a diagonal map is its own transpose."""
+        del like
+        return self.apply(s, weight)
+
+    def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
+        """Merge a second scaling."""
+        return replace(self, weight=self.weight * scale, bias=_shifted(self.bias, scale, shift))
