@@ -10,4 +10,4 @@ from beartype import BeartypeConf
 from beartype.claw import beartype_package
 
 # is_random=False: checking a random item of each list would draw from the very stream that the tests compare
-beartype_package("lightning_explain", conf=BeartypeConf(is_random=False))
+beartype_package("lightning_explain", conf=BeartypeConf(is_random=False, is_pep484_tower=True))

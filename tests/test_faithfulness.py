@@ -310,7 +310,6 @@ SEVERAL = Attribution(values=(X, X), convergence_delta=None, error=None, target=
     [
         (lambda: deletion(net(), X, 1, X[:, :3]), r"shape \[4, 3\], the inputs \[4, 4\]"),
         (lambda: deletion(net(), X, 1, X[:2]), "expected the same"),
-        (lambda: deletion(net(), X, 1, X, scale="odds"), "scale='odds'"),
         (lambda: deletion(net(), X, 1, X, n_steps=0), "n_steps=0"),
         (lambda: deletion(net(), X, 9, X), "class index 9"),
         (lambda: insertion(net(), X, 1, SEVERAL), "has 2 parts"),

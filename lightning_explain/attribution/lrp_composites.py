@@ -3,7 +3,7 @@
 import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -36,6 +36,7 @@ HANDLED = (
 """Layers that need no rule: relevance passes them as it stands, or by their own gradient."""
 
 
+@runtime_checkable
 class Composite(Protocol):
     """A choice of rules for a whole network."""
 

@@ -5,13 +5,14 @@ needs, so a rule is written once and serves every layer.
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
+@runtime_checkable
 class AffineMap(Protocol):
     """`z = weight * a + bias`, for some way of multiplying; the parameters are only read."""
 

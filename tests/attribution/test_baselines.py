@@ -2,11 +2,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import drawn, mlp
 
 from lightning_explain.attribution import IntegratedGradients, blurred, data_mean, uniform_noise
 from lightning_explain.attribution.baselines import resolve_baseline
 from lightning_explain.errors import ConfigurationError
+from tests.attribution.nets import drawn, mlp
 
 
 def test_mean_is_that_of_the_explained_batch():

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import convnet, drawn, mlp, seeded
 from torch import nn
 
 from lightning_explain.attribution import (
@@ -14,6 +13,7 @@ from lightning_explain.attribution import (
     integrated_gradients_and_conductance,
 )
 from lightning_explain.errors import ConfigurationError, ExplanationError, ExplanationWarning
+from tests.attribution.nets import convnet, drawn, mlp, seeded
 
 TARGET = torch.tensor([0, 2, 1, 1])
 

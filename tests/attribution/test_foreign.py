@@ -1,11 +1,11 @@
 import captum.attr
 import pytest
 import torch
-from nets import convnet, drawn, mlp
 from torch import nn
 
 from lightning_explain.attribution import IntegratedGradients, Saliency, from_captum
 from lightning_explain.errors import ConfigurationError
+from tests.attribution.nets import convnet, drawn, mlp
 
 X = drawn(4, 4)
 TARGET = torch.tensor([0, 2, 1, 1])

@@ -3,12 +3,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import convnet, drawn, mlp
 from torch import nn
 from torch.nn import functional
 
 from lightning_explain.attribution import GradCAM
 from lightning_explain.errors import ConfigurationError
+from tests.attribution.nets import convnet, drawn, mlp
 
 X = drawn(4, 2, 8, 8)
 TARGET = torch.tensor([0, 2, 1, 1])
@@ -81,7 +81,7 @@ def test_a_module_that_runs_twice_can_be_named_by_call():
         def forward(self, x):
             return self.relu(self.b(self.relu(self.a(x)))).mean((2, 3))
 
-    from nets import seeded
+    from tests.attribution.nets import seeded
 
     net = seeded(Shared())
     torch.testing.assert_close(GradCAM("relu")(net, X, 1).values, GradCAM("relu#1")(net, X, 1).values)

@@ -3,11 +3,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import convnet, drawn, mlp
 from torch import nn
 
 from lightning_explain.attribution import InputXGradient, Saliency, SmoothGrad
 from lightning_explain.errors import ConfigurationError, ExplanationError
+from tests.attribution.nets import convnet, drawn, mlp
 
 METHODS = [Saliency(), InputXGradient(), SmoothGrad(n_draws=4)]
 TARGET = torch.tensor([0, 2, 1, 1])

@@ -30,7 +30,7 @@ class Failing(nn.Module):
 
 def state_of(model: nn.Module) -> list[object]:
     """Everything that must be the same before and after, by value and, for containers, by content."""
-    found: list[object] = [torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())]  # noqa: NPY002
+    found: list[object] = [torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())]
     found.append({name: (id(v), v.clone(), v._version) for name, v in model.state_dict(keep_vars=True).items()})
     for name, module in model.named_modules():
         kept = {key: copy.copy(v) if isinstance(v, dict) else id(v) for key, v in module.__dict__.items()}

@@ -7,7 +7,6 @@ import captum.attr
 import numpy as np
 import pytest
 import torch
-from nets import drawn
 from torch import nn
 
 from lightning_explain.attribution import (
@@ -20,6 +19,7 @@ from lightning_explain.attribution import (
     from_captum,
 )
 from lightning_explain.faithfulness import cascading_randomisation, deletion, infidelity, insertion, max_sensitivity
+from tests.attribution.nets import drawn
 
 VALUES = drawn(3, 2, 8, 8).float()
 
@@ -91,7 +91,7 @@ def snapshot(net):
             }
             for k, m in net.named_modules()
         },
-        "rng": (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()),  # noqa: NPY002
+        "rng": (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()),
         "grad_mode": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
     }
 
