@@ -111,6 +111,7 @@ def _quiet() -> Generator[None, None, None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between torch and Lightning
             yield
     finally:
         for handler in handlers:
@@ -155,10 +156,10 @@ def run(*, logdir: Path, epochs: int, seed: int = 0, pictures: Path | None = Non
 
 
 def keep_last_pictures(logged: Path, kept: Path) -> list[Path]:
-    """Copy the last picture of each tag: `attribution/heatmaps/step=000000630.png` to `attribution-heatmaps.png`."""
+    """Copy the last picture of each tag: `attribution/heatmaps/step_000000630.png` to `attribution-heatmaps.png`."""
     kept.mkdir(parents=True, exist_ok=True)
     # sorted, so that a later step overwrites an earlier one
-    last = {path.parent: path for path in sorted(logged.rglob("step=*.png"))}
+    last = {path.parent: path for path in sorted(logged.rglob("step_*.png"))}
     return [
         shutil.copyfile(path, kept / f"{'-'.join(folder.relative_to(logged).parts)}.png")
         for folder, path in last.items()
@@ -224,7 +225,7 @@ def _drift(attribution: AttributionMonitor) -> str:
 
 def _overhead(*monitors: ActiveNeuronMonitor | AttributionMonitor) -> str:
     rows = [[m.name, _percent(m.records[-1]["scalars"][tag(m.name, "overhead")])] for m in monitors]
-    return table("Share of the wall time that each monitor took", ["monitor", "overhead"], rows)
+    return table("Share of the wall time that each monitor took (less where an epoch has more than 4,000 images)", ["monitor", "overhead"], rows)
 
 
 def report(neurons: ActiveNeuronMonitor, attribution: AttributionMonitor) -> str:
