@@ -53,14 +53,14 @@ class Regressor(L.LightningModule):
         """Return one number per sample [batch, 1]."""
         return self.net(features)
 
-    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def training_step(self, batch: Sequence[Tensor]) -> Tensor:
         """Return the loss of one batch."""
         features, y = batch
         loss = functional.mse_loss(self(features).squeeze(1), y)
         self.log("train_loss", loss)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+    def validation_step(self, batch: Sequence[Tensor]) -> None:
         """Log the loss."""
         features, y = batch
         self.log("val_loss", functional.mse_loss(self(features).squeeze(1), y), prog_bar=True)
@@ -113,7 +113,9 @@ def _draw_features(axis: Axes, result: Comparison) -> None:
     place = range(len(NAMES))
     axis.axvspan(2 * GROUP - 0.5, len(NAMES) - 0.5, color="#eeeeee")
     axis.bar(place, result.found.abs().mean(0).tolist(), color=COLOURS, width=1.0, label="bars: integrated gradients")
-    axis.step(place, result.exact.abs().mean(0).tolist(), where="mid", color="black", linewidth=1.2, label="line: exact")
+    axis.step(
+        place, result.exact.abs().mean(0).tolist(), where="mid", color="black", linewidth=1.2, label="line: exact"
+    )
     middle = GROUP / 2 - 0.5
     axis.set_xticks(
         [middle, middle + GROUP, middle + 2 * GROUP],
@@ -161,6 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the data are in memory
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between torch and Lightning
+    torch.set_num_threads(1)  # more cost time on a network this small
     L.seed_everything(arguments.seed, verbose=False)
     train, held_out = additive_data(10_000, arguments.seed), additive_data(512, arguments.seed + 1)
     loader = DataLoader(train, batch_size=64, shuffle=True)

@@ -43,14 +43,14 @@ class IrisNet(L.LightningModule):
         """Return the scores (logits) of the three species."""
         return self.scores(self.relu(self.hidden(flowers)))
 
-    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def training_step(self, batch: Sequence[Tensor]) -> Tensor:
         """Return the loss of one batch."""
         flowers, labels = batch
         loss = functional.cross_entropy(self(flowers), labels)
         self.log("train_loss", loss)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+    def validation_step(self, batch: Sequence[Tensor]) -> None:
         """Log loss and accuracy."""
         flowers, labels = batch
         scores = self(flowers)
@@ -116,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # 150 flowers need none
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between torch and Lightning
+    torch.set_num_threads(1)  # more cost time on a network this small
     L.seed_everything(arguments.seed, verbose=False)
     train, held_out = iris_data(arguments.seed)
     every = max(1, arguments.epochs // 6)

@@ -53,11 +53,22 @@ def _parser() -> argparse.ArgumentParser:
         "demo",
         help="train a small network on handwritten digits with both monitors",
         description="Train a small convolutional network on 5,000 MNIST digits and explain it to TensorBoard.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    demo.add_argument("--logdir", type=Path, default=Path("runs/demo"), metavar="DIR", help="where TensorBoard reads")
-    demo.add_argument("--epochs", type=_count, default=10, metavar="N", help="passes over the training images")
-    demo.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of split, weights and batches")
+    demo.add_argument(
+        "--logdir",
+        type=Path,
+        default=Path("runs/demo"),
+        metavar="DIR",
+        help="where TensorBoard reads (default: %(default)s)",
+    )
+    demo.add_argument(
+        "--epochs", type=_count, default=10, metavar="N", help="passes over the training images (default: %(default)s)"
+    )
+    demo.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="seed of split, weights and batches (default: %(default)s)"
+    )
     demo.add_argument(
         "--pictures", type=Path, metavar="DIR", help="also write the last picture of each kind here, as PNG"
     )

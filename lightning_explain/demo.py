@@ -47,14 +47,14 @@ class DigitNet(L.LightningModule):
         """Return the scores (logits) of the ten classes."""
         return self.scores(self.hidden(self.conv2(self.conv1(digits))))
 
-    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def training_step(self, batch: Sequence[Tensor]) -> Tensor:
         """Return the loss of one batch."""
         digits, labels = batch
         loss = functional.cross_entropy(self(digits), labels)
         self.log("train_loss", loss)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+    def validation_step(self, batch: Sequence[Tensor]) -> None:
         """Log loss and accuracy."""
         digits, labels = batch
         scores = self(digits)
@@ -97,25 +97,27 @@ def digits_probe(held_out: TensorDataset, seed: int) -> Probe:
     return replace(probe, masks=upper_half)
 
 
+def _is_no_advice(entry: logging.LogRecord) -> bool:
+    return "Tip:" not in entry.getMessage()
+
+
 @contextmanager
-def _quiet() -> Generator[None, None, None]:
-    """Keep back Lightning's advice, which is right for large data and confusing for 5,000 small images."""
-    voices = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+def _calm() -> Generator[None, None, None]:
+    """Keep back advice that is right for large data and confusing here, and use one thread.
 
-    def is_no_advice(entry: logging.LogRecord) -> bool:
-        return "Tip:" not in entry.getMessage()
-
-    handlers = [handler for voice in voices for handler in voice.handlers]
-    for handler in handlers:
-        handler.addFilter(is_no_advice)
+    Batches this small gain little from more threads, and lose several times over where the cores are shared.
+    """
+    voice, n_threads = logging.getLogger("lightning.pytorch.utilities.rank_zero"), torch.get_num_threads()
+    voice.addFilter(_is_no_advice)
+    torch.set_num_threads(1)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between torch and Lightning
             yield
     finally:
-        for handler in handlers:
-            handler.removeFilter(is_no_advice)
+        torch.set_num_threads(n_threads)
+        voice.removeFilter(_is_no_advice)
 
 
 def run(*, logdir: Path, epochs: int, seed: int = 0, pictures: Path | None = None) -> None:
@@ -129,14 +131,13 @@ def run(*, logdir: Path, epochs: int, seed: int = 0, pictures: Path | None = Non
     """
     L.seed_everything(seed, verbose=False)
     train, held_out = digits_data(seed)
-    neurons = ActiveNeuronMonitor()
-    attribution = AttributionMonitor(probe=digits_probe(held_out, seed))
-    with tempfile.TemporaryDirectory() as scratch, _quiet():
+    probe = digits_probe(held_out, seed)
+    neurons, attribution = ActiveNeuronMonitor(probe=probe), AttributionMonitor(probe=probe)
+    with tempfile.TemporaryDirectory() as scratch, _calm():
         # any logger that keeps files gets every picture as a PNG: from those, the last ones are kept
         files = [] if pictures is None else [CSVLogger(scratch, name="", version="")]
         trainer = L.Trainer(
             max_epochs=epochs,
-            accelerator="auto",
             devices=1,
             logger=[TensorBoardLogger(logdir, name=""), *files],
             callbacks=[neurons, attribution],
@@ -144,11 +145,8 @@ def run(*, logdir: Path, epochs: int, seed: int = 0, pictures: Path | None = Non
             enable_checkpointing=False,
             enable_model_summary=False,
         )
-        trainer.fit(
-            DigitNet(),
-            DataLoader(train, batch_size=64, shuffle=True),
-            DataLoader(held_out, batch_size=250),
-        )
+        loaders = DataLoader(train, batch_size=64, shuffle=True), DataLoader(held_out, batch_size=250)
+        trainer.fit(DigitNet(), *loaders)
         if pictures is not None:
             keep_last_pictures(Path(scratch) / "explain", pictures)
     print(report(neurons, attribution))
@@ -202,11 +200,8 @@ def _layers(neurons: ActiveNeuronMonitor) -> str:
         figures = profile.scalars()
         shares = [_percent(figures[share]) for share in ("dead", "always_on", "exclusive")]
         rows.append([layer, str(profile.rates.shape[1]), *shares])
-    return table(
-        "Neurons: never active, active for every digit, in the active set of one class only",
-        ["layer", "neurons", "dead", "always on", "exclusive"],
-        rows,
-    )
+    title = "Neurons: never active, active for every digit, in the active set of one class only"
+    return table(title, ["layer", "neurons", "dead", "always on", "exclusive"], rows)
 
 
 def _drift(attribution: AttributionMonitor) -> str:
@@ -225,7 +220,11 @@ def _drift(attribution: AttributionMonitor) -> str:
 
 def _overhead(*monitors: ActiveNeuronMonitor | AttributionMonitor) -> str:
     rows = [[m.name, _percent(m.records[-1]["scalars"][tag(m.name, "overhead")])] for m in monitors]
-    return table("Share of the wall time that each monitor took (less where an epoch has more than 4,000 images)", ["monitor", "overhead"], rows)
+    return table(
+        "Share of the wall time that each monitor took (less where an epoch has more than 4,000 images)",
+        ["monitor", "overhead"],
+        rows,
+    )
 
 
 def report(neurons: ActiveNeuronMonitor, attribution: AttributionMonitor) -> str:
