@@ -88,7 +88,8 @@ def test_integrated_gradients_match_the_exact_attributions(additive):
 
 def test_the_comparison_is_drawn(additive):
     _, folder = additive
-    assert Image.open(folder / "exact.png").size == (1200, 480)
+    with Image.open(folder / "exact.png") as picture:
+        assert picture.size == (1200, 480)
     events = Events(folder)
     assert events.picture("additive/exact").shape == (480, 1200, 3)
     assert {"explain/attribution/heatmaps", "explain/attribution/filmstrip"} <= set(events.images)
