@@ -124,7 +124,7 @@ def _draw_features(axis: Axes, result: Comparison) -> None:
     axis.tick_params(axis="x", length=0)
     axis.set_ylabel("mean |attribution|, in units of the target")
     axis.set_title("By feature")
-    axis.legend(loc="upper right")
+    axis.legend(loc="center right")
 
 
 def _draw_samples(axis: Axes, result: Comparison) -> None:
