@@ -47,10 +47,8 @@ def heatmaps(
         return None
     if kind_of(inputs) == "image":
         history.scale = max(history.scale, colour_scale(maps_of(values)))
-    title = (
-        f"What the network looks at {_moment(explanation.step, epoch, history.count)}. {method}. "
-        f"Over each pair: label (confidence). {trust}"
-    )
+    reading = "Over each pair: label (confidence)." if kind_of(inputs) == "image" else "Bars: means; points: samples."
+    title = f"What the network looks at {_moment(explanation.step, epoch, history.count)}. {method}. {reading} {trust}"
     return explanation_picture(
         inputs,
         values,

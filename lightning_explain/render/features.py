@@ -42,8 +42,8 @@ def _names(feature_names: Sequence[str], n_features: int) -> list[str]:
     return [name.replace("$", r"\$") for name in names]
 
 
-def _strongest(means: Tensor) -> list[int]:
-    size = means.abs().mean(0)
+def _strongest(rows: Tensor) -> list[int]:
+    size = rows.abs().mean(0)
     return size.topk(min(LARGEST, len(size))).indices.sort().values.tolist()
 
 
@@ -82,7 +82,8 @@ def bars_picture(
     """
     rows = values.detach().cpu().flatten(1)
     means, classes = class_means(rows, labels)
-    shown = _strongest(means)
+    # by sample: attributions of both signs may cancel out in the mean of a feature that matters most
+    shown = _strongest(rows)
     names = _names(feature_names, rows.shape[1])
     figure, axes = _panels(len(classes), 1.5 + 0.28 * len(shown), title)
     place = np.arange(len(shown))
@@ -135,5 +136,7 @@ def feature_film_picture(
         axis.set_xticks(ticks, [column_names[i] for i in ticks], fontsize=7)
         axis.set_title(_plain(name, 24), fontsize=9)
     axes[0].set_yticks(np.arange(len(shown)), [names[i] for i in shown], fontsize=8)
-    figure.colorbar(image, ax=axes, label="mean attribution: red for the class, blue against it")
+    bar = figure.colorbar(image, ax=axes)
+    # in two short lines: with few features the picture is low
+    bar.set_label("mean attribution:\nred for, blue against", fontsize=8)
     return drawn(figure)

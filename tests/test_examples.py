@@ -1,0 +1,95 @@
+"""The examples, run as a reader runs them: what they print must be right."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.events import Events
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(example: str, *arguments: str) -> str:
+    """Run an example from the root of the repository and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, f"examples/{example}.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def iris(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("iris")
+    return run("iris", "--logdir", str(folder)), Events(folder / "version_0")
+
+
+def test_iris_is_learnt(iris):
+    printed, events = iris
+    assert list(events.curve("val_acc").values())[-1] > 0.9
+    for species in ("setosa", "versicolor", "virginica"):
+        figures = re.search(rf"^{species} +([\d.]+) +([\d.]+) +([\d.]+)$", printed, re.MULTILINE)
+        assert figures is not None, printed
+        assert min(float(figure) for figure in figures.groups()) > 0.8
+        assert float(figures[3]) > 0.85
+
+
+def test_iris_names_what_feeds_each_active_neuron(iris):
+    printed, _ = iris
+    blocks = re.findall(r"^(\w+): (\d+) of 12 hidden neurons are active.*\n((?:  neuron.*\n)+)", printed, re.MULTILINE)
+    assert [name for name, _, _ in blocks] == ["setosa", "versicolor", "virginica"]
+    for _, count, lines in blocks:
+        neurons = lines.splitlines()
+        assert len(neurons) == int(count)
+        for line in neurons:
+            weights = [float(weight) for weight in re.findall(r"\+(\d\.\d\d)", line)]
+            assert weights == sorted(weights, reverse=True)
+            assert weights or "none" in line
+            assert " -" not in line
+
+
+def test_iris_pictures_are_logged(iris):
+    _, events = iris
+    assert {"explain/attribution/heatmaps", "explain/attribution/filmstrip", "explain/neurons/relu/rates"} <= set(
+        events.images
+    )
+
+
+@pytest.fixture(scope="module")
+def additive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("additive")
+    return run("additive_regression", "--logdir", str(folder), "--epochs", "3"), folder / "version_0"
+
+
+def figure(printed: str, name: str) -> float:
+    found = re.search(rf"^  {name} +([\d.]+)%?$", printed, re.MULTILINE)
+    assert found is not None, printed
+    return float(found[1])
+
+
+def test_integrated_gradients_match_the_exact_attributions(additive):
+    printed, _ = additive
+    assert figure(printed, "correlation") > 0.98
+    assert figure(printed, "relative L1 difference") < 10  # percent
+    assert figure(printed, "noise features, relative to those that count") < 10
+
+
+def test_the_comparison_is_drawn(additive):
+    _, folder = additive
+    with Image.open(folder / "exact.png") as picture:
+        assert picture.size == (1200, 480)
+    events = Events(folder)
+    assert events.picture("additive/exact").shape == (480, 1200, 3)
+    assert {"explain/attribution/heatmaps", "explain/attribution/filmstrip"} <= set(events.images)
