@@ -137,11 +137,12 @@ def recording_paused() -> Generator[None, None, None]:
         _Pause.depth -= 1
 
 
-Reduce = Callable[[Tensor, Layer], Any]
+Reduce = Callable[[Tensor, Layer, str], Any]
+"""Takes a layer's output, the layer, and the key it is recorded under."""
 
 
-def _as_is(output: Tensor, layer: Layer) -> Tensor:
-    del layer
+def _as_is(output: Tensor, layer: Layer, key: str) -> Tensor:
+    del layer, key
     return output
 
 
@@ -155,7 +156,7 @@ class Recorder:
 
     Args:
         layers: What to watch.
-        reduce: A pure function of (output, layer); by default the output itself is kept.
+        reduce: Called with (output, layer, key), its result is kept; by default the output itself is.
         differentiable: Keep the output in the graph instead (to take gradients at it).
         explaining: See the forward passes made inside `recording_paused` (an explanation's own recorder) instead
             of those made outside (a recorder of the training run).
@@ -204,7 +205,7 @@ class Recorder:
         seen, self.seen = self.seen, {}
         raw, self._raw = self._raw, {}
         with torch.no_grad():
-            seen |= {key: self._reduce(tensor, layer) for key, (tensor, layer) in raw.items()}
+            seen |= {key: self._reduce(tensor, layer, key) for key, (tensor, layer) in raw.items()}
         return seen
 
     def _hook(self, layer: Layer) -> Callable[[nn.Module, Any, Any], None]:
@@ -221,10 +222,10 @@ class Recorder:
                 # a compiler traces this hook: it must not meet the reduction, which may time itself or warn
                 self._raw[key] = (tensor if self._differentiable else tensor.detach().clone(), layer)
             elif self._differentiable:
-                self.seen[key] = self._reduce(tensor, layer)
+                self.seen[key] = self._reduce(tensor, layer, key)
             else:
                 with torch.no_grad():
-                    self.seen[key] = self._reduce(tensor.detach(), layer)
+                    self.seen[key] = self._reduce(tensor.detach(), layer, key)
 
         return record
 

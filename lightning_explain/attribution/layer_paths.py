@@ -40,9 +40,9 @@ class LayerPath:
     edge: GradientEdge | None
 
     @classmethod
-    def tap(cls, output: Tensor, layer: Layer) -> "LayerPath":
+    def tap(cls, output: Tensor, layer: Layer, key: str) -> "LayerPath":
         """Note a layer's output as it is now: an in-place operation that follows changes neither copy nor edge."""
-        del layer
+        del layer, key
         edge = get_gradient_edge(output) if output.requires_grad else None
         return cls(output.detach().clone(), edge)
 

@@ -47,8 +47,8 @@ class _Seen:
         return cls(GradientEdge(node, 0), node.output)
 
 
-def _stash(output: Tensor, layer: Layer) -> _Seen | None:
-    del layer
+def _stash(output: Tensor, layer: Layer, key: str) -> _Seen | None:
+    del layer, key
     return _Seen.of(output) if output.requires_grad else None
 
 

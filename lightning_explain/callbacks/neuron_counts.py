@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,8 +10,9 @@ from torch import Tensor
 from lightning_explain.batches import Selector, class_labels, describe, target_of
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.capture import Layer, Recorder
+from lightning_explain.errors import ConfigurationError
 from lightning_explain.neurons import ActiveNeurons, Activity, LayerProfile, unit_activity
-from lightning_explain.neurons.activity import membership
+from lightning_explain.neurons.activity import CountBuffer, class_rows
 from lightning_explain.schedule import Stopwatch
 
 
@@ -23,12 +23,6 @@ class ActivityRule:
     threshold: float = 0.0
     min_fraction: float = 0.25
     min_rate: float = 0.5
-
-
-def _reduced(output: Tensor, layer: Layer, *, rule: ActivityRule, stopwatch: Stopwatch) -> Activity:
-    """Reduce a layer's output in its hook."""
-    with stopwatch.spending():
-        return unit_activity(output, unit_dim=layer.unit_dim, threshold=rule.threshold, min_fraction=rule.min_fraction)
 
 
 class Labels:
@@ -45,14 +39,18 @@ class Labels:
         self.classes: bool | None = None
         """Whether batches hold class labels; None before the first batch."""
 
-    def of(self, batch: Any, n_samples: int) -> Tensor | None:
-        """Return the class of each sample, all 0 without labels; None if this batch does not fit the layer.
+    def of(self, batch: Any) -> Tensor | None:
+        """Return the class of each sample [batch]; None where batches hold no classes.
 
         What the first batch holds decides for the whole run: real values of a small regression batch could look
         like labels by chance.
+
+        Raises:
+            ConfigurationError: The first batch held classes, this one holds none.
         """
-        target = target_of(batch, self._target)
-        labels = class_labels(target) if self.classes is not False else None
+        if self.classes is False:
+            return None
+        labels = class_labels(target_of(batch, self._target))
         if self.classes is None:
             self.classes = labels is not None
             if labels is None:
@@ -61,14 +59,23 @@ class Labels:
                     "class, and figures that compare classes are left out. If there are labels, say where: "
                     "target=1, target='label' or target=lambda batch: ..."
                 )
-        if not self.classes:
-            device = target.device if target is not None else torch.device("cpu")
-            return torch.zeros(n_samples, dtype=torch.long, device=device)
-        return labels if labels is not None and len(labels) == n_samples else None
+        elif labels is None:
+            raise ConfigurationError(
+                f"Earlier batches held class labels, but none were found in one of the form {describe(batch)}. Say "
+                "where they are, in training and in validation, with target=lambda batch: ..."
+            )
+        return labels
+
+
+DRAIN_EVERY = 64
+"""Batches gathered in float32 before they are added to the exact counts."""
 
 
 class StageCounts:
     """Active-neuron counts of every watched layer over one stage.
+
+    Where the labels are known before the step, each layer's output is counted in its own hook, while it is in the
+    processor's cache; nothing of it is kept.
 
     Args:
         layers: What is watched.
@@ -81,54 +88,98 @@ class StageCounts:
     def __init__(
         self, layers: Sequence[Layer], *, rule: ActivityRule, n_classes: int, guard: Guard, stopwatch: Stopwatch
     ) -> None:
-        self.recorder = Recorder(layers, reduce=partial(_reduced, rule=rule, stopwatch=stopwatch))
+        self.recorder = Recorder(layers, reduce=self._reduce)
         self.metrics: dict[str, ActiveNeurons] = {}
+        self._buffers: dict[str, CountBuffer] = {}
         self._rule = rule
         self._n_classes = max(1, n_classes)
+        self._names_given = n_classes > 0
         self._guard = guard
+        self._stopwatch = stopwatch
+        self._rows: Tensor | None = None
+        self._counting = False
+        self._n_batches = 0
 
     def reset(self) -> None:
         """Forget what was counted."""
         # outside inference mode: counts made inside it could not be changed by training
         with torch.inference_mode(mode=False):
+            self._drain()
             for metric in self.metrics.values():
                 metric.reset()
 
-    def add(self, seen: dict[str, Activity], labels: Tensor, counted: Tensor | None) -> None:
-        """Count what a recorder saw of one batch.
+    def begin(self, labels: Tensor | None, counted: Tensor | None, *, count_now: bool) -> None:
+        """Listen to the layers.
 
         Args:
-            seen: Activity by layer.
-            labels: Class of each sample [batch].
+            labels: Class of each sample [batch]; None to count all samples as one class.
             counted: Boolean [batch]; False for padding; None where all count.
+            count_now: Count in the hooks; otherwise `end` must be given the labels.
         """
-        if not seen:
-            return
-        device = next(iter(seen.values())).active.device
-        labels = labels.to(device)
-        # one look at the labels a batch; on a GPU this waits for the device, so only while classes may be missing
-        highest = int(labels.max()) + 1 if len(labels) else 0
-        self._n_classes = max(self._n_classes, highest)
-        member = membership(labels, self._n_classes, counted)
+        self._counting = count_now
+        self._rows = None if labels is None else self._rows_of(labels, counted)
+        self.recorder.start()
+
+    def _rows_of(self, labels: Tensor, counted: Tensor | None) -> Tensor:
+        if not self._names_given and labels.numel():
+            # on a GPU this waits for the device: with class_names given there is no need to look
+            self._n_classes = max(self._n_classes, int(labels.max()) + 1)
+        return class_rows(labels, self._n_classes, counted)
+
+    def end(self, labels: Tensor | None = None, counted: Tensor | None = None) -> bool:
+        """Count what was not counted in the hooks; say whether any layer fired."""
+        seen: dict[str, Activity | None] = self.recorder.stop()
+        if not self._counting and labels is not None:
+            self._rows = self._rows_of(labels, counted)
         for key, activity in seen.items():
-            if len(activity.active) != len(labels):
-                self._guard.note(
-                    f"layer {key!r} gave {len(activity.active)} rows for a batch of {len(labels)} samples (patches, "
-                    "tokens or pairs folded into the batch?), so it is not counted. Leave it out with layers=."
-                )
-                continue
-            self._metric(key, activity).add(activity, member)
+            if activity is not None:
+                self._add(key, activity)
+        self._rows = None
+        self._n_batches += 1
+        if self._n_batches % DRAIN_EVERY == 0:
+            self._drain()
+        return bool(seen)
 
-    def _metric(self, key: str, activity: Activity) -> ActiveNeurons:
-        if key not in self.metrics:
-            self.metrics[key] = self._new(activity.active.shape[1], activity.active.device)
-        metric = self.metrics[key]
-        metric.grow(self._n_classes)
-        return metric
+    def _reduce(self, output: Tensor, layer: Layer, key: str) -> Activity | None:
+        """Reduce a layer's output in its hook: count it, or keep its activity for later."""
+        with self._stopwatch.spending(), self._guard.doing(f"counting active neurons of {key!r}"):
+            activity = unit_activity(
+                output, unit_dim=layer.unit_dim, threshold=self._rule.threshold, min_fraction=self._rule.min_fraction
+            )
+            if self._counting:
+                self._add(key, activity)
+                return None
+            # a copy: what follows may change the output in place
+            return activity._replace(activation=activity.activation.clone())
+        return None
 
-    def _new(self, n_neurons: int, device: torch.device) -> ActiveNeurons:
+    def _add(self, key: str, activity: Activity) -> None:
+        n_samples, n_neurons = activity.active.shape
+        rows = self._rows
+        if rows is None:
+            rows = torch.zeros(n_samples, dtype=torch.long, device=activity.active.device)
+        if len(rows) != n_samples:
+            self._guard.note(
+                f"layer {key!r} gave {n_samples} rows for a batch of {len(rows)} labels (patches, tokens or pairs "
+                "folded into the batch?), so it is not counted. Leave it out with layers=, or say with target= where "
+                "the labels are."
+            )
+            return
+        buffer = self._buffers.get(key)
+        if buffer is None or buffer.n_classes != self._n_classes:
+            self._drain()
+            buffer = self._buffers[key] = CountBuffer(self._n_classes, n_neurons, activity.active.device)
+        buffer.add(activity, rows.to(activity.active.device))
+
+    def _drain(self) -> None:
+        """Add what the buffers gathered to the exact counts."""
         with torch.inference_mode(mode=False):
-            return ActiveNeurons(self._n_classes, n_neurons).to(device)
+            for key, buffer in self._buffers.items():
+                counts = buffer.drain()
+                if key not in self.metrics:
+                    self.metrics[key] = ActiveNeurons(self._n_classes, buffer.n_neurons).to(counts.active.device)
+                self.metrics[key].grow(self._n_classes)
+                self.metrics[key].add(counts)
 
     @property
     def n_classes(self) -> int:
@@ -141,6 +192,7 @@ class StageCounts:
         Args:
             n_classes: Classes met by any process.
         """
+        self._drain()
         self._n_classes = max(self._n_classes, n_classes)
         for metric in self.metrics.values():
             metric.grow(self._n_classes)
@@ -150,27 +202,18 @@ class StageCounts:
 
     def silent_layers(self) -> list[str]:
         """Name the watched layers that never fired."""
-        heard = {key.split("#")[0] for key in self.metrics}
+        heard = {key.split("#")[0] for key in (*self.metrics, *self._buffers)}
         return [layer.name for layer in self.recorder.layers if layer.name not in heard]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts as plain tensors, for a run that stops in the middle of an epoch."""
-        return {
-            key: {
-                "active": metric.active,
-                "activation": metric.activation,
-                "samples": metric.samples,
-                "alive": metric.alive,
-            }
-            for key, metric in self.metrics.items()
-        }
+        self._drain()
+        return {key: dict(metric.state_dict()) for key, metric in self.metrics.items()}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Take up counts that `state_dict` returned."""
         for key, counts in state.items():
             n_classes, n_neurons = counts["active"].shape
             self._n_classes = max(self._n_classes, n_classes)
-            metric = ActiveNeurons(n_classes, n_neurons).to(device)
-            for name, value in counts.items():
-                getattr(metric, name).copy_(value)
-            self.metrics[key] = metric
+            self.metrics[key] = ActiveNeurons(n_classes, n_neurons).to(device)
+            self.metrics[key].load_state_dict(counts)

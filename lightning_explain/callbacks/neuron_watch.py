@@ -52,6 +52,8 @@ class NeuronWatch:
         self._class_scores = ClassScores()
         self._counts: dict[Stage, StageCounts] = {}
         self._restored: dict[str, Any] = {}
+        self._batch_labels: Tensor | None = None
+        self._counted: Tensor | None = None
 
     def attach(self, pl_module: nn.Module, layers: str | Sequence[str] | None, device: torch.device) -> None:
         """Put the hooks on; does nothing when they are on.
@@ -85,55 +87,50 @@ class NeuronWatch:
         if stage == "val":
             self._class_scores.reset()
 
-    def begin_batch(self, stage: Stage) -> None:
-        """Listen to the layers."""
-        self._counts[stage].recorder.start()
-        if stage == "val" or self._by == "prediction":
+    def begin_batch(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
+        """Listen to the layers.
+
+        Args:
+            stage: Where the batch belongs.
+            batch: As the step gets it.
+            batch_idx: Its index in this process.
+            loader: Where it came from; None if unknown.
+        """
+        self._batch_labels = self._labels.of(batch)
+        self._counted = None
+        if self._batch_labels is not None:
+            labels = self._batch_labels
+            self._counted = counted_samples(loader, batch_idx, len(labels), labels.device)
+        self._counts[stage].begin(self._batch_labels, self._counted, count_now=self._by == "label")
+        if self._wants_scores(stage):
             self._catcher.start()
+
+    def _wants_scores(self, stage: Stage) -> bool:
+        return self._by == "prediction" or (stage == "val" and bool(self._labels.classes))
 
     def listen(self, *, listening: bool) -> None:
         """Look away while the backward pass runs (activation checkpointing runs layers again), and listen again."""
         self._counts["train"].recorder.recording = listening
 
-    def end_batch(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
+    def end_batch(self, stage: Stage) -> None:
         """Count the batch.
-
-        Args:
-            stage: Where it belongs.
-            batch: As the step got it.
-            batch_idx: Its index in this process.
-            loader: Where it came from; None if unknown.
 
         Raises:
             ConfigurationError: Samples are grouped by prediction, but no class scores were seen.
         """
-        seen = self._counts[stage].recorder.stop()
-        if not seen:
-            return
-        n_samples = len(next(iter(seen.values())).active)
-        scores = self._catcher.stop(n_samples)
-        labels = self._labels.of(batch, n_samples)
-        if labels is None:
-            self._guard.note(
-                f"a {stage} batch gave {n_samples} rows of activations but another number of labels, so it is not "
-                "counted. Say where the labels are with target=."
-            )
-            return
-        counted = counted_samples(loader, batch_idx, n_samples, labels.device)
-        if stage == "val" and scores is not None and self._labels.classes:
-            self._class_scores.add(scores, labels.to(scores.device), counted)
-        self._counts[stage].add(seen, self._groups(labels, scores), counted)
-
-    def _groups(self, labels: Tensor, scores: Tensor | None) -> Tensor:
-        """Return the class each sample is counted under."""
+        labels = self._batch_labels
+        scores = self._catcher.stop(None if labels is None else len(labels)) if self._wants_scores(stage) else None
+        if stage == "val" and scores is not None and labels is not None:
+            self._class_scores.add(scores, labels.to(scores.device), self._counted)
         if self._by == "label":
-            return labels
-        if scores is None:
+            self._counts[stage].end()
+        elif scores is not None:
+            self._counts[stage].end(predicted_classes(scores)[0], self._counted)
+        elif self._counts[stage].end():
             raise ConfigurationError(
                 "by='prediction' needs the class scores, but neither the module's forward nor one of its direct "
                 "children returned any [batch, classes]. Say where they are with output=, or use by='label'."
             )
-        return predicted_classes(scores)[0]
 
     @property
     def layers(self) -> tuple[Layer, ...]:

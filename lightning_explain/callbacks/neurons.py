@@ -185,9 +185,13 @@ class ActiveNeuronMonitor(pl.Callback):
 
     # -- counting ----------------------------------------------------------------------------------------------
 
-    def _end_batch(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
+    def _begin_batch(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
+        with self._stopwatch.spending(), self._guard.doing(f"reading the labels ({stage})"):
+            self._watch.begin_batch(stage, batch, batch_idx, loader)
+
+    def _end_batch(self, stage: Stage) -> None:
         with self._stopwatch.spending(), self._guard.doing(f"counting active neurons ({stage})"):
-            self._watch.end_batch(stage, batch, batch_idx, loader)
+            self._watch.end_batch(stage)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin counting anew."""
@@ -199,8 +203,9 @@ class ActiveNeuronMonitor(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Listen to the layers."""
-        del trainer, pl_module, batch, batch_idx
-        self._watch.begin_batch("train")
+        del pl_module
+        loaders = flat_loaders(trainer.train_dataloader)
+        self._begin_batch("train", batch, batch_idx, loaders[0] if len(loaders) == 1 else None)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Look away: activation checkpointing runs the layers again during the backward pass."""
@@ -216,9 +221,8 @@ class ActiveNeuronMonitor(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the batch; log the epoch so far after every n-th step."""
-        del outputs
-        loaders = flat_loaders(trainer.train_dataloader)
-        self._end_batch("train", batch, batch_idx, loaders[0] if len(loaders) == 1 else None)
+        del outputs, batch, batch_idx
+        self._end_batch("train")
         if self._schedule.due_after_step(trainer.global_step) and trainer.global_step != self._logged_step:
             self._logged_step = trainer.global_step
             with self._stopwatch.spending(), self._guard.doing("logging training neurons"):
@@ -236,9 +240,11 @@ class ActiveNeuronMonitor(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Listen to the layers."""
-        del pl_module, batch, batch_idx, dataloader_idx
+        del pl_module
         if not trainer.sanity_checking:
-            self._watch.begin_batch("val")
+            loaders = flat_loaders(trainer.val_dataloaders)
+            loader = loaders[dataloader_idx] if dataloader_idx < len(loaders) else None
+            self._begin_batch("val", batch, batch_idx, loader)
 
     def on_validation_batch_end(
         self,
@@ -250,10 +256,9 @@ class ActiveNeuronMonitor(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count the batch."""
-        del pl_module, outputs
+        del pl_module, outputs, batch, batch_idx, dataloader_idx
         if not trainer.sanity_checking:
-            loaders = flat_loaders(trainer.val_dataloaders)
-            self._end_batch("val", batch, batch_idx, loaders[dataloader_idx] if dataloader_idx < len(loaders) else None)
+            self._end_batch("val")
 
     # -- logging -----------------------------------------------------------------------------------------------
 

@@ -51,8 +51,8 @@ class ScoreCatcher:
         """Listen from here on."""
         self._own, self._child, self._listening = None, [], True
 
-    def stop(self, n_samples: int) -> Tensor | None:
-        """End listening; return the class scores of `n_samples` samples, or None if none were seen."""
+    def stop(self, n_samples: int | None) -> Tensor | None:
+        """End listening; return the class scores of `n_samples` samples (of any number for None), if any were seen."""
         seen = [*([] if self._own is None else [self._own]), *reversed(self._child)]
         self._own, self._child, self._listening = None, [], False
         for output in seen:
@@ -60,7 +60,7 @@ class ScoreCatcher:
                 scores = output_of(output, self._output).detach()
             except ConfigurationError:
                 continue
-            if scores.ndim <= 2 and len(scores) == n_samples:
+            if scores.ndim <= 2 and n_samples in (None, len(scores)):
                 return scores
         return None
 

@@ -15,12 +15,13 @@ class Activity(NamedTuple):
     Attributes:
         active: 1 where the neuron was active, else 0; float [batch, neurons].
         activation: Mean activation over positions; float [batch, neurons].
-        alive: 1 for neurons that passed the threshold at any position of any sample; float [neurons].
+        alive: For maps: 1 for neurons that passed the threshold at any position of any sample, float [neurons]. None
+            for flat outputs, where `active` says it.
     """
 
     active: Tensor
     activation: Tensor
-    alive: Tensor
+    alive: Tensor | None
 
 
 def _above(maps: Tensor, threshold: float, *, dim: int) -> Tensor:
@@ -49,40 +50,41 @@ def unit_activity(output: Tensor, *, unit_dim: int, threshold: float = 0.0, min_
         min_fraction: Share of positions, 0 to 1; at 0 one active position is enough.
 
     Returns:
-        `active` and mean `activation`, each [batch, neurons], and `alive` [neurons]; float32 or wider.
+        `active` and mean `activation`, each [batch, neurons], and `alive`. For flat outputs `activation` is the output
+        itself, not a copy.
 
     Example:
         >>> unit_activity(torch.tensor([[[1.0, -1.0, -1.0], [1.0, 1.0, -1.0]]]), unit_dim=1, min_fraction=0.5).active
         tensor([[0., 1.]])
     """
     # sums over many positions overflow or round in 16 bits
-    maps = output if output.dtype in (torch.float32, torch.float64) else output.float()
+    maps = output.float()
     if maps.ndim == 2:
-        active = torch.gt(maps, threshold, out=torch.empty_like(maps))
-        return Activity(active, maps.clone(), active.amax(0))
+        return Activity(torch.gt(maps, threshold, out=torch.empty_like(maps)), maps, None)
     maps = maps.flatten(2) if unit_dim == 1 else maps.flatten(1, -2)
     position_dim = 2 if unit_dim == 1 else 1
     share = _above(maps, threshold, dim=position_dim)
     active = share >= min_fraction if min_fraction > 0 else share > 0
-    return Activity(active.to(maps.dtype), maps.mean(position_dim), (share.amax(0) > 0).to(maps.dtype))
+    return Activity(active.float(), maps.mean(position_dim), (share.amax(0) > 0).float())
 
 
-def membership(labels: Tensor, n_classes: int, counted: Tensor | None = None) -> Tensor:
-    """Return which sample belongs to which class: float [classes, batch], zero for samples that do not count.
+def class_rows(labels: Tensor, n_classes: int, counted: Tensor | None = None) -> Tensor:
+    """Say under which row of a `CountBuffer` each sample is counted: LongTensor [batch].
 
     Args:
-        labels: Class of each sample: LongTensor [batch]; labels outside 0 to n_classes-1 (ignore indices) count
-            for no class.
+        labels: Class of each sample: LongTensor [batch]; labels outside 0 to n_classes-1 (ignore indices) go to the
+            last row, `n_classes`, which is thrown away.
         n_classes: Number of classes.
-        counted: Boolean [batch]; False for samples to leave out (a distributed sampler's padding).
+        counted: Boolean [batch]; False for samples to throw away (a distributed sampler's padding).
 
     Example:
-        >>> membership(torch.tensor([1, 0, 1]), 2)
-        tensor([[0., 1., 0.],
-                [1., 0., 1.]])
+        >>> class_rows(torch.tensor([1, -100, 0]), 2)
+        tensor([1, 2, 0])
     """
-    member = (labels == torch.arange(n_classes, device=labels.device)[:, None]).float()
-    return member if counted is None else member * counted.to(member)
+    counts = (labels >= 0) & (labels < n_classes)
+    if counted is not None:
+        counts = counts & counted
+    return torch.where(counts, labels, n_classes)
 
 
 class ClassCounts(NamedTuple):
@@ -92,21 +94,62 @@ class ClassCounts(NamedTuple):
         active: How often each neuron was active: [classes, neurons].
         activation: Sum of its activations: [classes, neurons].
         samples: Number of samples: [classes].
+        alive: 1 for neurons that passed the threshold anywhere: [neurons].
     """
 
     active: Tensor
     activation: Tensor
     samples: Tensor
+    alive: Tensor
 
 
-def class_counts(activity: Activity, member: Tensor) -> ClassCounts:
-    """Add a batch's activity up by class.
+class CountBuffer:
+    """Adds activity up by class, in float32: cheap enough for every training step.
+
+    Drain it before a class has met 2^24 samples, where float32 stops counting.
 
     Args:
-        activity: Of one layer, each [batch, neurons].
-        member: From `membership`, [classes, batch].
-
-    Cost: two matrix products [classes, batch] x [batch, neurons].
+        n_classes: Number of classes.
+        n_neurons: Neurons of the layer.
+        device: Where the layer's outputs are.
     """
-    weights = member.to(activity.active.dtype)
-    return ClassCounts(weights @ activity.active, weights @ activity.activation, member.sum(1))
+
+    def __init__(self, n_classes: int, n_neurons: int, device: torch.device) -> None:
+        self.n_classes = n_classes
+        # outside inference mode: what is made inside it cannot be changed by training
+        with torch.inference_mode(mode=False):
+            self._active = torch.zeros(n_classes + 1, n_neurons, device=device)
+            self._activation = torch.zeros(n_classes + 1, n_neurons, device=device)
+            self._samples = torch.zeros(n_classes + 1, device=device)
+            self._alive = torch.zeros(n_neurons, device=device)
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons of the layer."""
+        return len(self._alive)
+
+    def add(self, activity: Activity, rows: Tensor) -> None:
+        """Add one batch.
+
+        Args:
+            activity: Of the layer, [batch, neurons].
+            rows: From `class_rows`.
+
+        Cost: two passes over the activity.
+        """
+        self._active.index_add_(0, rows, activity.active)
+        self._activation.index_add_(0, rows, activity.activation)
+        self._samples += torch.bincount(rows, minlength=self.n_classes + 1)
+        if activity.alive is not None:
+            torch.maximum(self._alive, activity.alive, out=self._alive)
+
+    def drain(self) -> ClassCounts:
+        """Return what was added, without the row thrown away, and begin anew."""
+        n = self.n_classes
+        alive = torch.maximum(self._alive, self._active.amax(0)) > 0
+        counts = ClassCounts(
+            self._active[:n].clone(), self._activation[:n].clone(), self._samples[:n].clone(), alive.float()
+        )
+        for buffer in (self._active, self._activation, self._samples, self._alive):
+            buffer.zero_()
+        return counts

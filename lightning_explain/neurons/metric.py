@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.neurons.activity import Activity, class_counts, membership, unit_activity
+from lightning_explain.neurons.activity import Activity, ClassCounts, CountBuffer, class_rows, unit_activity
 
 
 class ClassRates(NamedTuple):
@@ -115,25 +115,26 @@ class ActiveNeurons(Metric):
                 f"target contains class index {int(target.max())}, but n_classes={self.n_classes}. "
                 "Give the right n_classes, or call grow first."
             )
-        self.add(activity, membership(target, self.n_classes, counted))
-
-    def add(self, activity: Tensor | Activity, member: Tensor) -> None:
-        """Count one batch whose class membership [classes, batch] was worked out once for several layers."""
         if isinstance(activity, Tensor):
             activity = unit_activity(
                 activity, unit_dim=self.unit_dim, threshold=self.threshold, min_fraction=self.min_fraction
             )
         if activity.active.shape[1] != self.n_neurons:
             raise ConfigurationError(
-                f"The layer gave {activity.active.shape[1]} neurons, but n_neurons={self.n_neurons}. "
-                "Layers of changing width cannot be counted; leave them out with layers=."
+                f"The layer gave {activity.active.shape[1]} neurons, but n_neurons={self.n_neurons}."
             )
-        counts = class_counts(activity, member)
+        buffer = CountBuffer(self.n_classes, self.n_neurons, activity.active.device)
+        buffer.add(activity, class_rows(target, self.n_classes, counted))
+        self.add(buffer.drain())
+
+    def add(self, counts: ClassCounts) -> None:
+        """Add what a `CountBuffer` gathered over several batches, for as many classes as it knows."""
+        n = len(counts.samples)
         # in place: under inference mode a new tensor could not be changed outside it again
-        self.active += counts.active.long()
-        self.activation += counts.activation
-        self.samples += counts.samples.long()
-        self.alive += activity.alive.long()
+        self.active[:n] += counts.active.long()
+        self.activation[:n] += counts.activation
+        self.samples[:n] += counts.samples.long()
+        self.alive += counts.alive.long()
         self._update_count += 1
         self._computed = None
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lightning_explain.render.colour import Picture
+from lightning_explain.render.colour import Picture, few_greys
 
 BACKGROUND = 255
 INK = (32, 32, 32)
@@ -49,7 +49,7 @@ def text(words: str, *, width: int, height: int = TEXT_SIZE + 4, size: int = TEX
     image = Image.new("RGB", (width, height), (BACKGROUND,) * 3)
     x, anchor = {"left": (0, "lm"), "center": (width // 2, "mm"), "right": (width - 1, "rm")}[align]
     ImageDraw.Draw(image).text((x, height // 2), line, fill=INK, font=_font(size), anchor=anchor)
-    return np.asarray(image)
+    return few_greys(np.asarray(image))
 
 
 def paragraph(words: str, *, width: int, size: int = TEXT_SIZE) -> Picture:

@@ -1,6 +1,7 @@
 """Numbers to colours: tables that colour-blind readers can tell apart."""
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,13 @@ def share_colours(values: Tensor) -> Picture:
 
 def grey(values: Tensor) -> Picture:
     """Draw values from 0 (black) to 1 (white) as grey: uint8 [..., 3]."""
-    # in steps of 1/85: with the colours of a table, a picture stays within the 256 colours of a small PNG
-    levels = (np.rint(np.clip(values.detach().cpu().double().numpy(), 0.0, 1.0) * 85) * 3).astype(np.uint8)
+    levels = few_greys(np.clip(values.detach().cpu().double().numpy(), 0.0, 1.0) * 255)
     return np.repeat(levels[..., None], 3, axis=-1)
+
+
+def few_greys(levels: npt.NDArray[Any]) -> Picture:
+    """Round grey levels 0 to 255 to 86 of them.
+
+    With the colours of a table, a picture then stays within the 256 colours of a small PNG.
+    """
+    return (np.rint(levels / 3) * 3).astype(np.uint8)

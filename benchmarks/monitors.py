@@ -1,0 +1,169 @@
+"""What the monitors cost: training with them against training without, interleaved in one process.
+
+    python benchmarks/monitors.py [--repeats 7] [--rows neurons-mlp neurons-cnn all-mnist bytes]
+
+Prints the ratio watched : bare of the time per step (or of a whole run) as median and range over the pairs, and the
+bytes that an explanation adds to the event file.
+"""
+
+import argparse
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, Probe
+from lightning_explain.demo import DigitNet, digits_data
+
+
+class Classifier(pl.LightningModule):
+    """Any network, trained by cross-entropy."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    def training_step(self, batch: Any) -> Tensor:
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters())
+
+
+class StepTimer(pl.Callback):
+    """Times every step from before the first hook to after the last; comes last among the callbacks."""
+
+    def __init__(self) -> None:
+        self.marks: list[float] = []
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        self.marks.append(time.perf_counter())
+
+    def median_step(self) -> float:
+        steps = [b - a for a, b in zip(self.marks[3:-1], self.marks[4:], strict=True)]
+        return statistics.median(steps)
+
+
+def trainer(callbacks: list[pl.Callback], **options: Any) -> pl.Trainer:
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    defaults = {"accelerator": "cpu", "logger": False, **quiet}
+    return pl.Trainer(callbacks=callbacks, **(defaults | options))
+
+
+def mlp() -> tuple[nn.Module, TensorDataset, int]:
+    """784-512-512-10 at batch 256."""
+    net = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
+    return net, TensorDataset(torch.randn(256 * 60, 784), torch.randint(0, 10, (256 * 60,))), 256
+
+
+def cnn() -> tuple[nn.Module, TensorDataset, int]:
+    """Two convolutions with maps of 64 x 32 x 32 at batch 128."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
+    )  # fmt: skip
+    return net, TensorDataset(torch.randn(128 * 12, 3, 32, 32), torch.randint(0, 10, (128 * 12,))), 128
+
+
+def step_time(make: Callable[[], tuple[nn.Module, TensorDataset, int]], monitors: list[pl.Callback]) -> float:
+    net, data, batch_size = make()
+    timer = StepTimer()
+    trainer([*monitors, timer], max_epochs=1).fit(Classifier(net), DataLoader(data, batch_size=batch_size))
+    return timer.median_step()
+
+
+def mnist_run(monitors: list[pl.Callback], data: tuple[TensorDataset, TensorDataset]) -> float:
+    """Train for three epochs of MNIST's size: the 4,000 images fifteen times over, with validation and TensorBoard."""
+    pl.seed_everything(0, verbose=False)
+    train, held_out = data
+    many = TensorDataset(*(part.repeat(15, *(1,) * (part.ndim - 1)) for part in train.tensors))
+    loaders = DataLoader(many, batch_size=128, shuffle=True), DataLoader(held_out, batch_size=250)
+    with tempfile.TemporaryDirectory() as folder:
+        run = trainer(monitors, max_epochs=2, logger=TensorBoardLogger(folder), num_sanity_val_steps=0)
+        started = time.perf_counter()
+        run.fit(DigitNet(), *loaders)
+        return time.perf_counter() - started
+
+
+def bytes_per_explanation(data: tuple[TensorDataset, TensorDataset]) -> float:
+    """Return how much the event file grows per explanation of 64 MNIST samples."""
+    probe = Probe(inputs=data[1].tensors[0][:64], targets=data[1].tensors[1][:64])
+    with tempfile.TemporaryDirectory() as folder:
+        sizes: dict[str, int] = {}
+        counts: dict[str, int] = {}
+        for name, monitors in (("bare", []), ("watched", [AttributionMonitor(probe=probe)])):
+            logger = TensorBoardLogger(folder, name)
+            loaders = DataLoader(data[0], batch_size=250), DataLoader(data[1], batch_size=250)
+            trainer(monitors, max_epochs=6, logger=logger).fit(DigitNet(), *loaders)
+            sizes[name] = sum(path.stat().st_size for path in Path(logger.log_dir).glob("events.*"))
+            counts[name] = sum(len(monitor.records) for monitor in monitors)
+    return (sizes["watched"] - sizes["bare"]) / counts["watched"]
+
+
+def report(name: str, bare: Callable[[], float], watched: Callable[[], float], repeats: int, bar: str) -> None:
+    bare(), watched()
+    ratios = []
+    for turn in range(repeats):
+        first, second = (bare, watched) if turn % 2 == 0 else (watched, bare)
+        a, b = first(), second()
+        ratios.append(b / a if turn % 2 == 0 else a / b)
+    ratios.sort()
+    print(f"{name:58} {statistics.median(ratios):6.3f}  ({ratios[0]:.3f} - {ratios[-1]:.3f})  {bar}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    rows = ["neurons-mlp", "neurons-cnn", "all-mnist", "bytes"]
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--rows", nargs="+", choices=rows, default=rows)
+    arguments = parser.parse_args()
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    print(f"{torch.get_num_threads()} threads, medians of {arguments.repeats} interleaved pairs")
+    print(f"{'watched : bare':58} median  (range)          bar")
+    if "neurons-mlp" in arguments.rows:
+        report(
+            "ActiveNeuronMonitor, every step, MLP 784-512-512-10, 256",
+            lambda: step_time(mlp, []),
+            lambda: step_time(mlp, [ActiveNeuronMonitor()]),
+            arguments.repeats,
+            "<= 1.04",
+        )
+    if "neurons-cnn" in arguments.rows:
+        report(
+            "ActiveNeuronMonitor, every step, CNN 64x32x32, 128",
+            lambda: step_time(cnn, []),
+            lambda: step_time(cnn, [ActiveNeuronMonitor()]),
+            arguments.repeats,
+            "<= 1.02",
+        )
+    data = digits_data(0)
+    if "all-mnist" in arguments.rows:
+        probe = Probe.from_dataset(data[1], per_class=4)
+        report(
+            "both monitors, MNIST CNN, 60,000 images an epoch, probe 40",
+            lambda: mnist_run([], data),
+            lambda: mnist_run([ActiveNeuronMonitor(), AttributionMonitor(probe=probe)], data),
+            max(1, arguments.repeats // 2),
+            "<= 1.10",
+        )
+    if "bytes" in arguments.rows:
+        kilobytes = bytes_per_explanation(data) / 1000
+        print(f"{'event file, per explanation of 64 samples 28x28, kB':58} {kilobytes:6.1f}                    <= 60")
+
+
+if __name__ == "__main__":
+    main()
