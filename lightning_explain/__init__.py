@@ -7,8 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lightning_explain.attribution import LRP as LRP
     from lightning_explain.attribution import Attribution as Attribution
+    from lightning_explain.attribution import GradCAM as GradCAM
+    from lightning_explain.attribution import InputXGradient as InputXGradient
     from lightning_explain.attribution import IntegratedGradients as IntegratedGradients
+    from lightning_explain.attribution import LayerConductance as LayerConductance
+    from lightning_explain.attribution import Saliency as Saliency
+    from lightning_explain.attribution import SmoothGrad as SmoothGrad
     from lightning_explain.callbacks import ActiveNeuronMonitor as ActiveNeuronMonitor
     from lightning_explain.callbacks import AttributionMonitor as AttributionMonitor
     from lightning_explain.neurons import ActiveNeurons as ActiveNeurons
@@ -21,17 +27,29 @@ _HOME = {
     "ActiveNeurons": "lightning_explain.neurons",
     "Attribution": "lightning_explain.attribution",
     "AttributionMonitor": "lightning_explain.callbacks",
+    "GradCAM": "lightning_explain.attribution",
+    "InputXGradient": "lightning_explain.attribution",
     "IntegratedGradients": "lightning_explain.attribution",
+    "LRP": "lightning_explain.attribution",
+    "LayerConductance": "lightning_explain.attribution",
     "Probe": "lightning_explain.probe",
+    "Saliency": "lightning_explain.attribution",
+    "SmoothGrad": "lightning_explain.attribution",
 }
 
 __all__ = [
+    "LRP",
     "ActiveNeuronMonitor",
     "ActiveNeurons",
     "Attribution",
     "AttributionMonitor",
+    "GradCAM",
+    "InputXGradient",
     "IntegratedGradients",
+    "LayerConductance",
     "Probe",
+    "Saliency",
+    "SmoothGrad",
 ]
 
 

@@ -113,11 +113,13 @@ def explain(
 
     Cost: that of the method, and one forward pass.
     """
-    scores = probe_scores(pl_module, inputs, question)
-    target = targets(scores)
     with undisturbed(pl_module):
+        with torch.no_grad():
+            module, scores = question.module(pl_module, tuple(part.clone() for part in inputs))
+        scores = scores.detach().cpu()
+        target = targets(scores)
         indices = None if target is None else target.to(inputs[0].device)
-        attribution = method(question.scores(pl_module), inputs[0] if single else inputs, indices)
+        attribution = method(module, inputs[0] if single else inputs, indices)
     return Explanation(step, on_cpu(attribution), scores)
 
 

@@ -72,6 +72,31 @@ class Question:
 
         return forward
 
+    def module(self, pl_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module, Tensor]:
+        """Return a module from inputs to scores, and the scores; one forward pass.
+
+        It is the LightningModule itself where that returns its scores as they are, so that layer names given to a
+        method are its own.
+        """
+        if self.forward_fn is None and self.output is None:
+            answer = pl_module(*inputs)
+            if isinstance(answer, Tensor):
+                return pl_module, output_of(answer)
+        scores = self.scores(pl_module)
+        return _Scored(pl_module, scores), scores(*inputs)
+
+
+class _Scored(nn.Module):
+    """A module whose forward gives the scores themselves; methods that need a module get this."""
+
+    def __init__(self, pl_module: nn.Module, scores: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.module = pl_module
+        self._scores = scores
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self._scores(*inputs)
+
 
 def probabilities(scores: Tensor) -> Tensor:
     """Turn scores [batch, classes] into confidences; scores that are probabilities already stay as they are."""

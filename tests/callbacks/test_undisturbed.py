@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import captum.attr
 import lightning.pytorch as pl
 import numpy as np
 import pytest
@@ -10,7 +11,18 @@ import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
-from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, IntegratedGradients
+from lightning_explain import (
+    LRP,
+    ActiveNeuronMonitor,
+    AttributionMonitor,
+    GradCAM,
+    InputXGradient,
+    IntegratedGradients,
+    Saliency,
+    SmoothGrad,
+)
+from lightning_explain.attribution import from_captum
+from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
 
 # an untrained net's attributions are tiny and cancel out, so that the relative tolerance is out of reach
@@ -111,3 +123,35 @@ def test_run_with_loggers_is_bit_identical_and_logs_the_same_figures(tmp_path: A
     assert_same(bare_notes, notes)
     own = {k: v for k, v in watched.logged_metrics.items() if not k.startswith("explain/")}
     assert_same(bare.logged_metrics, own)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        LRP(),
+        Saliency(),
+        InputXGradient(),
+        SmoothGrad(n_draws=3),
+        GradCAM(layer="body.2"),
+        from_captum(captum.attr.DeepLift),
+        from_captum(captum.attr.Occlusion, sliding_window_shapes=(1, 2, 2)),
+    ],
+    ids=lambda method: type(method).__name__,
+)
+def test_run_is_bit_identical_with_every_method(method: Any, bare_run: Any, tmp_path: Any) -> None:
+    bare_state, bare_notes = bare_run
+    monitor = AttributionMonitor(method=method, on_error="raise")
+    state, notes, _ = run([monitor], logger=TensorBoardLogger(tmp_path))
+    assert_same(bare_state, state)
+    assert_same(bare_notes, notes)
+    assert len(monitor.records) == 3
+    assert "explain/attribution/heatmaps" in Events(monitor_log_dir(tmp_path)).images
+
+
+def monitor_log_dir(tmp_path: Any) -> Any:
+    return tmp_path / "lightning_logs" / "version_0"
+
+
+@pytest.fixture(scope="module")
+def bare_run() -> Any:
+    return run([])[:2]
