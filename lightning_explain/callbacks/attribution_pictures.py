@@ -61,6 +61,14 @@ def heatmaps(
     )
 
 
+def _short(step: int) -> str:
+    """Write a step in at most four letters: 629, 1.2k, 13k, 2M."""
+    for size, letter in ((1_000_000, "M"), (1_000, "k")):
+        if step >= size:
+            return f"{step / size:.1f}{letter}" if step < 10 * size else f"{step // size}{letter}"
+    return str(step)
+
+
 def filmstrip(probe: Probe, history: History, *, method: str) -> Picture:
     """Draw the explanations over time."""
     labels = probe.labels
@@ -69,11 +77,14 @@ def filmstrip(probe: Probe, history: History, *, method: str) -> Picture:
         probe.parts[0],
         [maps for _, maps in history.film],
         labels=labels,
-        column_names=["start" if step == 0 else f"{step:,}" for step, _ in history.film],
+        column_names=["start" if step == 0 else _short(step) for step, _ in history.film],
         row_names=row_names,
         group_names=group_names(probe),
         feature_names=probe.feature_names,
-        title=f"How the explanation forms: one column per explanation, named by training step. {method}.",
+        title=(
+            f"How the explanation forms: one column per explanation, named by training step. {method}. One colour "
+            "scale for all: before a network has learnt, its scores are small and its maps pale."
+        ),
     )
 
 

@@ -62,7 +62,8 @@ def _n_columns(n_cells: int, labels: Tensor | None) -> int:
 
 
 def _legend(scale: float, unit: str) -> Picture:
-    return colour_bar(table("RdBu_r"), f"against the class  -{scale:.3g}", f"+{scale:.3g} {unit}  for it")
+    low, high = ("lowers the output", "raises it") if unit == "output" else ("against the class", "for it")
+    return colour_bar(table("RdBu_r"), f"{low}  -{scale:.3g}", f"+{scale:.3g} {unit}  {high}")
 
 
 def _titled(body: Picture, title: str, legend: Picture) -> Picture:
@@ -127,9 +128,11 @@ def filmstrip_picture(
     """
     scale = colour_scale(torch.stack([film.float() for film in films]))
     label_width = 44
-    first = [resized(picture) for picture in input_pictures(inputs)]
-    columns = [[resized(picture) for picture in signed_colours(film, scale)] for film in films]
-    width = max(44, first[0].shape[1])
+    # a wide picture is shrunk on the page until its words cannot be read
+    target = 56 if len(films) <= 5 else 32
+    first = [resized(picture, target=target) for picture in input_pictures(inputs)]
+    columns = [[resized(picture, target=target) for picture in signed_colours(film, scale)] for film in films]
+    width = max(30, first[0].shape[1])
     header = [text("", width=label_width), text("input", width=width)]
     header += [text(name, width=width) for name in column_names]
     rows = [beside(header, gap=2)]

@@ -6,11 +6,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_explain.render.canvas import below, beside, colour_bar, framed, grid, paragraph, resized, text
+from lightning_explain.render.canvas import (
+    below,
+    beside,
+    colour_bar,
+    framed,
+    grid,
+    paragraph,
+    resized,
+    text,
+    text_width,
+)
 from lightning_explain.render.colour import Picture, share_colours, table
 
 LABEL_WIDTH = 90
-LARGEST_WIDTH = 960
+LARGEST_WIDTH = 440
+"""A wider picture is shrunk on the page until its words cannot be read."""
 
 
 def rates_picture(rates: Tensor, *, class_names: Sequence[str], title: str) -> Picture:
@@ -29,9 +40,10 @@ def rates_picture(rates: Tensor, *, class_names: Sequence[str], title: str) -> P
     cell_height = 16 if n_classes <= 40 else max(1, 640 // n_classes)
     cells = share_colours(rates).repeat(cell_width, axis=1).repeat(cell_height, axis=0)
     if cell_height >= 12:
-        names = [text(name, width=LABEL_WIDTH, height=cell_height, align="right") for name in class_names]
+        label_width = min(LABEL_WIDTH, max(text_width(name) for name in class_names) + 2)
+        names = [text(name, width=label_width, height=cell_height, align="right") for name in class_names]
         cells = beside([below(names), cells], gap=6)
-        offset = LABEL_WIDTH + 6
+        offset = label_width + 6
     else:
         offset = 0
     axis = np.full((16, cells.shape[1], 3), 255, dtype=np.uint8)
