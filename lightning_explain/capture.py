@@ -5,6 +5,7 @@ import fnmatch
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,11 +34,25 @@ class Layer:
         name: Its name in `named_modules()`.
         module: The module itself.
         unit_dim: 1 for channels first, -1 for features last.
+        channel_sizes: For activations: the widths of the model's channel layers.
+        feature_sizes: For activations: the widths of its feature layers.
     """
 
     name: str
     module: nn.Module
     unit_dim: int
+    channel_sizes: frozenset[int] = frozenset()
+    feature_sizes: frozenset[int] = frozenset()
+
+    def unit_dim_of(self, output: Tensor) -> int:
+        """Say which dimension of this output counts neurons.
+
+        One activation object may serve convolutions and linear layers; then the width of the output tells.
+        """
+        channels, features = output.shape[1] in self.channel_sizes, output.shape[-1] in self.feature_sizes
+        if output.ndim == 2 or channels == features:
+            return self.unit_dim
+        return 1 if channels else -1
 
 
 def _unit_dims(model: nn.Module) -> dict[str, int]:
@@ -53,6 +68,19 @@ def _unit_dims(model: nn.Module) -> dict[str, int]:
             current = -1
         dims[name] = current
     return dims
+
+
+def _widths(model: nn.Module) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the numbers of neurons of the model's channel layers and of its feature layers."""
+    channels: set[int] = set()
+    features: set[int] = set()
+    for module in model.modules():
+        for name in ("out_channels", "num_features", "num_channels"):
+            if isinstance(module, CHANNEL_LAYERS) and name in vars(module):
+                channels.add(vars(module)[name])
+        if isinstance(module, nn.Linear | nn.Bilinear):
+            features.add(module.out_features)
+    return frozenset(channels), frozenset(features)
 
 
 def _default_names(model: nn.Module) -> list[str]:
@@ -108,8 +136,11 @@ def select_layers(model: nn.Module, layers: str | Sequence[str] | None = None) -
             f"{type(model).__name__} has no layer to watch: neither activation modules nor linear or convolution "
             "layers were found. Name the modules to watch with layers=['name', 'glob.*']."
         )
-    dims = _unit_dims(model)
-    return [Layer(name, modules[name], dims[name]) for name in chosen]
+    dims, widths = _unit_dims(model), _widths(model)
+    return [
+        Layer(name, modules[name], dims[name], *(widths if isinstance(modules[name], ACTIVATIONS) else ()))
+        for name in chosen
+    ]
 
 
 def _first_tensor(output: Any) -> Tensor | None:
@@ -183,7 +214,9 @@ class Recorder:
     def attach(self) -> None:
         """Put the hooks on; does nothing when they are on."""
         if not self._handles:
-            self._handles = [layer.module.register_forward_hook(self._hook(layer)) for layer in self.layers]
+            self._handles = [
+                layer.module.register_forward_hook(Hook(partial(self.record, layer))) for layer in self.layers
+            ]
 
     def detach(self) -> None:
         """Take the hooks off; does nothing when they are off."""
@@ -208,26 +241,51 @@ class Recorder:
             seen |= {key: self._reduce(tensor, layer, key) for key, (tensor, layer) in raw.items()}
         return seen
 
-    def _hook(self, layer: Layer) -> Callable[[nn.Module, Any, Any], None]:
-        def record(_module: nn.Module, _args: Any, output: Any) -> None:
-            if not self.recording or (_Pause.depth > 0) != self._explaining:
-                return
-            tensor = _first_tensor(output)
-            if tensor is None:
-                return
-            call = self._calls.get(layer.name, 0)
-            self._calls[layer.name] = call + 1
-            key = f"{layer.name}#{call}" if call else layer.name
-            if torch.compiler.is_compiling():
-                # a compiler traces this hook: it must not meet the reduction, which may time itself or warn
-                self._raw[key] = (tensor if self._differentiable else tensor.detach().clone(), layer)
-            elif self._differentiable:
-                self.seen[key] = self._reduce(tensor, layer, key)
-            else:
-                with torch.no_grad():
-                    self.seen[key] = self._reduce(tensor.detach(), layer, key)
+    def record(self, layer: Layer, output: Any) -> None:
+        """Take a layer's output, if this is the time for it; called by the hook."""
+        if not self.recording or (_Pause.depth > 0) != self._explaining:
+            return
+        tensor = _first_tensor(output)
+        if tensor is None:
+            return
+        call = self._calls.get(layer.name, 0)
+        self._calls[layer.name] = call + 1
+        key = f"{layer.name}#{call}" if call else layer.name
+        if torch.compiler.is_compiling():
+            # a compiler traces this: it must not meet the reduction, which may time itself or warn
+            self._raw[key] = (tensor if self._differentiable else tensor.detach().clone(), layer)
+        elif self._differentiable:
+            self.seen[key] = self._reduce(tensor, layer, key)
+        else:
+            with torch.no_grad():
+                self.seen[key] = self._reduce(tensor.detach(), layer, key)
 
-        return record
+
+def _ignore(_module: nn.Module, _args: Any, _output: Any) -> None:
+    """Do nothing: the hook that is left in a copy of a watched module."""
+
+
+def _inert() -> Callable[..., None]:
+    return _ignore
+
+
+class Hook:
+    """A forward hook that hands outputs on; in a copy or a pickle of the module it does nothing.
+
+    Args:
+        receive: Takes the output.
+    """
+
+    def __init__(self, receive: Callable[[Any], None]) -> None:
+        self._receive = receive
+
+    def __call__(self, _module: nn.Module, _args: Any, output: Any) -> None:
+        """Hand the module's output on."""
+        self._receive(output)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[()]]:
+        # a mean teacher's copy of the network is no part of the run that is watched
+        return _inert, ()
 
 
 @contextmanager

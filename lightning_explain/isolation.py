@@ -5,6 +5,7 @@ forward pass.
 """
 
 import sys
+from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,9 @@ class _SavedTensor:
         return cls(tensor, _version(tensor), tensor.detach().clone())
 
     def restore(self) -> None:
-        if self.version is not None and _version(self.tensor) != self.version:
+        # the values are compared too: writing through `.data` counts no version
+        touched = self.version is not None and _version(self.tensor) != self.version
+        if touched or (self.version is not None and not torch.equal(self.tensor, self.values)):
             with torch.no_grad():
                 self.tensor.copy_(self.values)
 
@@ -54,7 +57,7 @@ def _usable(value: T) -> T:
 def _overwrite(container: Any, content: Any) -> None:
     """Give a dict, list or set its saved content back, keeping its identity."""
     container.clear()
-    if isinstance(container, list):
+    if isinstance(container, list | deque):
         container.extend(content)
     else:
         container.update(content)
@@ -67,7 +70,7 @@ def _same(container: Any, content: Any) -> bool:
         return all(key in container and container[key] is value for key, value in content.items()) and list(
             container
         ) == list(content)
-    if isinstance(content, list):
+    if isinstance(content, list | deque):
         return all(now is then for now, then in zip(container, content, strict=True))
     return container == content
 
@@ -80,11 +83,14 @@ class _SavedModule:
         self.attributes = dict(module.__dict__)
         # nn.Module keeps parameters, buffers, children and hooks in such containers too
         self.containers = [
-            (value, value.copy()) for value in self.attributes.values() if isinstance(value, dict | list | set)
+            (value, value.copy()) for value in self.attributes.values() if isinstance(value, dict | list | set | deque)
         ]
         loose = [value for value in self.attributes.values() if isinstance(value, Tensor)]
         buffers = [buffer for _, buffer in module.named_buffers(recurse=False)]
-        self.tensors = [_SavedTensor.of(tensor) for tensor in (*loose, *buffers)]
+        # weights are copied only where torch itself writes into them: a copy of all would take as much memory again
+        written = isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
+        weights = list(module.parameters(recurse=False)) if written else []
+        self.tensors = [_SavedTensor.of(tensor) for tensor in (*loose, *buffers, *weights)]
 
     def make_usable(self) -> None:
         registered = (*self.module.named_buffers(recurse=False), *self.module.named_parameters(recurse=False))
@@ -137,10 +143,12 @@ def differentiable() -> Generator[None, None, None]:
 def isolated(module: nn.Module) -> Generator[None, None, None]:
     """Explain inside this: the model, the RNG streams and the recorders are left as found.
 
-    Covers train modes per submodule, parameters and buffers (values are written back where a forward changed
-    them), module attributes and hooks, RNG of python, numpy and torch, autocast and grad mode; also when the
-    body raises. Compiled modules run eagerly, since a recompile would change the numbers of the run. `.grad`
-    stays untouched as long as the body uses `torch.autograd.grad`.
+    Covers train modes per submodule, buffers and tensor attributes (values are written back where a forward changed
+    them), module attributes with the lists, dicts and sets in them (one level deep), hooks, RNG of python, numpy and
+    torch, autocast and grad mode; also when the body raises. Weights are not copied, but for embeddings with
+    `max_norm`: a forward that writes into its own parameters would leave a trace. Compiled modules run eagerly, since
+    a recompile would change the numbers of the run. `.grad` stays untouched as long as the body uses
+    `torch.autograd.grad`.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.Dropout())

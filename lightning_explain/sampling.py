@@ -111,6 +111,8 @@ def draw(
         for index, item in _items(dataset, seed, max_scan):
             labels = class_labels(target_of(collate_fn([item]), target))
             if labels is not None and len(labels) == 1 and not unlabelled:
+                if int(labels[0]) < 0:
+                    continue  # an ignore index is no class to explain
                 buckets.add(int(labels[0]), index, partial(_given, item))
                 if buckets.complete:
                     break

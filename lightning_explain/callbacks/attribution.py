@@ -1,5 +1,6 @@
 """AttributionMonitor: what the network looks at, and how that changes as it learns."""
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -130,6 +131,8 @@ class AttributionMonitor(pl.Callback):
         self._history = History()
         self._pending: Explanation | None = None
         self._explained_step = -1
+        self._loaded: dict[str, Any] | None = None
+        self._module: weakref.ref[pl.LightningModule] | None = None
 
     @property
     def state_key(self) -> str:
@@ -143,12 +146,23 @@ class AttributionMonitor(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return probe and history, so that a resumed run compares with the same reference."""
-        return {"probe": self._keeper.state_dict(), "history": self._history.state_dict()}
+        if self._loaded is not None:
+            return self._loaded  # loaded, but no fit has taken it up yet
+        return {
+            "probe": self._keeper.state_dict(),
+            "history": self._history.state_dict(),
+            "explained_step": self._explained_step,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep a checkpoint's probe and history until a fit takes them up."""
+        self._loaded = state_dict
+
+    def _resume(self, state_dict: dict[str, Any]) -> None:
         """Take up probe and history of the run that is resumed; a probe given by the user must be the same."""
         if self._keeper.load_state_dict(state_dict["probe"]):
             self._history = History.from_state_dict(state_dict["history"])
+            self._explained_step = state_dict["explained_step"]
         elif state_dict["probe"] is not None:
             self._guard.note(
                 "the checkpoint was written with another probe, so the drift curve starts anew from this run's own "
@@ -206,8 +220,9 @@ class AttributionMonitor(pl.Callback):
         """
         if explanation is None or self.probe is None:
             return
-        with self._stopwatch.spending(), self._guard.doing("logging an explanation"):
-            drifts: Drifts = {}
+        drifts: Drifts = {}
+        scalars: dict[str, float] = {}
+        with self._stopwatch.spending(), self._guard.doing("measuring and logging drift"):
             for reference, earlier in (("previous", self._history.previous), ("first", self._history.first)):
                 if earlier is not None:
                     drifts[reference] = drift(explanation.attribution, earlier, self.measures)
@@ -218,10 +233,12 @@ class AttributionMonitor(pl.Callback):
                 **quality_scalars(self.name, explanation.attribution, self.probe),
                 tag(self.name, "overhead"): self._stopwatch.share(),
             }
-            self._write(trainer, explanation, drifts, scalars)
             if monitored:
-                # the loggers have these figures already, at the right step; this is for callbacks that monitor them
+                # the loggers get these figures at a step of our own; this is for callbacks that monitor them
                 pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
+            Journal(trainer, explanation.step).scalars(scalars)
+        with self._stopwatch.spending(), self._guard.doing("recording and drawing an explanation"):
+            self._write(trainer, explanation, drifts, scalars)
 
     def _write(self, trainer: pl.Trainer, explanation: Explanation, drifts: Drifts, scalars: dict[str, float]) -> None:
         assert self.probe is not None
@@ -229,7 +246,6 @@ class AttributionMonitor(pl.Callback):
         entry = record(explanation, drifts, self.probe, method=method, epoch=epoch)
         self.records.append({"step": explanation.step, **entry, "scalars": scalars})
         journal = Journal(trainer, explanation.step)
-        journal.scalars(scalars)
         journal.record(tag(self.name, "record"), entry)
         if drifts:
             journal.text(tag(self.name, "summary"), summary(drifts, list(drifts)))
@@ -247,11 +263,29 @@ class AttributionMonitor(pl.Callback):
     # -- hooks -------------------------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock and group the curves."""
+        """Take up the checkpoint's history, or begin a new one for a new module; start the clock, group the curves."""
+        self._begin(pl_module)
         self._stopwatch.begin()
         self._question.check(pl_module)
-        with self._guard.doing("laying out the charts"):
-            Journal(trainer, 0).layout(drift_charts(self.name))
+        # one layout for all monitors of this Trainer: TensorBoard keeps one for each run
+        monitors = [other for other in vars(trainer)["callbacks"] if isinstance(other, AttributionMonitor)]
+        if monitors[0] is self:
+            with self._guard.doing("laying out the charts"):
+                charts = {title: tags for other in monitors for title, tags in drift_charts(other.name).items()}
+                Journal(trainer, 0).layout(charts)
+
+    def _begin(self, pl_module: pl.LightningModule) -> None:
+        """Decide whose history this fit goes on with."""
+        known = self._module is not None and self._module() is pl_module
+        self._module = weakref.ref(pl_module)
+        self._explained_step = -1
+        if self._loaded is not None:
+            loaded, self._loaded = self._loaded, None
+            self._resume(loaded)
+        elif not known:
+            # another network's explanations are no reference for this one's
+            self._history = History()
+            self._keeper.forget()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the probe, try it on the model, and explain the network as it is before training."""
@@ -295,8 +329,12 @@ class AttributionMonitor(pl.Callback):
         if self._keeper.collecting and dataloader_idx == 0:
             with self._guard.doing("collecting the probe"):
                 self._keeper.collect(batch)
-        if batch_idx == 0 and dataloader_idx == 0 and due_in_validation(trainer, self._schedule):
+        if batch_idx == 0 and dataloader_idx == 0 and self._due(trainer):
             self._pending = self._explain(trainer, pl_module, current_step(trainer))
+
+    def _due(self, trainer: pl.Trainer) -> bool:
+        explained = trainer.state.fn == "fit" and self._explained_step == trainer.global_step
+        return due_in_validation(trainer, self._schedule) and not explained
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log what was explained, in time for callbacks that monitor it."""
@@ -306,7 +344,7 @@ class AttributionMonitor(pl.Callback):
             with self._guard.doing("collecting the probe"):
                 self._keeper.finish_collecting()
                 self._try_probe(trainer, pl_module)
-            if due_in_validation(trainer, self._schedule):
+            if self._due(trainer):
                 self._pending = self._explain(trainer, pl_module, current_step(trainer))
         if self._pending is not None:
             pending, self._pending = self._pending, None

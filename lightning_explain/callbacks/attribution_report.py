@@ -12,7 +12,7 @@ from lightning_explain.attribution.result import Attribution, flat
 from lightning_explain.callbacks.explanation import Explanation
 from lightning_explain.drift import Drift
 from lightning_explain.faithfulness import mass_in_mask
-from lightning_explain.log import tag
+from lightning_explain.log import class_parts, tag
 from lightning_explain.probe import Probe
 
 Drifts = dict[str, Drift]
@@ -22,12 +22,17 @@ MAIN = "cosine"
 """The measure behind `drift/previous` and `drift/first`; the others are `drift_<measure>/...`."""
 
 
+REFERENCES = ("previous", "previous_error", "first", "first_error")
+
+
 def _classes(probe: Probe) -> list[tuple[str, Tensor]]:
-    """Name every class of the probe and mark its samples; empty for regression."""
+    """Give every class of the probe a tag part and mark its samples; empty for regression."""
     labels = probe.labels
     if labels is None:
         return []
-    return [(probe.class_name(c), labels == c) for c in labels.unique().tolist()]
+    classes = labels.unique().tolist()
+    parts = class_parts([probe.class_name(c) for c in classes], taken=REFERENCES)
+    return [(part, labels == c) for part, c in zip(parts, classes, strict=True)]
 
 
 def drift_scalars(name: str, drifts: Drifts, probe: Probe) -> dict[str, float]:

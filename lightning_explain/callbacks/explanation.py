@@ -36,8 +36,10 @@ def _cpu(values: Inputs | None) -> Any:
     if values is None:
         return None
     if isinstance(values, tuple):
-        return tuple(part.detach().cpu() for part in values)
-    return values.detach().cpu()
+        return tuple(_cpu(part) for part in values)
+    values = values.detach().cpu()
+    # drift and pictures are worked out on the CPU, which is at home in 32 and 64 bits
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def on_cpu(attribution: Attribution) -> Attribution:
@@ -56,7 +58,7 @@ def on_cpu(attribution: Attribution) -> Attribution:
 def probe_scores(pl_module: nn.Module, inputs: tuple[Tensor, ...], question: Question) -> Tensor:
     """Return the model's scores for the probe, on the CPU; one forward pass, isolated."""
     with undisturbed(pl_module), torch.no_grad():
-        return question.scores(pl_module)(*(part.clone() for part in inputs)).detach().cpu()
+        return _cpu(question.scores(pl_module)(*(part.clone() for part in inputs)))
 
 
 def explained_targets(probe: Probe, scores: Tensor, explained: str) -> Tensor | None:
@@ -116,7 +118,7 @@ def explain(
     with undisturbed(pl_module):
         with torch.no_grad():
             module, scores = question.module(pl_module, tuple(part.clone() for part in inputs))
-        scores = scores.detach().cpu()
+        scores = _cpu(scores)
         target = targets(scores)
         indices = None if target is None else target.to(inputs[0].device)
         attribution = method(module, inputs[0] if single else inputs, indices)

@@ -55,8 +55,13 @@ class Guard:
             stacklevel=3,
         )
 
-    def note(self, message: str) -> None:
-        """Say something once that is no failure but limits what can be read off the results."""
-        if message not in self._told:
-            self._told.add(message)
+    def note(self, message: str, *, about: str | None = None) -> None:
+        """Say something once that is no failure but limits what can be read off the results.
+
+        Args:
+            message: What to say.
+            about: What it is about, if the words may differ from time to time and should still be said once.
+        """
+        if (about or message) not in self._told:
+            self._told.add(about or message)
             warnings.warn(f"{self.owner}: {message}", ExplanationWarning, stacklevel=3)

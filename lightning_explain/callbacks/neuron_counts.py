@@ -12,7 +12,7 @@ from lightning_explain.callbacks.guard import Guard
 from lightning_explain.capture import Layer, Recorder
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.neurons import ActiveNeurons, Activity, LayerProfile, unit_activity
-from lightning_explain.neurons.activity import CountBuffer, class_rows
+from lightning_explain.neurons.activity import ClassCounts, CountBuffer, class_rows
 from lightning_explain.schedule import Stopwatch
 
 
@@ -67,6 +67,9 @@ class Labels:
         return labels
 
 
+MOST_CLASSES = 10_000
+"""Integer labels beyond this are no classes, unless class_names says so: counts would fill the memory."""
+
 DRAIN_EVERY = 64
 """Batches gathered in float32 before they are added to the exact counts."""
 
@@ -99,6 +102,7 @@ class StageCounts:
         self._rows: Tensor | None = None
         self._counting = False
         self._n_batches = 0
+        self._refused: set[str] = set()
 
     def reset(self) -> None:
         """Forget what was counted."""
@@ -123,7 +127,15 @@ class StageCounts:
     def _rows_of(self, labels: Tensor, counted: Tensor | None) -> Tensor:
         if not self._names_given and labels.numel():
             # on a GPU this waits for the device: with class_names given there is no need to look
-            self._n_classes = max(self._n_classes, int(labels.max()) + 1)
+            highest = int(labels.max())
+            if highest >= MOST_CLASSES:
+                self._guard.note(
+                    f"label {highest} was met. Labels from {MOST_CLASSES:,} on are taken for something else than a "
+                    "class and not counted. If they are regression targets, say target=lambda batch: "
+                    "batch[1].float(); if there are that many classes, give class_names.",
+                    about="labels that are no classes",
+                )
+            self._n_classes = max(self._n_classes, min(highest + 1, MOST_CLASSES))
         return class_rows(labels, self._n_classes, counted)
 
     def end(self, labels: Tensor | None = None, counted: Tensor | None = None) -> bool:
@@ -144,7 +156,10 @@ class StageCounts:
         """Reduce a layer's output in its hook: count it, or keep its activity for later."""
         with self._stopwatch.spending(), self._guard.doing(f"counting active neurons of {key!r}"):
             activity = unit_activity(
-                output, unit_dim=layer.unit_dim, threshold=self._rule.threshold, min_fraction=self._rule.min_fraction
+                output,
+                unit_dim=layer.unit_dim_of(output),
+                threshold=self._rule.threshold,
+                min_fraction=self._rule.min_fraction,
             )
             if self._counting:
                 self._add(key, activity)
@@ -162,8 +177,10 @@ class StageCounts:
             self._guard.note(
                 f"layer {key!r} gave {n_samples} rows for a batch of {len(rows)} labels (patches, tokens or pairs "
                 "folded into the batch?), so it is not counted. Leave it out with layers=, or say with target= where "
-                "the labels are."
+                "the labels are.",
+                about=f"rows of {key}",
             )
+            self._refused.add(key.split("#", maxsplit=1)[0])
             return
         buffer = self._buffers.get(key)
         if buffer is None or buffer.n_classes != self._n_classes:
@@ -202,7 +219,7 @@ class StageCounts:
 
     def silent_layers(self) -> list[str]:
         """Name the watched layers that never fired."""
-        heard = {key.split("#")[0] for key in (*self.metrics, *self._buffers)}
+        heard = {key.split("#")[0] for key in (*self.metrics, *self._buffers)} | self._refused
         return [layer.name for layer in self.recorder.layers if layer.name not in heard]
 
     def state_dict(self) -> dict[str, Any]:
@@ -216,4 +233,4 @@ class StageCounts:
             n_classes, n_neurons = counts["active"].shape
             self._n_classes = max(self._n_classes, n_classes)
             self.metrics[key] = ActiveNeurons(n_classes, n_neurons).to(device)
-            self.metrics[key].load_state_dict(counts)
+            self.metrics[key].add(ClassCounts(**counts))

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_explain.log import Journal, tag
+from lightning_explain.log import Journal, class_parts, tag
 from lightning_explain.neurons import LayerProfile, turnover
 from lightning_explain.neurons.profile import rate_gap
 from lightning_explain.render.neurons import rates_picture
@@ -44,8 +44,9 @@ def gap_scalars(name: str, train: Profiles, validation: Profiles) -> dict[str, f
 
 def class_scalars(name: str, figures: dict[str, list[float]], class_names: Sequence[str]) -> dict[str, float]:
     """Return precision, recall and F1 of each class by tag."""
+    parts = class_parts(class_names)
     return {
-        tag(name, figure, class_names[c]): value
+        tag(name, figure, parts[c]): value
         for figure, values in figures.items()
         for c, value in enumerate(values)
         if c < len(class_names)

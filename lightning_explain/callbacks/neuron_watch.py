@@ -47,7 +47,8 @@ class NeuronWatch:
         self._n_classes = n_classes
         self._guard = guard
         self._stopwatch = stopwatch
-        self._labels = Labels(question.target, guard)
+        # one each: training and validation batches may be of different form
+        self._labels = {stage: Labels(question.target, guard) for stage in STAGES}
         self._catcher = ScoreCatcher(question.output)
         self._class_scores = ClassScores()
         self._counts: dict[Stage, StageCounts] = {}
@@ -64,6 +65,8 @@ class NeuronWatch:
         if self._counts:
             return
         chosen = select_layers(pl_module, layers)
+        for labels in self._labels.values():
+            labels.classes = None
         for stage in STAGES:
             counts = StageCounts(
                 chosen, rule=self._rule, n_classes=self._n_classes, guard=self._guard, stopwatch=self._stopwatch
@@ -96,7 +99,7 @@ class NeuronWatch:
             batch_idx: Its index in this process.
             loader: Where it came from; None if unknown.
         """
-        self._batch_labels = self._labels.of(batch)
+        self._batch_labels = self._labels[stage].of(batch)
         self._counted = None
         if self._batch_labels is not None:
             labels = self._batch_labels
@@ -106,7 +109,7 @@ class NeuronWatch:
             self._catcher.start()
 
     def _wants_scores(self, stage: Stage) -> bool:
-        return self._by == "prediction" or (stage == "val" and bool(self._labels.classes))
+        return self._by == "prediction" or (stage == "val" and bool(self._labels[stage].classes))
 
     def listen(self, *, listening: bool) -> None:
         """Look away while the backward pass runs (activation checkpointing runs layers again), and listen again."""

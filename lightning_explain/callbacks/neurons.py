@@ -1,5 +1,6 @@
 """ActiveNeuronMonitor: which neurons each class uses, and how that changes as the network learns."""
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -123,9 +124,14 @@ class ActiveNeuronMonitor(pl.Callback):
             guard=self._guard,
             stopwatch=self._stopwatch,
         )
-        self._previous_sets: dict[str, Tensor] = {}
+        self._previous_sets: dict[Stage, dict[str, Tensor]] = {}
         self._validated = False
+        self._reported = False
         self._logged_step = -1
+        self._loaders: list[Any] = []
+        self._probe_sought = False
+        self._loaded: dict[str, Any] | None = None
+        self._module: weakref.ref[pl.LightningModule] | None = None
 
     @property
     def state_key(self) -> str:
@@ -153,18 +159,32 @@ class ActiveNeuronMonitor(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the last active sets (for the turnover) and the counts of the running epoch."""
-        return {"previous_sets": self._previous_sets, "train_counts": self._watch.state_dict()}
+        if self._loaded is not None:
+            return self._loaded  # loaded, but no fit has taken it up yet
+        return {
+            "previous_sets": self._previous_sets,
+            "train_counts": self._watch.state_dict(),
+            "reported": self._reported,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what `state_dict` returned."""
-        self._previous_sets = dict(state_dict["previous_sets"])
-        self._watch.load_state_dict(state_dict["train_counts"])
+        """Keep what `state_dict` returned until a fit takes it up."""
+        self._loaded = state_dict
 
     # -- hooks on and off --------------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the hooks on and start the clock."""
         del trainer
+        known = self._module is not None and self._module() is pl_module
+        self._module = weakref.ref(pl_module)
+        self._logged_step, self._reported = -1, False
+        if self._loaded is not None:
+            loaded, self._loaded = self._loaded, None
+            self._previous_sets, self._reported = loaded["previous_sets"], loaded["reported"]
+            self._watch.load_state_dict(loaded["train_counts"])
+        elif not known:
+            self._previous_sets, self.profiles = {}, {}  # another network's sets are no reference for this one's
         self._watch.attach(pl_module, self.layers, pl_module.device)
         self._stopwatch.begin()
 
@@ -197,15 +217,17 @@ class ActiveNeuronMonitor(pl.Callback):
         """Begin counting anew."""
         del trainer, pl_module
         self._watch.reset("train")
-        self._validated = False
+        self._validated = self._reported = False
+        self._loaders = []
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Listen to the layers."""
         del pl_module
-        loaders = flat_loaders(trainer.train_dataloader)
-        self._begin_batch("train", batch, batch_idx, loaders[0] if len(loaders) == 1 else None)
+        if not self._loaders:
+            self._loaders = flat_loaders(trainer.train_dataloader)
+        self._begin_batch("train", batch, batch_idx, self._loaders[0] if len(self._loaders) == 1 else None)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Look away: activation checkpointing runs the layers again during the backward pass."""
@@ -213,9 +235,13 @@ class ActiveNeuronMonitor(pl.Callback):
         self._watch.listen(listening=False)
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen again: manual optimisation may go forward more than once a step."""
-        del trainer, pl_module
-        self._watch.listen(listening=True)
+        """Listen again under manual optimisation, where a step may go forward more than once.
+
+        Under automatic optimisation only a closure that is called again (LBFGS) would follow, with the same batch.
+        """
+        del trainer
+        if not pl_module.automatic_optimization:
+            self._watch.listen(listening=True)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -276,18 +302,19 @@ class ActiveNeuronMonitor(pl.Callback):
         if not profiles:
             return
         self.profiles[stage] = profiles
-        scalars = layer_scalars(self.name, profiles, self._previous_sets)
-        self._previous_sets = {layer: profile.active_sets for layer, profile in profiles.items()}
+        scalars = layer_scalars(self.name, profiles, self._previous_sets.get(stage, {}))
+        self._previous_sets[stage] = {layer: profile.active_sets for layer, profile in profiles.items()}
+        self._reported = True
         if stage == "val":
             self.class_figures = self._watch.class_figures()
             scalars |= class_scalars(self.name, self.class_figures, self.class_names)
         entry = record(profiles, self.class_figures, self.class_names, stage=stage, epoch=trainer.current_epoch)
         self.records.append({"step": step, **entry, "scalars": scalars})
+        self._publish(trainer, pl_module, scalars, step=step)
         journal = Journal(trainer, step)
         journal.record(tag(self.name, "record"), entry)
         moment = f"after epoch {trainer.current_epoch} ({'validation' if stage == 'val' else 'training'} data)"
         log_rates(journal, self.name, profiles, self.class_names, moment=moment)
-        self._publish(trainer, pl_module, scalars, step=step)
 
     def _log_maps(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the activation maps of the probe's first sample, if there is a probe and anything to draw it to."""
@@ -295,8 +322,9 @@ class ActiveNeuronMonitor(pl.Callback):
         if not journal.shows_pictures:
             return
         loaders = flat_loaders(trainer.val_dataloaders)
-        if self.probe is None and loaders:
-            self.probe = probe_from_loader(trainer, loaders[0], self._question)
+        if self.probe is None and loaders and not self._probe_sought:
+            self._probe_sought = True  # sought once: if it cannot be drawn, that was said
+            self.probe = probe_from_loader(trainer, loaders[0], self._question, per_class=1, max_samples=1)
         if self.probe is None:
             return
         self._question.check(pl_module)
@@ -306,11 +334,11 @@ class ActiveNeuronMonitor(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the validation that ends a due epoch."""
+        self._validated = not trainer.sanity_checking
         if not due_in_validation(trainer, self._schedule):
             return
         with self._stopwatch.spending(), self._guard.doing("logging validation neurons"):
             self._report(trainer, pl_module, "val", step=current_step(trainer))
-            self._validated = True
         with self._stopwatch.spending(), self._guard.doing("drawing activation maps"):
             self._log_maps(trainer, pl_module)
 
@@ -320,9 +348,9 @@ class ActiveNeuronMonitor(pl.Callback):
             return
         step = current_step(trainer, after_train_epoch=True)
         with self._stopwatch.spending(), self._guard.doing("logging training neurons"):
-            if not self._validated:
-                self._report(trainer, pl_module, "train", step=step)
-                return
+            if not self._reported:
+                # the last validation in the middle of the epoch, or training where there was none
+                self._report(trainer, pl_module, "val" if self._validated else "train", step=step)
             self.profiles["train"] = self._watch.profiles("train", trainer)
             scalars = gap_scalars(self.name, self.profiles["train"], self.profiles.get("val", {}))
             self._publish(trainer, pl_module, scalars, step=step)

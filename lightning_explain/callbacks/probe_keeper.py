@@ -35,7 +35,12 @@ class ProbeKeeper:
         self._question = question
         self._owner = owner
         self._passing: PassingProbe | None = None
-        self.probe = None if probe is None else self._named(probe)
+        self._given = None if probe is None else self._named(probe)
+        self.probe = self._given
+
+    def forget(self) -> None:
+        """Go back to the probe the user gave, or to none: a drawn one belonged to another run."""
+        self.probe, self._passing = self._given, None
 
     def _named(self, probe: Probe) -> Probe:
         return replace(

@@ -44,7 +44,15 @@ def to_device(trainer: Any, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(part.to(trainer.strategy.root_device) for part in converted)
 
 
-def probe_from_loader(trainer: Any, loader: Any, question: Question, *, seed: int = 0) -> Probe | None:
+def probe_from_loader(
+    trainer: Any,
+    loader: Any,
+    question: Question,
+    *,
+    seed: int = 0,
+    per_class: int = PER_CLASS,
+    max_samples: int = MAX_SAMPLES,
+) -> Probe | None:
     """Draw the default probe from a validation loader's data set, by index.
 
     Items are picked by index rather than by iterating over the loader, whose iterator would draw from the global
@@ -55,6 +63,8 @@ def probe_from_loader(trainer: Any, loader: Any, question: Question, *, seed: in
         loader: One validation loader.
         question: Where batches hold what.
         seed: Seed of the choice.
+        per_class: Samples of each class.
+        max_samples: Most samples in all.
 
     Returns:
         The probe; None where samples cannot be picked by index (an iterable data set, a loader that is no
@@ -70,9 +80,9 @@ def probe_from_loader(trainer: Any, loader: Any, question: Question, *, seed: in
     with rng_preserved():
         picked = draw(
             loader.dataset,
-            per_class=PER_CLASS,
+            per_class=per_class,
             seed=seed,
-            max_samples=MAX_SAMPLES,
+            max_samples=max_samples,
             max_scan=MAX_SCAN,
             collate_fn=loader.collate_fn,
             target=question.target,
@@ -123,6 +133,8 @@ class PassingProbe:
         for row in range(len(parts[0])):
             # without classes every sample is a class of its own, and the first ones are kept
             label = self._seen if labels is None else int(labels[row])
+            if label < 0:
+                continue  # an ignore index is no class to explain
             sample = tuple(part[row] for part in parts)
             target = None if targets is None else targets[row]
             self._buckets.add(label, self._seen, partial(_cloned, sample, target))

@@ -1,6 +1,6 @@
 """Catching the class scores that a training or validation step computes, without another forward pass."""
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassStatScores
 
 from lightning_explain.batches import Selector, output_of
+from lightning_explain.capture import Hook
 from lightning_explain.errors import ConfigurationError
 
 
@@ -34,11 +35,11 @@ class ScoreCatcher:
         """Put the hooks on; does nothing when they are on."""
         if self._handles:
             return
-        self._handles = [pl_module.register_forward_hook(self._hook(own=True))]
+        self._handles = [pl_module.register_forward_hook(Hook(partial(self._catch, own=True)))]
         for child in pl_module.children():
-            # metrics return no class scores, though some return one number per class
-            if not isinstance(child, Metric):
-                self._handles.append(child.register_forward_hook(self._hook(own=False)))
+            # metrics and losses return no class scores, though some return one number per class or sample
+            if not isinstance(child, Metric) and type(child).__module__ != "torch.nn.modules.loss":
+                self._handles.append(child.register_forward_hook(Hook(partial(self._catch, own=False))))
 
     def detach(self) -> None:
         """Take the hooks off."""
@@ -64,20 +65,19 @@ class ScoreCatcher:
                 return scores
         return None
 
-    def _hook(self, *, own: bool) -> Callable[[nn.Module, Any, Any], None]:
-        def catch(_module: nn.Module, _args: Any, output: Any) -> None:
-            if not self._listening:
-                return
-            if own:
-                self._own = output
-            else:
-                self._child.append(output)
-
-        return catch
+    def _catch(self, output: Any, *, own: bool) -> None:
+        if not self._listening or (isinstance(output, Tensor) and output.ndim > 2):
+            return  # maps are no class scores, and not to be kept alive
+        if own:
+            self._own = output
+        else:
+            self._child.append(output)
 
 
 def predicted_classes(scores: Tensor) -> tuple[Tensor, int]:
-    """Turn scores into predicted classes [batch] and the number of classes; one column means a binary logit.
+    """Turn scores into predicted classes [batch] and the number of classes.
+
+    One column means a binary classifier: its logit, or its probability where all values lie between 0 and 1.
 
     Example:
         >>> predicted_classes(torch.tensor([[0.2], [-1.0]]))
@@ -85,7 +85,8 @@ def predicted_classes(scores: Tensor) -> tuple[Tensor, int]:
     """
     flat = scores.reshape(len(scores), -1)
     if flat.shape[1] == 1:
-        return (flat[:, 0] > 0).long(), 2
+        is_probability = bool(((flat >= 0) & (flat <= 1)).all())
+        return (flat[:, 0] > (0.5 if is_probability else 0)).long(), 2
     return flat.argmax(1), flat.shape[1]
 
 

@@ -1,6 +1,7 @@
 """Tag names: where everything is found in a logger."""
 
 import re
+from collections.abc import Sequence
 
 LONGEST = 80
 
@@ -15,8 +16,23 @@ def tag_part(name: str) -> str:
         >>> tag_part("cat / <b>dog</b>"), tag_part("../../etc")
         ('cat____b_dog__b_', '_._.._etc')
     """
-    part = re.sub(r"[^\w.\-]", "_", name)[:LONGEST] or "_"
+    # a layer's second call, relu#1, is no other layer called relu_1
+    part = re.sub(r"[^\w.\-]", "_", name.replace("#", "-"))[:LONGEST] or "_"
     return f"_{part[1:]}" if part.startswith(".") else part
+
+
+def class_parts(names: Sequence[str], *, taken: Sequence[str] = ()) -> list[str]:
+    """Make a tag part for each class: different ones for different classes, and none of those taken.
+
+    Example:
+        >>> class_parts(["cat", "<5", ">5", "first"], taken=["first"])
+        ['cat', '_5', '_5_2', 'first_3']
+    """
+    parts: list[str] = []
+    for index, name in enumerate(names):
+        part = tag_part(name)
+        parts.append(f"{part}_{index}" if part in parts or part in taken else part)
+    return parts
 
 
 def tag(*parts: str) -> str:

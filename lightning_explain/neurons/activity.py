@@ -116,12 +116,12 @@ class CountBuffer:
 
     def __init__(self, n_classes: int, n_neurons: int, device: torch.device) -> None:
         self.n_classes = n_classes
-        # outside inference mode: what is made inside it cannot be changed by training
+        # outside inference mode, where training can change it; float32 whatever the run's default is
         with torch.inference_mode(mode=False):
-            self._active = torch.zeros(n_classes + 1, n_neurons, device=device)
-            self._activation = torch.zeros(n_classes + 1, n_neurons, device=device)
-            self._samples = torch.zeros(n_classes + 1, device=device)
-            self._alive = torch.zeros(n_neurons, device=device)
+            self._active = torch.zeros(n_classes + 1, n_neurons, dtype=torch.float32, device=device)
+            self._activation = torch.zeros(n_classes + 1, n_neurons, dtype=torch.float32, device=device)
+            self._samples = torch.zeros(n_classes + 1, dtype=torch.float32, device=device)
+            self._alive = torch.zeros(n_neurons, dtype=torch.float32, device=device)
 
     @property
     def n_neurons(self) -> int:
@@ -139,7 +139,8 @@ class CountBuffer:
         """
         self._active.index_add_(0, rows, activity.active)
         self._activation.index_add_(0, rows, activity.activation)
-        self._samples += torch.bincount(rows, minlength=self.n_classes + 1)
+        # no bincount: on a GPU it would wait for the device
+        self._samples.index_add_(0, rows, self._samples.new_ones(()).expand(len(rows)))
         if activity.alive is not None:
             torch.maximum(self._alive, activity.alive, out=self._alive)
 

@@ -277,7 +277,8 @@ def test_labels_that_do_not_fit_do_not_kill_counting() -> None:
     monitor = ActiveNeuronMonitor()
     with pytest.warns(ExplanationWarning, match=r"no class labels were found in a batch of the form list\(Tensor"):
         fit(monitor, model=Net(), data=Data())
-    assert monitor.profiles["val"]["head.1"].n_samples.tolist() == [96]
+    assert monitor.profiles["train"]["head.1"].n_samples.tolist() == [256]
+    assert len(monitor.profiles["val"]["head.1"].n_samples) == 10  # the validation's labels are where they should be
 
 
 def test_hooks_are_gone_after_an_interrupt() -> None:
