@@ -57,7 +57,7 @@ def _unit_dims(model: nn.Module) -> dict[str, int]:
 
 def _default_names(model: nn.Module) -> list[str]:
     """Choose activation modules; where a model has none (functional activations), the layers that feed them."""
-    modules = dict(model.named_modules())
+    modules = {name: module for name, module in model.named_modules() if name}
     activations = [name for name, module in modules.items() if isinstance(module, ACTIVATIONS)]
     if activations:
         return activations
@@ -140,9 +140,10 @@ def recording_paused() -> Generator[None, None, None]:
 Reduce = Callable[[Tensor, Layer], Any]
 
 
-def _as_is(output: Tensor, layer: Layer) -> Tensor:
+def _kept(output: Tensor, layer: Layer) -> Tensor:
     del layer
-    return output
+    # a copy, unless it is part of a graph: a functional in-place activation may follow
+    return output if output.requires_grad else output.clone()
 
 
 class Recorder:
@@ -165,7 +166,7 @@ class Recorder:
         self,
         layers: Sequence[Layer],
         *,
-        reduce: Reduce = _as_is,
+        reduce: Reduce = _kept,
         differentiable: bool = False,
         explaining: bool = False,
     ) -> None:
@@ -231,7 +232,7 @@ class Recorder:
 
 @contextmanager
 def watched(
-    layers: Sequence[Layer], *, reduce: Reduce = _as_is, differentiable: bool = False
+    layers: Sequence[Layer], *, reduce: Reduce = _kept, differentiable: bool = False
 ) -> Generator[Recorder, None, None]:
     """Record the given layers for an explanation, and take the hooks off at the end, also when it raises.
 
