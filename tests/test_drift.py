@@ -1,5 +1,7 @@
 """Every distance against an independent implementation, its properties, its undefined cases, and its error."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -291,7 +293,7 @@ def test_a_drift_says_how_far_it_may_be_from_that_of_an_exact_integral() -> None
             nn.functional.cross_entropy(net(x), y).backward()
             optimizer.step()
         seen.append((quick(net, probe, labels), exact(net, probe, labels)))
-    for (old, old_exact), (new, new_exact) in zip(seen, seen[1:], strict=False):
+    for (old, old_exact), (new, new_exact) in itertools.pairwise(seen):
         found, truth = drift(new, old), drift(new_exact, old_exact)
         for name in ("cosine", "spearman", "relative_l1"):
             assert abs(found.mean(name) - truth.mean(name)) <= found.error(name) < 0.2 * truth.mean(name), name
