@@ -98,6 +98,7 @@ class ActiveNeurons(Metric):
                 empty = kept.new_zeros((n_classes, *kept.shape[1:]))
                 self.add_state(name, empty, dist_reduce_fx="sum", persistent=True)
                 getattr(self, name)[: len(kept)] = kept
+        self._computed = None
 
     def update(self, activity: Tensor | Activity, target: Tensor, counted: Tensor | None = None) -> None:
         """Count one batch.
@@ -115,10 +116,17 @@ class ActiveNeurons(Metric):
                 f"target contains class index {int(target.max())}, but n_classes={self.n_classes}. "
                 "Give the right n_classes, or call grow first."
             )
-        self.add(activity, membership(target, self.n_classes, counted))
+        self._count(activity, membership(target, self.n_classes, counted))
 
+    @torch.no_grad()
     def add(self, activity: Tensor | Activity, member: Tensor) -> None:
         """Count one batch whose class membership [classes, batch] was worked out once for several layers."""
+        self._count(activity, member)
+        # what torchmetrics does around `update`
+        self._update_count += 1
+        self._computed = None
+
+    def _count(self, activity: Tensor | Activity, member: Tensor) -> None:
         if isinstance(activity, Tensor):
             activity = unit_activity(
                 activity, unit_dim=self.unit_dim, threshold=self.threshold, min_fraction=self.min_fraction
@@ -128,14 +136,21 @@ class ActiveNeurons(Metric):
                 f"The layer gave {activity.active.shape[1]} neurons, but n_neurons={self.n_neurons}. "
                 "Layers of changing width cannot be counted; leave them out with layers=."
             )
+        self._leave_inference_mode()
         counts = class_counts(activity, member)
         # in place: under inference mode a new tensor could not be changed outside it again
         self.active += counts.active.long()
         self.activation += counts.activation
         self.samples += counts.samples.long()
         self.alive += activity.alive.long()
-        self._update_count += 1
-        self._computed = None
+
+    def _leave_inference_mode(self) -> None:
+        """Swap states that `reset` or `forward` made under inference mode: training could not count them up."""
+        with torch.inference_mode(mode=False):
+            for name in self._defaults:
+                state: Tensor = getattr(self, name)
+                if state.is_inference():
+                    setattr(self, name, state.clone())
 
     def compute(self) -> ClassRates:
         """Return rates, mean activations and sample counts by class."""
