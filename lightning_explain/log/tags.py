@@ -3,6 +3,7 @@
 import re
 
 LONGEST = 80
+LONGEST_BYTES = 200
 
 
 def tag_part(name: str) -> str:
@@ -16,6 +17,8 @@ def tag_part(name: str) -> str:
         ('cat____b_dog__b_', '_._.._etc')
     """
     part = re.sub(r"[^\w.\-]", "_", name)[:LONGEST] or "_"
+    # file systems count bytes, and a letter may take four
+    part = part.encode()[:LONGEST_BYTES].decode(errors="ignore")
     return f"_{part[1:]}" if part.startswith(".") else part
 
 
