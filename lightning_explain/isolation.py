@@ -186,11 +186,11 @@ def differentiable() -> Generator[None, None, None]:
 def isolated(module: nn.Module) -> Generator[None, None, None]:
     """Explain inside this: the model, the RNG streams and the recorders are left as found.
 
-    Covers train modes per submodule, buffers and tensor attributes (values are written back where a forward changed
-    them), parameters (which tensor they hold and whether it is trained; what a forward writes into a parameter in
-    place stays, because a copy of all of them would double the model), module attributes and the dicts, lists and
-    sets among them (not what is nested deeper), hooks, RNG of python, numpy and torch, autocast and grad mode; also when the
-    body raises. Compiled modules run eagerly, since a recompile would change the numbers of the run. `.grad`
+    Covers train modes per submodule; buffers and tensor attributes (values are written back where a forward changed
+    them); parameters (which tensor they hold and whether it is trained; what a forward writes into a parameter in
+    place stays, because a copy of all of them would double the model); module attributes, and the dicts, lists and
+    sets among them (not what is nested deeper); hooks; RNG of python, numpy and torch; autocast and grad mode. Also
+    when the body raises. Compiled modules run eagerly, since a recompile would change the numbers of the run. `.grad`
     stays untouched as long as the body uses `torch.autograd.grad`.
 
     Example:
