@@ -210,6 +210,11 @@ def test_the_sign_matters_to_ranks_and_not_to_absolute_ranks() -> None:
     torch.testing.assert_close(found["top_k"], torch.zeros(3))
 
 
+def test_absolute_ranks_are_ranks_of_the_absolute_values() -> None:
+    a, b = rows(0, 3, 10), rows(1, 3, 10)
+    torch.testing.assert_close(distances(a, b)["spearman_absolute"], 1 - spearman(a.abs(), b.abs()))
+
+
 def test_distances_from_an_explanation_of_zeros_are_undefined_and_not_zero() -> None:
     a, zeros = rows(0, 2, 10), torch.zeros(2, 10)
     for name, distance in distances(a, zeros).items():
@@ -228,6 +233,9 @@ def test_ranks_of_a_constant_are_undefined_while_its_direction_is_not() -> None:
 def test_top_k_is_undefined_where_zeros_would_be_among_the_top() -> None:
     a = torch.tensor([[1.0, 0.0, 0.0], [1.0, 2.0, 0.0]])
     assert top_k_overlap(a, a, 2).isnan().tolist() == [True, False]
+    full = torch.tensor([[3.0, 2.0, 1.0]]).expand(2, 3)
+    for pair in ((a, full), (full, a)):
+        assert top_k_overlap(*pair, 2).isnan().tolist() == [True, False]
 
 
 def test_several_inputs_are_compared_as_one_long_row() -> None:

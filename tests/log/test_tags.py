@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from lightning_explain.log.tags import tag, tag_part
 
-HOSTILE = ["", ".", "..", "...", "/", "//", "\\", "../../x", "~", "a/b", "C:\\x", "\n", "\0", "*?", "x" * 10_000, "猫" * 500,
-           "𠀀" * 500, "\ud800", "con", "-rf", " "]  # fmt: skip
+HOSTILE = [
+    "", ".", "..", "...", "/", "//", "\\", "../../x", "~", "a/b", "C:\\x", "\n", "\0", "*?", "con", "-rf", " ",
+    "x" * 10_000, "猫" * 500, "𠀀" * 500, "\ud800",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -102,7 +102,7 @@ def test_double_precision_is_kept() -> None:
     assert all(tensor.dtype == torch.float64 for tensor in unit_activity(torch.rand(2, 3).double(), unit_dim=1))
 
 
-@pytest.mark.parametrize("n_elements", [1, 20, 61, 1000])
+@pytest.mark.parametrize("n_elements", [1, 20, 61, 130, 1000])
 def test_counting_in_pieces_gives_the_same(n_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
     output = torch.randn(7, 3, 4, 5)
     whole = unit_activity(output, unit_dim=1)

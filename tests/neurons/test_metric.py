@@ -63,6 +63,13 @@ def test_classes_without_samples_are_undefined_and_not_zero() -> None:
     assert found.n_samples.tolist() == [0, 2, 0]
 
 
+def test_a_neuron_that_was_active_once_is_alive() -> None:
+    metric = ActiveNeurons(1, 2)
+    for rows in ([[1.0, 0.0]], [[0.0, 0.0]]):
+        metric.update(torch.tensor(rows), torch.tensor([0]))
+    assert metric.compute().alive.tolist() == [True, False]
+
+
 def test_ignored_and_left_out_samples_count_for_no_class() -> None:
     metric = ActiveNeurons(2, 1)
     metric.update(torch.ones(4, 1), torch.tensor([0, -100, 1, 1]), torch.tensor([True, True, True, False]))
