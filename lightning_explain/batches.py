@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -140,7 +140,7 @@ def target_of(batch: Any, selector: Selector = None) -> Tensor | None:
     )
 
 
-def _may_be_scores(value: Any) -> bool:
+def _may_be_scores(value: Any) -> TypeGuard[Tensor]:
     return isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0
 
 
