@@ -54,11 +54,10 @@ class Restless(nn.Module):
         self.history.append(x.detach())
         self.table["a"] = self.table.get("b", 0)
         self.table["c"] = 3
-        self.names.add("y")
-        self.names.discard("x")
+        self.names ^= {"x", "y"}  # in place, and another set in every call
         self.default["new"] += 1
         self.tally["a"] += 1
-        self.ordered.move_to_end("b")
+        self.ordered.move_to_end(next(iter(self.ordered)))
         self.plain += 1
         self.counted += 1
         self.replaced = self.replaced + 1
