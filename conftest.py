@@ -8,6 +8,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 from beartype import BeartypeConf
 from beartype.claw import beartype_package
+from hypothesis import settings
 
 # is_random=False: checking a random item of each list would draw from the very stream that the tests compare
 beartype_package("lightning_explain", conf=BeartypeConf(is_random=False, is_pep484_tower=True))
+
+# no deadline: the machines that run the tests are shared
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")

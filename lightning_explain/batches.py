@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -140,8 +140,12 @@ def target_of(batch: Any, selector: Selector = None) -> Tensor | None:
     )
 
 
+def _may_be_scores(value: Any) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0
+
+
 def output_of(output: Any, selector: Selector = None) -> Tensor:
-    """Find the scores in what a model returns: `.logits` and its like first, then the first float tensor.
+    """Find the scores in what a model returns: `.logits` and its like, else a tuple's first float tensor.
 
     Raises:
         ConfigurationError: No floating-point tensor with a batch dimension is found.
@@ -154,8 +158,8 @@ def output_of(output: Any, selector: Selector = None) -> Tensor:
         named = fields_of(output)
         found = _by_key(named, OUTPUT_KEYS) if named is not None else None
         if found is None and isinstance(output, list | tuple):
-            found = next((part for part in output if isinstance(part, Tensor) and part.ndim > 0), None)
-    if isinstance(found, Tensor) and found.is_floating_point() and found.ndim > 0:
+            found = next((part for part in output if _may_be_scores(part)), None)
+    if _may_be_scores(found):
         return found
     raise ConfigurationError(
         f"The model returned {describe(output)}, in which no score tensor [batch, classes] was found. "

@@ -85,7 +85,7 @@ def _widths(model: nn.Module) -> tuple[frozenset[int], frozenset[int]]:
 
 def _default_names(model: nn.Module) -> list[str]:
     """Choose activation modules; where a model has none (functional activations), the layers that feed them."""
-    modules = dict(model.named_modules())
+    modules = {name: module for name, module in model.named_modules() if name}
     activations = [name for name, module in modules.items() if isinstance(module, ACTIVATIONS)]
     if activations:
         return activations
@@ -172,9 +172,10 @@ Reduce = Callable[[Tensor, Layer, str], Any]
 """Takes a layer's output, the layer, and the key it is recorded under."""
 
 
-def _as_is(output: Tensor, layer: Layer, key: str) -> Tensor:
+def _kept(output: Tensor, layer: Layer, key: str) -> Tensor:
     del layer, key
-    return output
+    # a copy, unless it is part of a graph: a functional in-place activation may follow
+    return output if output.requires_grad else output.clone()
 
 
 class Recorder:
@@ -197,7 +198,7 @@ class Recorder:
         self,
         layers: Sequence[Layer],
         *,
-        reduce: Reduce = _as_is,
+        reduce: Reduce = _kept,
         differentiable: bool = False,
         explaining: bool = False,
     ) -> None:
@@ -290,7 +291,7 @@ class Hook:
 
 @contextmanager
 def watched(
-    layers: Sequence[Layer], *, reduce: Reduce = _as_is, differentiable: bool = False
+    layers: Sequence[Layer], *, reduce: Reduce = _kept, differentiable: bool = False
 ) -> Generator[Recorder, None, None]:
     """Record the given layers for an explanation, and take the hooks off at the end, also when it raises.
 

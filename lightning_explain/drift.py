@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_explain.attribution.result import Attribution, flat, parts_of
 from lightning_explain.batches import Inputs
+from lightning_explain.errors import ConfigurationError
 
 MEASURES = ("cosine", "spearman", "spearman_absolute", "top_k", "relative_l1", "ssim")
 """The distances of `drift`: 0 means unchanged, larger means further."""
@@ -92,7 +93,7 @@ def relative_l1(a: Tensor, b: Tensor) -> Tensor:
 def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
     """Return the structural similarity (Wang et al. 2004) of two batches of maps [batch, channels, height, width].
 
-    Each pair of maps is compared over its own joint value range; NaN where both maps are constant.
+    Each pair of maps is compared over its own joint value range; NaN where both are the same constant.
 
     Returns:
         Similarity [batch], 1 for equal maps.
@@ -129,7 +130,15 @@ def distances(values: Inputs, reference: Inputs, measures: Sequence[str] = MEASU
     Returns:
         Distances [batch] by measure. Correlations, overlaps and similarities are turned into `1 - x`, so that 0
         means unchanged everywhere. NaN where a measure is undefined for a sample.
+
+    Raises:
+        ConfigurationError: The shapes differ, so these are explanations of two different probes.
     """
+    shapes, reference_shapes = ([list(part.shape) for part in parts_of(each)] for each in (values, reference))
+    if shapes != reference_shapes:
+        raise ConfigurationError(
+            f"Explanations of shape {shapes} and {reference_shapes} cannot be compared; expected the same probe twice."
+        )
     a, b = flat(values), flat(reference)
     k = max(1, round(TOP_SHARE * a.shape[1]))
     first, first_reference = parts_of(values)[0], parts_of(reference)[0]
@@ -162,10 +171,14 @@ class Drift:
         return _mean(self.values[measure], samples)
 
     def error(self, measure: str, samples: Tensor | None = None) -> float:
-        """Estimate the quadrature error of `mean`: how far it moved from the coarser rule; NaN where unknown."""
+        """Estimate the quadrature error of `mean`: how far the samples moved from the coarser rule; NaN where unknown.
+
+        The mean of the absolute differences: errors of single samples cancel out in the difference of the means,
+        which then promises far too much.
+        """
         if self.coarse is None:
             return float("nan")
-        return abs(_mean(self.values[measure], samples) - _mean(self.coarse[measure], samples))
+        return _mean((self.values[measure] - self.coarse[measure]).abs(), samples)
 
 
 def _mean(values: Tensor, samples: Tensor | None) -> float:

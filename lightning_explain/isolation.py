@@ -1,6 +1,6 @@
 """Leaving the model as found: everything an explanation could disturb is saved before and put back after.
 
-The cost is a shallow copy of every submodule's attributes and a clone of every buffer: a fraction of one
+The cost is a shallow copy of every submodule's attributes and two copies of every buffer: a fraction of one
 forward pass.
 """
 
@@ -27,22 +27,54 @@ def _version(tensor: Tensor) -> int | None:
 
 @dataclass(frozen=True)
 class _SavedTensor:
-    """A tensor, and a copy of its values to write back if something wrote into it."""
+    """A tensor, where it keeps its values, and a copy of them to write back if something wrote into it."""
 
     tensor: Tensor
+    storage: Tensor
     version: int | None
     values: Tensor
 
     @classmethod
     def of(cls, tensor: Tensor) -> "_SavedTensor":
-        return cls(tensor, _version(tensor), tensor.detach().clone())
+        return cls(tensor, tensor.data, _version(tensor), tensor.detach().clone())
 
     def restore(self) -> None:
-        # the values are compared too: writing through `.data` counts no version
-        touched = self.version is not None and _version(self.tensor) != self.version
-        if touched or (self.version is not None and not torch.equal(self.tensor, self.values)):
+        if self.version is None:
+            return
+        _point_back(self.tensor, self.storage)
+        if _version(self.tensor) != self.version:
             with torch.no_grad():
                 self.tensor.copy_(self.values)
+        else:
+            # what was written through `.data` counts no version, and neither does this
+            self.storage.copy_(self.values)
+
+
+@dataclass(frozen=True)
+class _SavedParameter:
+    """A parameter, where it keeps its values, and whether it is trained. Its values are too large to copy."""
+
+    parameter: nn.Parameter
+    storage: Tensor
+    requires_grad: bool
+
+    @classmethod
+    def of(cls, parameter: nn.Parameter) -> "_SavedParameter":
+        return cls(parameter, parameter.data, parameter.requires_grad)
+
+    def restore(self) -> None:
+        if not self.parameter.is_inference():
+            _point_back(self.parameter, self.storage)
+        if self.parameter.requires_grad != self.requires_grad:
+            self.parameter.requires_grad_(self.requires_grad)
+
+
+def _point_back(tensor: Tensor, storage: Tensor) -> None:
+    """Undo `tensor.data = other`; tensors without memory of their own (distributed ones) are left alone."""
+    if type(storage) is not Tensor:
+        return
+    if tensor.data_ptr() != storage.data_ptr() or tensor.shape != storage.shape or tensor.dtype != storage.dtype:
+        tensor.data = storage
 
 
 def _usable(value: T) -> T:
@@ -61,6 +93,14 @@ def _overwrite(container: Any, content: Any) -> None:
         container.extend(content)
     else:
         container.update(content)
+
+
+def _make_usable(container: Any, content: Any) -> None:
+    """Swap tensors made under inference mode in a cache: a dict or list of tensors."""
+    for key, value in content.items() if isinstance(content, Mapping) else enumerate(content):
+        usable = _usable(value)
+        if usable is not value:
+            container[key] = usable
 
 
 def _same(container: Any, content: Any) -> bool:
@@ -87,10 +127,13 @@ class _SavedModule:
         ]
         loose = [value for value in self.attributes.values() if isinstance(value, Tensor)]
         buffers = [buffer for _, buffer in module.named_buffers(recurse=False)]
+        parameters = [parameter for _, parameter in module.named_parameters(recurse=False)]
         # weights are copied only where torch itself writes into them: a copy of all would take as much memory again
         written = isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
-        weights = list(module.parameters(recurse=False)) if written else []
-        self.tensors = [_SavedTensor.of(tensor) for tensor in (*loose, *buffers, *weights)]
+        self.tensors = [
+            *(_SavedTensor.of(tensor) for tensor in (*loose, *buffers, *(parameters if written else []))),
+            *(_SavedParameter.of(parameter) for parameter in parameters),
+        ]
 
     def make_usable(self) -> None:
         registered = (*self.module.named_buffers(recurse=False), *self.module.named_parameters(recurse=False))
@@ -98,6 +141,9 @@ class _SavedModule:
             usable = _usable(value)
             if usable is not value:
                 setattr(self.module, name, usable)
+        for container, content in self.containers:
+            if isinstance(container, dict | list):
+                _make_usable(container, content)
 
     def restore(self) -> None:
         if not _same(self.module.__dict__, self.attributes):
@@ -143,12 +189,12 @@ def differentiable() -> Generator[None, None, None]:
 def isolated(module: nn.Module) -> Generator[None, None, None]:
     """Explain inside this: the model, the RNG streams and the recorders are left as found.
 
-    Covers train modes per submodule, buffers and tensor attributes (values are written back where a forward changed
-    them), module attributes with the lists, dicts and sets in them (one level deep), hooks, RNG of python, numpy and
-    torch, autocast and grad mode; also when the body raises. Weights are not copied, but for embeddings with
-    `max_norm`: a forward that writes into its own parameters would leave a trace. Compiled modules run eagerly, since
-    a recompile would change the numbers of the run. `.grad` stays untouched as long as the body uses
-    `torch.autograd.grad`.
+    Covers train modes per submodule; buffers and tensor attributes (values are written back where a forward changed
+    them); parameters (which tensor they hold and whether it is trained; what a forward writes into a parameter in
+    place stays, embeddings with `max_norm` excepted, because a copy of all would take as much memory again); module
+    attributes, and the dicts, lists and sets among them (not what is nested deeper); hooks; RNG of python, numpy and
+    torch; autocast and grad mode. Also when the body raises. Compiled modules run eagerly, since a recompile would
+    change the numbers of the run. `.grad` stays untouched as long as the body uses `torch.autograd.grad`.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.Dropout())

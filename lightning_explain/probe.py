@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, default_collate
 
 from lightning_explain.batches import Inputs, Selector, class_labels, input_of, target_of
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.sampling import Collate, draw
+from lightning_explain.sampling import Collate, draw, seeded
 
 
 def _frozen(tensor: Tensor) -> Tensor:
@@ -26,6 +26,12 @@ def _full_rank(mask: Tensor, like: Tensor) -> Tensor:
         ConfigurationError: It does not fit.
     """
     given = list(mask.shape)
+    # a batch as large as its samples have channels: nothing tells which of the two a mask's first dimension is
+    if mask.ndim == like.ndim - 1 > 1 and mask.shape[0] > 1 and mask.shape == like.shape[1:] and len(like) == given[0]:
+        raise ConfigurationError(
+            f"masks has shape {given}, which could be one for each sample or one for each channel; give "
+            f"{[given[0], 1, *given[1:]]} or {[1, *given]}."
+        )
     if mask.ndim < like.ndim and mask.shape == like.shape[like.ndim - mask.ndim :]:
         mask = mask.reshape((1,) * (like.ndim - mask.ndim) + mask.shape)  # one for all samples
     elif mask.ndim == like.ndim - 1:
@@ -92,8 +98,11 @@ class Probe:
             )
         if len(sizes) > 1:
             raise ConfigurationError(f"The probe's inputs have different numbers of samples: {sorted(sizes)}.")
-        if self.targets is not None and len(self.targets) != len(self):
-            raise ConfigurationError(f"The probe has {len(self)} inputs but {len(self.targets)} targets.")
+        if self.targets is not None and (self.targets.ndim == 0 or len(self.targets) != len(self)):
+            raise ConfigurationError(
+                f"The probe has {len(self)} inputs but {len(self.targets) if self.targets.ndim else 'no list of'} "
+                "targets; expected one each."
+            )
         labels = self.labels
         if labels is not None and int(labels.min()) < 0:
             raise ConfigurationError(
@@ -224,7 +233,8 @@ class Probe:
                 f"{type(dataset).__name__} gave no samples, so the probe would be empty. "
                 "Check the data set, or give Probe(inputs=..., targets=...)."
             )
-        batch = collate_fn([item for _, item in picked])
+        with seeded(seed):
+            batch = collate_fn([item for _, item in picked])
         return cls(
             inputs=input_of(batch, input),
             targets=target_of(batch, target),

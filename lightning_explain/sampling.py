@@ -1,7 +1,8 @@
 """Drawing a class-balanced handful of samples from a data set, without touching the run's random streams."""
 
 import random
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterator, Sized
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -88,6 +89,22 @@ def _items(dataset: Dataset[Any], seed: int, limit: int) -> Iterator[tuple[int, 
         yield index, dataset[index]
 
 
+@contextmanager
+def seeded(seed: int) -> Generator[None, None, None]:
+    """Draw from streams that begin at `seed` inside; the global streams end as they began."""
+    with rng_preserved():
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 - the stream that user transforms draw from
+        yield
+
+
+def _label_of(batch: Any, target: Selector) -> int | None:
+    """Return the class of a batch of one sample; None where it has none."""
+    labels = class_labels(target_of(batch, target))
+    return int(labels[0]) if labels is not None and len(labels) == 1 else None
+
+
 def draw(
     dataset: Dataset[Any],
     *,
@@ -103,21 +120,19 @@ def draw(
     The same seed picks the same samples, also where reading an item draws random numbers; the global streams end
     as they began.
     """
-    with rng_preserved():
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002 - the stream that user transforms draw from
-        buckets, unlabelled = Buckets(per_class, max_samples), list[tuple[int, Any]]()
+    with seeded(seed):
+        buckets, first, has_classes = Buckets(per_class, max_samples), list[tuple[int, Any]](), True
         for index, item in _items(dataset, seed, max_scan):
-            labels = class_labels(target_of(collate_fn([item]), target))
-            if labels is not None and len(labels) == 1 and not unlabelled:
-                if int(labels[0]) < 0:
-                    continue  # an ignore index is no class to explain
-                buckets.add(int(labels[0]), index, partial(_given, item))
+            if len(first) < max_samples:
+                # kept until all is read: real values may begin with a few that look like classes
+                first.append((index, item))
+            label = _label_of(collate_fn([item]), target) if has_classes else None
+            if label is None:
+                has_classes = False
+                if len(first) == max_samples:
+                    break
+            elif label >= 0:  # negative ones are ignore indices
+                buckets.add(label, index, partial(_given, item))
                 if buckets.complete:
                     break
-            else:
-                unlabelled.append((index, item))
-                if len(unlabelled) == max_samples:
-                    return unlabelled
-        return unlabelled or buckets.picked()
+        return buckets.picked() if has_classes else first

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 LONGEST = 80
+LONGEST_BYTES = 200
 
 
 def tag_part(name: str) -> str:
@@ -18,6 +19,8 @@ def tag_part(name: str) -> str:
     """
     # a layer's second call, relu#1, is no other layer called relu_1
     part = re.sub(r"[^\w.\-]", "_", name.replace("#", "-"))[:LONGEST] or "_"
+    # file systems count bytes, and a letter may take four
+    part = part.encode()[:LONGEST_BYTES].decode(errors="ignore")
     return f"_{part[1:]}" if part.startswith(".") else part
 
 

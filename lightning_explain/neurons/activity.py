@@ -64,7 +64,8 @@ def unit_activity(output: Tensor, *, unit_dim: int, threshold: float = 0.0, min_
     maps = maps.flatten(2) if unit_dim == 1 else maps.flatten(1, -2)
     position_dim = 2 if unit_dim == 1 else 1
     share = _above(maps, threshold, dim=position_dim)
-    active = share >= min_fraction if min_fraction > 0 else share > 0
+    # no share is ever as small as this, so that without a fraction one position is enough, and needed
+    active = share >= max(min_fraction, torch.finfo(share.dtype).tiny)
     return Activity(active.float(), maps.mean(position_dim), (share.amax(0) > 0).float())
 
 

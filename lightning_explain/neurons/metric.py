@@ -98,6 +98,7 @@ class ActiveNeurons(Metric):
                 empty = kept.new_zeros((n_classes, *kept.shape[1:]))
                 self.add_state(name, empty, dist_reduce_fx="sum", persistent=True)
                 getattr(self, name)[: len(kept)] = kept
+        self._computed = None
 
     def update(self, activity: Tensor | Activity, target: Tensor, counted: Tensor | None = None) -> None:
         """Count one batch.
@@ -125,18 +126,32 @@ class ActiveNeurons(Metric):
             )
         buffer = CountBuffer(self.n_classes, self.n_neurons, activity.active.device)
         buffer.add(activity, class_rows(target, self.n_classes, counted))
-        self.add(buffer.drain())
+        self._count(buffer.drain())
 
+    @torch.no_grad()
     def add(self, counts: ClassCounts) -> None:
         """Add what a `CountBuffer` gathered over several batches, for as many classes as it knows."""
+        self._count(counts)
+        # what torchmetrics does around `update`
+        self._update_count += 1
+        self._computed = None
+
+    def _count(self, counts: ClassCounts) -> None:
+        self._leave_inference_mode()
         n = len(counts.samples)
         # in place: under inference mode a new tensor could not be changed outside it again
         self.active[:n] += counts.active.long()
         self.activation[:n] += counts.activation
         self.samples[:n] += counts.samples.long()
         self.alive += counts.alive.long()
-        self._update_count += 1
-        self._computed = None
+
+    def _leave_inference_mode(self) -> None:
+        """Swap states that `reset` or `forward` made under inference mode: training could not count them up."""
+        with torch.inference_mode(mode=False):
+            for name in self._defaults:
+                state: Tensor = getattr(self, name)
+                if state.is_inference():
+                    setattr(self, name, state.clone())
 
     def compute(self) -> ClassRates:
         """Return rates, mean activations and sample counts by class."""

@@ -130,8 +130,8 @@ class LayerProfile:
 
     @property
     def always_on(self) -> Tensor:
-        """Neurons that were active for every sample of every class: boolean [neurons]."""
-        return (self.rates[self.seen] == 1).all(0)
+        """Neurons that were active for every sample of every class: boolean [neurons]; none if no class was seen."""
+        return (self.rates[self.seen] == 1).all(0) & self.seen.any()
 
     @property
     def exclusive(self) -> Tensor:

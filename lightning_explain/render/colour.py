@@ -14,6 +14,9 @@ Picture = npt.NDArray[np.uint8]
 LEVELS = 32
 """Colour steps of a table: few enough that pictures compress well, too many for the eye to count."""
 
+UNDEFINED = 160
+"""The grey of NaN: no colour of a table, so that it cannot be read as a value."""
+
 
 @lru_cache(maxsize=4)
 def table(name: str) -> Picture:
@@ -24,11 +27,13 @@ def table(name: str) -> Picture:
 
 def _look_up(shares: npt.NDArray[np.float64], name: str) -> Picture:
     index = np.rint(np.nan_to_num(np.clip(shares, 0.0, 1.0)) * LEVELS).astype(np.intp)
-    return table(name)[index]
+    colours = table(name)[index]
+    colours[np.isnan(shares)] = UNDEFINED
+    return colours
 
 
 def signed_colours(values: Tensor, scale: float) -> Picture:
-    """Colour signed values: red for positive, blue for negative, white for 0.
+    """Colour signed values: red for positive, blue for negative, white for 0; NaN is drawn grey.
 
     Args:
         values: Any shape [...].
@@ -43,10 +48,7 @@ def signed_colours(values: Tensor, scale: float) -> Picture:
 
 def share_colours(values: Tensor) -> Picture:
     """Colour shares from 0 (dark) to 1 (bright): uint8 [..., 3]; NaN is drawn grey."""
-    array = values.detach().cpu().double().numpy()
-    colours = _look_up(array, "cividis")
-    colours[np.isnan(array)] = 160
-    return colours
+    return _look_up(values.detach().cpu().double().numpy(), "cividis")
 
 
 def grey(values: Tensor) -> Picture:

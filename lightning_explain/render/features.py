@@ -1,5 +1,6 @@
 """Tabular probes: attribution by feature and class, as bars and over time."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,10 @@ LARGEST = 20
 def drawn(figure: Figure) -> Picture:
     """Turn a figure into uint8 [height, width, 3], without pyplot's global state."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings():
+        # a name in letters that the font lacks is drawn as boxes; telling so at every picture helps nobody
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 

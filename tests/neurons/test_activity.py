@@ -1,0 +1,183 @@
+"""Which neurons are active, against loops over samples, neurons and positions."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lightning_explain.neurons import activity as activity_module
+from lightning_explain.neurons.activity import Activity, ClassCounts, CountBuffer, class_rows, unit_activity
+
+LAYOUTS = {
+    "flat": ((4, 5), 1),
+    "flat, features last": ((4, 5), -1),
+    "series": ((4, 3, 6), 1),
+    "images": ((4, 3, 5, 2), 1),
+    "volumes": ((2, 3, 2, 3, 2), 1),
+    "sequence": ((4, 6, 3), -1),
+    "grid, features last": ((4, 2, 5, 3), -1),
+}
+
+
+def brute_force(output: Tensor, unit_dim: int, threshold: float, min_fraction: float) -> tuple[Tensor, Tensor, Tensor]:
+    by_unit = output.movedim(unit_dim, 1).flatten(2) if output.ndim > 2 else output[:, :, None]
+    n_samples, n_units, n_positions = by_unit.shape
+    active, mean, alive = torch.zeros(n_samples, n_units), torch.zeros(n_samples, n_units), torch.zeros(n_units)
+    for sample in range(n_samples):
+        for unit in range(n_units):
+            values = [float(value) for value in by_unit[sample, unit]]
+            n_above = sum(value > threshold for value in values)
+            active[sample, unit] = n_above >= max(1, min_fraction * n_positions - 1e-9)
+            mean[sample, unit] = sum(values) / n_positions
+            alive[unit] = max(float(alive[unit]), float(n_above > 0))
+    return active, mean, alive
+
+
+@pytest.mark.parametrize(("shape", "unit_dim"), LAYOUTS.values(), ids=LAYOUTS.keys())
+@given(seed=st.integers(0, 999), threshold=st.sampled_from([0.0, -0.5, 0.7]), min_fraction=st.floats(0, 1))
+@settings(max_examples=25)
+def test_activity_is_that_of_loops(
+    shape: tuple[int, ...], unit_dim: int, seed: int, threshold: float, min_fraction: float
+) -> None:
+    output = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    found = unit_activity(output, unit_dim=unit_dim, threshold=threshold, min_fraction=min_fraction)
+    for tensor, expected in zip(whole(found), brute_force(output, unit_dim, threshold, min_fraction), strict=True):
+        torch.testing.assert_close(tensor, expected)
+
+
+def whole(activity: Activity) -> tuple[Tensor, Tensor, Tensor]:
+    """For a flat output `active` says which neurons are alive."""
+    return activity.active, activity.activation, activity.active.amax(0) if activity.alive is None else activity.alive
+
+
+def channel(n_active: int, n_positions: int) -> Tensor:
+    return torch.cat([torch.ones(n_active), -torch.ones(n_positions - n_active)])[None, None]
+
+
+@pytest.mark.parametrize("n_positions", [3, 7, 10, 30, 49, 100])
+def test_a_share_of_positions_that_equals_min_fraction_is_enough(n_positions: int) -> None:
+    for n_active in range(1, n_positions + 1):
+        output = channel(n_active, n_positions)
+        assert unit_activity(output, unit_dim=1, min_fraction=n_active / n_positions).active.item() == 1
+        above = min(1.0, (n_active + 0.01) / n_positions)
+        assert unit_activity(output, unit_dim=1, min_fraction=above).active.item() == (n_active == n_positions)
+
+
+def test_with_min_fraction_zero_one_active_position_is_needed_and_enough() -> None:
+    output = torch.cat([channel(0, 9), channel(1, 9)], dim=1)
+    assert unit_activity(output, unit_dim=1, min_fraction=0).active.tolist() == [[0, 1]]
+
+
+def test_with_min_fraction_one_all_positions_are_needed() -> None:
+    output = torch.cat([channel(8, 9), channel(9, 9)], dim=1)
+    assert unit_activity(output, unit_dim=1, min_fraction=1).active.tolist() == [[0, 1]]
+
+
+def test_a_value_at_the_threshold_is_not_active() -> None:
+    found = unit_activity(torch.tensor([[0.5, 0.50001, -1.0]]), unit_dim=1, threshold=0.5)
+    assert found.active.tolist() == [[0, 1, 0]]
+
+
+def test_a_channel_that_is_seldom_active_is_alive_all_the_same() -> None:
+    found = unit_activity(channel(1, 100), unit_dim=1)
+    assert found.active.item() == 0 and found.alive.item() == 1
+
+
+def test_negative_activations_count_in_the_mean() -> None:
+    assert unit_activity(torch.tensor([[[1.0, -3.0]]]), unit_dim=1).activation.item() == -1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 6, 6)])
+def test_half_precision_is_counted_as_float(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    output = torch.randn(shape).to(dtype)
+    found, expected = (unit_activity(each, unit_dim=1) for each in (output, output.float()))
+    for mine, theirs in zip(whole(found), whole(expected), strict=True):
+        assert mine.dtype == torch.float32
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_a_mean_over_many_half_precision_positions_does_not_overflow_or_round() -> None:
+    found = unit_activity(torch.full((1, 1, 70_000), 60.0, dtype=torch.float16), unit_dim=1)
+    torch.testing.assert_close(found.activation, torch.tensor([[60.0]]))
+
+
+def test_double_precision_is_counted_as_float_too() -> None:
+    assert all(part.dtype == torch.float32 for part in whole(unit_activity(torch.rand(2, 3).double(), unit_dim=1)))
+
+
+@pytest.mark.parametrize("n_elements", [1, 20, 61, 130, 1000])
+def test_counting_in_pieces_gives_the_same(n_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = torch.randn(7, 3, 4, 5)
+    whole = unit_activity(output, unit_dim=1)
+    monkeypatch.setattr(activity_module, "CHUNK_ELEMENTS", n_elements)
+    for mine, theirs in zip(unit_activity(output, unit_dim=1), whole, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_the_memory_layout_does_not_matter() -> None:
+    output = torch.randn(4, 3, 5, 5)
+    plain = unit_activity(output, unit_dim=1)
+    for other in (output.to(memory_format=torch.channels_last), output.transpose(2, 3).contiguous().transpose(2, 3)):
+        for mine, theirs in zip(unit_activity(other, unit_dim=1), plain, strict=True):
+            torch.testing.assert_close(mine, theirs)
+
+
+def test_maps_are_neither_changed_nor_kept() -> None:
+    output = torch.randn(4, 3, 5, 5)
+    before = output.clone()
+    found = unit_activity(output, unit_dim=1)
+    torch.testing.assert_close(output, before, rtol=0, atol=0)
+    kept = found.activation.clone()
+    output.zero_()
+    torch.testing.assert_close(found.activation, kept)
+
+
+@given(order=st.permutations(range(6)))
+def test_neurons_are_counted_each_for_itself(order: list[int]) -> None:
+    output = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
+    plain, permuted = unit_activity(output, unit_dim=1), unit_activity(output[:, order], unit_dim=1)
+    torch.testing.assert_close(permuted.active, plain.active[:, order])
+    torch.testing.assert_close(permuted.activation, plain.activation[:, order])
+    assert permuted.alive is not None and plain.alive is not None
+    torch.testing.assert_close(permuted.alive, plain.alive[order])
+
+
+def counts_of(activity: Activity, labels: Tensor, n_classes: int, counted: Tensor | None = None) -> ClassCounts:
+    buffer = CountBuffer(n_classes, activity.active.shape[1], torch.device("cpu"))
+    buffer.add(activity, class_rows(labels, n_classes, counted))
+    return buffer.drain()
+
+
+def test_each_sample_is_counted_for_its_class_and_ignored_ones_for_none() -> None:
+    labels, counted = torch.tensor([2, 0, -100, 2, 3, 0]), torch.tensor([1, 1, 1, 1, 1, 0]).bool()
+    assert class_rows(labels, 3).tolist() == [2, 0, 3, 2, 3, 0]
+    assert class_rows(labels, 3, counted).tolist() == [2, 0, 3, 2, 3, 3]
+    found = counts_of(unit_activity(torch.ones(6, 2), unit_dim=1), labels, 3, counted)
+    assert found.samples.tolist() == [1, 0, 2]
+    assert found.active.tolist() == [[1, 1], [0, 0], [2, 2]]
+
+
+@given(seed=st.integers(0, 999), n_classes=st.integers(1, 5))
+def test_class_counts_are_sums_over_the_samples_of_the_class(seed: int, n_classes: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, n_classes, (9,), generator=generator)
+    output = torch.randn(9, 4, generator=generator)
+    found = counts_of(unit_activity(output, unit_dim=1), labels, n_classes)
+    for c in range(n_classes):
+        mine = output[labels == c]
+        torch.testing.assert_close(found.active[c], (mine > 0).sum(0).float())
+        torch.testing.assert_close(found.activation[c], mine.sum(0))
+        assert int(found.samples[c]) == len(mine)
+    assert torch.equal(found.alive > 0, (output > 0).any(0))
+
+
+def test_a_drained_buffer_begins_anew() -> None:
+    buffer = CountBuffer(2, 3, torch.device("cpu"))
+    maps = unit_activity(torch.ones(2, 3, 4), unit_dim=1)
+    buffer.add(maps, torch.tensor([0, 1]))
+    first = buffer.drain()
+    assert first.samples.tolist() == [1, 1] and first.alive.tolist() == [1, 1, 1]
+    assert all(bool((part == 0).all()) for part in buffer.drain())
+    assert first.samples.tolist() == [1, 1]  # what was handed over stays

@@ -1,0 +1,307 @@
+"""Every distance against an independent implementation, its properties, its undefined cases, and its error."""
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import scipy.spatial.distance
+import scipy.stats
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from lightning_explain.attribution import Attribution, IntegratedGradients
+from lightning_explain.drift import (
+    MEASURES,
+    Drift,
+    cosine_distance,
+    distances,
+    drift,
+    ranks,
+    relative_l1,
+    spearman,
+    structural_similarity,
+    top_k_overlap,
+)
+from tests.models import digits
+
+TABULAR = [measure for measure in MEASURES if measure != "ssim"]
+
+
+def rows(seed: int, n_samples: int, n_features: int, *, ties: bool = False) -> Tensor:
+    values = torch.randn(n_samples, n_features, generator=torch.Generator().manual_seed(seed))
+    return (values * 2).round() if ties else values
+
+
+def explanation(values: Tensor, coarse: Tensor | None = None) -> Attribution:
+    return Attribution(
+        values=values,
+        convergence_delta=None,
+        error=None,
+        target=None,
+        baseline=None,
+        n_evaluations=torch.ones(len(values)),
+        coarse=coarse,
+    )
+
+
+def ssim_by_scipy(a: np.ndarray, b: np.ndarray, window: int) -> float:
+    """Wang et al. 2004, Eq. 13 with a uniform window, over the joint range of both maps."""
+    low, high = min(a.min(), b.min()), max(a.max(), b.max())
+    a, b = (a - low) / (high - low), (b - low) / (high - low)
+    mean = lambda values: scipy.ndimage.uniform_filter(values, window, mode="mirror")  # noqa: E731
+    mu_a, mu_b = mean(a), mean(b)
+    var_a, var_b, cov = mean(a * a) - mu_a**2, mean(b * b) - mu_b**2, mean(a * b) - mu_a * mu_b
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = (2 * mu_a * mu_b + c1) * (2 * cov + c2) / ((mu_a**2 + mu_b**2 + c1) * (var_a + var_b + c2))
+    return float(similarity.mean())
+
+
+@given(seed=st.integers(0, 999), n_features=st.integers(2, 40))
+def test_cosine_distance_is_that_of_scipy(seed: int, n_features: int) -> None:
+    a, b = rows(seed, 3, n_features), rows(seed + 1, 3, n_features)
+    expected = [
+        scipy.spatial.distance.cosine(x.double().numpy(), y.double().numpy()) for x, y in zip(a, b, strict=True)
+    ]
+    torch.testing.assert_close(cosine_distance(a, b), torch.tensor(expected, dtype=torch.float32))
+
+
+def test_opposite_explanations_are_two_apart() -> None:
+    a = rows(0, 4, 7)
+    torch.testing.assert_close(cosine_distance(a, -3 * a), torch.full((4,), 2.0))
+
+
+def test_a_tiny_turn_is_measured_exactly_and_not_rounded_away() -> None:
+    angle = 1e-5  # 1 - cos is 5e-11: far below what float32 resolves next to 1
+    distance = cosine_distance(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, angle]]))
+    assert float(distance) == pytest.approx(angle**2 / 2, rel=1e-3)
+
+
+@given(seed=st.integers(0, 999), n_features=st.integers(2, 40), ties=st.booleans())
+def test_ranks_are_those_of_scipy_also_with_ties(seed: int, n_features: int, ties: bool) -> None:
+    values = rows(seed, 3, n_features, ties=ties)
+    np.testing.assert_array_equal(ranks(values).numpy(), scipy.stats.rankdata(values.numpy(), axis=1))
+
+
+@given(seed=st.integers(0, 999), n_features=st.integers(3, 40), ties=st.booleans())
+def test_spearman_is_that_of_scipy_also_with_ties(seed: int, n_features: int, ties: bool) -> None:
+    a, b = rows(seed, 3, n_features, ties=ties), rows(seed + 1, 3, n_features, ties=ties)
+    for x, y, found in zip(a, b, spearman(a, b), strict=True):
+        if len(x.unique()) > 1 and len(y.unique()) > 1:
+            assert float(found) == pytest.approx(scipy.stats.spearmanr(x.numpy(), y.numpy()).statistic, abs=1e-6)
+        else:
+            assert found.isnan()
+
+
+@given(seed=st.integers(0, 999), n_features=st.integers(1, 30), data=st.data())
+def test_top_k_overlap_is_that_of_sets(seed: int, n_features: int, data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, n_features))
+    a, b = rows(seed, 3, n_features), rows(seed + 1, 3, n_features)
+    for x, y, found in zip(a.numpy(), b.numpy(), top_k_overlap(a, b, k), strict=True):
+        largest_x, largest_y = (set(np.argsort(-np.abs(values))[:k].tolist()) for values in (x, y))
+        assert float(found) == pytest.approx(len(largest_x & largest_y) / k)
+
+
+def test_top_k_is_a_tenth_of_the_features_and_at_least_one() -> None:
+    a, b = torch.zeros(1, 20), torch.zeros(1, 20)
+    a[0, :4], b[0, :4] = torch.tensor([9.0, 8.0, 1.0, 2.0]), torch.tensor([9.0, 1.0, 8.0, 2.0])
+    assert float(distances(a, b)["top_k"]) == 0.5
+    few = distances(a[:, :4], b[:, :4])
+    assert float(few["top_k"]) == 0
+
+
+def test_relative_l1_is_relative_to_the_reference() -> None:
+    a, b = torch.tensor([[3.0, -1.0]]), torch.tensor([[1.0, 1.0]])
+    assert float(relative_l1(a, b)) == 2.0
+    assert float(relative_l1(b, a)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "window"), [(3, 3, 3), (4, 9, 3), (5, 5, 5), (8, 8, 7), (11, 12, 11), (28, 28, 11)]
+)
+def test_ssim_is_that_of_the_paper_also_on_small_maps(height: int, width: int, window: int) -> None:
+    a, b = rows(0, 2, height * width), rows(1, 2, height * width)
+    maps = (a.reshape(2, 1, height, width), b.reshape(2, 1, height, width))
+    expected = [ssim_by_scipy(x[0].double().numpy(), y[0].double().numpy(), window) for x, y in zip(*maps, strict=True)]
+    torch.testing.assert_close(
+        structural_similarity(*maps), torch.tensor(expected, dtype=torch.float32), atol=1e-5, rtol=0
+    )
+
+
+def test_each_pair_of_maps_has_its_own_range_in_ssim() -> None:
+    a, b = rows(0, 2, 64).reshape(2, 1, 8, 8), rows(1, 2, 64).reshape(2, 1, 8, 8)
+    together = structural_similarity(a * torch.tensor([1.0, 1e4])[:, None, None, None], b)
+    torch.testing.assert_close(together[:1], structural_similarity(a[:1], b[:1]))
+
+
+def test_ssim_of_identical_maps_is_one_and_of_equal_constants_undefined() -> None:
+    maps = rows(3, 2, 64).reshape(2, 1, 8, 8)
+    torch.testing.assert_close(structural_similarity(maps, maps), torch.ones(2))
+    constant = torch.full((1, 1, 8, 8), 2.5)
+    assert structural_similarity(constant, constant).isnan().all()
+    assert float(structural_similarity(torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8))) < 0.01
+
+
+def test_ssim_compares_the_sum_over_channels() -> None:
+    a, b = rows(0, 2, 192).reshape(2, 3, 8, 8), rows(1, 2, 192).reshape(2, 3, 8, 8)
+    expected = 1 - structural_similarity(a.sum(1, keepdim=True), b.sum(1, keepdim=True))
+    torch.testing.assert_close(distances(a, b)["ssim"], expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 9), (2, 4, 9), (2, 1, 2, 9), (2, 3, 4, 5, 6)])
+def test_ssim_is_left_out_for_what_is_no_image(shape: tuple[int, ...]) -> None:
+    values = torch.randn(shape)
+    assert list(distances(values, values + 1)) == TABULAR
+
+
+def test_only_the_measures_asked_for_are_computed() -> None:
+    values = rows(0, 2, 5)
+    assert list(distances(values, values, ("top_k", "cosine"))) == ["top_k", "cosine"]
+
+
+def test_a_misspelt_measure_is_refused() -> None:
+    with pytest.raises(KeyError, match="cosin"):
+        distances(rows(0, 2, 5), rows(1, 2, 5), ("cosin",))
+
+
+@pytest.mark.parametrize("shape", [(3, 12), (3, 1, 8, 8), (3, 4, 5)])
+def test_an_explanation_is_at_distance_zero_from_itself(shape: tuple[int, ...]) -> None:
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    for name, distance in distances(values, values.clone()).items():
+        torch.testing.assert_close(distance, torch.zeros(3), atol=1e-6, rtol=0, msg=name)
+
+
+@given(seed=st.integers(0, 999), n_features=st.integers(3, 30))
+@settings(max_examples=30)
+def test_all_but_relative_l1_are_symmetric(seed: int, n_features: int) -> None:
+    a, b = rows(seed, 4, n_features), rows(seed + 1, 4, n_features)
+    forward, backward = distances(a, b), distances(b, a)
+    for name in set(TABULAR) - {"relative_l1"}:
+        torch.testing.assert_close(forward[name], backward[name])
+    maps = (a[:, :1, None, None] * torch.randn(4, 1, 8, 8), torch.randn(4, 1, 8, 8))
+    torch.testing.assert_close(structural_similarity(*maps), structural_similarity(*reversed(maps)))
+
+
+@given(seed=st.integers(0, 999), exponent=st.integers(-30, 30))
+@settings(max_examples=30)
+def test_scale_does_not_matter_to_direction_ranks_and_top_k(seed: int, exponent: int) -> None:
+    a, b = rows(seed, 4, 12), rows(seed + 1, 4, 12)
+    scaled, plain = distances(a * 2.0**exponent, b), distances(a, b)
+    for name in ("cosine", "spearman", "spearman_absolute", "top_k"):
+        torch.testing.assert_close(scaled[name], plain[name])
+
+
+@given(order=st.permutations(range(5)), seed=st.integers(0, 99))
+@settings(max_examples=20)
+def test_each_sample_is_measured_for_itself(order: list[int], seed: int) -> None:
+    a, b = rows(seed, 5, 64).reshape(5, 1, 8, 8), rows(seed + 1, 5, 64).reshape(5, 1, 8, 8)
+    plain, permuted = distances(a, b), distances(a[order], b[order])
+    for name in MEASURES:
+        torch.testing.assert_close(permuted[name], plain[name][order], atol=1e-6, rtol=1e-5)
+
+
+def test_the_sign_matters_to_ranks_and_not_to_absolute_ranks() -> None:
+    a = rows(0, 3, 10)
+    found = distances(a, -a)
+    torch.testing.assert_close(found["spearman"], torch.full((3,), 2.0))
+    torch.testing.assert_close(found["spearman_absolute"], torch.zeros(3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(found["top_k"], torch.zeros(3))
+
+
+def test_absolute_ranks_are_ranks_of_the_absolute_values() -> None:
+    a, b = rows(0, 3, 10), rows(1, 3, 10)
+    torch.testing.assert_close(distances(a, b)["spearman_absolute"], 1 - spearman(a.abs(), b.abs()))
+
+
+def test_distances_from_an_explanation_of_zeros_are_undefined_and_not_zero() -> None:
+    a, zeros = rows(0, 2, 10), torch.zeros(2, 10)
+    for name, distance in distances(a, zeros).items():
+        assert distance.isnan().all(), name
+    assert all(distance.isnan().all() for distance in distances(zeros, zeros).values())
+    # nothing now, something before: all of it is gone
+    assert distances(zeros, a)["relative_l1"].tolist() == [1, 1]
+
+
+def test_ranks_of_a_constant_are_undefined_while_its_direction_is_not() -> None:
+    found = distances(torch.ones(1, 6), rows(0, 1, 6))
+    assert found["spearman"].isnan().all()
+    assert not found["cosine"].isnan().any()
+
+
+def test_top_k_is_undefined_where_zeros_would_be_among_the_top() -> None:
+    a = torch.tensor([[1.0, 0.0, 0.0], [1.0, 2.0, 0.0]])
+    assert top_k_overlap(a, a, 2).isnan().tolist() == [True, False]
+    full = torch.tensor([[3.0, 2.0, 1.0]]).expand(2, 3)
+    for pair in ((a, full), (full, a)):
+        assert top_k_overlap(*pair, 2).isnan().tolist() == [True, False]
+
+
+def test_several_inputs_are_compared_as_one_long_row() -> None:
+    a, b = rows(0, 3, 7), rows(1, 3, 7)
+    split = distances((a[:, :4], a[:, 4:].reshape(3, 3, 1)), (b[:, :4], b[:, 4:].reshape(3, 3, 1)))
+    for name, distance in distances(a, b).items():
+        torch.testing.assert_close(split[name], distance)
+
+
+def test_the_mean_leaves_out_undefined_samples_and_those_outside_the_mask() -> None:
+    values = {"cosine": torch.tensor([0.1, torch.nan, 0.3, 0.8])}
+    measured = Drift(values=values, coarse=None)
+    assert measured.mean("cosine") == pytest.approx(0.4)
+    assert measured.mean("cosine", torch.tensor([True, True, True, False])) == pytest.approx(0.2)
+    assert np.isnan(measured.mean("cosine", torch.tensor([False, True, False, False])))
+    assert np.isnan(measured.error("cosine"))
+
+
+def test_the_error_is_how_far_the_samples_moved_from_the_coarse_rule() -> None:
+    measured = Drift(values={"cosine": torch.tensor([0.1, 0.3, 0.5])}, coarse={"cosine": torch.tensor([0.2, 0.5, 0.5])})
+    assert measured.error("cosine") == pytest.approx(0.1)
+    assert measured.error("cosine", torch.tensor([True, False, False])) == pytest.approx(0.1)
+    assert measured.error("cosine", torch.tensor([False, False, True])) == 0
+
+
+def test_the_error_compares_the_same_samples_where_the_coarse_rule_is_undefined_for_some() -> None:
+    measured = Drift(values={"cosine": torch.tensor([0.1, 0.9])}, coarse={"cosine": torch.tensor([0.1, torch.nan])})
+    assert measured.error("cosine") == 0
+
+
+def test_errors_of_opposite_sign_do_not_cancel_out() -> None:
+    measured = Drift(values={"cosine": torch.tensor([0.1, 0.3])}, coarse={"cosine": torch.tensor([0.2, 0.2])})
+    assert measured.error("cosine") == pytest.approx(0.1)
+
+
+def test_drift_has_an_error_only_if_both_explanations_have_a_coarser_one() -> None:
+    a, b = rows(0, 2, 6), rows(1, 2, 6)
+    assert drift(explanation(a, a), explanation(b)).coarse is None
+    assert drift(explanation(a), explanation(b, b)).coarse is None
+    both = drift(explanation(a, a + 1), explanation(b, b - 1))
+    assert both.coarse is not None
+    torch.testing.assert_close(both.coarse["cosine"], cosine_distance(a + 1, b - 1))
+    torch.testing.assert_close(both.values["cosine"], cosine_distance(a, b))
+
+
+def test_explanations_of_different_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="shape"):
+        drift(explanation(rows(0, 4, 6)), explanation(rows(0, 1, 6)))
+
+
+def test_a_drift_says_how_far_it_may_be_from_that_of_an_exact_integral() -> None:
+    torch.manual_seed(0)
+    train, test = digits(512, 24)
+    x, y = train.tensors
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 48), nn.ReLU(), nn.Linear(48, 10))
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    quick, exact = IntegratedGradients(), IntegratedGradients(n_steps=512)
+    probe, labels = test.tensors
+    seen: list[tuple[Attribution, Attribution]] = []
+    for _ in range(4):
+        for _ in range(25):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(x), y).backward()
+            optimizer.step()
+        seen.append((quick(net, probe, labels), exact(net, probe, labels)))
+    for (old, old_exact), (new, new_exact) in itertools.pairwise(seen):
+        found, truth = drift(new, old), drift(new_exact, old_exact)
+        for name in ("cosine", "spearman", "relative_l1"):
+            assert abs(found.mean(name) - truth.mean(name)) <= found.error(name) < 0.2 * truth.mean(name), name
