@@ -18,10 +18,11 @@ PUBLIC = [
 ]  # fmt: skip
 
 PUBLIC_ATTRIBUTION = [
-    "LRP", "AlphaBetaRule", "Attribution", "ByLayer", "Composite", "Epsilon", "EpsilonGammaBox", "EpsilonPlusFlat",
-    "EpsilonRule", "FlatRule", "GammaRule", "GradCAM", "InputRule", "InputXGradient", "IntegratedGradients",
-    "LayerConductance", "Method", "Rule", "Saliency", "SmoothGrad", "WSquareRule", "ZBoxRule", "ZPlusRule",
-    "ZeroRule", "blurred", "data_mean", "from_captum", "integrated_gradients_and_conductance", "uniform_noise",
+    "LRP", "AlphaBetaRule", "AtEmbedding", "Attribution", "ByLayer", "Composite", "Epsilon", "EpsilonGammaBox",
+    "EpsilonPlusFlat", "EpsilonRule", "FlatRule", "GammaRule", "GradCAM", "InputRule", "InputXGradient",
+    "IntegratedGradients", "LayerConductance", "Method", "NamedBaseline", "Rule", "Saliency", "SmoothGrad",
+    "WSquareRule", "ZBoxRule", "ZPlusRule", "ZeroRule", "blurred", "data_mean", "from_captum",
+    "integrated_gradients_and_conductance", "uniform_noise",
 ]  # fmt: skip
 
 MODULES = sorted(

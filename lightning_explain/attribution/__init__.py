@@ -1,7 +1,9 @@
 """Attribution methods: pure functions from (model, inputs, target) to an `Attribution`."""
 
-from lightning_explain.attribution.baselines import blurred, data_mean, uniform_noise
+from lightning_explain.attribution.baseline_kinds import blurred, data_mean, uniform_noise
+from lightning_explain.attribution.baselines import NamedBaseline
 from lightning_explain.attribution.conductance import LayerConductance, integrated_gradients_and_conductance
+from lightning_explain.attribution.embedding import AtEmbedding
 from lightning_explain.attribution.foreign import from_captum
 from lightning_explain.attribution.grad_cam import GradCAM
 from lightning_explain.attribution.gradients import InputXGradient, Saliency, SmoothGrad
@@ -22,6 +24,7 @@ from lightning_explain.attribution.result import Attribution, Method
 __all__ = [
     "LRP",
     "AlphaBetaRule",
+    "AtEmbedding",
     "Attribution",
     "ByLayer",
     "Composite",
@@ -37,6 +40,7 @@ __all__ = [
     "IntegratedGradients",
     "LayerConductance",
     "Method",
+    "NamedBaseline",
     "Rule",
     "Saliency",
     "SmoothGrad",

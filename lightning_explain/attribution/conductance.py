@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import Baseline, resolve_baseline
 from lightning_explain.attribution.layer_paths import LayerPath, PathSums, accumulate
-from lightning_explain.attribution.path_integral import StraightPath
+from lightning_explain.attribution.passes import RowLimit
 from lightning_explain.attribution.quadrature import ERROR_PER_REFINEMENT, relative_distance
 from lightning_explain.attribution.result import Attribution, Forward, Target, flat, shaped_like
 from lightning_explain.attribution.scores import check_counts, check_finite, prepared
+from lightning_explain.attribution.straight_path import StraightPath
 from lightning_explain.batches import Inputs
 from lightning_explain.capture import Layer, select_layers, watched
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
@@ -80,7 +81,7 @@ def integrated_gradients_and_conductance(
     with explaining(model):
         parts, indices = prepared(inputs, target)
         baselines = resolve_baseline(baseline, parts)
-        path = StraightPath(model, parts, baselines, indices, chunk_size or len(parts[0]))
+        path = StraightPath(model, parts, baselines, indices, RowLimit(chunk_size or len(parts[0])))
         chosen = select_layers(model, layers)
         with watched(chosen, reduce=LayerPath.tap, differentiable=True) as recorder:
             sums = accumulate(path, recorder, n_steps)

@@ -5,15 +5,19 @@ from dataclasses import dataclass
 
 import torch
 
-from lightning_explain.attribution.baselines import Baseline, resolve_baseline
+from lightning_explain.attribution.baselines import Baseline, drawn_baselines
+from lightning_explain.attribution.passes import RowLimit
 from lightning_explain.attribution.path_integral import (
     FIRST_INTERVALS,
-    StraightPath,
+    Integral,
+    averaged,
     integrate_adaptive,
     integrate_fixed,
 )
-from lightning_explain.attribution.result import Attribution, Forward, Target, flat, parts_of, shaped_like
-from lightning_explain.attribution.scores import check_differentiable, target_tensor
+from lightning_explain.attribution.quadrature import ERROR_PER_REFINEMENT, ERROR_PER_SPLIT
+from lightning_explain.attribution.result import Attribution, Forward, Target, flat, shaped_like
+from lightning_explain.attribution.scores import check_counts, prepared
+from lightning_explain.attribution.straight_path import Parts, StraightPath
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from lightning_explain.isolation import explaining
@@ -27,16 +31,26 @@ class IntegratedGradients:
 
     Args:
         baseline: `"zeros"`, `"mean"` (of the explained batch), `"blur"` (images), `"noise"`, a tensor that
-            broadcasts to the inputs, a tuple of them for several inputs, or a callable from the inputs to one.
+            broadcasts to the inputs, a tuple of them for several inputs, or a callable from the inputs to one. In an
+            `AttributionMonitor` also `"train_mean"` and `"train_channel_mean"`, of the training data. Integer and
+            boolean inputs (token ids, masks) are carried along unexplained; for tokens see `AtEmbedding`.
         tolerance: Bound on the estimated relative L1 error of the attributions and on the raw completeness gap,
             per sample; used when `n_steps` is None.
         n_steps: Points of a fixed Gauss-Legendre rule instead.
         max_steps: Most points per sample when adaptive; a sample that needs more keeps what it has, and its
             `error` says so.
-        chunk_size: Most rows in one pass through the model; by default as many as there are samples.
+        chunk_size: Most rows (points times samples) in one pass through the model. By default a first small pass
+            is measured, and the others may keep as many bytes for their backward pass as `memory_budget` allows.
+            Either way a pass that runs out of memory is run again in halves.
+        memory_budget: Bytes for `chunk_size=None`; by default 64 MiB on the CPU, a quarter of what is free on a GPU.
+        n_draws: Average over several baselines: draws of `"noise"`, or of a tensor of candidates
+            [candidates, ...] such as training samples (expected gradients: Erion et al. 2021, Improving performance
+            of deep learning models with axiomatic attribution priors and expected gradients). They are the same at
+            every call; `error` is that of the average over these draws, and says nothing of other draws.
+        seed: Of the noise and the draws.
 
-    Cost: adaptive 17, 33, 65, ... forward and backward passes per sample (the baseline's gradient once per
-    class where all samples share it); fixed `n_steps` of them and two forward passes.
+    Cost: adaptive 9, 17, 33, ... forward and backward passes per sample and draw (the baseline's gradient once per
+    class where all samples share it); fixed `n_steps` of them and up to two forward passes.
 
     Raises:
         ConfigurationError: An option or the target is impossible; the message says what to do.
@@ -55,6 +69,9 @@ class IntegratedGradients:
     n_steps: int | None = None
     max_steps: int = 257
     chunk_size: int | None = None
+    memory_budget: int | None = None
+    n_draws: int = 1
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.n_steps is not None and self.n_steps < 1:
@@ -66,43 +83,43 @@ class IntegratedGradients:
                 f"max_steps={self.max_steps}; the adaptive rule needs at least {2 * FIRST_INTERVALS + 1} points to "
                 "estimate its error. For fewer, give n_steps."
             )
-        if self.chunk_size is not None and self.chunk_size < 1:
-            raise ConfigurationError(f"chunk_size={self.chunk_size}; expected at least 1 row, or None.")
+        check_counts(chunk_size=self.chunk_size, memory_budget=self.memory_budget, n_draws=self.n_draws)
 
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`.
 
         Args:
             model: A module (run in eval mode and left as found) or a callable from inputs to scores.
-            inputs: Tensor [batch, ...], or a tuple of them, of floating-point type.
+            inputs: Tensor [batch, ...], or a tuple of them, at least one of floating-point type.
             target: Class index, LongTensor [batch], or None where the output is one number per sample.
 
         Raises:
-            ConfigurationError: Integer inputs, a target out of range, a baseline that does not fit.
+            ConfigurationError: Integer inputs only, a target out of range, a baseline that does not fit.
             ExplanationError: NaN or infinite gradients, or an output that does not depend on the inputs.
         """
         with explaining(model):
-            # clones: tensors made under inference mode cannot take part in autograd
-            parts = tuple(part.detach().clone() for part in parts_of(inputs))
-            check_differentiable(parts)
-            indices = target_tensor(target, len(parts[0]), parts[0].device)
-            baselines = resolve_baseline(self.baseline, parts)
-            path = StraightPath(model, parts, baselines, indices, self.chunk_size or len(parts[0]))
-            if self.n_steps is None:
-                integral = integrate_adaptive(path, tolerance=self.tolerance, max_steps=self.max_steps)
-            else:
-                integral = integrate_fixed(path, self.n_steps)
-        delta = flat(integral.values).sum(1) - integral.change
+            parts, indices = prepared(inputs, target)
+            limit = RowLimit(self.chunk_size, self.memory_budget)
+            draws = drawn_baselines(self.baseline, parts, n_draws=self.n_draws, seed=self.seed)
+            integral = averaged(
+                [self._integral(StraightPath(model, parts, baselines, indices, limit)) for baselines in draws],
+                error_per_distance=ERROR_PER_REFINEMENT if self.n_steps is None else 2 * ERROR_PER_SPLIT,
+            )
         self._warn_of_unfinished(integral.error)
         return Attribution(
             values=shaped_like(integral.values, inputs),
-            convergence_delta=delta,
+            convergence_delta=flat(integral.values).sum(1) - integral.change,
             error=integral.error,
             target=indices,
-            baseline=shaped_like(tuple(b.expand_as(x).clone() for b, x in zip(baselines, parts, strict=True)), inputs),
+            baseline=shaped_like(_mean_baseline(draws, parts), inputs),
             n_evaluations=integral.n_evaluations,
             coarse=None if integral.coarse is None else shaped_like(integral.coarse, inputs),
         )
+
+    def _integral(self, path: StraightPath) -> Integral:
+        if self.n_steps is None:
+            return integrate_adaptive(path, tolerance=self.tolerance, max_steps=self.max_steps)
+        return integrate_fixed(path, self.n_steps)
 
     def _warn_of_unfinished(self, error: torch.Tensor) -> None:
         if self.n_steps is None and bool((error > self.tolerance).any()):
@@ -114,3 +131,13 @@ class IntegratedGradients:
                 ExplanationWarning,
                 stacklevel=3,
             )
+
+
+def _mean_baseline(draws: list[Parts], parts: Parts) -> Parts:
+    """Return what the inputs were compared with, of their shape; the mean where there were several draws."""
+    if len(draws) == 1:
+        return tuple(b.expand_as(x).clone() for b, x in zip(draws[0], parts, strict=True))
+    return tuple(
+        torch.stack([draw[i] for draw in draws]).mean(0).expand_as(x).clone() if x.is_floating_point() else x
+        for i, x in enumerate(parts)
+    )

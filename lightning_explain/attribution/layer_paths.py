@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from lightning_explain.attribution.path_integral import StraightPath, path_points
 from lightning_explain.attribution.scores import attached_score
+from lightning_explain.attribution.straight_path import StraightPath, path_points
 from lightning_explain.capture import Layer, Recorder
 from lightning_explain.errors import ConfigurationError
 
@@ -133,7 +133,7 @@ def _walk(path: StraightPath, recorder: Recorder, n_steps: int) -> PathSums:
     """Go along the path with all samples of `path`, several nodes in one pass where they fit."""
     nodes = torch.arange(n_steps + 1, dtype=torch.float64) / n_steps
     kept = (torch.arange(n_steps + 1) % 2 == 0) | (nodes == 1)
-    per_pass = max(1, path.rows // len(path))
+    per_pass = max(1, path.limit.allowed // len(path))
     inputs = tuple(_PairSum() for _ in path.inputs)
     layers: dict[str, _PairSum] = {}
     scores: list[Tensor] = []
@@ -154,8 +154,8 @@ def _walk(path: StraightPath, recorder: Recorder, n_steps: int) -> PathSums:
 
 
 def _sample_blocks(path: StraightPath) -> Iterator[StraightPath]:
-    for first in range(0, len(path), path.rows):
-        samples = torch.arange(first, min(first + path.rows, len(path)), device=path.inputs[0].device)
+    for first in range(0, len(path), path.limit.allowed):
+        samples = torch.arange(first, min(first + path.limit.allowed, len(path)), device=path.inputs[0].device)
         yield path if len(samples) == len(path) else path.of(samples)
 
 

@@ -1,5 +1,6 @@
-"""The integral of gradients along the straight path from baseline to input, in chunks, fixed or adaptive."""
+"""The integral of gradients along the straight path from baseline to input, fixed or adaptive."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,57 +14,16 @@ from lightning_explain.attribution.quadrature import (
     relative_distance,
 )
 from lightning_explain.attribution.result import flat
-from lightning_explain.attribution.scores import Scores, check_finite, explained_score, score_gradients
+from lightning_explain.attribution.scores import check_finite
+from lightning_explain.attribution.straight_path import Parts, StraightPath, at_baseline, end_scores, weighted_gradients
 
-Parts = tuple[Tensor, ...]
-
-FIRST_INTERVALS = 8
-"""The adaptive rule starts with this many equal intervals and doubles them."""
+FIRST_INTERVALS = 4
+"""The adaptive rule starts with this many equal intervals and doubles them. Measured on trained networks: with 8 the
+error of MLPs and convnets is three times better than asked for, with 3 or 2 the error of convnets exceeds it."""
 
 SMALLEST_CHANGE = 0.01
 """The completeness gap is taken relative to |F(x) - F(baseline)|, but at least to this share of sum |values|:
 where the output hardly changes, a relative gap would ask for the impossible."""
-
-
-@dataclass(frozen=True)
-class StraightPath:
-    """Inputs, baselines and the function between them.
-
-    Attributes:
-        forward: Inputs to scores.
-        inputs: Each [batch, ...].
-        baselines: Each [batch, ...], or [1, ...] where all samples share it.
-        target: Explained output per sample [batch], or None.
-        rows: At most this many rows (points times samples) go through the model in one pass.
-    """
-
-    forward: Scores
-    inputs: Parts
-    baselines: Parts
-    target: Tensor | None
-    rows: int
-
-    def __len__(self) -> int:
-        return len(self.inputs[0])
-
-    @property
-    def shares_baseline(self) -> bool:
-        """Whether every sample starts at the same point."""
-        return all(len(part) == 1 for part in self.baselines)
-
-    def displacement(self) -> Parts:
-        """Return `input - baseline` of each part."""
-        return tuple(x - b for x, b in zip(self.inputs, self.baselines, strict=True))
-
-    def of(self, samples: Tensor) -> "StraightPath":
-        """Keep only the given samples (LongTensor of indices)."""
-        return StraightPath(
-            self.forward,
-            tuple(part[samples] for part in self.inputs),
-            tuple(part if len(part) == 1 else part[samples] for part in self.baselines),
-            None if self.target is None else self.target[samples],
-            self.rows,
-        )
 
 
 @dataclass(frozen=True)
@@ -75,69 +35,6 @@ class Integral:
     change: Tensor
     error: Tensor
     n_evaluations: Tensor
-
-
-def path_points(path: StraightPath, nodes: Tensor) -> tuple[Parts, Tensor | None]:
-    """Return the points at every node for every sample as leaves [nodes * batch, ...], and their targets."""
-    rows: list[Tensor] = []
-    for x, b in zip(path.inputs, path.baselines, strict=True):
-        alpha = nodes.to(device=x.device, dtype=x.dtype).reshape(len(nodes), *(1,) * x.ndim)
-        rows.append((b + alpha * (x - b)).flatten(0, 1).requires_grad_())
-    return tuple(rows), None if path.target is None else path.target.repeat(len(nodes))
-
-
-def _block(path: StraightPath, nodes: Tensor) -> tuple[Parts, Tensor]:
-    """Differentiate at every node for every sample in one pass: gradients [nodes, batch, ...] and scores."""
-    n_nodes, n_samples = len(nodes), len(path)
-    gradients, scores = score_gradients(path.forward, *path_points(path, nodes))
-    return tuple(g.unflatten(0, (n_nodes, n_samples)) for g in gradients), scores.unflatten(0, (n_nodes, n_samples))
-
-
-def weighted_gradients(path: StraightPath, nodes: Tensor, weights: Tensor) -> tuple[Parts, Tensor]:
-    """Sum gradients over nodes, for several sets of weights at once, in chunks of at most `path.rows` rows.
-
-    Args:
-        path: Where to differentiate.
-        nodes: Positions on the path in [0, 1]: [nodes].
-        weights: Each row is one rule: [rules, nodes].
-
-    Returns:
-        For each part the sums [rules, batch, ...]; and the scores at every node [nodes, batch].
-
-    Cost: `nodes * batch` gradient evaluations.
-    """
-    n_samples = len(path)
-    per_pass = max(1, path.rows // n_samples)
-    scores: list[Tensor] = []
-    sums: list[Tensor] = [x.new_zeros((len(weights), *x.shape)) for x in path.inputs]
-    for start in range(0, len(nodes), per_pass):
-        chunk = slice(start, start + per_pass)
-        scores_here: list[Tensor] = []
-        for first in range(0, n_samples, path.rows):
-            samples = torch.arange(first, min(first + path.rows, n_samples), device=path.inputs[0].device)
-            block = path if len(samples) == n_samples else path.of(samples)
-            gradients, block_scores = _block(block, nodes[chunk])
-            for total, gradient in zip(sums, gradients, strict=True):
-                w = weights[:, chunk].to(device=gradient.device, dtype=gradient.dtype)
-                total[:, first : first + len(samples)] += torch.tensordot(w, gradient, dims=1)
-            scores_here.append(block_scores)
-        scores.append(torch.cat(scores_here, dim=1))
-    return tuple(sums), torch.cat(scores)
-
-
-def _at_baseline(path: StraightPath) -> tuple[Parts, Tensor]:
-    """Differentiate at the start of the path; once per target where all samples share the baseline."""
-    zero, one = torch.zeros(1), torch.ones(1, 1)
-    if not path.shares_baseline:
-        sums, scores = weighted_gradients(path, zero, one)
-        return tuple(total[0] for total in sums), scores[0]
-    if path.target is None:
-        representatives, member = torch.zeros(1, dtype=torch.long), torch.zeros(len(path), dtype=torch.long)
-    else:
-        targets, member = path.target.unique(return_inverse=True)
-        representatives = torch.stack([(path.target == t).nonzero()[0, 0] for t in targets])
-    sums, scores = weighted_gradients(path.of(representatives), zero, one)
-    return tuple(total[0][member] for total in sums), scores[0][member]
 
 
 def _completeness_gap(values: Tensor, change: Tensor) -> Tensor:
@@ -155,48 +52,26 @@ def integrate_fixed(path: StraightPath, n_steps: int) -> Integral:
     """Integrate with a Gauss-Legendre rule of `n_steps` points.
 
     The error estimate compares the rule's even points with its odd ones, at no further cost; NaN for one point.
+
+    Cost: `n_steps` gradient evaluations per sample, one forward pass at the inputs and one at the baselines.
     """
     rule = gauss_legendre(n_steps)
     even = torch.arange(n_steps) % 2 == 0
-    halves = torch.stack([rule.weights, torch.where(even, rule.weights, 0.0), torch.where(even, 0.0, rule.weights)])
-    weights = halves / halves.sum(1, keepdim=True)
-    weights = weights if n_steps > 1 else weights[:1]
-    sums, scores = weighted_gradients(path, rule.nodes, weights)
+    halves = torch.stack([torch.where(even, rule.weights, 0.0), torch.where(even, 0.0, rule.weights)])
+    halves = halves if n_steps > 1 else halves[:1]
+    sums, scores = weighted_gradients(path, rule.nodes, halves)
     step = path.displacement()
-    values = _scaled(tuple(total[0] for total in sums), step, 1.0)
-    with torch.no_grad():
-        change = _end_scores(path)
+    values = _scaled(tuple(total.sum(0) for total in sums), step, 1.0)
+    change = end_scores(path)
     check_finite(values, scores.sum(0) + change)
     coarse, error = None, torch.full_like(change, torch.nan)
     if n_steps > 1:
-        coarse = _scaled(tuple(total[1] for total in sums), step, 1.0)
-        other = _scaled(tuple(total[2] for total in sums), step, 1.0)
+        shares = halves.sum(1).tolist()
+        coarse, other = (_scaled(tuple(t[i] for t in sums), step, 1 / shares[i]) for i in (0, 1))
         size = flat(values).abs().sum(1)
         split = (flat(coarse) - flat(other)).abs().sum(1)
         error = torch.where(split == 0, torch.zeros_like(size), ERROR_PER_SPLIT * split / size)
     return Integral(values, coarse, change, error, torch.full((len(path),), n_steps))
-
-
-def _end_scores(path: StraightPath) -> Tensor:
-    """Return F(x) - F(baseline) per sample, without gradients."""
-    n_samples = len(path)
-    ends: list[Tensor] = []
-    for points in (
-        path.inputs,
-        tuple(b.expand_as(x) for b, x in zip(path.baselines, path.inputs, strict=True)),
-    ):
-        scores = [
-            _explained_at(path, tuple(part[first : first + path.rows] for part in points), first)
-            for first in range(0, n_samples, path.rows)
-        ]
-        ends.append(torch.cat(scores))
-    return ends[0] - ends[1]
-
-
-def _explained_at(path: StraightPath, points: Parts, first: int) -> Tensor:
-    """Return the explained score of consecutive samples that start at index `first`, at the given points."""
-    target = None if path.target is None else path.target[first : first + len(points[0])]
-    return explained_score(path.forward(*points), target)
 
 
 def integrate_adaptive(path: StraightPath, *, tolerance: float, max_steps: int) -> Integral:
@@ -206,10 +81,10 @@ def integrate_adaptive(path: StraightPath, *, tolerance: float, max_steps: int) 
     is about 0.7 of that distance) and its raw completeness gap is at most `tolerance`; or when the next
     refinement would need more than `max_steps` points.
 
-    Cost: 17, 33, 65, ... gradient evaluations per sample.
+    Cost: 9, 17, 33, ... gradient evaluations per sample.
     """
     n_samples, n = len(path), FIRST_INTERVALS
-    start_gradient, start_score = _at_baseline(path)
+    start_gradient, start_score = at_baseline(path)
     nodes = torch.arange(1, n + 1, dtype=torch.float64) / n
     weights = torch.ones(1, n, dtype=torch.float64)
     weights[0, -1] = 0.5
@@ -241,3 +116,31 @@ def integrate_adaptive(path: StraightPath, *, tolerance: float, max_steps: int) 
         active = active[going_on]
         sums = tuple(total[going_on] for total in sums)
     return Integral(values, coarse, change, error, n_evaluations)
+
+
+def averaged(integrals: Sequence[Integral], *, error_per_distance: float) -> Integral:
+    """Average the integrals along several paths to the same inputs; evaluations add up.
+
+    Args:
+        integrals: One for each path.
+        error_per_distance: Error of the average over the distance to its coarser twin: the errors of single paths
+            partly cancel, so that they cannot be averaged themselves.
+    """
+    if len(integrals) == 1:
+        return integrals[0]
+    values = _mean_of_parts([integral.values for integral in integrals])
+    coarse = _mean_of_parts([integral.coarse for integral in integrals if integral.coarse is not None])
+    error = torch.full_like(integrals[0].error, torch.nan)
+    if coarse:
+        error = error_per_distance * relative_distance(flat(values), flat(coarse))
+    return Integral(
+        values,
+        coarse or None,
+        torch.stack([integral.change for integral in integrals]).mean(0),
+        error,
+        torch.stack([integral.n_evaluations for integral in integrals]).sum(0),
+    )
+
+
+def _mean_of_parts(several: Sequence[Parts]) -> Parts:
+    return tuple(torch.stack(parts).mean(0) for parts in zip(*several, strict=True))

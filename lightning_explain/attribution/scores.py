@@ -87,17 +87,17 @@ def explained_score(output: Any, target: Tensor | None) -> Tensor:
 
 
 def check_differentiable(inputs: tuple[Tensor, ...]) -> None:
-    """Refuse integer inputs: a token id has no gradient.
+    """Refuse inputs of which none has a gradient: a token id has none.
 
     Raises:
-        ConfigurationError: Some input is not of floating-point type.
+        ConfigurationError: No input is of floating-point type.
     """
-    for position, part in enumerate(inputs):
-        if not part.is_floating_point():
-            raise ConfigurationError(
-                f"Input {position} has dtype {part.dtype}, which has no gradient. Explain token ids at their "
-                "embedding: give input= a callable that returns the embedded batch and forward_fn= one that takes it."
-            )
+    if not any(part.is_floating_point() for part in inputs):
+        dtypes = ", ".join(str(part.dtype) for part in inputs)
+        raise ConfigurationError(
+            f"The input has dtype {dtypes}, which has no gradient. Explain token ids at their embedding: "
+            "AtEmbedding(IntegratedGradients()), from lightning_explain.attribution, does so with any gradient method."
+        )
 
 
 def attached_score(forward: Scores, inputs: tuple[Tensor, ...], target: Tensor | None) -> Tensor:
@@ -123,11 +123,11 @@ def score_gradients(
 
     Args:
         forward: Inputs to scores.
-        inputs: Leaf tensors that require grad, each [batch, ...].
+        inputs: Each [batch, ...]; leaves that require grad, or what is only carried along (token ids, masks).
         target: Explained output per sample, or None.
 
     Returns:
-        The gradient at each input, and the explained scores [batch], detached.
+        The gradient at each input, zeros where it is only carried along, and the explained scores [batch], detached.
 
     Raises:
         ExplanationError: The output does not depend on the inputs in a differentiable way.
@@ -135,8 +135,10 @@ def score_gradients(
     Cost: one forward and one backward pass, without parameter gradients.
     """
     score = attached_score(forward, inputs, target)
-    gradients = torch.autograd.grad(score.sum(), inputs, materialize_grads=True)
-    return gradients, score.detach()
+    leaves = [part for part in inputs if part.requires_grad]
+    found = iter(torch.autograd.grad(score.sum(), leaves, materialize_grads=True))
+    gradients = (next(found) if part.requires_grad else torch.zeros(part.shape, device=part.device) for part in inputs)
+    return tuple(gradients), score.detach()
 
 
 def check_finite(values: tuple[Tensor, ...], score: Tensor) -> None:
@@ -163,7 +165,7 @@ def prepared(inputs: Inputs, target: Target) -> tuple[tuple[Tensor, ...], Tensor
     The clones are needed because tensors made under inference mode cannot take part in autograd.
 
     Raises:
-        ConfigurationError: Integer inputs, or a target that is no index per sample.
+        ConfigurationError: No input of floating-point type, or a target that is no index per sample.
     """
     parts = tuple(part.detach().clone() for part in parts_of(inputs))
     check_differentiable(parts)

@@ -1,0 +1,202 @@
+"""How many rows go through the model in one pass: chosen from a memory budget, halved when memory runs out."""
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_explain.errors import ExplanationWarning
+
+CPU_BUDGET = 64 * 2**20
+"""Bytes that one pass may keep for its backward pass on the CPU: larger passes were no faster there."""
+
+SHARE_OF_FREE_MEMORY = 0.25
+"""On an accelerator, the share of its free memory that one pass may keep: the training step needs the rest."""
+
+TRIAL_ROWS = 8
+"""The first pass is this small; what it keeps in memory says how large the others may be."""
+
+MOST_ROWS = 1024
+"""Beyond this, passes get no faster."""
+
+UNMEASURED_ROWS = 64
+"""Rows of a pass where the model forbids counting (it uses `torch.func`)."""
+
+NO_COUNTING = "saved tensor hooks"
+"""What torch says where counting is forbidden."""
+
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""How torch says it when the CPU or a device that has no exception of its own runs out of memory."""
+
+
+def ran_out_of_memory(problem: BaseException) -> bool:
+    """Say whether an exception means that memory was too small.
+
+    Example:
+        >>> ran_out_of_memory(MemoryError()), ran_out_of_memory(RuntimeError("shapes do not match"))
+        (True, False)
+    """
+    if isinstance(problem, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(problem, RuntimeError) and any(words in str(problem) for words in NO_MEMORY)
+
+
+def memory_budget(device: torch.device) -> int:
+    """Return the bytes that one pass may keep for its backward pass.
+
+    Example:
+        >>> memory_budget(torch.device("cpu")) // 2**20
+        64
+    """
+    if device.type != "cuda":
+        return CPU_BUDGET
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free * SHARE_OF_FREE_MEMORY)
+
+
+@contextmanager
+def counting_kept_bytes() -> Generator[Callable[[], int], None, None]:
+    """Count the bytes that forward passes keep for their backward passes; parameters and inputs do not count.
+
+    Example:
+        >>> x = torch.ones(8, 3, requires_grad=True)
+        >>> with counting_kept_bytes() as kept:
+        ...     _ = (2 * x).exp().sum()
+        >>> kept()
+        96
+    """
+    storages: dict[int, int] = {}
+    kept: list[Tensor] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        # what autograd keeps of `weight.t()` is a view of a leaf
+        source = tensor._base if tensor._is_view() and tensor._base is not None else tensor
+        storage = tensor.untyped_storage()
+        if not source.is_leaf and storage.data_ptr() not in storages:
+            storages[storage.data_ptr()] = storage.nbytes()
+            kept.append(tensor.detach())  # or its address might be given to another tensor
+        # the tensor itself would be a reference cycle where an operation keeps its own output
+        return tensor.detach()
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield lambda: sum(storages.values())
+    kept.clear()
+
+
+@dataclass
+class RowLimit:
+    """How many rows (points times samples) may go through the model in one pass.
+
+    Attributes:
+        rows: The limit; None until a first small pass was measured.
+        budget: Bytes one pass may keep; None for `memory_budget` of the device.
+    """
+
+    rows: int | None = None
+    budget: int | None = None
+
+    @property
+    def allowed(self) -> int:
+        """Rows that the next pass may have."""
+        return TRIAL_ROWS if self.rows is None else self.rows
+
+    @contextmanager
+    def measuring(self, n_rows: int, device: torch.device) -> Generator[None, None, None]:
+        """Set the limit by what a pass of `n_rows` keeps in memory, unless it is known."""
+        if self.rows is not None:
+            yield
+            return
+        with counting_kept_bytes() as kept:
+            yield
+        budget = memory_budget(device) if self.budget is None else self.budget
+        self.rows = max(1, min(MOST_ROWS, budget * n_rows // max(1, kept())))
+
+    def adapt(self, n_rows: int, problem: BaseException) -> None:
+        """Allow half of the rows of a pass that ran out of memory; do without measuring where that is forbidden.
+
+        Raises:
+            BaseException: The problem itself, if it is another one or the pass had a single row.
+        """
+        if self.rows is None and NO_COUNTING in str(problem):
+            self.rows = UNMEASURED_ROWS
+            return
+        if n_rows == 1 or not ran_out_of_memory(problem):
+            raise problem
+        self.rows = n_rows // 2
+        warnings.warn(
+            f"A pass of {n_rows} rows ran out of memory, so the explanation goes on with {self.rows}. To start there, "
+            f"give chunk_size={self.rows}.",
+            ExplanationWarning,
+            stacklevel=2,
+        )
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some nodes of the path for some samples: what goes through the model in one pass."""
+
+    nodes: range
+    samples: range
+
+    @property
+    def rows(self) -> int:
+        """Rows of the pass."""
+        return len(self.nodes) * len(self.samples)
+
+    def split(self, rows: int) -> "list[Block]":
+        """Cut into blocks of at most `rows` rows, several nodes in one where all samples fit.
+
+        Example:
+            >>> [block.rows for block in Block(range(3), range(4)).split(8)]
+            [8, 4]
+        """
+        if len(self.samples) <= rows:
+            step = rows // len(self.samples)
+            return [Block(self.nodes[i : i + step], self.samples) for i in range(0, len(self.nodes), step)]
+        return [
+            Block(self.nodes[i : i + 1], self.samples[j : j + rows])
+            for i in range(len(self.nodes))
+            for j in range(0, len(self.samples), rows)
+        ]
+
+    def first(self, rows: int) -> "list[Block]":
+        """Cut off a block of at most `rows` rows and return it with what is left."""
+        nodes, samples = self.nodes, self.samples
+        pieces = [
+            Block(nodes[:1], samples[:rows]),
+            Block(nodes[:1], samples[rows:]),
+            Block(nodes[1:], samples),
+        ]
+        return [piece for piece in pieces if piece.rows]
+
+
+def in_passes(
+    n_nodes: int, n_samples: int, *, limit: RowLimit, device: torch.device, run: Callable[[Block], None]
+) -> None:
+    """Run every node for every sample in passes that fit into memory.
+
+    Args:
+        n_nodes: Nodes of the path.
+        n_samples: Samples.
+        limit: Rows allowed in one pass; found at the first pass if unknown, halved when memory runs out.
+        device: Where the model runs.
+        run: Does one pass. It may fail for want of memory, and is then called again with smaller blocks; so it must
+            change nothing before it has succeeded.
+    """
+    pending = deque([Block(range(n_nodes), range(n_samples))])
+    while pending:
+        block = pending.popleft()
+        if block.rows > limit.allowed:
+            pieces = block.first(limit.allowed) if limit.rows is None else block.split(limit.allowed)
+            pending.extendleft(reversed(pieces))
+            continue
+        try:
+            with limit.measuring(block.rows, device):
+                run(block)
+        except (MemoryError, RuntimeError) as problem:
+            limit.adapt(block.rows, problem)
+            pending.appendleft(block)

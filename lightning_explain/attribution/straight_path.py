@@ -1,0 +1,166 @@
+"""The straight path from baseline to input, and sums of gradients along it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from lightning_explain.attribution.passes import Block, RowLimit, in_passes
+from lightning_explain.attribution.scores import Scores, explained_score, score_gradients
+
+Parts = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class StraightPath:
+    """Inputs, baselines and the function between them.
+
+    Attributes:
+        forward: Inputs to scores.
+        inputs: Each [batch, ...]. Integer and boolean ones (token ids, masks) are carried along as they are.
+        baselines: Each [batch, ...], or [1, ...] where all samples share it.
+        target: Explained output per sample [batch], or None.
+        limit: How many rows (points times samples) go through the model in one pass.
+    """
+
+    forward: Scores
+    inputs: Parts
+    baselines: Parts
+    target: Tensor | None
+    limit: RowLimit = field(default_factory=RowLimit)
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the path is."""
+        return self.inputs[0].device
+
+    @property
+    def shares_baseline(self) -> bool:
+        """Whether every sample starts at the same point."""
+        pairs = zip(self.inputs, self.baselines, strict=True)
+        return all(x.is_floating_point() and len(b) == 1 for x, b in pairs)
+
+    def displacement(self) -> Parts:
+        """Return `input - baseline` of each part; zeros for what is carried along."""
+        pairs = zip(self.inputs, self.baselines, strict=True)
+        return tuple(x - b if x.is_floating_point() else torch.zeros(x.shape, device=x.device) for x, b in pairs)
+
+    def of(self, samples: Tensor) -> "StraightPath":
+        """Keep only the given samples (LongTensor of indices)."""
+        return replace(
+            self,
+            inputs=tuple(part[samples] for part in self.inputs),
+            baselines=tuple(part if len(part) == 1 else part[samples] for part in self.baselines),
+            target=None if self.target is None else self.target[samples],
+        )
+
+    def block(self, samples: range) -> "StraightPath":
+        """Keep only consecutive samples; the path itself for all of them."""
+        if len(samples) == len(self):
+            return self
+        return self.of(torch.arange(samples.start, samples.stop, device=self.device))
+
+
+def path_points(path: StraightPath, nodes: Tensor) -> tuple[Parts, Tensor | None]:
+    """Return the points at every node for every sample [nodes * batch, ...], and their targets.
+
+    Floating-point parts are leaves that require grad.
+    """
+    rows: list[Tensor] = []
+    for x, b in zip(path.inputs, path.baselines, strict=True):
+        if not x.is_floating_point():
+            rows.append(x.repeat(len(nodes), *(1,) * (x.ndim - 1)))
+            continue
+        alpha = nodes.to(device=x.device, dtype=x.dtype).reshape(len(nodes), *(1,) * x.ndim)
+        rows.append((b + alpha * (x - b)).flatten(0, 1).requires_grad_())
+    return tuple(rows), None if path.target is None else path.target.repeat(len(nodes))
+
+
+def _zeros(x: Tensor, n_rules: int) -> Tensor:
+    dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+    return torch.zeros((n_rules, *x.shape), dtype=dtype, device=x.device)
+
+
+def weighted_gradients(path: StraightPath, nodes: Tensor, weights: Tensor) -> tuple[Parts, Tensor]:
+    """Sum gradients over nodes, for several sets of weights at once, in passes that fit into memory.
+
+    Args:
+        path: Where to differentiate.
+        nodes: Positions on the path in [0, 1]: [nodes].
+        weights: Each row is one rule: [rules, nodes].
+
+    Returns:
+        For each part the sums [rules, batch, ...]; and the scores at every node [nodes, batch].
+
+    Cost: `nodes * batch` gradient evaluations.
+    """
+    sums = tuple(_zeros(x, len(weights)) for x in path.inputs)
+    scores: dict[tuple[int, int], Tensor] = {}
+
+    def run(block: Block) -> None:
+        chosen, samples = slice(block.nodes.start, block.nodes.stop), slice(block.samples.start, block.samples.stop)
+        points, target = path_points(path.block(block.samples), nodes[chosen])
+        gradients, seen = score_gradients(path.forward, points, target)
+        shape = (len(block.nodes), len(block.samples))
+        added = [
+            torch.tensordot(weights[:, chosen].to(device=g.device, dtype=g.dtype), g.unflatten(0, shape), dims=1)
+            for g in gradients
+        ]
+        # nothing is changed before every part has succeeded: a pass without memory is run again
+        for total, more in zip(sums, added, strict=True):
+            total[:, samples] += more
+        scores[block.nodes.start, block.samples.start] = seen.unflatten(0, shape)
+
+    in_passes(len(nodes), len(path), limit=path.limit, device=path.device, run=run)
+    return sums, _assembled(scores, (len(nodes), len(path)))
+
+
+def _assembled(pieces: dict[tuple[int, int], Tensor], shape: tuple[int, int]) -> Tensor:
+    first = next(iter(pieces.values()))
+    whole = first.new_empty(shape)
+    for (node, sample), piece in pieces.items():
+        whole[node : node + piece.shape[0], sample : sample + piece.shape[1]] = piece
+    return whole
+
+
+def at_baseline(path: StraightPath) -> tuple[Parts, Tensor]:
+    """Differentiate at the start of the path; once per target where all samples share the baseline."""
+    zero, one = torch.zeros(1), torch.ones(1, 1)
+    if not path.shares_baseline:
+        sums, scores = weighted_gradients(path, zero, one)
+        return tuple(total[0] for total in sums), scores[0]
+    if path.target is None:
+        representatives, member = torch.zeros(1, dtype=torch.long), torch.zeros(len(path), dtype=torch.long)
+    else:
+        targets, member = path.target.unique(return_inverse=True)
+        representatives = torch.stack([(path.target == t).nonzero()[0, 0] for t in targets])
+    sums, scores = weighted_gradients(path.of(representatives), zero, one)
+    return tuple(total[0][member] for total in sums), scores[0][member]
+
+
+def end_scores(path: StraightPath) -> Tensor:
+    """Return F(x) - F(baseline) per sample [batch], without gradients; a shared baseline is run once."""
+    with torch.no_grad():
+        at_input = _forward(path, lambda part: path.block(part).inputs)
+        if path.shares_baseline:
+            output = path.forward(*path.baselines)
+            at_start = explained_score(output.expand(len(path), *output.shape[1:]), path.target)
+        else:
+            at_start = _forward(path, lambda part: path_points(path.block(part), torch.zeros(1))[0])
+        return at_input - at_start
+
+
+def _forward(path: StraightPath, points: Callable[[range], Parts]) -> Tensor:
+    """Return the explained score of every sample at its point."""
+    scores: dict[tuple[int, int], Tensor] = {}
+
+    def run(block: Block) -> None:
+        target = path.block(block.samples).target
+        scores[0, block.samples.start] = explained_score(path.forward(*points(block.samples)), target)[None]
+
+    in_passes(1, len(path), limit=path.limit, device=path.device, run=run)
+    return _assembled(scores, (1, len(path)))[0]
