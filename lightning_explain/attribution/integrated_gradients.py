@@ -2,10 +2,12 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from lightning_explain.attribution.baselines import Baseline, drawn_baselines
+from lightning_explain.attribution.fast_convolutions import speed_up_convolutions
 from lightning_explain.attribution.passes import RowLimit
 from lightning_explain.attribution.path_integral import (
     FIRST_INTERVALS,
@@ -14,7 +16,7 @@ from lightning_explain.attribution.path_integral import (
     integrate_adaptive,
     integrate_fixed,
 )
-from lightning_explain.attribution.quadrature import ERROR_PER_REFINEMENT, ERROR_PER_SPLIT
+from lightning_explain.attribution.quadrature import ERROR_PER_REFINEMENT, ERROR_PER_SPLIT, RULES
 from lightning_explain.attribution.result import Attribution, Forward, Target, flat, shaped_like
 from lightning_explain.attribution.scores import check_counts, prepared
 from lightning_explain.attribution.straight_path import Parts, StraightPath
@@ -48,6 +50,10 @@ class IntegratedGradients:
             of deep learning models with axiomatic attribution priors and expected gradients). They are the same at
             every call; `error` is that of the average over these draws, and says nothing of other draws.
         seed: Of the noise and the draws.
+        rule: Of the fixed points: `"gauss_legendre"`, exact for polynomials and best for smooth networks, or
+            `"midpoint"`, a fifth more accurate for ReLU networks at the same cost.
+        fast_convolutions: Run convolutions merged with the batch norm after them, and channels last on the CPU, where
+            a few samples get the same scores that way: a third less time for a ResNet, the same explanation.
 
     Cost: adaptive 9, 17, 33, ... forward and backward passes per sample and draw (the baseline's gradient once per
     class where all samples share it); fixed `n_steps` of them and up to two forward passes.
@@ -72,6 +78,8 @@ class IntegratedGradients:
     memory_budget: int | None = None
     n_draws: int = 1
     seed: int = 0
+    rule: Literal["gauss_legendre", "midpoint"] = "gauss_legendre"
+    fast_convolutions: bool = True
 
     def __post_init__(self) -> None:
         if self.n_steps is not None and self.n_steps < 1:
@@ -83,6 +91,8 @@ class IntegratedGradients:
                 f"max_steps={self.max_steps}; the adaptive rule needs at least {2 * FIRST_INTERVALS + 1} points to "
                 "estimate its error. For fewer, give n_steps."
             )
+        if self.rule not in RULES:
+            raise ConfigurationError(f"rule={self.rule!r}; expected one of {sorted(RULES)}.")
         check_counts(chunk_size=self.chunk_size, memory_budget=self.memory_budget, n_draws=self.n_draws)
 
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
@@ -99,6 +109,8 @@ class IntegratedGradients:
         """
         with explaining(model):
             parts, indices = prepared(inputs, target)
+            if self.fast_convolutions:
+                speed_up_convolutions(model, parts)
             limit = RowLimit(self.chunk_size, self.memory_budget)
             draws = drawn_baselines(self.baseline, parts, n_draws=self.n_draws, seed=self.seed)
             integral = averaged(
@@ -119,7 +131,7 @@ class IntegratedGradients:
     def _integral(self, path: StraightPath) -> Integral:
         if self.n_steps is None:
             return integrate_adaptive(path, tolerance=self.tolerance, max_steps=self.max_steps)
-        return integrate_fixed(path, self.n_steps)
+        return integrate_fixed(path, RULES[self.rule](self.n_steps))
 
     def _warn_of_unfinished(self, error: torch.Tensor) -> None:
         if self.n_steps is None and bool((error > self.tolerance).any()):

@@ -9,7 +9,7 @@ from torch import Tensor
 from lightning_explain.attribution.quadrature import (
     ERROR_PER_REFINEMENT,
     ERROR_PER_SPLIT,
-    gauss_legendre,
+    Rule,
     refinement,
     relative_distance,
 )
@@ -48,14 +48,14 @@ def _scaled(sums: Parts, displacement: Parts, factor: float) -> Parts:
     return tuple(total * step * factor for total, step in zip(sums, displacement, strict=True))
 
 
-def integrate_fixed(path: StraightPath, n_steps: int) -> Integral:
-    """Integrate with a Gauss-Legendre rule of `n_steps` points.
+def integrate_fixed(path: StraightPath, rule: Rule) -> Integral:
+    """Integrate with a fixed rule.
 
     The error estimate compares the rule's even points with its odd ones, at no further cost; NaN for one point.
 
-    Cost: `n_steps` gradient evaluations per sample, one forward pass at the inputs and one at the baselines.
+    Cost: a gradient evaluation per node and sample, one forward pass at the inputs and one at the baselines.
     """
-    rule = gauss_legendre(n_steps)
+    n_steps = len(rule.nodes)
     even = torch.arange(n_steps) % 2 == 0
     halves = torch.stack([torch.where(even, rule.weights, 0.0), torch.where(even, 0.0, rule.weights)])
     halves = halves if n_steps > 1 else halves[:1]
