@@ -112,7 +112,7 @@ class CaptumMethod:
         with explaining(model):
             parts, indices = prepared(inputs, target)
             for part in parts:
-                part.requires_grad_()  # captum would do it with a warning
+                part.requires_grad_(part.is_floating_point())  # captum would do it with a warning
             explainer = self.build(counter.counting(model), **self._building(model))
             found = _attribute(explainer, shaped_like(parts, inputs), indices, self.attributing)
             values = tuple(part.detach() for part in parts_of(found))

@@ -24,11 +24,16 @@ def _gradients(model: Forward, parts: Parts, target: Tensor | None, rows: int | 
     found: list[Parts] = []
     for first in range(0, n_samples, rows or n_samples):
         chunk = slice(first, first + (rows or n_samples))
-        leaves = tuple(part[chunk].clone().requires_grad_() for part in parts)
+        leaves = tuple(part[chunk].clone().requires_grad_(part.is_floating_point()) for part in parts)
         gradients, score = score_gradients(model, leaves, None if target is None else target[chunk])
         check_finite(gradients, score)
         found.append(gradients)
     return tuple(torch.cat(chunks) for chunks in zip(*found, strict=True))
+
+
+def _differentiable(part: Tensor) -> Tensor:
+    """Return a part in a type that can hold gradients."""
+    return part if part.is_floating_point() else part.to(torch.get_default_dtype())
 
 
 def _result(values: Parts, inputs: Inputs, target: Tensor | None, n_evaluations: int) -> Attribution:
@@ -132,10 +137,14 @@ class _NoisyCopies:
         # chunk_size, nor on the other samples of its batch
         generator = torch.Generator().manual_seed(seed)
         draws = [torch.randn((n_draws, 1, *part.shape[1:]), generator=generator) for part in parts]
-        ranges = [part.reshape(len(part), -1) for part in parts]
+        # what is carried along unexplained (token ids, masks) gets no noise
+        ranges = [part.reshape(len(part), -1).to(draw.dtype) for part, draw in zip(parts, draws, strict=True)]
         scales = [noise * (values.amax(1) - values.amin(1)) for values in ranges]
         return cls(
-            tuple(draw.to(device=part.device, dtype=part.dtype) for draw, part in zip(draws, parts, strict=True)),
+            tuple(
+                draw.to(device=part.device, dtype=_differentiable(part).dtype)
+                for draw, part in zip(draws, parts, strict=True)
+            ),
             tuple(s.reshape(-1, *(1,) * (part.ndim - 1)) for s, part in zip(scales, parts, strict=True)),
         )
 
@@ -143,6 +152,8 @@ class _NoisyCopies:
         """Return the copies of some draws as rows [draws * batch, ...]."""
         return tuple(
             (part + scale * noise[draws]).flatten(0, 1)
+            if part.is_floating_point()
+            else part.repeat(len(noise[draws]), *(1,) * (part.ndim - 1))
             for part, scale, noise in zip(parts, self.scale, self.noise, strict=True)
         )
 
@@ -206,8 +217,8 @@ class SmoothGrad:
         copies = _NoisyCopies.of(parts, noise=self.noise, n_draws=self.n_draws, seed=self.seed)
         rows = self.chunk_size or len(parts[0])
         per_pass = max(1, rows // len(parts[0]))
-        mean = [torch.zeros_like(part) for part in parts]
-        squares = [torch.zeros_like(part) for part in parts]
+        mean = [torch.zeros_like(_differentiable(part)) for part in parts]
+        squares = [torch.zeros_like(total) for total in mean]
         for first in range(0, self.n_draws, per_pass):
             noisy = copies.around(parts, slice(first, first + per_pass))
             n_here = len(noisy[0]) // len(parts[0])

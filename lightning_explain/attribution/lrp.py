@@ -93,7 +93,7 @@ class _Pass:
 def _run(model: nn.Module, composite: Composite, inputs: Inputs, indices: Tensor | None) -> _Pass:
     """Run the model under the rules, and refuse operations that relevance cannot pass."""
     # clones: tensors made under inference mode cannot take part in autograd
-    parts = tuple(part.detach().clone().requires_grad_() for part in parts_of(inputs))
+    parts = tuple(part.detach().clone().requires_grad_(part.is_floating_point()) for part in parts_of(inputs))
     trace = RelevanceTrace(model, composite, parts)
     with trace:
         output = model(*parts)

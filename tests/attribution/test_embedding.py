@@ -100,7 +100,7 @@ def test_the_embedding_is_found_or_asked_for() -> None:
     with pytest.raises(ConfigurationError, match="2 embeddings read an input as it was given: a, b. Say with layer="):
         AtEmbedding()(twice, IDS, 0)
     assert not torch.equal(values(AtEmbedding(layer="a"), twice), values(AtEmbedding(layer="b"), twice))
-    with pytest.raises(ConfigurationError, match="layer='c' is not in the model; its embeddings: a, b"):
+    with pytest.raises(ConfigurationError, match="layer='c' is not in the model; its embeddings are a, b"):
         AtEmbedding(layer="c")(twice, IDS, 0)
     with pytest.raises(ConfigurationError, match="layer='places' does not read an integer input"):
         AtEmbedding(layer="places")(net, IDS, 0)
