@@ -44,7 +44,7 @@ class IntegratedGradients:
         chunk_size: Most rows (points times samples) in one pass through the model. By default a first small pass
             is measured, and the others may keep as many bytes for their backward pass as `memory_budget` allows.
             Either way a pass that runs out of memory is run again in halves.
-        memory_budget: Bytes for `chunk_size=None`; by default 64 MiB on the CPU, a quarter of what is free on a GPU.
+        memory_budget: Bytes for `chunk_size=None`; by default 128 MiB on the CPU, a quarter of what is free on a GPU.
         n_draws: Average over several baselines: draws of `"noise"`, or of a tensor of candidates
             [candidates, ...] such as training samples (expected gradients: Erion et al. 2021, Improving performance
             of deep learning models with axiomatic attribution priors and expected gradients). They are the same at

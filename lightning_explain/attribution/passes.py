@@ -11,8 +11,11 @@ from torch import Tensor
 
 from lightning_explain.errors import ExplanationWarning
 
-CPU_BUDGET = 64 * 2**20
+CPU_BUDGET = 128 * 2**20
 """Bytes that one pass may keep for its backward pass on the CPU: larger passes were no faster there."""
+
+MOST_ROWS_ON_CPU = 256
+"""Beyond this, passes get no faster on the CPU, and those of convolutions slower."""
 
 SHARE_OF_FREE_MEMORY = 0.25
 """On an accelerator, the share of its free memory that one pass may keep: the training step needs the rest."""
@@ -20,8 +23,8 @@ SHARE_OF_FREE_MEMORY = 0.25
 TRIAL_ROWS = 8
 """The first pass is this small; what it keeps in memory says how large the others may be."""
 
-MOST_ROWS = 1024
-"""Beyond this, passes get no faster."""
+MOST_ROWS = 4096
+"""Most rows of a pass on an accelerator."""
 
 UNMEASURED_ROWS = 64
 """Rows of a pass where the model forbids counting (it uses `torch.func`)."""
@@ -50,7 +53,7 @@ def memory_budget(device: torch.device) -> int:
 
     Example:
         >>> memory_budget(torch.device("cpu")) // 2**20
-        64
+        128
     """
     if device.type != "cuda":
         return CPU_BUDGET
@@ -113,7 +116,8 @@ class RowLimit:
         with counting_kept_bytes() as kept:
             yield
         budget = memory_budget(device) if self.budget is None else self.budget
-        self.rows = max(1, min(MOST_ROWS, budget * n_rows // max(1, kept())))
+        most = MOST_ROWS_ON_CPU if device.type == "cpu" else MOST_ROWS
+        self.rows = max(1, min(most, budget * n_rows // max(1, kept())))
 
     def adapt(self, n_rows: int, problem: BaseException) -> None:
         """Allow half of the rows of a pass that ran out of memory; do without measuring where that is forbidden.

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lightning_explain import IntegratedGradients
 from lightning_explain.attribution.passes import (
-    MOST_ROWS,
+    MOST_ROWS_ON_CPU,
     TRIAL_ROWS,
     Block,
     RowLimit,
@@ -128,7 +128,7 @@ def test_rows_follow_the_budget() -> None:
     assert set(wide.rows[1:-2]) == {1}, "less than a row is a row; the last two passes are those at the ends"
     default = Crowded()
     IntegratedGradients(n_steps=128)(default, inputs(), 1)
-    assert max(default.rows) == 20 * (MOST_ROWS // 20)
+    assert max(default.rows) == 20 * (MOST_ROWS_ON_CPU // 20)
 
 
 def test_a_linear_model_keeps_nothing_and_may_have_all_rows() -> None:

@@ -1,0 +1,174 @@
+"""Integrated gradients against captum, on trained networks, for logits and for softmax probabilities.
+
+    OMP_NUM_THREADS=1 python benchmarks/integrated_gradients.py
+
+For every network captum first gets the chunk (rows in one pass) that is fastest for it. Runs of both then alternate, so
+that a busy machine slows both alike; ratios are of medians of processor time. Errors are L1 errors relative to 2,048
+points, the average and the 95th percentile over the samples.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from captum.attr import IntegratedGradients as Captum
+from networks import BLACK, NETWORKS, trained
+from torch import Tensor, nn
+
+from lightning_explain import Attribution, IntegratedGradients
+
+N_STEPS = 50
+CHUNKS = (16, 32, 64, 128, 256, 512)
+BARS = {
+    "adaptive": {"MLP": 0.30, "ViT": 0.30, "CNN": 0.30, "ResNet": 0.55},
+    "equal": {("CNN", "softmax"): 0.5, ("ResNet", "softmax"): 0.5},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, what is explained, and captum's own best chunk."""
+
+    name: str
+    kind: str
+    model: nn.Module
+    inputs: Tensor
+    target: Tensor
+    chunk: int = 64
+
+    @property
+    def baseline(self) -> Tensor:
+        return torch.full_like(self.inputs[:1], BLACK)
+
+    def captum(self, *, n_steps: int = N_STEPS, chunk: int | None = None) -> Tensor:
+        return Captum(self.model).attribute(
+            self.inputs, self.baseline, target=self.target, n_steps=n_steps, internal_batch_size=chunk or self.chunk
+        )
+
+    def ours(self, **options: object) -> Attribution:
+        return IntegratedGradients(baseline=self.baseline, **options)(self.model, self.inputs, self.target)
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def ratio(ours: Callable[[], object], theirs: Callable[[], object], repeats: int) -> tuple[float, float, float]:
+    """Return the median ratio of alternating runs, and the smallest and largest."""
+    found = sorted(seconds(ours) / seconds(theirs) for _ in range(repeats))
+    return statistics.median(found), found[0], found[-1]
+
+
+def cases(name: str, n_samples: int) -> list[Case]:
+    net, x, y = trained(name)
+    found: list[Case] = []
+    for kind, model in (("logits", net), ("softmax", nn.Sequential(net, nn.Softmax(1)).eval())):
+        case = Case(name, kind, model, x[:n_samples], y[:n_samples])
+        best = min(CHUNKS, key=lambda chunk: min(seconds(lambda: case.captum(chunk=chunk)) for _ in range(2)))  # noqa: B023
+        found.append(Case(name, kind, model, x[:n_samples], y[:n_samples], best))
+    return found
+
+
+def errors(values: Tensor, reference: Tensor) -> Tensor:
+    return (values - reference).flatten(1).abs().sum(1) / reference.flatten(1).abs().sum(1)
+
+
+def points_needed(case: Case, reference: Tensor, error: float) -> tuple[int, str]:
+    """Return the fewest points with which a fixed rule is on average as accurate as asked for, and the rule."""
+    needed: dict[str, int] = {}
+    for rule in ("midpoint", "gauss_legendre"):
+        low, high = 4, N_STEPS
+        while low < high:
+            middle = (low + high) // 2
+            values = case.ours(n_steps=middle, rule=rule).values
+            assert isinstance(values, Tensor)
+            good = float(errors(values, reference).mean()) <= error
+            low, high = (low, middle) if good else (middle + 1, high)
+        needed[rule] = low
+    rule = min(needed, key=lambda name: needed[name])
+    return needed[rule], rule
+
+
+def report(what: str, measured: tuple[float, float, float], bar: float, note: str) -> None:
+    middle, low, high = measured
+    verdict = "holds" if middle <= bar else "OVER"
+    print(f"  {what:<34}{middle:6.3f} ({low:.3f}-{high:.3f})  bar {bar:.2f} {verdict:<6} {note}", flush=True)
+
+
+def measure(case: Case, repeats: int) -> None:
+    reference = case.captum(n_steps=2048, chunk=512)
+    print(f"{case.name}, {case.kind}: {len(case.inputs)} samples, captum's best chunk {case.chunk}")
+    result = case.ours()
+    assert isinstance(result.values, Tensor)
+    assert result.convergence_delta is not None
+    error = errors(result.values, reference)
+    change = (result.values.flatten(1).sum(1) - result.convergence_delta).abs()
+    gap = (result.convergence_delta.abs() / torch.maximum(change, 0.01 * result.values.flatten(1).abs().sum(1))).max()
+    note = f"{result.n_evaluations.float().mean():.1f} points, p95 L1 {error.quantile(0.95):.3f}, worst gap {gap:.3f}"
+    report("tolerance=0.05 : 50 points", ratio(case.ours, case.captum, repeats), BARS["adaptive"][case.name], note)
+    theirs = float(errors(case.captum(), reference).mean())
+    n_steps, rule = points_needed(case, reference, theirs)
+    bar = BARS["equal"].get((case.name, case.kind), 0.7)
+    note = f"{n_steps} {rule} points, L1 {theirs:.4f}"
+    report(
+        "equal error : 50 points", ratio(lambda: case.ours(n_steps=n_steps, rule=rule), case.captum, repeats), bar, note
+    )
+    report("50 points : 50 points", ratio(lambda: case.ours(n_steps=N_STEPS), case.captum, repeats), 1.0, "")
+
+
+def peak_memory(name: str, what: str, chunk: int) -> float:
+    """Run one explanation in a process of its own; return how far its memory grew, in MiB."""
+    command = [sys.executable, __file__, "--memory", name, what, str(chunk)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def grown(name: str, what: str, chunk: int, n_samples: int) -> float:
+    """Explain once and return how far the memory of this process grew, in MiB."""
+    net, x, y = trained(name, epochs=0)
+    case = Case(name, "logits", net, x[:n_samples], y[:n_samples], chunk)
+    case.ours(n_steps=2, chunk_size=2)  # what is loaded and set up at the first call
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if what == "ours":
+        case.ours(n_steps=N_STEPS)
+    elif what == "captum":
+        case.captum()
+    else:
+        Captum(net).attribute(case.inputs, case.baseline, target=case.target, n_steps=N_STEPS)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--repeats", type=int, default=9)
+    options.add_argument("--samples", type=int, default=40)
+    options.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    options.add_argument("--memory", nargs=3, help=argparse.SUPPRESS)
+    chosen = options.parse_args()
+    if chosen.memory:
+        name, what, chunk = chosen.memory
+        print(grown(name, what, int(chunk), chosen.samples))
+        return
+    # captum raises its own chunk to one row per sample, which is in its favour
+    warnings.filterwarnings("ignore", message="Internal batch size cannot be less")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {chosen.repeats} repeats")
+    for name in chosen.networks:
+        both = cases(name, chosen.samples)
+        for case in both:
+            measure(case, chosen.repeats)
+        ours, best, default = (peak_memory(name, what, both[0].chunk) for what in ("ours", "captum", "unchunked"))
+        print(
+            f"  memory, MiB: ours {ours:.0f}, captum at its best chunk {best:.0f}, captum without chunks {default:.0f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
