@@ -8,17 +8,12 @@ points, the average and the 95th percentile over the samples.
 """
 
 import argparse
-import resource
-import statistics
-import subprocess
-import sys
-import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from captum.attr import IntegratedGradients as Captum
+from measuring import peak_megabytes, ratio, seconds
 from networks import BLACK, NETWORKS, trained
 from torch import Tensor, nn
 
@@ -54,18 +49,6 @@ class Case:
 
     def ours(self, **options: object) -> Attribution:
         return IntegratedGradients(baseline=self.baseline, **options)(self.model, self.inputs, self.target)
-
-
-def seconds(run: Callable[[], object]) -> float:
-    start = time.process_time()
-    run()
-    return time.process_time() - start
-
-
-def ratio(ours: Callable[[], object], theirs: Callable[[], object], repeats: int) -> tuple[float, float, float]:
-    """Return the median ratio of alternating runs, and the smallest and largest."""
-    found = sorted(seconds(ours) / seconds(theirs) for _ in range(repeats))
-    return statistics.median(found), found[0], found[-1]
 
 
 def cases(name: str, n_samples: int) -> list[Case]:
@@ -125,25 +108,17 @@ def measure(case: Case, repeats: int) -> None:
     report("50 points : 50 points", ratio(lambda: case.ours(n_steps=N_STEPS), case.captum, repeats), 1.0, "")
 
 
-def peak_memory(name: str, what: str, chunk: int) -> float:
-    """Run one explanation in a process of its own; return how far its memory grew, in MiB."""
-    command = [sys.executable, __file__, "--memory", name, what, str(chunk)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def grown(name: str, what: str, chunk: int, n_samples: int) -> float:
-    """Explain once and return how far the memory of this process grew, in MiB."""
-    net, x, y = trained(name, epochs=0)
-    case = Case(name, "logits", net, x[:n_samples], y[:n_samples], chunk)
-    case.ours(n_steps=2, chunk_size=2)  # what is loaded and set up at the first call
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if what == "ours":
-        case.ours(n_steps=N_STEPS)
-    elif what == "captum":
-        case.captum()
-    else:
-        Captum(net).attribute(case.inputs, case.baseline, target=case.target, n_steps=N_STEPS)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+def compare_memory(case: Case) -> None:
+    """Print the peak of allocated memory with the same number of points."""
+    ours = peak_megabytes(lambda: case.ours(n_steps=N_STEPS))
+    same = peak_megabytes(lambda: case.ours(n_steps=N_STEPS, chunk_size=case.chunk))
+    best = peak_megabytes(case.captum)
+    default = peak_megabytes(lambda: case.captum(chunk=N_STEPS * len(case.inputs)))
+    print(
+        f"  peak memory: ours {ours:.0f} MiB, with captum's best chunk {same:.0f}, captum with it {best:.0f} (ratio "
+        f"{same / best:.2f}, bar 1.00; ours by default {ours / best:.2f}), captum by default {default:.0f} (ratio "
+        f"{ours / default:.2f}, bar 0.10)"
+    )
 
 
 def main() -> None:
@@ -151,12 +126,7 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=9)
     options.add_argument("--samples", type=int, default=40)
     options.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
-    options.add_argument("--memory", nargs=3, help=argparse.SUPPRESS)
     chosen = options.parse_args()
-    if chosen.memory:
-        name, what, chunk = chosen.memory
-        print(grown(name, what, int(chunk), chosen.samples))
-        return
     # captum raises its own chunk to one row per sample, which is in its favour
     warnings.filterwarnings("ignore", message="Internal batch size cannot be less")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {chosen.repeats} repeats")
@@ -164,10 +134,7 @@ def main() -> None:
         both = cases(name, chosen.samples)
         for case in both:
             measure(case, chosen.repeats)
-        ours, best, default = (peak_memory(name, what, both[0].chunk) for what in ("ours", "captum", "unchunked"))
-        print(
-            f"  memory, MiB: ours {ours:.0f}, captum at its best chunk {best:.0f}, captum without chunks {default:.0f}"
-        )
+        compare_memory(both[0])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ MOST_ROWS_ON_CPU = 256
 SHARE_OF_FREE_MEMORY = 0.25
 """On an accelerator, the share of its free memory that one pass may keep: the training step needs the rest."""
 
-TRIAL_ROWS = 8
+TRIAL_ROWS = 16
 """The first pass is this small; what it keeps in memory says how large the others may be."""
 
 MOST_ROWS = 4096
