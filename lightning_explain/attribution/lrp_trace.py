@@ -50,7 +50,7 @@ class _Ruled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, call: _Call, compute: Callable[[Tensor], Tensor]) -> Tensor:
         z = compute(a)
-        ctx.call = call
+        ctx.layer, ctx.rule = call.layer, call.rule
         ctx.save_for_backward(a)
         # not a copy: the trace makes one, or accepts the change, when something writes into z
         ctx.output = z.detach()
@@ -60,10 +60,10 @@ class _Ruled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (a,) = ctx.saved_tensors
-        layer, rule = ctx.call.layer, ctx.call.rule
-        z = ctx.output
-        if z._version != ctx.version:
-            # something that the trace did not see wrote into it
+        layer, rule = ctx.layer, ctx.rule
+        z, ctx.output = ctx.output, None
+        if z is None or z._version != ctx.version:
+            # it was let go of when a BatchNorm took the layer over, or something that the trace did not see wrote in it
             z = layer.apply(a, layer.weight, layer.bias)
         if isinstance(rule, InputRule):
             return rule.relevance(layer, a, z * gradients[0]), None, None
@@ -169,7 +169,7 @@ class RelevanceTrace(TorchFunctionMode):
         """
         written: Any = args[0] if args else kwargs.get("input")
         node: Any = written.grad_fn if written is not None else None
-        if node not in self.nodes or node.output._version != node.version:
+        if node not in self.nodes or node.output is None or node.output._version != node.version:
             return function(*args, **kwargs)
         if function not in RELU_FUNCTIONS:
             node.output = node.output.clone()
@@ -178,13 +178,15 @@ class RelevanceTrace(TorchFunctionMode):
         return result
 
     def _linear(self, function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
-        a, layer = layer_of(function, args, kwargs)
-        name, kind = self._owner((*args[1:3], *kwargs.values()), LAYER_FUNCTIONS[function])
-        if dependent_nodes(layer.weight.grad_fn, self.leaves):
+        parameters = [given for given in (*args[1:3], *kwargs.values()) if isinstance(given, Tensor)]
+        name, kind = self._owner(parameters, LAYER_FUNCTIONS[function])
+        weight: Any = args[1] if len(args) > 1 else kwargs["weight"]
+        if dependent_nodes(weight.grad_fn, self.leaves):
             raise ConfigurationError(
                 f"LRP has no rule for {_named(name, kind)}, whose weights are computed from the input. "
                 "Explain this model by IntegratedGradients."
             )
+        a, layer = layer_of(function, args, kwargs)
         if not a.requires_grad:
             return function(*args, **kwargs)
         call = self._call(a, layer, name, kind)
@@ -210,6 +212,7 @@ class RelevanceTrace(TorchFunctionMode):
         merged = before.layer.rescaled(scaling.weight, scaling.bias)
         y = self._ruled(replace(before, layer=merged), compute)
         self.merged[z.grad_fn] = y.grad_fn
+        z.grad_fn.output = None
         return y
 
     def _ruled(self, call: _Call, compute: Callable[[Tensor], Tensor]) -> Tensor:
