@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from operator import is_
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +19,8 @@ from lightning_explain.capture import recording_paused
 from lightning_explain.randomness import rng_preserved
 
 T = TypeVar("T")
+
+CONTAINERS = (dict, list, set, deque)
 
 
 def _version(tensor: Tensor) -> int | None:
@@ -111,11 +114,9 @@ def _same(container: Any, content: Any) -> bool:
         # nearly all containers of a module hold nothing
         return True
     if isinstance(content, Mapping):
-        return all(key in container and container[key] is value for key, value in content.items()) and list(
-            container
-        ) == list(content)
+        return list(container) == list(content) and all(map(is_, container.values(), content.values()))
     if isinstance(content, list | deque):
-        return all(now is then for now, then in zip(container, content, strict=True))
+        return all(map(is_, container, content))
     return container == content
 
 
@@ -127,23 +128,23 @@ class _SavedModule:
         self.attributes = dict(module.__dict__)
         # nn.Module keeps parameters, buffers, children and hooks in such containers too
         self.containers = [
-            (value, value.copy()) for value in self.attributes.values() if isinstance(value, dict | list | set | deque)
+            (value, value.copy()) for value in self.attributes.values() if isinstance(value, CONTAINERS)
         ]
-        loose = [value for value in self.attributes.values() if isinstance(value, Tensor)]
+        loose = [(name, value) for name, value in self.attributes.items() if isinstance(value, Tensor)]
         named_buffers = list(module.named_buffers(recurse=False))
         named_parameters = list(module.named_parameters(recurse=False))
-        self.registered: list[tuple[str, Tensor]] = [*named_buffers, *named_parameters]
-        buffers = [buffer for _, buffer in named_buffers]
+        self.named_tensors: list[tuple[str, Tensor]] = [*loose, *named_buffers, *named_parameters]
+        copied = [tensor for _, tensor in (*loose, *named_buffers)]
         parameters = [parameter for _, parameter in named_parameters]
         # weights are copied only where torch itself writes into them: a copy of all would take as much memory again
         written = isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
         self.tensors = [
-            *(_SavedTensor.of(tensor) for tensor in (*loose, *buffers, *(parameters if written else []))),
+            *(_SavedTensor.of(tensor) for tensor in (*copied, *(parameters if written else []))),
             *(_SavedParameter.of(parameter) for parameter in parameters),
         ]
 
     def make_usable(self) -> None:
-        for name, value in (*self.attributes.items(), *self.registered):
+        for name, value in self.named_tensors:
             usable = _usable(value)
             if usable is not value:
                 setattr(self.module, name, usable)

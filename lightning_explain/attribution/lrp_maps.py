@@ -169,8 +169,9 @@ class ChannelScaling:
     def apply(self, a: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Scale and shift each channel."""
         shape = (-1, *[1] * (a.ndim - 2))
-        scaled = a * weight.reshape(shape)
-        return scaled if bias is None else scaled + bias.reshape(shape)
+        if bias is None:
+            return a * weight.reshape(shape)
+        return torch.addcmul(bias.reshape(shape), a, weight.reshape(shape))
 
     def transpose(self, s: Tensor, weight: Tensor, like: Tensor) -> Tensor:
         """Scale each channel: a diagonal map is its own transpose."""

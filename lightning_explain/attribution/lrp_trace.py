@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from lightning_explain.attribution.lrp_calls import LAYER_FUNCTIONS, layer_of, scaling_of
-from lightning_explain.attribution.lrp_composites import Composite, rule_for
+from lightning_explain.attribution.lrp_composites import ByLayer, Composite, rule_for
 from lightning_explain.attribution.lrp_graph import Node, dependent_nodes, is_input
 from lightning_explain.attribution.lrp_input_rules import AnyRule, InputRule
 from lightning_explain.attribution.lrp_maps import AffineMap, Dense
@@ -133,7 +133,7 @@ class RelevanceTrace(TorchFunctionMode):
         self.nodes: dict[Node, _Call] = {}
         self.first_layers: list[tuple[Tensor, Tensor]] = []
         self.merged: dict[Node, Node] = {}
-        self._composite = composite
+        self._rules = ByLayer(composite.layer_rules, composite.input_rules)
         self._inputs = inputs
         self._owners: dict[int, tuple[str, type[nn.Module]]] = {}
         for name, module in model.named_modules():
@@ -202,7 +202,7 @@ class RelevanceTrace(TorchFunctionMode):
             return functional.batch_norm(*args, **kwargs)
 
         def compute(_read: Tensor) -> Tensor:
-            return functional.batch_norm(*args, **kwargs)
+            return scaling.apply(z, scaling.weight, scaling.bias)
 
         before = self.nodes.get(z.grad_fn)
         # a BatchNorm over [batch, length, features] scales the length, which no linear layer can take over
@@ -223,8 +223,8 @@ class RelevanceTrace(TorchFunctionMode):
     def _call(self, a: Tensor, layer: AffineMap, name: str | None, kind: type[nn.Module]) -> _Call:
         """Find the rule; a layer with an input rule reads a leaf of its own, at which its relevance arrives."""
         reads_input = is_input(a, self._inputs)
-        rule = rule_for(self._composite.input_rules, name, kind) if reads_input else None
-        rule = rule or rule_for(self._composite.layer_rules, name, kind)
+        rule = rule_for(self._rules.input_rules, name, kind) if reads_input else None
+        rule = rule or rule_for(self._rules.layer_rules, name, kind)
         if rule is None:
             raise ConfigurationError(f"LRP has no rule for {_named(name, kind)}. Add one for its name or type.")
         if not isinstance(rule, InputRule):
