@@ -127,9 +127,7 @@ class _SavedModule:
         self.module = module
         self.attributes = dict(module.__dict__)
         # nn.Module keeps parameters, buffers, children and hooks in such containers too
-        self.containers = [
-            (value, value.copy()) for value in self.attributes.values() if isinstance(value, CONTAINERS)
-        ]
+        self.containers = [(value, value.copy()) for value in self.attributes.values() if isinstance(value, CONTAINERS)]
         loose = [(name, value) for name, value in self.attributes.items() if isinstance(value, Tensor)]
         named_buffers = list(module.named_buffers(recurse=False))
         named_parameters = list(module.named_parameters(recurse=False))

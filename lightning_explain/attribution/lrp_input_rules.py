@@ -47,7 +47,7 @@ class FlatRule(InputRule):
 class WSquareRule(InputRule):
     """w2: `R_i = sum_j w_ij^2 / sum_i w_ij^2 R_j`, for inputs that are not bounded.
 
-    Source: Montavon et al. (2017), section 4.
+    Source: Montavon et al. (2017), deep Taylor decomposition, their w2-rule.
     """
 
     def relevance(self, layer: AffineMap, a: Tensor, relevance: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class WSquareRule(InputRule):
 class ZBoxRule(InputRule):
     """zB: `R_i = sum_j q_ij / sum_i q_ij R_j` with `q_ij = x_i w_ij - low_i (w_ij)+ - high_i (w_ij)-`.
 
-    Source: Montavon et al. (2017), section 4.
+    Source: Montavon et al. (2017), deep Taylor decomposition, their zB-rule; Montavon et al. (2019), section 10.3.2.
 
     Args:
         low: Smallest possible input: a number, or a tensor that broadcasts to one sample, e.g. [channels, 1, 1].

@@ -80,8 +80,9 @@ class Favouring:
     def more(cls, layer: AffineMap, gamma: float, *, positive: bool) -> "Favouring":
         """Let contributions (and biases) of one sign count `1 + gamma` times, the others once."""
         one = cls.only(layer, positive=positive)
-        bias = one.bias if one.bias is None or layer.bias is None else layer.bias + gamma * one.bias
-        return cls(layer, *(layer.weight + gamma * part for part in (one.for_positive, one.for_negative)), bias)
+        bias = None if one.bias is None or layer.bias is None else layer.bias + gamma * one.bias
+        weight = layer.weight
+        return cls(layer, weight + gamma * one.for_positive, weight + gamma * one.for_negative, bias)
 
     def totals(self, a: Tensor, *, nonnegative: bool) -> Tensor:
         """Sum each output's contributions. Cost: one application, two unless `a` is known to be nonnegative."""
@@ -107,7 +108,7 @@ class Favouring:
 class ZeroRule(Rule):
     """LRP-0: `R_i = sum_j c_ij / z_j R_j`. On ReLU networks it equals input times gradient.
 
-    Source: Bach et al. (2015), Eq. 56; Montavon et al. (2019), section 10.2.
+    Source: Bach et al. (2015), Eq. 56; Montavon et al. (2019), section 10.2.1.
     """
 
     def modified_gradient(self, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> Tensor:
@@ -120,7 +121,7 @@ class ZeroRule(Rule):
 class EpsilonRule(Rule):
     """LRP-epsilon: `R_i = sum_j c_ij / (z_j + epsilon sign(z_j)) R_j` with sign(0) = +1; small `z_j` count less.
 
-    Source: Bach et al. (2015), Eq. 58.
+    Source: Bach et al. (2015), Eq. 58; Montavon et al. (2019), section 10.2.1.
 
     Args:
         epsilon: Absolute, in units of the layer's output; not negative.
@@ -147,7 +148,7 @@ class GammaRule(Rule):
     `z_j < 0`. On inputs >= 0 and outputs that a ReLU follows this is the usual rule; on others (the sum of a
     residual block may be fed by negative `z_j`) the usual denominator can vanish and this one cannot.
 
-    Source: Montavon et al. (2019), section 10.2.3; for both signs Andeol et al. (2021).
+    Source: Montavon et al. (2019), section 10.2.1; for both signs Andeol et al. (2021).
 
     Args:
         gamma: 0 gives LRP-0, infinity z+ (where `z_j` is positive).
@@ -211,7 +212,8 @@ class AlphaBetaRule(Rule):
 class ZPlusRule(Rule):
     """LRP-z+: `R_i = sum_j (c_ij)+ / sum_i (c_ij)+ R_j`, the same as alpha 1, beta 0.
 
-    Source: Montavon et al. (2017), section 4; for inputs of both signs Bach et al. (2015), Eq. 60.
+    Source: Montavon et al. (2017), Explaining nonlinear classification decisions with deep Taylor decomposition,
+    their z+-rule; for inputs of both signs Bach et al. (2015), Eq. 60.
     """
 
     def modified_gradient(self, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> Tensor:

@@ -211,8 +211,9 @@ class RelevanceTrace(TorchFunctionMode):
             return self._ruled(self._call(z, scaling, name, kind), compute)
         merged = before.layer.rescaled(scaling.weight, scaling.bias)
         y = self._ruled(replace(before, layer=merged), compute)
-        self.merged[z.grad_fn] = y.grad_fn
-        z.grad_fn.output = None
+        node: Node = z.grad_fn
+        self.merged[node] = y.grad_fn
+        node.output = None
         return y
 
     def _ruled(self, call: _Call, compute: Callable[[Tensor], Tensor]) -> Tensor:
