@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import Baseline, resolve_baseline
-from lightning_explain.attribution.layer_paths import LayerPath, PathSums, accumulate
+from lightning_explain.attribution.layer_paths import PathSums, Taps, accumulate
 from lightning_explain.attribution.path_integral import StraightPath
 from lightning_explain.attribution.quadrature import ERROR_PER_REFINEMENT, relative_distance
 from lightning_explain.attribution.result import Attribution, Forward, Target, flat, shaped_like
@@ -58,7 +58,7 @@ def integrated_gradients_and_conductance(
         what goes past it, and no fault.
 
     Cost: `n_steps + 1` forward and backward passes however many layers are watched, and for each layer three
-    element-wise operations per point and about eight tensors of its output's size for `chunk_size` rows.
+    element-wise operations per point and about seven tensors of its output's size for `chunk_size` rows.
 
     Raises:
         ConfigurationError: The model is no `nn.Module`, a layer does not exist or does not run, an option or the
@@ -82,8 +82,9 @@ def integrated_gradients_and_conductance(
         baselines = resolve_baseline(baseline, parts)
         path = StraightPath(model, parts, baselines, indices, chunk_size or len(parts[0]))
         chosen = select_layers(model, layers)
-        with watched(chosen, reduce=LayerPath.tap, differentiable=True) as recorder:
-            sums = accumulate(path, recorder, n_steps)
+        taps = Taps()
+        with watched(chosen, reduce=taps.tap, differentiable=True) as recorder:
+            sums = accumulate(path, recorder, taps, n_steps)
         _check_silent(chosen, sums)
         check_finite((*(total for total, _ in sums.inputs), *(total for total, _ in sums.layers.values())), sums.change)
         start = tuple(b.expand_as(x).clone() for b, x in zip(baselines, parts, strict=True))
