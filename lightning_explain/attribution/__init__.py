@@ -1,7 +1,11 @@
 """Attribution methods: pure functions from (model, inputs, target) to an `Attribution`."""
 
 from lightning_explain.attribution.baselines import blurred, data_mean, uniform_noise
-from lightning_explain.attribution.conductance import LayerConductance, integrated_gradients_and_conductance
+from lightning_explain.attribution.conductance import (
+    LayerConductance,
+    integrated_gradients_and_conductance,
+    neuron_importance,
+)
 from lightning_explain.attribution.foreign import from_captum
 from lightning_explain.attribution.grad_cam import GradCAM
 from lightning_explain.attribution.gradients import InputXGradient, Saliency, SmoothGrad
@@ -48,5 +52,6 @@ __all__ = [
     "data_mean",
     "from_captum",
     "integrated_gradients_and_conductance",
+    "neuron_importance",
     "uniform_noise",
 ]

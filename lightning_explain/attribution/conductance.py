@@ -94,6 +94,28 @@ def integrated_gradients_and_conductance(
     return at_input, {name: common.attribution(*pair) for name, pair in sums.layers.items()}
 
 
+def neuron_importance(conductance: Attribution, *, unit_dim: int = 1) -> Tensor:
+    """Sum a layer's conductance over positions: how much of the score flows through each neuron.
+
+    Conductance adds up, so that the importance of a channel is exactly the sum over its positions, and that of all
+    neurons sums to what the conductance sums to.
+
+    Args:
+        conductance: Of one layer, from `LayerConductance` or `integrated_gradients_and_conductance`.
+        unit_dim: The dimension of the layer's output that counts neurons: 1 for channels first, -1 for features last.
+
+    Returns:
+        Importance [batch, neurons], signed, in units of the explained output.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 1))
+        >>> neuron_importance(LayerConductance("1")(net, torch.rand(5, 1, 4, 4))).shape
+        torch.Size([5, 4])
+    """
+    (values,) = conductance.parts
+    return values.movedim(unit_dim, 1).flatten(2).sum(2) if values.ndim > 2 else values
+
+
 @dataclass(frozen=True)
 class _Common:
     """What the explanations of one walk share."""

@@ -165,7 +165,7 @@ def _pass(path: StraightPath, recorder: Recorder, taps: Taps, nodes: Tensor) -> 
     # materialize_grads refuses edges, so that zeros are filled in below
     found = iter(torch.autograd.grad(score.sum(), places, allow_unused=True))
     split = (len(nodes), len(path))
-    inputs = tuple(_pair(next(found), part.detach(), split)[0] for part in rows)
+    inputs = tuple(next(found).unflatten(0, split) for _ in rows)
     layers = {
         name: _pair(None if tapped.edge is None else next(found), _per_row(name, tapped.values, len(rows[0])), split)
         for name, tapped in seen.items()
