@@ -21,7 +21,8 @@ PUBLIC_ATTRIBUTION = [
     "LRP", "AlphaBetaRule", "Attribution", "ByLayer", "Composite", "Epsilon", "EpsilonGammaBox", "EpsilonPlusFlat",
     "EpsilonRule", "FlatRule", "GammaRule", "GradCAM", "InputRule", "InputXGradient", "IntegratedGradients",
     "LayerConductance", "Method", "Rule", "Saliency", "SmoothGrad", "WSquareRule", "ZBoxRule", "ZPlusRule",
-    "ZeroRule", "blurred", "data_mean", "from_captum", "integrated_gradients_and_conductance", "uniform_noise",
+    "ZeroRule", "blurred", "data_mean", "from_captum", "integrated_gradients_and_conductance",
+    "neuron_importance", "uniform_noise",
 ]  # fmt: skip
 
 MODULES = sorted(

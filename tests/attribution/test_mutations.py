@@ -43,6 +43,7 @@ from lightning_explain.attribution import (
     data_mean,
     from_captum,
     integrated_gradients_and_conductance,
+    neuron_importance,
 )
 from lightning_explain.attribution.quadrature import gauss_legendre
 from lightning_explain.drift import cosine_distance, distances, relative_l1, spearman, top_k_overlap
@@ -146,6 +147,11 @@ def conductance() -> None:
         close(at_input.coarse, at_input.values)
         close(at_layers["hidden"].coarse, at_layers["hidden"].values)
         close(at_layers["hidden"].convergence_delta, [0.0])
+
+
+def importance_of_channels() -> None:
+    found = LayerConductance("0", n_steps=2)(convnet(), drawn(2, 2, 8, 8), 1)
+    close(neuron_importance(found), torch.einsum("bchw->bc", found.values))
 
 
 def conductance_before_an_activation_in_place() -> None:
@@ -392,6 +398,7 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ),
     ("scores[-1] - scores[0],", "scores[0] - scores[-1],", conductance),
     ("return self.values._version != self.version", "return False", conductance_before_an_activation_in_place),
+    ("movedim(unit_dim, 1).flatten(2).sum(2)", "movedim(unit_dim, 1).flatten(2).mean(2)", importance_of_channels),
     # rules of relevance propagation
     (
         "del z\n        return layer.transpose(gradient, layer.weight, a)",
