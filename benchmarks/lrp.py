@@ -1,7 +1,9 @@
 """What LRP costs, in gradient passes: `python benchmarks/lrp.py [--repeats 15]`.
 
 Each round runs one gradient pass (forward, and backward to the input), LRP, and captum's LRP where it runs, one
-after the other, so that a slow moment of the machine meets all three. Printed: median and range of the ratios.
+after the other, so that a slow moment of the machine meets all three. What is measured is processor time, which other
+programs disturb less (with OMP_NUM_THREADS=1 it is the time that the call takes on a quiet machine). Printed: median
+and range of the ratios.
 """
 
 import argparse
@@ -78,9 +80,9 @@ def captum_lrp(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def ratios(

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from operator import is_
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +19,8 @@ from lightning_explain.capture import recording_paused
 from lightning_explain.randomness import rng_preserved
 
 T = TypeVar("T")
+
+CONTAINERS = (dict, list, set, deque)
 
 
 def _version(tensor: Tensor) -> int | None:
@@ -79,11 +82,12 @@ def _point_back(tensor: Tensor, storage: Tensor) -> None:
 
 def _usable(value: T) -> T:
     """Swap a tensor made under inference mode for a clone: autograd refuses the original."""
-    if isinstance(value, nn.Parameter) and value.is_inference():
+    # most values are no tensors, and asking whether something is a parameter is slow
+    if not isinstance(value, Tensor) or not value.is_inference():
+        return value
+    if isinstance(value, nn.Parameter):
         return nn.Parameter(value.detach().clone(), requires_grad=value.requires_grad)  # type: ignore[return-value]
-    if isinstance(value, Tensor) and value.is_inference():
-        return value.detach().clone()  # type: ignore[return-value]
-    return value
+    return value.detach().clone()  # type: ignore[return-value]
 
 
 def _overwrite(container: Any, content: Any) -> None:
@@ -106,12 +110,13 @@ def _make_usable(container: Any, content: Any) -> None:
 def _same(container: Any, content: Any) -> bool:
     if len(container) != len(content):
         return False
+    if not content:
+        # nearly all containers of a module hold nothing
+        return True
     if isinstance(content, Mapping):
-        return all(key in container and container[key] is value for key, value in content.items()) and list(
-            container
-        ) == list(content)
+        return list(container) == list(content) and all(map(is_, container.values(), content.values()))
     if isinstance(content, list | deque):
-        return all(now is then for now, then in zip(container, content, strict=True))
+        return all(map(is_, container, content))
     return container == content
 
 
@@ -122,27 +127,27 @@ class _SavedModule:
         self.module = module
         self.attributes = dict(module.__dict__)
         # nn.Module keeps parameters, buffers, children and hooks in such containers too
-        self.containers = [
-            (value, value.copy()) for value in self.attributes.values() if isinstance(value, dict | list | set | deque)
-        ]
-        loose = [value for value in self.attributes.values() if isinstance(value, Tensor)]
-        buffers = [buffer for _, buffer in module.named_buffers(recurse=False)]
-        parameters = [parameter for _, parameter in module.named_parameters(recurse=False)]
+        self.containers = [(value, value.copy()) for value in self.attributes.values() if isinstance(value, CONTAINERS)]
+        loose = [(name, value) for name, value in self.attributes.items() if isinstance(value, Tensor)]
+        named_buffers = list(module.named_buffers(recurse=False))
+        named_parameters = list(module.named_parameters(recurse=False))
+        self.named_tensors: list[tuple[str, Tensor]] = [*loose, *named_buffers, *named_parameters]
+        copied = [tensor for _, tensor in (*loose, *named_buffers)]
+        parameters = [parameter for _, parameter in named_parameters]
         # weights are copied only where torch itself writes into them: a copy of all would take as much memory again
         written = isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
         self.tensors = [
-            *(_SavedTensor.of(tensor) for tensor in (*loose, *buffers, *(parameters if written else []))),
+            *(_SavedTensor.of(tensor) for tensor in (*copied, *(parameters if written else []))),
             *(_SavedParameter.of(parameter) for parameter in parameters),
         ]
 
     def make_usable(self) -> None:
-        registered = (*self.module.named_buffers(recurse=False), *self.module.named_parameters(recurse=False))
-        for name, value in (*self.attributes.items(), *registered):
+        for name, value in self.named_tensors:
             usable = _usable(value)
             if usable is not value:
                 setattr(self.module, name, usable)
         for container, content in self.containers:
-            if isinstance(container, dict | list):
+            if content and isinstance(container, dict | list):
                 _make_usable(container, content)
 
     def restore(self) -> None:

@@ -22,7 +22,7 @@ PUBLIC_ATTRIBUTION = [
     "EpsilonPlusFlat", "EpsilonRule", "FlatRule", "GammaRule", "GradCAM", "InputRule", "InputXGradient",
     "IntegratedGradients", "LayerConductance", "Method", "NamedBaseline", "Rule", "Saliency", "SmoothGrad",
     "WSquareRule", "ZBoxRule", "ZPlusRule", "ZeroRule", "blurred", "data_mean", "from_captum",
-    "integrated_gradients_and_conductance", "uniform_noise",
+    "integrated_gradients_and_conductance", "neuron_importance", "uniform_noise",
 ]  # fmt: skip
 
 MODULES = sorted(

@@ -2,7 +2,11 @@
 
 from lightning_explain.attribution.baseline_kinds import blurred, data_mean, uniform_noise
 from lightning_explain.attribution.baselines import NamedBaseline
-from lightning_explain.attribution.conductance import LayerConductance, integrated_gradients_and_conductance
+from lightning_explain.attribution.conductance import (
+    LayerConductance,
+    integrated_gradients_and_conductance,
+    neuron_importance,
+)
 from lightning_explain.attribution.embedding import AtEmbedding
 from lightning_explain.attribution.foreign import from_captum
 from lightning_explain.attribution.grad_cam import GradCAM
@@ -52,5 +56,6 @@ __all__ = [
     "data_mean",
     "from_captum",
     "integrated_gradients_and_conductance",
+    "neuron_importance",
     "uniform_noise",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import Baseline, resolve_baseline
-from lightning_explain.attribution.layer_paths import LayerPath, PathSums, accumulate
+from lightning_explain.attribution.layer_paths import PathSums, Taps, accumulate
 from lightning_explain.attribution.passes import RowLimit
 from lightning_explain.attribution.quadrature import ERROR_PER_REFINEMENT, relative_distance
 from lightning_explain.attribution.result import Attribution, Forward, Target, flat, shaped_like
@@ -59,7 +59,7 @@ def integrated_gradients_and_conductance(
         what goes past it, and no fault.
 
     Cost: `n_steps + 1` forward and backward passes however many layers are watched, and for each layer three
-    element-wise operations per point and about eight tensors of its output's size for `chunk_size` rows.
+    element-wise operations per point and about seven tensors of its output's size for `chunk_size` rows.
 
     Raises:
         ConfigurationError: The model is no `nn.Module`, a layer does not exist or does not run, an option or the
@@ -83,8 +83,9 @@ def integrated_gradients_and_conductance(
         baselines = resolve_baseline(baseline, parts)
         path = StraightPath(model, parts, baselines, indices, RowLimit(chunk_size or len(parts[0])))
         chosen = select_layers(model, layers)
-        with watched(chosen, reduce=LayerPath.tap, differentiable=True) as recorder:
-            sums = accumulate(path, recorder, n_steps)
+        taps = Taps()
+        with watched(chosen, reduce=taps.tap, differentiable=True) as recorder:
+            sums = accumulate(path, recorder, taps, n_steps)
         _check_silent(chosen, sums)
         check_finite((*(total for total, _ in sums.inputs), *(total for total, _ in sums.layers.values())), sums.change)
         start = tuple(b.expand_as(x).clone() for b, x in zip(baselines, parts, strict=True))
@@ -92,6 +93,28 @@ def integrated_gradients_and_conductance(
     values, coarse = (tuple(pair[which] for pair in sums.inputs) for which in (0, 1))
     at_input = common.attribution(shaped_like(values, inputs), shaped_like(coarse, inputs))
     return at_input, {name: common.attribution(*pair) for name, pair in sums.layers.items()}
+
+
+def neuron_importance(conductance: Attribution, *, unit_dim: int = 1) -> Tensor:
+    """Sum a layer's conductance over positions: how much of the score flows through each neuron.
+
+    Conductance adds up, so that the importance of a channel is exactly the sum over its positions, and that of all
+    neurons sums to what the conductance sums to.
+
+    Args:
+        conductance: Of one layer, from `LayerConductance` or `integrated_gradients_and_conductance`.
+        unit_dim: The dimension of the layer's output that counts neurons: 1 for channels first, -1 for features last.
+
+    Returns:
+        Importance [batch, neurons], signed, in units of the explained output.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 1))
+        >>> neuron_importance(LayerConductance("1")(net, torch.rand(5, 1, 4, 4))).shape
+        torch.Size([5, 4])
+    """
+    (values,) = conductance.parts
+    return values.movedim(unit_dim, 1).flatten(2).sum(2) if values.ndim > 2 else values
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """Methods of other libraries as methods of this one."""
 
 import inspect
+import random
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,17 +16,20 @@ from lightning_explain.attribution.scores import check_finite, prepared
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
+from lightning_explain.randomness import rng_preserved
 
 MODEL_PARAMETERS = ("forward_func", "model")
 """What captum calls the first argument of a class that explains a model directly."""
 
 
-def from_captum(attribution_class: Callable[..., Any], **kwargs: Any) -> "CaptumMethod":
+def from_captum(attribution_class: Callable[..., Any], *, seed: int = 0, **kwargs: Any) -> "CaptumMethod":
     """Make a captum attribution class a method, e.g. `from_captum(captum.attr.DeepLift)`.
 
     Args:
         attribution_class: A class of `captum.attr`, or any callable from a model to an object with captum's
             `attribute(inputs, target=...)`, e.g. `lambda model: NoiseTunnel(Saliency(model))`.
+        seed: Seed of the global random streams while captum explains; they are put back afterwards. Methods that
+            draw samples thus draw the same ones each time, and two explanations differ by the model alone.
         **kwargs: For the class (e.g. `layer`, which may be a module's name) or for `attribute` (e.g.
             `sliding_window_shapes=(1, 3, 3)`, `baselines`, `internal_batch_size`); each goes where captum takes it,
             all to `attribute` where a plain callable is given.
@@ -39,7 +44,7 @@ def from_captum(attribution_class: Callable[..., Any], **kwargs: Any) -> "Captum
         tensor([[6., 0.]])
     """
     if not isinstance(attribution_class, type):
-        return CaptumMethod(attribution_class, {}, dict(kwargs))
+        return CaptumMethod(attribution_class, {}, dict(kwargs), seed)
     constructor = _parameters(attribution_class.__init__)
     if next(iter(constructor), None) not in MODEL_PARAMETERS:
         raise ConfigurationError(
@@ -51,7 +56,7 @@ def from_captum(attribution_class: Callable[..., Any], **kwargs: Any) -> "Captum
     _check_known(attribution_class.__name__, kwargs, {**constructor, **attribute})
     building = {name: value for name, value in kwargs.items() if name in constructor}
     rest = {name: value for name, value in kwargs.items() if name not in constructor}
-    return CaptumMethod(attribution_class, building, rest)
+    return CaptumMethod(attribution_class, building, rest, seed)
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -93,6 +98,7 @@ class CaptumMethod:
         build: From a model (or forward function) and `building` to an object with `attribute`.
         building: Keyword arguments for `build`; a `layer` given by name is looked up in the model.
         attributing: Keyword arguments for `attribute`.
+        seed: Seed of the random streams that captum draws from.
 
     Cost: whatever the captum method costs.
     """
@@ -100,6 +106,12 @@ class CaptumMethod:
     build: Callable[..., Any]
     building: Mapping[str, Any]
     attributing: Mapping[str, Any]
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """What pictures call it: `captum.DeepLift`, or `captum` where a plain function builds the explainer."""
+        return f"captum.{self.build.__name__}" if isinstance(self.build, type) else "captum"
 
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`; a module is run in eval mode and left as found.
@@ -109,7 +121,8 @@ class CaptumMethod:
             ExplanationError: NaN or infinite values.
         """
         counter = _RowCounter()
-        with explaining(model):
+        with explaining(model), rng_preserved():
+            _seed_streams(self.seed)
             parts, indices = prepared(inputs, target)
             for part in parts:
                 part.requires_grad_(part.is_floating_point())  # captum would do it with a warning
@@ -140,10 +153,17 @@ class CaptumMethod:
         return building
 
 
+def _seed_streams(seed: int) -> None:
+    """Seed what captum's methods draw from: torch, and numpy and python for those that shuffle."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the legacy stream is the one that captum uses
+    random.seed(seed)
+
+
 def _attribute(explainer: Any, inputs: Inputs, target: Tensor | None, kwargs: Mapping[str, Any]) -> Any:
     with warnings.catch_warnings():
         # it is true and harmless: hooks and attributes are put back by the isolation
-        warnings.filterwarnings("ignore", message="Setting forward, backward hooks", category=UserWarning)
+        warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks", category=UserWarning)
         return explainer.attribute(inputs, target=target, **kwargs)
 
 

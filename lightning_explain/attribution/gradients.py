@@ -1,6 +1,7 @@
 """Methods that look at the gradient at the input only: saliency, input x gradient, SmoothGrad."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +49,16 @@ def _result(values: Parts, inputs: Inputs, target: Tensor | None, n_evaluations:
     )
 
 
+def _by_gradient(
+    model: Forward, inputs: Inputs, target: Target, rows: int | None, value: Callable[[Tensor, Tensor], Tensor]
+) -> Attribution:
+    """Make each attribution out of a feature and its gradient."""
+    with explaining(model):
+        parts, indices = prepared(inputs, target)
+        gradients = _gradients(model, parts, indices, rows)
+    return _result(tuple(value(x, g) for x, g in zip(parts, gradients, strict=True)), inputs, indices, 1)
+
+
 @dataclass(frozen=True)
 class Saliency:
     """Size of the gradient at the input: how much the score moves when a feature moves a little.
@@ -80,10 +91,7 @@ class Saliency:
             ConfigurationError: Integer inputs or a target out of range.
             ExplanationError: NaN or infinite gradients, or an output that does not depend on the inputs.
         """
-        with explaining(model):
-            parts, indices = prepared(inputs, target)
-            gradients = _gradients(model, parts, indices, self.chunk_size)
-        return _result(tuple(g.abs() for g in gradients), inputs, indices, 1)
+        return _by_gradient(model, inputs, target, self.chunk_size, lambda _, g: g.abs())
 
 
 @dataclass(frozen=True)
@@ -118,10 +126,7 @@ class InputXGradient:
             ConfigurationError: Integer inputs or a target out of range.
             ExplanationError: NaN or infinite gradients, or an output that does not depend on the inputs.
         """
-        with explaining(model):
-            parts, indices = prepared(inputs, target)
-            gradients = _gradients(model, parts, indices, self.chunk_size)
-        return _result(tuple(x * g for x, g in zip(parts, gradients, strict=True)), inputs, indices, 1)
+        return _by_gradient(model, inputs, target, self.chunk_size, lambda x, g: x * g)
 
 
 @dataclass(frozen=True)

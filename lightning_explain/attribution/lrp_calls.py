@@ -30,7 +30,8 @@ def _per_dimension(value: Any, n: int) -> tuple[int, ...]:
 
 
 def _fast(weight: Tensor) -> Tensor:
-    """Lay the weights of an image layer out channels last where that is faster, in a copy."""
+    """Detach weights, and lay those of an image layer out channels last where that is faster, in a copy."""
+    weight = weight.detach()
     is_image = weight.ndim == 4 and weight.device.type == "cpu"
     return weight.contiguous(memory_format=torch.channels_last) if is_image else weight
 
@@ -76,7 +77,7 @@ def _transposed_convolution(  # noqa: PLR0917
 
 
 def _dense(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, AffineMap]:  # noqa: A002
-    return input, Dense(weight, bias)
+    return input, Dense(weight.detach(), bias)
 
 
 def layer_of(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Tensor, AffineMap]:
@@ -109,7 +110,8 @@ def scaling_of(  # noqa: PLR0917
             "LRP has no rule for a BatchNorm that uses the statistics of the batch (training=True or "
             "track_running_stats=False), since its samples are not independent. Use one with running statistics."
         )
-    scale = torch.rsqrt(running_var + eps)
-    scale = scale if weight is None else scale * weight
-    shift = -running_mean * scale
-    return input, ChannelScaling(scale, shift if bias is None else shift + bias)
+    with torch.no_grad():
+        scale = torch.rsqrt(running_var + eps)
+        scale = scale if weight is None else scale * weight
+        shift = -running_mean * scale
+        return input, ChannelScaling(scale, shift if bias is None else shift + bias)

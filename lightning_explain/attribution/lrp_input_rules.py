@@ -26,10 +26,9 @@ class InputRule(ABC):
 AnyRule = Rule | InputRule
 
 
-def _by_weights(layer: AffineMap, a: Tensor, relevance: Tensor, weight: Tensor) -> Tensor:
-    """Share out by weights alone; outputs at a padded border share among the inputs they really have."""
-    total = layer.apply(torch.ones_like(a[:1]), weight)
-    return layer.transpose(share(relevance, total), weight, a)
+def _per_total(layer: AffineMap, a: Tensor, relevance: Tensor, weight: Tensor) -> Tensor:
+    """Divide by the weights that reach each output; one at a padded border has fewer inputs than the others."""
+    return share(relevance, layer.apply(torch.ones_like(a[:1]), weight))
 
 
 @dataclass(frozen=True)
@@ -40,27 +39,28 @@ class FlatRule(InputRule):
     """
 
     def relevance(self, layer: AffineMap, a: Tensor, relevance: Tensor) -> Tensor:
-        """Share out evenly. Cost: one transposed application."""
-        return _by_weights(layer, a, relevance, torch.ones_like(layer.weight))
+        """Share out evenly. Cost: a transposed application of a layer with one channel."""
+        return layer.spread(_per_total(layer, a, relevance, torch.ones_like(layer.weight)), a)
 
 
 @dataclass(frozen=True)
 class WSquareRule(InputRule):
     """w2: `R_i = sum_j w_ij^2 / sum_i w_ij^2 R_j`, for inputs that are not bounded.
 
-    Source: Montavon et al. (2017), section 4.
+    Source: Montavon et al. (2017), deep Taylor decomposition, their w2-rule.
     """
 
     def relevance(self, layer: AffineMap, a: Tensor, relevance: Tensor) -> Tensor:
         """Share out by squared weight. Cost: one transposed application."""
-        return _by_weights(layer, a, relevance, layer.weight.square())
+        weight = layer.weight.square()
+        return layer.transpose(_per_total(layer, a, relevance, weight), weight, a)
 
 
 @dataclass(frozen=True)
 class ZBoxRule(InputRule):
     """zB: `R_i = sum_j q_ij / sum_i q_ij R_j` with `q_ij = x_i w_ij - low_i (w_ij)+ - high_i (w_ij)-`.
 
-    Source: Montavon et al. (2017), section 4.
+    Source: Montavon et al. (2017), deep Taylor decomposition, their zB-rule; Montavon et al. (2019), section 10.3.2.
 
     Args:
         low: Smallest possible input: a number, or a tensor that broadcasts to one sample, e.g. [channels, 1, 1].
@@ -75,7 +75,7 @@ class ZBoxRule(InputRule):
             raise ConfigurationError(f"low={self.low}, high={self.high}; expected low < high everywhere.")
 
     def relevance(self, layer: AffineMap, a: Tensor, relevance: Tensor) -> Tensor:
-        """Share out by distance from the box. Cost: four applications, of which three transposed.
+        """Share out by distance from the box. Cost: three applications, of which two transposed.
 
         Raises:
             ConfigurationError: Some input lies outside the box.
@@ -90,5 +90,6 @@ class ZBoxRule(InputRule):
         above, below = parts_by_sign(layer.weight)
         total = layer.apply(a, layer.weight) - layer.apply(low, above) - layer.apply(high, below)
         s = share(relevance, total)
-        back = a * layer.transpose(s, layer.weight, a)
-        return back - low * layer.transpose(s, above, a) - high * layer.transpose(s, below, a)
+        # a w - low (w)+ - high (w)-, where (w)- = w - (w)+
+        back = (a - high) * layer.transpose(s, layer.weight, a)
+        return back + (high - low) * layer.transpose(s, above, a)

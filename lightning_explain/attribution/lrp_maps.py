@@ -34,6 +34,10 @@ class AffineMap(Protocol):
         """Map `s`, shaped like the output, back to the shape of the input `like`."""
         ...
 
+    def spread(self, s: Tensor, like: Tensor) -> Tensor:
+        """Map back as `transpose` does with weights of 1."""
+        ...
+
     def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
         """Merge a scaling of the output channels that follows: `scale * z + shift`, each [channels]."""
         ...
@@ -66,6 +70,10 @@ class Dense:
         """Map [..., out] back to [..., in]."""
         del like
         return s @ weight
+
+    def spread(self, s: Tensor, like: Tensor) -> Tensor:
+        """Give every input the sum of the outputs."""
+        return s.sum(-1, keepdim=True).expand_as(like)
 
     def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
         """Merge a scaling of the outputs."""
@@ -107,11 +115,34 @@ class Convolution:
 
     def transpose(self, s: Tensor, weight: Tensor, like: Tensor) -> Tensor:
         """Map [batch, out, ...] back to [batch, in, ...]."""
+        if self._turns:
+            return self._turned(s, weight)
         gradients: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
             s, self._padded(like), weight, None, self.stride, self.padding, self.dilation,
             self.transposed, self.output_padding, self.groups, [True, False, False],
         )  # fmt: skip
         return gradients[0][tuple(slice(size) for size in like.shape)]
+
+    def spread(self, s: Tensor, like: Tensor) -> Tensor:
+        """Map back with weights of 1: all channels of a group are alike, so it is done for one of them."""
+        if self.transposed:
+            return self.transpose(s, torch.ones_like(self.weight), like)
+        by_group = s.unflatten(1, (self.groups, -1)).sum(2)
+        alike = like.unflatten(1, (self.groups, -1))
+        back = self.transpose(by_group, torch.ones_like(self.weight[: self.groups, :1]), alike[:, :, 0])
+        return back.unsqueeze(2).expand_as(alike).flatten(1, 2)
+
+    @property
+    def _turns(self) -> bool:
+        """Whether its transpose is a convolution too, which image layers on a CPU are up to 1.5 times as fast with."""
+        is_dense = {self.groups, *self.stride, *self.dilation} == {1} and not any(self.end_padding)
+        fits = all(pad < size for pad, size in zip(self.padding, self.weight.shape[2:], strict=True))
+        return self.weight.ndim == 4 and self.weight.device.type == "cpu" and not self.transposed and is_dense and fits
+
+    def _turned(self, s: Tensor, weight: Tensor) -> Tensor:
+        turned = weight.transpose(0, 1).flip(2, 3).contiguous(memory_format=torch.channels_last)
+        padding = [size - 1 - pad for size, pad in zip(weight.shape[2:], self.padding, strict=True)]
+        return torch.conv2d(s, turned, None, self.stride, padding)
 
     def _padded(self, a: Tensor) -> Tensor:
         # torch copies even where there is nothing to pad
@@ -138,13 +169,19 @@ class ChannelScaling:
     def apply(self, a: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Scale and shift each channel."""
         shape = (-1, *[1] * (a.ndim - 2))
-        scaled = a * weight.reshape(shape)
-        return scaled if bias is None else scaled + bias.reshape(shape)
+        if bias is None:
+            return a * weight.reshape(shape)
+        return torch.addcmul(bias.reshape(shape), a, weight.reshape(shape))
 
     def transpose(self, s: Tensor, weight: Tensor, like: Tensor) -> Tensor:
         """Scale each channel: a diagonal map is its own transpose."""
         del like
         return self.apply(s, weight)
+
+    def spread(self, s: Tensor, like: Tensor) -> Tensor:
+        """Give each input its own output."""
+        del like
+        return s
 
     def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
         """Merge a second scaling."""

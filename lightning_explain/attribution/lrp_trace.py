@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from lightning_explain.attribution.lrp_calls import LAYER_FUNCTIONS, layer_of, scaling_of
-from lightning_explain.attribution.lrp_composites import Composite, rule_for
+from lightning_explain.attribution.lrp_composites import ByLayer, Composite, rule_for
 from lightning_explain.attribution.lrp_graph import Node, dependent_nodes, is_input
 from lightning_explain.attribution.lrp_input_rules import AnyRule, InputRule
 from lightning_explain.attribution.lrp_maps import AffineMap, Dense
@@ -50,7 +50,7 @@ class _Ruled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, call: _Call, compute: Callable[[Tensor], Tensor]) -> Tensor:
         z = compute(a)
-        ctx.call = call
+        ctx.layer, ctx.rule = call.layer, call.rule
         ctx.save_for_backward(a)
         # not a copy: the trace makes one, or accepts the change, when something writes into z
         ctx.output = z.detach()
@@ -60,10 +60,10 @@ class _Ruled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (a,) = ctx.saved_tensors
-        layer, rule = ctx.call.layer, ctx.call.rule
-        z = ctx.output
-        if z._version != ctx.version:
-            # something that the trace did not see wrote into it
+        layer, rule = ctx.layer, ctx.rule
+        z, ctx.output = ctx.output, None
+        if z is None or z._version != ctx.version:
+            # it was let go of when a BatchNorm took the layer over, or something that the trace did not see wrote in it
             z = layer.apply(a, layer.weight, layer.bias)
         if isinstance(rule, InputRule):
             return rule.relevance(layer, a, z * gradients[0]), None, None
@@ -133,7 +133,7 @@ class RelevanceTrace(TorchFunctionMode):
         self.nodes: dict[Node, _Call] = {}
         self.first_layers: list[tuple[Tensor, Tensor]] = []
         self.merged: dict[Node, Node] = {}
-        self._composite = composite
+        self._rules = ByLayer(composite.layer_rules, composite.input_rules)
         self._inputs = inputs
         self._owners: dict[int, tuple[str, type[nn.Module]]] = {}
         for name, module in model.named_modules():
@@ -169,7 +169,7 @@ class RelevanceTrace(TorchFunctionMode):
         """
         written: Any = args[0] if args else kwargs.get("input")
         node: Any = written.grad_fn if written is not None else None
-        if node not in self.nodes or node.output._version != node.version:
+        if node not in self.nodes or node.output is None or node.output._version != node.version:
             return function(*args, **kwargs)
         if function not in RELU_FUNCTIONS:
             node.output = node.output.clone()
@@ -178,13 +178,15 @@ class RelevanceTrace(TorchFunctionMode):
         return result
 
     def _linear(self, function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
-        a, layer = layer_of(function, args, kwargs)
-        name, kind = self._owner((*args[1:3], *kwargs.values()), LAYER_FUNCTIONS[function])
-        if dependent_nodes(layer.weight.grad_fn, self.leaves):
+        parameters = [given for given in (*args[1:3], *kwargs.values()) if isinstance(given, Tensor)]
+        name, kind = self._owner(parameters, LAYER_FUNCTIONS[function])
+        weight: Any = args[1] if len(args) > 1 else kwargs["weight"]
+        if dependent_nodes(weight.grad_fn, self.leaves):
             raise ConfigurationError(
                 f"LRP has no rule for {_named(name, kind)}, whose weights are computed from the input. "
                 "Explain this model by IntegratedGradients."
             )
+        a, layer = layer_of(function, args, kwargs)
         if not a.requires_grad:
             return function(*args, **kwargs)
         call = self._call(a, layer, name, kind)
@@ -200,7 +202,7 @@ class RelevanceTrace(TorchFunctionMode):
             return functional.batch_norm(*args, **kwargs)
 
         def compute(_read: Tensor) -> Tensor:
-            return functional.batch_norm(*args, **kwargs)
+            return scaling.apply(z, scaling.weight, scaling.bias)
 
         before = self.nodes.get(z.grad_fn)
         # a BatchNorm over [batch, length, features] scales the length, which no linear layer can take over
@@ -209,7 +211,9 @@ class RelevanceTrace(TorchFunctionMode):
             return self._ruled(self._call(z, scaling, name, kind), compute)
         merged = before.layer.rescaled(scaling.weight, scaling.bias)
         y = self._ruled(replace(before, layer=merged), compute)
-        self.merged[z.grad_fn] = y.grad_fn
+        node: Node = z.grad_fn
+        self.merged[node] = y.grad_fn
+        node.output = None
         return y
 
     def _ruled(self, call: _Call, compute: Callable[[Tensor], Tensor]) -> Tensor:
@@ -220,8 +224,8 @@ class RelevanceTrace(TorchFunctionMode):
     def _call(self, a: Tensor, layer: AffineMap, name: str | None, kind: type[nn.Module]) -> _Call:
         """Find the rule; a layer with an input rule reads a leaf of its own, at which its relevance arrives."""
         reads_input = is_input(a, self._inputs)
-        rule = rule_for(self._composite.input_rules, name, kind) if reads_input else None
-        rule = rule or rule_for(self._composite.layer_rules, name, kind)
+        rule = rule_for(self._rules.input_rules, name, kind) if reads_input else None
+        rule = rule or rule_for(self._rules.layer_rules, name, kind)
         if rule is None:
             raise ConfigurationError(f"LRP has no rule for {_named(name, kind)}. Add one for its name or type.")
         if not isinstance(rule, InputRule):

@@ -1,3 +1,4 @@
+import dataclasses
 import warnings
 
 import captum.attr
@@ -11,6 +12,7 @@ from lightning_explain.attribution import (
     IntegratedGradients,
     LayerConductance,
     integrated_gradients_and_conductance,
+    neuron_importance,
 )
 from lightning_explain.errors import ConfigurationError, ExplanationError, ExplanationWarning
 from tests.attribution.nets import convnet, drawn, mlp, seeded
@@ -194,6 +196,31 @@ def test_linear_in_what_follows_the_layer(factor):
         parameter.data.mul_(factor)
     method = LayerConductance("3", n_steps=5)
     torch.testing.assert_close(method(scaled, x, 1).values, factor * method(net, x, 1).values)
+
+
+def test_importance_of_neurons_and_the_input_come_from_one_walk():
+    net, x = convnet(), drawn(4, 2, 8, 8)
+    calls: list[int] = []
+    net[0].register_forward_hook(lambda *_: calls.append(1))
+    at_input, at_layers = integrated_gradients_and_conductance(net, x, TARGET, layers=["1", "4", "6"], n_steps=30)
+    assert len(calls) == 31
+    assert at_input.values.shape == x.shape
+    for name, n_neurons in (("1", 4), ("4", 5), ("6", 5)):
+        found = neuron_importance(at_layers[name])
+        assert found.shape == (4, n_neurons)
+        expected = captum_conductance(net, name, x, TARGET, 2000)
+        assert distance(found, expected.flatten(2).sum(2) if expected.ndim > 2 else expected) < 0.05
+        torch.testing.assert_close(found.sum(1), at_layers[name].values.flatten(1).sum(1))
+    last = dataclasses.replace(at_layers["1"], values=at_layers["1"].values.movedim(1, -1))
+    torch.testing.assert_close(neuron_importance(last, unit_dim=-1), neuron_importance(at_layers["1"]))
+
+
+def test_in_place_networks_are_walked_again_only_once():
+    net, x = convnet(in_place=True), drawn(4, 2, 8, 8)
+    calls: list[int] = []
+    net[0].register_forward_hook(lambda *_: calls.append(1))
+    integrated_gradients_and_conductance(net, x, TARGET, layers=["0", "1"], n_steps=5)
+    assert len(calls) == 6 + 1
 
 
 def test_a_unit_that_is_ignored_gets_zero():

@@ -1,4 +1,7 @@
+import warnings
+
 import captum.attr
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -55,6 +58,62 @@ def test_layers_may_be_named():
     assert found.values.shape == (4, 6)
     with pytest.raises(ConfigurationError, match="layer='nope' is not in the Sequential"):
         from_captum(captum.attr.LayerGradientXActivation, layer="nope")(net, X, 1)
+
+
+IMAGES = drawn(3, 2, 8, 8)
+CAPTUM = {
+    "DeepLift": (captum.attr.DeepLift, {}),
+    "DeepLiftShap": (captum.attr.DeepLiftShap, {"baselines": torch.zeros(2, 2, 8, 8).double()}),
+    "GradientShap": (captum.attr.GradientShap, {"baselines": torch.zeros(2, 2, 8, 8).double(), "n_samples": 4}),
+    "KernelShap": (captum.attr.KernelShap, {"n_samples": 20}),
+    "FeatureAblation": (captum.attr.FeatureAblation, {"feature_mask": torch.arange(128).reshape(1, 2, 8, 8) // 16}),
+    "Occlusion": (captum.attr.Occlusion, {"sliding_window_shapes": (2, 4, 4)}),
+    "GuidedBackprop": (captum.attr.GuidedBackprop, {}),
+    "LayerGradCam": (captum.attr.LayerGradCam, {"layer": "3"}),
+    "NoiseTunnel(DeepLift)": (lambda model: captum.attr.NoiseTunnel(captum.attr.DeepLift(model)), {"nt_samples": 3}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:You are providing multiple inputs:UserWarning")
+@pytest.mark.parametrize("name", CAPTUM)
+def test_captums_methods_run_and_give_what_captum_gives_from_the_same_seed(name):
+    kind, options = CAPTUM[name]
+    net = convnet()
+    torch.manual_seed(77)
+    stream = torch.get_rng_state()
+    found = from_captum(kind, seed=5, **options)(net, IMAGES, TARGET[:3])
+    assert torch.equal(torch.get_rng_state(), stream)
+    torch.manual_seed(5)
+    np.random.seed(5)  # captum draws from both
+    building = {"layer": net[3]} if "layer" in options else {}
+    explain = {key: value for key, value in options.items() if key != "layer"}
+    leaf = IMAGES.clone().requires_grad_()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks")
+        expected = kind(net, **building).attribute(leaf, target=TARGET[:3], **explain).detach()
+    torch.testing.assert_close(found.values, expected)
+    assert found.values.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["GradientShap", "NoiseTunnel(DeepLift)"])
+def test_random_methods_draw_the_same_each_time_and_leave_the_stream_of_a_function_alone(name):
+    kind, options = CAPTUM[name]
+    method, x = from_captum(kind, **options), IMAGES.clone()
+    before = torch.get_rng_state()
+    first = method(convnet(), x, 1).values
+    torch.rand(3)
+    assert torch.equal(method(convnet(), x, 1).values, first)
+    assert not torch.equal(from_captum(kind, seed=1, **options)(convnet(), x, 1).values, first)
+    torch.set_rng_state(before)
+    noisy = from_captum(lambda f: captum.attr.NoiseTunnel(captum.attr.Saliency(f)), nt_samples=2)
+    noisy(lambda z: z.flatten(1).square(), x, 1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_method_is_called_by_its_class():
+    assert from_captum(captum.attr.DeepLift).name == "captum.DeepLift"
+    assert from_captum(lambda model: captum.attr.NoiseTunnel(captum.attr.Saliency(model))).name == "captum"
+    assert type(from_captum(captum.attr.DeepLift)).__name__ == "CaptumMethod"
 
 
 def test_a_function_builds_what_is_not_built_from_a_model():

@@ -1,6 +1,7 @@
 """Every method leaves the model, the random streams and the gradients bit for bit as found."""
 
 import copy
+import inspect
 import random
 
 import captum.attr
@@ -9,7 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+import lightning_explain.attribution as public
 from lightning_explain.attribution import (
+    LRP,
+    EpsilonGammaBox,
     GradCAM,
     InputXGradient,
     IntegratedGradients,
@@ -17,9 +21,13 @@ from lightning_explain.attribution import (
     Saliency,
     SmoothGrad,
     from_captum,
+    integrated_gradients_and_conductance,
 )
 from lightning_explain.faithfulness import cascading_randomisation, deletion, infidelity, insertion, max_sensitivity
 from tests.attribution.nets import drawn
+
+# captum says so about the costs of KernelShap; that nothing else warns is part of the tests
+pytestmark = pytest.mark.filterwarnings("ignore:You are providing multiple inputs:UserWarning")
 
 VALUES = drawn(3, 2, 8, 8).float()
 
@@ -27,14 +35,29 @@ METHODS = {
     "Saliency": Saliency(),
     "InputXGradient": InputXGradient(),
     "SmoothGrad": SmoothGrad(n_draws=3),
+    "LRP": LRP(),
+    "LRP(EpsilonGammaBox)": LRP(EpsilonGammaBox(0.0, 1.0)),
+    "LRP.layer_relevance": lambda model, x, target: LRP().layer_relevance(model, x, target),
     "GradCAM": GradCAM(),
     "GradCAM(layer)": GradCAM("conv"),
     "LayerConductance": LayerConductance("relu", n_steps=4),
+    "conductance walk": lambda model, x, target: integrated_gradients_and_conductance(model, x, target, n_steps=3)[0],
+    "IntegratedGradients": IntegratedGradients(tolerance=5.0),
     "IntegratedGradients(noise)": IntegratedGradients("noise", n_steps=3),
     "IntegratedGradients(blur)": IntegratedGradients("blur", n_steps=3),
     "from_captum(DeepLift)": from_captum(captum.attr.DeepLift),
     "from_captum(Occlusion)": from_captum(captum.attr.Occlusion, sliding_window_shapes=(2, 4, 4)),
     "from_captum(GradientShap)": from_captum(captum.attr.GradientShap, baselines=torch.zeros(2, 2, 8, 8)),
+    "from_captum(GuidedBackprop)": from_captum(captum.attr.GuidedBackprop),
+    "from_captum(LayerGradCam)": from_captum(captum.attr.LayerGradCam, layer="conv"),
+    "from_captum(LayerConductance)": from_captum(captum.attr.LayerConductance, layer="relu", n_steps=3),
+    "from_captum(FeatureAblation)": from_captum(
+        captum.attr.FeatureAblation, feature_mask=torch.arange(128).reshape(1, 2, 8, 8) // 32
+    ),
+    "from_captum(KernelShap)": from_captum(captum.attr.KernelShap, n_samples=4),
+    "from_captum(NoiseTunnel)": from_captum(
+        lambda model: captum.attr.NoiseTunnel(captum.attr.DeepLift(model)), nt_samples=2
+    ),
     "deletion": lambda model, x, target: deletion(model, x, target, VALUES, n_steps=3),
     "insertion": lambda model, x, target: insertion(model, x, target, VALUES, n_steps=3, baseline="blur"),
     "infidelity": lambda model, x, target: infidelity(model, x, target, VALUES, n_draws=2),
@@ -111,6 +134,17 @@ def assert_as_found(before, after):
         assert same(value, after[name]), f"{name} changed"
 
 
+def test_every_public_method_is_here():
+    made = {name: getattr(public, name) for name in public.__all__}
+    methods = {
+        name
+        for name, kind in made.items()
+        if isinstance(kind, type) and "target" in inspect.signature(kind.__call__).parameters
+    } - {"Method"}
+    assert methods == {type(method).__name__ for method in METHODS.values()} & methods
+    assert len(methods) >= 7
+
+
 @pytest.mark.parametrize("grad_mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("name", METHODS)
 def test_everything_is_left_as_found(name, grad_mode):
@@ -134,7 +168,7 @@ def test_everything_is_left_as_found_where_forward_raises(name):
     assert_as_found(before, snapshot(net))
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "from_captum(GradientShap)"])
+@pytest.mark.parametrize("name", METHODS)
 def test_dropout_is_off_and_results_do_not_depend_on_the_random_state(name):
     net, x = built(), torch.rand(3, 2, 8, 8)
     torch.manual_seed(1)
@@ -146,5 +180,7 @@ def test_dropout_is_off_and_results_do_not_depend_on_the_random_state(name):
 
 
 def tensors(result):
-    found = [result] if isinstance(result, torch.Tensor) else list(vars(result).values())
+    if isinstance(result, torch.Tensor):
+        return [result]
+    found = result.values() if isinstance(result, dict) else vars(result).values()
     return [value for value in found if isinstance(value, torch.Tensor)]

@@ -1,0 +1,534 @@
+"""A deliberate error in every formula, and the check that catches it.
+
+Each row of `MUTATIONS` replaces one piece of source text, which must occur exactly once in the package, in memory: the
+function around it runs the changed code while its check runs. A check must pass on the code as it is, and fail on
+the changed code. Where an edit moved a formula, adapt the row.
+"""
+
+import ast
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import captum.attr
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+
+import lightning_explain
+import tests.attribution.lrp_dense as dense
+from lightning_explain.attribution import (
+    LRP,
+    AlphaBetaRule,
+    EpsilonRule,
+    FlatRule,
+    GammaRule,
+    GradCAM,
+    InputXGradient,
+    IntegratedGradients,
+    LayerConductance,
+    Saliency,
+    SmoothGrad,
+    WSquareRule,
+    ZBoxRule,
+    ZeroRule,
+    ZPlusRule,
+    blurred,
+    data_mean,
+    from_captum,
+    integrated_gradients_and_conductance,
+    neuron_importance,
+)
+from lightning_explain.attribution.quadrature import gauss_legendre
+from lightning_explain.drift import cosine_distance, distances, relative_l1, spearman, top_k_overlap
+from lightning_explain.errors import ExplanationError
+from lightning_explain.faithfulness import (
+    cascading_randomisation,
+    deletion,
+    infidelity,
+    insertion,
+    mass_in_mask,
+    max_sensitivity,
+)
+from tests.attribution.lrp_nets import with_statistics
+from tests.attribution.nets import convnet, drawn, mlp, seeded
+
+PACKAGE = Path(lightning_explain.__file__).parent
+SOURCES = {path: path.read_text() for path in (*PACKAGE.glob("*.py"), *PACKAGE.glob("*/*.py"))}
+
+pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
+
+
+def close(a: Tensor, b: Tensor | list[float]) -> None:
+    wanted = b if isinstance(b, Tensor) else torch.tensor(b, dtype=a.dtype)
+    torch.testing.assert_close(a.reshape(wanted.shape), wanted, rtol=1e-6, atol=1e-9)
+
+
+# ---- the checks: small, and independent of the code that they check
+
+
+def forget(function: Any) -> None:
+    """Empty the cache of a function, which beartype may have wrapped."""
+    while not isinstance(function, FunctionType) or "__wrapped__" in vars(function):
+        with suppress(AttributeError):
+            function.cache_clear()
+        function = function.__wrapped__
+
+
+def product(x: Tensor) -> Tensor:
+    return x[:, 0] * x[:, 1]
+
+
+AT, FROM = torch.tensor([[2.0, 3.0]]).double(), torch.tensor([[0.5, -1.0]]).double()
+# (x0 - b0) (x1 + b1) / 2, and the other way round
+PRODUCT = [(2 - 0.5) * (3 - 1) / 2, (3 + 1) * (2 + 0.5) / 2]
+
+
+def fixed_rule() -> None:
+    forget(gauss_legendre)
+    close(IntegratedGradients(FROM, n_steps=3)(product, AT).values, PRODUCT)
+    x = torch.tensor([[2.0]]).double()
+    # of degree 5, which three points integrate exactly
+    close(IntegratedGradients(n_steps=3)(lambda z: z[:, 0] ** 6, x).values, [64.0])
+    # two points (1 -+ 1/sqrt 3) / 2, each of which alone is a rule
+    found = IntegratedGradients(n_steps=2)(lambda z: z[:, 0] ** 2, x)
+    close(found.error, [0.36 * 2 / math.sqrt(3)])
+
+
+def adaptive_rule() -> None:
+    close(IntegratedGradients(FROM)(product, AT).values, PRODUCT)
+    found = IntegratedGradients(tolerance=10.0)(lambda z: z[:, 0] ** 3, torch.tensor([[2.0]]).double())
+    n = int(found.n_evaluations[0]) - 1
+    trapezoid, before = (8 * (1 + 1 / (2 * m**2)) for m in (n, n / 2))
+    close(found.values, [trapezoid])
+    close(found.error, [0.7 * (before - trapezoid) / trapezoid])
+    close(found.convergence_delta, [trapezoid - 8])
+
+
+def delta_of_fixed_rule() -> None:
+    # the middle of the path says 3 x (x / 2)^2 of x^3
+    close(IntegratedGradients(n_steps=1)(lambda z: z[:, 0] ** 3, torch.tensor([[2.0]])).convergence_delta, [-2.0])
+
+
+def blur_keeps_constants() -> None:
+    close(blurred(torch.full((1, 1, 6, 6), 3.0)), torch.full((1, 1, 6, 6), 3.0))
+
+
+def mean_of_data() -> None:
+    loader = [torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 8.0], [5.0, 2.0]])]
+    close(data_mean(loader), [3.0, 4.0])
+
+
+class Quadratic(nn.Module):
+    """Hidden (x0 x1, x1), score h0 + h1^2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.hidden(torch.stack([x[:, 0] * x[:, 1], x[:, 1]], 1))
+        return h[:, 0] + h[:, 1] ** 2
+
+
+def conductance() -> None:
+    for n_steps in (4, 5):
+        at_input, at_layers = integrated_gradients_and_conductance(
+            Quadratic(), AT, layers="hidden", baseline=FROM, n_steps=n_steps
+        )
+        close(at_input.values, [PRODUCT[0], PRODUCT[1] + 9 - 1])
+        close(at_layers["hidden"].values, [6 + 0.5, 9.0 - 1])
+        close(at_input.coarse, at_input.values)
+        close(at_layers["hidden"].coarse, at_layers["hidden"].values)
+        close(at_layers["hidden"].convergence_delta, [0.0])
+
+
+def importance_of_channels() -> None:
+    found = LayerConductance("0", n_steps=2)(convnet(), drawn(2, 2, 8, 8), 1)
+    close(neuron_importance(found), torch.einsum("bchw->bc", found.values))
+
+
+def conductance_before_an_activation_in_place() -> None:
+    x = drawn(3, 2, 8, 8)
+    plain, in_place = (LayerConductance("0", n_steps=4)(net, x, 1) for net in (convnet(), convnet(in_place=True)))
+    close(in_place.values, plain.values)
+
+
+class Weighed(nn.Module):
+    """A layer whose outputs are summed with fixed weights, so that all of them carry relevance."""
+
+    def __init__(self, layer: nn.Module, weights: Tensor) -> None:
+        super().__init__()
+        self.layer, self.weights = layer, weights
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.layer(x) * self.weights).sum(1)
+
+
+def rule_check(rule, oracle: dense.DenseRule) -> Callable[[], None]:
+    def check() -> None:
+        for nonnegative in (False, True):
+            x, layer = drawn(5, 6, seed=3), seeded(nn.Linear(6, 4), seed=2)
+            x = x.abs() if nonnegative else x
+            weights = torch.tensor([1.0, -2.0, 0.5, 3.0]).double()
+            matrix, bias = layer.weight.data, layer.bias.data
+            wanted = [oracle(matrix, bias, a, weights * (matrix @ a + bias)) for a in x]
+            close(LRP({nn.Linear: rule})(Weighed(layer, weights), x).values, torch.stack(wanted))
+
+    return check
+
+
+zero = rule_check(ZeroRule(), dense.epsilon(0.0))
+epsilon = rule_check(EpsilonRule(0.3), dense.epsilon(0.3))
+gamma = rule_check(GammaRule(0.7), dense.gamma(0.7))
+alpha_beta = rule_check(AlphaBetaRule(2.0, 1.0), dense.alpha_beta(2.0, 1.0))
+z_plus = rule_check(ZPlusRule(), dense.alpha_beta(1.0, 0.0))
+flat = rule_check(FlatRule(), dense.flat(torch.ones(4, 6).double()))
+w_square = rule_check(WSquareRule(), dense.w_square)
+z_box = rule_check(ZBoxRule(-4.0, 5.0), dense.z_box(-4.0, 5.0))
+
+
+def nothing_to_share() -> None:
+    layer = nn.Linear(2, 2, bias=False)
+    layer.weight.data = torch.tensor([[-1.0, -1.0], [1.0, 1.0]])
+    close(LRP({nn.Linear: ZPlusRule()})(layer, torch.tensor([[1.0, 2.0]]), 0).values, [0.0, 0.0])
+
+
+def relevance_of_a_convnet() -> None:
+    """Without epsilon a ReLU network has input x gradient, here through BatchNorm, padding and a residual sum."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm = nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3)
+            self.second, self.head = nn.Conv2d(3, 3, (3, 1), padding=(1, 0)), nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = (self.norm(self.first(0.5 * x)) + x.mean(1, keepdim=True)).relu()
+            return self.head((self.second(y) + y).relu().mean((2, 3)))
+
+    net, x = with_statistics(seeded(Net())), drawn(2, 2, 5, 5)
+    rules = {kind: ZeroRule() for kind in (nn.Linear, nn.Conv2d, nn.BatchNorm2d)}
+    leaf = x.clone().requires_grad_()
+    score = net(leaf)[:, 1]
+    (gradient,) = torch.autograd.grad(score.sum(), leaf)
+    found = LRP(rules)(net, x, 1)
+    close(found.values, x * gradient)
+    close(found.convergence_delta, (x * gradient).sum((1, 2, 3)) - score.detach())
+
+
+def rules_after_batch_norm() -> None:
+    """Merged by hand: relevance by z+ of a convolution and its BatchNorm is that of one convolution."""
+    conv, norm = nn.Conv2d(1, 2, 2), nn.BatchNorm2d(2)
+    apart = with_statistics(seeded(nn.Sequential(conv, norm, nn.Flatten())))
+    merged = seeded(nn.Sequential(nn.Conv2d(1, 2, 2), nn.Flatten()))
+    scale = norm.weight.data / (norm.running_var + norm.eps).sqrt()
+    merged[0].weight.data = conv.weight.data * scale.reshape(2, 1, 1, 1)
+    merged[0].bias.data = (conv.bias.data - norm.running_mean) * scale + norm.bias.data
+    x, rules = drawn(3, 1, 3, 3), {nn.Conv2d: ZPlusRule()}
+    close(LRP(rules)(apart, x, 5).values, LRP(rules)(merged, x, 5).values)
+
+
+def activations_hand_on() -> None:
+    net, x = mlp(smooth=True), drawn(3, 4)
+    relevance = LRP({nn.Linear: ZeroRule()}).layer_relevance(net, x, 1, layers=["2", "3"])
+    close(relevance["2"], relevance["3"])
+    close(relevance["3"].sum(1), net(x)[:, 1].detach() - net[4].bias[1].detach())
+
+
+def scaled_input_of_an_input_rule() -> None:
+    layer, x = seeded(nn.Linear(3, 2)), drawn(2, 3)
+
+    class Halved(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, v: Tensor) -> Tensor:
+            return self.layer(v / 2 + 1)
+
+    rules = {nn.Linear: WSquareRule()}
+    close(LRP(rules)(Halved(), x, 1).values, LRP(rules)(layer, x / 2 + 1, 1).values)
+
+
+def grad_cam() -> None:
+    net = nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(8, 1, bias=False))
+    x = torch.tensor([[[[1.0, -2.0], [0.0, 4.0]], [[2.0, 2.0], [-1.0, 3.0]]]])
+    w = torch.tensor([[4.0, 0.0, 0.0, 0.0, -1.0, -1.0, -1.0, -1.0]])
+    net[2].weight.data = w
+    # means of the gradient 1 and -1, so the rectified difference of the channels
+    close(GradCAM("0")(net, x).values, [0.0, 0.0, 1.0, 1.0])
+
+
+def gradient_methods() -> None:
+    x = torch.tensor([[2.0, 1.0], [-1.0, 4.0]])
+
+    def model(z: Tensor) -> Tensor:
+        return z[:, 0] ** 2 - 3 * z[:, 1]
+
+    close(Saliency()(model, x).values, [4.0, 3.0, 2.0, 3.0])
+    close(InputXGradient()(model, x).values, [8.0, -3.0, 2.0, -12.0])
+
+
+def smooth_grad() -> None:
+    x, noise = torch.tensor([[2.0, 0.0]]), 0.5
+    draws = torch.randn((3, 1, 2), generator=torch.Generator().manual_seed(0))[:, 0]
+    gradients = 3 * (x + noise * 2 * draws) ** 2
+    found = SmoothGrad(noise=noise, n_draws=3, seed=0)(lambda z: (z**3).sum(1), x)
+    close(found.values, gradients.mean(0, keepdim=True))
+    error = math.sqrt(2 / math.pi) * gradients.std(0).sum() / math.sqrt(3) / gradients.mean(0).sum()
+    close(found.error, error[None])
+
+
+def captum_by_seed() -> None:
+    noisy = from_captum(lambda model: captum.attr.NoiseTunnel(captum.attr.Saliency(model)), nt_samples=2)
+    first = noisy(mlp(), drawn(2, 4), 1).values
+    torch.rand(5)
+    close(noisy(mlp(), drawn(2, 4), 1).values, first)
+
+
+X = torch.tensor([[3.0, 1.0, -2.0]])
+
+
+def removal() -> None:
+    def model(z: Tensor) -> Tensor:
+        return z.sum(1)
+
+    gone = deletion(model, X, None, X, n_steps=3, scale="output")
+    close(gone.scores, [2.0, -1.0, -2.0, 0.0])
+    close(gone.auc, [(2 / 2 - 1 - 2 + 0) / 3])
+    close(insertion(model, X, None, X, n_steps=3, scale="output").scores, [0.0, 3.0, 4.0, 2.0])
+
+
+def infidelity_of_a_line() -> None:
+    slope = torch.tensor([[2.0, -1.0, 0.5]])
+
+    def model(z: Tensor) -> Tensor:
+        return (z * slope).sum(1) + z[:, 0] ** 2
+
+    def step(inputs: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.tensor([[1.0, 2.0, 0.0]])
+
+    # foretold 0, real (6 - 1 - 1 + 9) - (4 - (-1) - 1 + 4)
+    close(infidelity(model, X, None, slope, perturb=step, n_draws=3), [25.0])
+    close(infidelity(model, X, None, slope * X, perturb=step, n_draws=2, baseline="zeros"), [25.0])
+
+
+def sensitivity() -> None:
+    draws = [
+        0.5 * (2 * torch.rand((1, 3), generator=generator) - 1)
+        for generator in [torch.Generator().manual_seed(0)]
+        for _ in range(3)
+    ]
+    # input x gradient of sum(x^2) / 2 is x^2
+    changes = [((X + draw) ** 2 - X**2).norm() / (X**2).norm() for draw in draws]
+    found = max_sensitivity(InputXGradient(), lambda z: z.square().sum(1) / 2, X, radius=0.5, n_draws=3)
+    close(found, torch.stack(changes).max()[None])
+
+
+def inside_the_mask() -> None:
+    close(mass_in_mask(X, torch.tensor([[False, True, True]])), [0.5])
+
+
+def randomisation() -> None:
+    found = cascading_randomisation(InputXGradient(), mlp(smooth=True), drawn(3, 4), 0, seed=5)
+    assert found.layers == ("4", "2", "0")
+    net, generator = mlp(smooth=True), torch.Generator().manual_seed(5)
+    original = InputXGradient()(net, drawn(3, 4), 0).values
+    for layer, row in zip((net[4], net[2], net[0]), found.spearman, strict=True):
+        for parameter in (layer.weight.data, layer.bias.data):
+            new = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(parameter.mean() + parameter.std(correction=0) * new)
+        now = InputXGradient()(net, drawn(3, 4), 0).values
+        close(row, [spearmanr(was, is_).statistic for was, is_ in zip(original, now, strict=True)])
+
+
+A, B = torch.tensor([[1.0, -4.0, 2.0, 0.5]]), torch.tensor([[2.0, 1.0, -3.0, 0.5]])
+
+
+def drift_measures() -> None:
+    close(cosine_distance(A, B), (1 - torch.cosine_similarity(A, B)))
+    # ranks 3 1 4 2 and 4 3 1 2
+    close(spearman(A, B), [1 - 6 * (1 + 4 + 9 + 0) / (4 * 15)])
+    close(top_k_overlap(A, B, 2), [0.5])
+    close(relative_l1(A, B), [11 / 6.5])
+    found = distances(A, B)
+    close(found["spearman"], 1 - spearman(A, B))
+    # of absolute values 2 4 3 1 and 3 2 4 1
+    close(found["spearman_absolute"], [6 * (1 + 4 + 1 + 0) / 60])
+    # ranks 1.5 1.5 3 4 and 1 2 3 4
+    close(spearman(torch.tensor([[1.0, 1.0, 2.0, 3.0]]), torch.tensor([[1.0, 2.0, 3.0, 4.0]])), [math.sqrt(0.9)])
+
+
+# ---- the errors: text as it stands in the package, text that replaces it, check that must notice
+
+MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
+    # integrated gradients and their quadrature
+    ("total * step * factor", "total * factor", fixed_rule),
+    ("b + alpha * (x - b)", "alpha * (x - b)", fixed_rule),
+    ("torch.from_numpy((nodes + 1) / 2)", "torch.from_numpy(nodes)", fixed_rule),
+    ("torch.from_numpy(weights / 2)", "torch.from_numpy(weights**2 / 2)", fixed_rule),
+    ("ERROR_PER_SPLIT * split / size", "split / size", fixed_rule),
+    (
+        "flat(integral.values).sum(1) - integral.change",
+        "integral.change - flat(integral.values).sum(1)",
+        delta_of_fixed_rule,
+    ),
+    ("weights[0, -1] = 0.5", "weights[0, -1] = 1.0", adaptive_rule),
+    ("total[0] + g / 2 for", "total[0] + g for", adaptive_rule),
+    ("change = scores[-1] - start_score", "change = scores[-1] + start_score + 1", adaptive_rule),
+    ("dtype=torch.float64) + 0.5) / n_intervals", "dtype=torch.float64) + 0.4) / n_intervals", adaptive_rule),
+    ("error[active] = ERROR_PER_REFINEMENT * distance", "error[active] = distance", adaptive_rule),
+    ("(a - b).abs().sum(1), a.abs().sum(1)", "(a - b).abs().sum(1), b.abs().sum(1)", adaptive_rule),
+    ("return weights / weights.sum(1, keepdim=True)", "return weights / weights.sum()", blur_keeps_constants),
+    # conductance
+    ("value - last_value, value=0.5", "value - last_value, value=1.0", conductance),
+    ("addcmul_(gradient + last_gradient,", "addcmul_(2 * gradient,", conductance),
+    ("half = nodes.diff() / 2", "half = nodes.diff()", conductance),
+    (
+        "kept = (torch.arange(n_steps + 1) % 2 == 0) | (nodes == 1)",
+        "kept = torch.arange(n_steps + 1) % 2 == 0",
+        conductance,
+    ),
+    ("scores[-1] - scores[0],", "scores[0] - scores[-1],", conductance),
+    ("return self.values._version != self.version", "return False", conductance_before_an_activation_in_place),
+    ("movedim(unit_dim, 1).flatten(2).sum(2)", "movedim(unit_dim, 1).flatten(2).mean(2)", importance_of_channels),
+    # rules of relevance propagation
+    (
+        "del z\n        return layer.transpose(gradient, layer.weight, a)",
+        "return layer.transpose(z, layer.weight, a)",
+        zero,
+    ),
+    ("value=-self.epsilon", "value=self.epsilon", epsilon),
+    ("z.abs().add_(self.epsilon)", "z.add(self.epsilon)", epsilon),
+    ("weight + gamma * one.for_positive", "weight - gamma * one.for_positive", gamma),
+    ("layer.bias + gamma * one.bias", "layer.bias", gamma),
+    ("(2 + self.gamma) * z - total", "(1 + self.gamma) * z - total", gamma),
+    ("falling = Favouring.more(layer, self.gamma, positive=False)", "falling = rising", gamma),
+    ("total -= self.beta *", "total += self.beta *", alpha_beta),
+    ("total = self.alpha * Favouring", "total = Favouring", alpha_beta),
+    ("return Favouring.only(layer, positive=True)", "return Favouring.only(layer, positive=False)", z_plus),
+    ("[0 if positive else 1]", "[1 if positive else 0]", z_plus),
+    ("torch.where(a >= 0, for_positive, for_negative)", "for_positive", z_plus),
+    ("total.add_(total.sign().abs_().neg_().add_(1.0))", "total.add_(0.0)", nothing_to_share),
+    ("layer, a, relevance, torch.ones_like(layer.weight))", "layer, a, relevance, layer.weight)", flat),
+    ("s.sum(-1, keepdim=True).expand_as(like)", "s.mean(-1, keepdim=True).expand_as(like)", flat),
+    ("weight = layer.weight.square()", "weight = layer.weight.abs()", w_square),
+    ("back = (a - high) * layer", "back = (a - low) * layer", z_box),
+    ("back + (high - low) * layer", "back + high * layer", z_box),
+    ("shift = -running_mean * scale", "shift = running_mean * scale", relevance_of_a_convnet),
+    ("bias * scale + shift", "bias + shift", rules_after_batch_norm),
+    (".flip(2, 3).contiguous", ".contiguous", relevance_of_a_convnet),
+    ("flat(values).sum(1) - change", "change - flat(values).sum(1)", relevance_of_a_convnet),
+    ("torch.zeros_like(z), a / z)", "torch.zeros_like(z), torch.ones_like(z))", activations_hand_on),
+    ("name: entry.value * gradient", "name: gradient", activations_hand_on),
+    (
+        "torch.zeros_like(scale), relevance / scale)",
+        "torch.zeros_like(scale), relevance)",
+        scaled_input_of_an_input_rule,
+    ),
+    # gradients
+    (
+        "(weights * feature_map).sum(dim=1, keepdim=True).relu()",
+        "(weights * feature_map).relu().sum(dim=1, keepdim=True)",
+        grad_cam,
+    ),
+    ("gradient.mean(dim=(2, 3), keepdim=True)", "gradient", grad_cam),
+    ("g.abs()", "g", gradient_methods),
+    ("x * g", "g", gradient_methods),
+    ("mean[index] += step / done", "mean[index] += step", smooth_grad),
+    ("squares.clamp_min(0) / (self.n_draws - 1)", "squares.clamp_min(0) / self.n_draws", smooth_grad),
+    ("MEAN_ABSOLUTE_NORMAL * spread", "spread", smooth_grad),
+    ("torch.manual_seed(seed)\n    np", "np", captum_by_seed),
+    # faithfulness
+    ("torch.where(gone, base, explained)", "torch.where(gone, explained, base)", removal),
+    ("torch.where(back, explained, base)", "torch.where(back, base, explained)", removal),
+    ("argsort(dim=1, descending=True, stable=True)", "argsort(dim=1, stable=True)", removal),
+    ("torch.trapezoid(scores, shares, dim=1)", "scores.mean(1)", removal),
+    ("model(explained - step)", "model(explained + step)", infidelity_of_a_line),
+    ("(foretold - real).square()", "(foretold - real).abs()", infidelity_of_a_line),
+    ("torch.zeros_like(values), values / way)", "torch.zeros_like(values), values)", infidelity_of_a_line),
+    ("largest = torch.maximum(largest, change.norm(dim=1))", "largest = change.norm(dim=1)", sensitivity),
+    ("largest / here.norm(dim=1)", "largest", sensitivity),
+    ("explained + radius * draw", "explained + draw", sensitivity),
+    ("size = values.abs()\n    # 0 / 0", "size = values\n    # 0 / 0", inside_the_mask),
+    ("return chosen[::-1]", "return chosen", randomisation),
+    ("parameter.mean() + spread * draw", "parameter + 0 * draw", randomisation),
+    # drift
+    (".square().sum(1) / 2).float()", ".square().sum(1)).float()", drift_measures),
+    ("(below + up_to + 1).double() / 2", "below.double() + 1", drift_measures),
+    ("1 - spearman(a.abs(), b.abs())", "1 - spearman(a, b)", drift_measures),
+    ("(in_a & in_b).sum(1) / k", "(in_a | in_b).sum(1) / k", drift_measures),
+    ("size = b.abs().sum(1)", "size = a.abs().sum(1)", drift_measures),
+]
+
+
+# ---- how they are made
+
+
+def _place(text: str) -> tuple[Path, int]:
+    """Find the one file that holds a text, and the line on which the text ends."""
+    found = [path for path, source in SOURCES.items() for _ in range(source.count(text))]
+    assert len(found) == 1, f"{text!r} is found {len(found)} times in the package; adapt its row"
+    source = SOURCES[found[0]]
+    return found[0], source[: source.index(text) + len(text)].count("\n") + 1
+
+
+def _owner(tree: ast.AST, line: int, path: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Name the outermost function around a line, with the classes that it is in."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.lineno <= line <= (node.end_lineno or 0):
+            inner = (*path, node.name)
+            return inner if isinstance(node, ast.FunctionDef) else _owner(node, line, inner)
+    raise AssertionError(f"line {line} is in no function")
+
+
+def _code(code: CodeType, path: tuple[str, ...]) -> CodeType:
+    for name in path:
+        code = next(part for part in code.co_consts if isinstance(part, CodeType) and part.co_name == name)
+    return code
+
+
+def _function(module, path: tuple[str, ...]):
+    """Get the function as it lies in its class, without what beartype wraps around it."""
+    found = module
+    for name in path:
+        found = inspect.getattr_static(found, name)
+    found = found.fget if isinstance(found, property) else found
+    return inspect.unwrap(found.__func__ if isinstance(found, staticmethod | classmethod) else found)
+
+
+@contextmanager
+def mutated(text: str, replacement: str) -> Generator[None, None, None]:
+    path, line = _place(text)
+    owner = _owner(ast.parse(SOURCES[path]), line)
+    name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+    function = _function(importlib.import_module(name), owner)
+    wrong = compile(SOURCES[path].replace(text, replacement), f"{path} with an error", "exec", dont_inherit=True)
+    right = function.__code__
+    function.__code__ = _code(wrong, owner)
+    try:
+        yield
+    finally:
+        function.__code__ = right
+
+
+CHECKS = list(dict.fromkeys(check for _, _, check in MUTATIONS))
+
+
+@pytest.mark.parametrize("check", [*CHECKS, mean_of_data], ids=lambda check: check.__name__)
+def test_the_check_passes_on_the_code_as_it_is(check: Callable[[], None]):
+    check()
+
+
+@pytest.mark.parametrize(("text", "replacement", "check"), MUTATIONS, ids=[text[:50] for text, _, _ in MUTATIONS])
+def test_the_error_is_noticed(text: str, replacement: str, check: Callable[[], None]):
+    with mutated(text, replacement), pytest.raises((AssertionError, ExplanationError)):
+        check()
+    check()
