@@ -13,12 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lightning_explain.attribution import Attribution, IntegratedGradients
-from lightning_explain.drift import (
-    MEASURES,
-    Drift,
+from lightning_explain.drift import MEASURES, Drift, distances, drift
+from lightning_explain.similarity import (
     cosine_distance,
-    distances,
-    drift,
     ranks,
     relative_l1,
     spearman,
