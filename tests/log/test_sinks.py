@@ -12,7 +12,7 @@ from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from PIL import Image
 
 from lightning_explain.log import Journal
-from lightning_explain.log.sinks import FolderSink, Sink, TensorBoardSink, sinks_of
+from lightning_explain.log.sinks import FolderSink, Sink, TensorBoardSink, sink_of
 from lightning_explain.render.colour import Picture
 from tests.events import Events
 
@@ -114,7 +114,7 @@ def test_a_line_break_in_a_record_stays_within_its_line(tmp_path: Path) -> None:
 
 def test_tensorboard_gets_images_texts_and_a_layout_and_keeps_records_beside(tmp_path: Path) -> None:
     logger = TensorBoardLogger(str(tmp_path), name="n", version="v")
-    (sink,) = sinks_of([logger])
+    sink = sink_of(logger)
     assert isinstance(sink, TensorBoardSink) and isinstance(sink, Sink)
     sink.image("explain/a/heatmaps", PICTURE, 3)
     sink.text("explain/a/words", "**bold**", 3)
@@ -134,21 +134,22 @@ def test_tensorboard_gets_images_texts_and_a_layout_and_keeps_records_beside(tmp
 
 def test_a_csv_logger_keeps_everything_in_its_run_folder(tmp_path: Path) -> None:
     logger = CSVLogger(str(tmp_path), name="n", version="v")
-    (sink,) = sinks_of([logger])
+    sink = sink_of(logger)
     assert sink == FolderSink(tmp_path / "n" / "v")
     sink.layout({"a": ["b"]})
     assert files(tmp_path) == []
 
 
 def test_an_unknown_logger_keeps_things_in_its_folder_if_it_has_one(tmp_path: Path) -> None:
-    assert list(sinks_of([Unknown(str(tmp_path))])) == [FolderSink(tmp_path)]
-    assert list(sinks_of([Unknown(None), DummyLogger()])) == []
-    assert list(sinks_of([])) == []
+    assert sink_of(Unknown(str(tmp_path))) == FolderSink(tmp_path)
+    assert sink_of(Unknown(None)) is None
+    assert sink_of(DummyLogger()) is None
 
 
 def test_every_logger_gets_its_own_sink_in_order(tmp_path: Path) -> None:
     loggers = [CSVLogger(str(tmp_path)), DummyLogger(), Unknown(str(tmp_path)), TensorBoardLogger(str(tmp_path))]
-    assert [type(sink) for sink in sinks_of(loggers)] == [FolderSink, FolderSink, TensorBoardSink]
+    kinds = [type(sink) for sink in Journal(FakeTrainer(loggers), 0)._sinks]
+    assert kinds == [FolderSink, FolderSink, TensorBoardSink]
     loggers[-1].finalize("success")
 
 
