@@ -1,3 +1,5 @@
+import warnings
+
 import captum.metrics
 import pytest
 import scipy.stats
@@ -6,11 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lightning_explain.attribution import Attribution, GradCAM, InputXGradient, IntegratedGradients, Saliency
+from lightning_explain.attribution import (
+    Attribution,
+    GradCAM,
+    InputXGradient,
+    IntegratedGradients,
+    Saliency,
+    SmoothGrad,
+)
 from lightning_explain.errors import ConfigurationError, ExplanationError
 from lightning_explain.faithfulness import (
+    FAITHFULNESS,
+    Claim,
     cascading_randomisation,
     deletion,
+    examine,
     infidelity,
     insertion,
     mass_in_mask,
@@ -340,3 +352,81 @@ def test_nan_scores_are_refused():
         deletion(lambda z: z.sum(1) * torch.nan, X, None, X)
     with pytest.raises(ExplanationError, match="NaN"):
         infidelity(lambda z: z.sum(1) * torch.nan, X, None, X)
+
+
+# by name
+
+
+def claimed(method, model=None, **options):
+    model = model or net()
+    x = drawn(4, 4)
+    return Claim(method=method, model=model, inputs=x, target=TARGET, attribution=method(model, x, TARGET), **options)
+
+
+def test_every_measure_by_name_is_the_function_of_that_name():
+    method = IntegratedGradients(n_steps=20, baseline=drawn(1, 4, seed=5))
+    claim = claimed(method, removal_baseline="mean")
+    arguments = (claim.model, claim.inputs, TARGET, claim.attribution)
+    check = cascading_randomisation(method, claim.model, claim.inputs, TARGET)
+    expected = {
+        "deletion_auc": deletion(*arguments, baseline="mean").auc,
+        "insertion_auc": insertion(*arguments, baseline="mean").auc,
+        "infidelity": infidelity(*arguments, baseline=drawn(1, 4, seed=5)),
+        "max_sensitivity": max_sensitivity(method, claim.model, claim.inputs, TARGET),
+        "randomisation": check.spearman[-1],
+        "randomisation_absolute": check.spearman_absolute[-1],
+    }
+    found = {}
+    for measure in FAITHFULNESS:
+        found |= examine(claim, measure)
+    assert found.keys() == expected.keys()
+    for figure, values in expected.items():
+        torch.testing.assert_close(found[figure], values, msg=figure)
+
+
+def test_slopes_are_tested_as_slopes_and_contributions_as_contributions():
+    def linear(z):
+        return z @ drawn(4, seed=9)
+
+    x = drawn(3, 4)
+    for method in (SmoothGrad(n_draws=2), InputXGradient(), IntegratedGradients(n_steps=4, baseline="mean")):
+        claim = Claim(method=method, model=linear, inputs=x, target=None, attribution=method(linear, x))
+        assert examine(claim, "infidelity")["infidelity"].max() < 1e-12, method
+
+
+def test_a_single_output_is_measured_as_it_is():
+    def steep(z):
+        return 1e3 * z.sum(1)
+
+    x = drawn(3, 4).abs()
+    claim = Claim(method=InputXGradient(), model=steep, inputs=x, target=None, attribution=InputXGradient()(steep, x))
+    assert examine(claim, "insertion")["insertion_auc"].min() > 100
+
+
+def test_a_function_has_no_weights_to_lose():
+    def total(z):
+        return z.sum(1)
+
+    x = drawn(3, 4)
+    claim = Claim(method=Saliency(), model=total, inputs=x, target=None, attribution=Saliency()(total, x))
+    with pytest.raises(ConfigurationError, match="randomisation needs a module"):
+        examine(claim, "randomisation")
+
+
+def test_an_unknown_measure_is_refused_by_name():
+    with pytest.raises(ConfigurationError, match="honesty.*expected some of.*deletion"):
+        examine(claimed(InputXGradient()), "honesty")
+
+
+def test_measures_say_nothing_of_nets_that_only_they_ask():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        examine(claimed(IntegratedGradients(tolerance=1e-9, max_steps=17, baseline="mean"), _quiet()), "randomisation")
+
+
+def _quiet():
+    # nearly linear, so that the first explanation converges; randomised, it does not
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    with torch.no_grad():
+        model[0].weight.mul_(1e-6)
+    return model

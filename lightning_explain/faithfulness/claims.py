@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import Baseline
 from lightning_explain.attribution.gradients import Saliency, SmoothGrad
-from lightning_explain.attribution.result import Attribution, Method, Target
+from lightning_explain.attribution.result import Attribution, Forward, Method, Target
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from lightning_explain.faithfulness.randomisation import cascading_randomisation
 from lightning_explain.faithfulness.removal import RemovalCurve, deletion, insertion
@@ -21,7 +21,7 @@ class Claim:
 
     Attributes:
         method: What explained: called as `method(model, inputs, target)`.
-        model: What was explained; left as found.
+        model: What was explained: a module (left as found), or a callable from inputs to scores.
         inputs: What it was explained at [batch, ...].
         target: Explained output: class index, LongTensor [batch], or None.
         attribution: The explanation.
@@ -30,7 +30,7 @@ class Claim:
     """
 
     method: Method | Callable[..., Attribution]
-    model: nn.Module
+    model: Forward
     inputs: Tensor
     target: Target
     attribution: Attribution
@@ -61,6 +61,10 @@ def _infidelity(claim: Claim) -> dict[str, Tensor]:
 
 
 def _randomisation(claim: Claim) -> dict[str, Tensor]:
+    if not isinstance(claim.model, nn.Module):
+        raise ConfigurationError(
+            f"randomisation needs a module, whose weights can be lost; got {type(claim.model).__name__}."
+        )
     check = cascading_randomisation(claim.method, claim.model, claim.inputs, claim.target)
     return {"randomisation": check.spearman[-1], "randomisation_absolute": check.spearman_absolute[-1]}
 

@@ -185,3 +185,25 @@ def test_other_processes_are_silent(tmp_path: Path) -> None:
 def test_without_loggers_no_picture_is_worth_drawing() -> None:
     assert not Journal(FakeTrainer([]), 0).shows_pictures
     assert not Journal(FakeTrainer([Unknown(None)]), 0).shows_pictures
+
+
+def test_tensorboard_shows_what_a_figure_and_a_picture_mean(tmp_path: Path) -> None:
+    logger = TensorBoardLogger(str(tmp_path), name="n", version="v", prefix="p")
+    other = Unknown(None)
+    for step, descriptions in ((3, {"a": "what **a** means", "b": "undefined as yet"}), (5, {"b": "b's words"})):
+        journal = Journal(FakeTrainer([logger, other]), step)
+        values = {"a": 1.5 * step, "b": math.nan if step == 3 else 7.0, "c": 2.0}
+        journal.scalars(values, descriptions=descriptions)
+        journal.image("i", PICTURE, description="what it shows")
+    logger.finalize("success")
+    events = Events(logger.log_dir)
+    assert events.curve("p-a") == {3: 4.5, 5: 7.5}
+    assert events.curve("p-b") == {5: 7.0} and events.curve("p-c") == {3: 2.0, 5: 2.0}
+    metadata = events._events.summary_metadata
+    assert metadata["p-a"].summary_description == "what **a** means"
+    assert metadata["p-a"].plugin_data.plugin_name == "scalars"
+    assert metadata["p-b"].summary_description == "b's words"
+    assert metadata["i"].summary_description == "what it shows"
+    assert metadata["i"].plugin_data.plugin_name == "images"
+    assert (events.picture("i") == PICTURE).all()
+    assert other.metrics == [({"a": 4.5, "c": 2.0}, 3), ({"a": 7.5, "b": 7.0, "c": 2.0}, 5)]
