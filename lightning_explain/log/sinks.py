@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 from tensorboard.compat.proto.summary_pb2 import (
+    DATA_CLASS_BLOB_SEQUENCE,  # pyright: ignore[reportAttributeAccessIssue]
+    DATA_CLASS_SCALAR,  # pyright: ignore[reportAttributeAccessIssue]
     Summary,  # pyright: ignore[reportAttributeAccessIssue]
     SummaryMetadata,  # pyright: ignore[reportAttributeAccessIssue]
 )
@@ -86,7 +88,13 @@ class FolderSink:
 
 
 def _metadata(plugin: str, description: str) -> Any:
-    return SummaryMetadata(summary_description=description, plugin_data=SummaryMetadata.PluginData(plugin_name=plugin))
+    # TensorBoard's fast data server drops the description of a summary that does not state its kind of data
+    kind = DATA_CLASS_SCALAR if plugin == "scalars" else DATA_CLASS_BLOB_SEQUENCE
+    return SummaryMetadata(
+        data_class=kind,
+        summary_description=description,
+        plugin_data=SummaryMetadata.PluginData(plugin_name=plugin),
+    )
 
 
 @dataclass(frozen=True)

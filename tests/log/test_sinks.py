@@ -10,6 +10,7 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE, DATA_CLASS_SCALAR
 
 from lightning_explain.log import Journal
 from lightning_explain.log.sinks import FolderSink, Sink, TensorBoardSink, sink_of
@@ -205,5 +206,7 @@ def test_tensorboard_shows_what_a_figure_and_a_picture_mean(tmp_path: Path) -> N
     assert metadata["p-b"].summary_description == "b's words"
     assert metadata["i"].summary_description == "what it shows"
     assert metadata["i"].plugin_data.plugin_name == "images"
+    # without it TensorBoard's fast data server drops the description
+    assert metadata["p-a"].data_class == DATA_CLASS_SCALAR and metadata["i"].data_class == DATA_CLASS_BLOB_SEQUENCE
     assert (events.picture("i") == PICTURE).all()
     assert other.metrics == [({"a": 4.5, "c": 2.0}, 3), ({"a": 7.5, "b": 7.0, "c": 2.0}, 5)]
