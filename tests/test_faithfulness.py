@@ -16,7 +16,7 @@ from lightning_explain.attribution import (
     Saliency,
     SmoothGrad,
 )
-from lightning_explain.errors import ConfigurationError, ExplanationError
+from lightning_explain.errors import ConfigurationError, ExplanationError, ExplanationWarning
 from lightning_explain.faithfulness import (
     FAITHFULNESS,
     Claim,
@@ -418,15 +418,15 @@ def test_an_unknown_measure_is_refused_by_name():
         examine(claimed(InputXGradient()), "honesty")
 
 
-def test_measures_say_nothing_of_nets_that_only_they_ask():
+def test_what_a_method_says_of_randomised_nets_is_not_passed_on():
+    def talkative(model, inputs, target):
+        warnings.warn("not converged", ExplanationWarning, stacklevel=1)
+        return Saliency()(model, inputs, target)
+
+    x = drawn(4, 4)
+    found = Saliency()(net(), x, TARGET)
+    claim = Claim(method=talkative, model=net(), inputs=x, target=TARGET, attribution=found)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        examine(claimed(IntegratedGradients(tolerance=1e-9, max_steps=17, baseline="mean"), _quiet()), "randomisation")
-
-
-def _quiet():
-    # nearly linear, so that the first explanation converges; randomised, it does not
-    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
-    with torch.no_grad():
-        model[0].weight.mul_(1e-6)
-    return model
+        for measure in ("randomisation", "max_sensitivity"):
+            examine(claim, measure)

@@ -319,6 +319,9 @@ def test_every_methods_drift_goes_on_after_a_resume(tmp_path: Path) -> None:
             joined = curve(first, tag) | curve(second, tag)
             assert joined == pytest.approx(curve(whole, tag), rel=1e-5, abs=1e-8)
             assert len(joined) == 4
+        last = [record["scalars"] for record in whole.records][-1]
+        stem = f"explain/attribution/{prefix}drift"
+        assert last[f"{stem}/first"] != pytest.approx(last[f"{stem}/previous"], rel=1e-3)
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]
     assert any("AttributionMonitor" in key for key in saved)
 
@@ -329,6 +332,8 @@ def test_another_baseline_begins_a_curve_of_its_own_and_says_so(tmp_path: Path) 
         second = train([IntegratedGradients(n_steps=8, baseline="mean"), LRP()], 2, tmp_path, resumed=True)
     (record,) = second.records
     assert record["drift"] == {} and set(record["methods"]["LRP"]["drift"]) == {"previous", "first"}
+    # what nothing goes on with is not carried along in every checkpoint
+    assert set(second.state_dict()["history"]["memories"]) == {"IntegratedGradients (baseline: mean)", "LRP"}
 
 
 # -- faults -----------------------------------------------------------------------------------------------------
