@@ -249,9 +249,9 @@ def test_captions_that_do_not_match_the_samples_are_refused() -> None:
 @pytest.mark.parametrize("n_samples", [1, 4])
 def test_several_methods_stand_beside_the_input_in_their_order_each_in_its_own_scale(n_samples: int) -> None:
     signs = ([1, -1, 1, -1][:n_samples], [-1, -1, 1, 1][:n_samples], [1, 1, 1, 1][:n_samples])
-    # a thousandfold difference in size: one scale for all would leave the first two white
+    # a thousandfold difference in size: the first scale for all would leave the others white
     panels = [
-        Panel(name=f"Method{i}", values=signed_maps(sign) * 1000.0**i, scale=0.5 * 1000.0**i)
+        Panel(name=f"Method{i}", values=signed_maps(sign) / 1000.0**i, scale=0.5 / 1000.0**i)
         for i, sign in enumerate(signs)
     ]
     found = heatmap_picture(torch.zeros(n_samples, 1, 4, 4), panels, captions=["a"] * n_samples, title="t")
@@ -461,7 +461,7 @@ def test_bars_of_methods_stand_side_by_side_each_in_its_own_units() -> None:
 
 
 def test_with_several_methods_the_features_that_any_of_them_finds_strong_are_shown() -> None:
-    weak, strong = torch.full((1, 60), 0.01), torch.zeros(1, 60)
+    weak, strong = torch.full((1, 60), 0.01), torch.full((1, 60), 0.01)
     strong[0, 55] = 1.0
     weak[0, 3] = 0.5
     names = [f"f{i}" for i in range(60)]
