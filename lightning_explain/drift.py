@@ -1,14 +1,23 @@
 """How far an explanation moved: distances between two explanations of the same probe, each with its error."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from lightning_explain.attribution.result import Attribution, flat, parts_of
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.similarity import (
+    correlation,
+    cosine_distance,
+    rank_direction,
+    relative_l1,
+    spearman,
+    structural_similarity,
+    top_k_overlap,
+)
 
 MEASURES = ("cosine", "spearman", "spearman_absolute", "top_k", "relative_l1", "ssim")
 """The distances of `drift`: 0 means unchanged, larger means further."""
@@ -17,109 +26,46 @@ TOP_SHARE = 0.1
 """The k of `top_k` is this share of the features, at least 1."""
 
 
-def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Return 1 - cos of the angle between rows [batch, features]: [batch], 0 to 2; NaN where a row is all zero.
+@dataclass(frozen=True, eq=False)
+class Comparable:
+    """Attributions made ready to be compared: what several comparisons need is worked out once, when first asked for.
 
-    Computed as half the squared distance of the unit vectors, which keeps small distances exact.
-
-    Example:
-        >>> cosine_distance(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
-        tensor([1.])
+    Attributes:
+        values: Attributions [batch, ...], or a tuple of them.
     """
-    a, b = a.double(), b.double()
-    norm_a, norm_b = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
-    return ((a / norm_a - b / norm_b).square().sum(1) / 2).float()
+
+    values: Inputs
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Return all parts side by side: [batch, features]."""
+        return flat(self.values)
+
+    @cached_property
+    def ranks(self) -> Tensor:
+        """Return the direction of the ranks of the signed values: [batch, features]."""
+        return rank_direction(self.rows)
+
+    @cached_property
+    def absolute_ranks(self) -> Tensor:
+        """Return the direction of the ranks of the absolute values: [batch, features]."""
+        return rank_direction(self.rows.abs())
+
+    @property
+    def maps(self) -> Tensor | None:
+        """Return images summed over their channels, [batch, 1, height, width]; None for any other form."""
+        first = parts_of(self.values)[0]
+        return first.sum(1, keepdim=True) if first.ndim == 4 and min(first.shape[-2:]) >= 3 else None
+
+    @property
+    def shapes(self) -> list[list[int]]:
+        """Return the shape of each part."""
+        return [list(part.shape) for part in parts_of(self.values)]
 
 
-def ranks(values: Tensor) -> Tensor:
-    """Rank each row [batch, features] from 1; ties share the mean of their ranks (Spearman 1904).
-
-    Example:
-        >>> ranks(torch.tensor([[3.0, 1.0, 3.0]]))
-        tensor([[2.5000, 1.0000, 2.5000]], dtype=torch.float64)
-    """
-    in_order = values.sort(dim=1).values.contiguous()
-    below = torch.searchsorted(in_order, values.contiguous(), right=False)
-    up_to = torch.searchsorted(in_order, values.contiguous(), right=True)
-    return (below + up_to + 1).double() / 2
-
-
-def spearman(a: Tensor, b: Tensor) -> Tensor:
-    """Return Spearman's rank correlation of rows [batch, features]: [batch], -1 to 1; NaN where a row is constant.
-
-    Example:
-        >>> spearman(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 4.0, 9.0]]))
-        tensor([1.])
-    """
-    x, y = ranks(a), ranks(b)
-    x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
-    return ((x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1))).float()
-
-
-def top_k_overlap(a: Tensor, b: Tensor, k: int) -> Tensor:
-    """Return |A and B| / k, A and B being the k features of largest absolute value (Ghorbani, Abid, Zou 2019).
-
-    Args:
-        a: Rows [batch, features].
-        b: Rows of the same shape.
-        k: Number of features, 1 to all.
-
-    Returns:
-        Share [batch], 0 to 1; NaN where a row has fewer than k features that are not zero, because which zeros
-        would count as "top" is chance.
-
-    Example:
-        >>> top_k_overlap(torch.tensor([[3.0, -2.0, 1.0]]), torch.tensor([[3.0, 1.0, 2.0]]), k=2)
-        tensor([0.5000])
-    """
-    in_a = torch.zeros_like(a, dtype=torch.bool).scatter(1, a.abs().topk(k, dim=1).indices, value=True)
-    in_b = torch.zeros_like(b, dtype=torch.bool).scatter(1, b.abs().topk(k, dim=1).indices, value=True)
-    overlap = (in_a & in_b).sum(1) / k
-    defined = ((a != 0).sum(1) >= k) & ((b != 0).sum(1) >= k)
-    return torch.where(defined, overlap, torch.nan)
-
-
-def relative_l1(a: Tensor, b: Tensor) -> Tensor:
-    """Return |a - b|_1 / |b|_1 of rows [batch, features]: [batch]; NaN where b is all zero.
-
-    Example:
-        >>> relative_l1(torch.tensor([[1.0, 1.0]]), torch.tensor([[2.0, 0.0]]))
-        tensor([1.])
-    """
-    size = b.abs().sum(1)
-    return torch.where(size > 0, (a - b).abs().sum(1) / size, torch.nan)
-
-
-def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
-    """Return the structural similarity (Wang et al. 2004) of two batches of maps [batch, channels, height, width].
-
-    Each pair of maps is compared over its own joint value range; NaN where both are the same constant.
-
-    Returns:
-        Similarity [batch], 1 for equal maps.
-    """
-    # torchmetrics takes a second to import, and tabular data never need it
-    from torchmetrics.functional.image import structural_similarity_index_measure  # noqa: PLC0415
-
-    both = torch.stack([a, b]).flatten(2)
-    low, high = both.amin((0, 2)), both.amax((0, 2))
-    shape = (-1, *(1,) * (a.ndim - 1))
-    span = (high - low).reshape(shape)
-    window = min(11, *a.shape[-2:])
-    window -= 1 - window % 2  # the window must be odd
-    unit_a, unit_b = (a - low.reshape(shape)) / span, (b - low.reshape(shape)) / span
-    similarity = structural_similarity_index_measure(
-        unit_a.nan_to_num(),
-        unit_b.nan_to_num(),
-        gaussian_kernel=False,
-        kernel_size=window,
-        data_range=1.0,
-        reduction="none",
-    )
-    return torch.where(high > low, torch.as_tensor(similarity).reshape(-1), torch.nan)
-
-
-def distances(values: Inputs, reference: Inputs, measures: Sequence[str] = MEASURES) -> dict[str, Tensor]:
+def distances(
+    values: Inputs | Comparable, reference: Inputs | Comparable, measures: Sequence[str] = MEASURES
+) -> dict[str, Tensor]:
     """Measure how far each sample's explanation is from its reference.
 
     Args:
@@ -134,24 +80,71 @@ def distances(values: Inputs, reference: Inputs, measures: Sequence[str] = MEASU
     Raises:
         ConfigurationError: The shapes differ, so these are explanations of two different probes.
     """
-    shapes, reference_shapes = ([list(part.shape) for part in parts_of(each)] for each in (values, reference))
-    if shapes != reference_shapes:
+    a, b = _comparable(values), _comparable(reference)
+    if a.shapes != b.shapes:
         raise ConfigurationError(
-            f"Explanations of shape {shapes} and {reference_shapes} cannot be compared; expected the same probe twice."
+            f"Explanations of shape {a.shapes} and {b.shapes} cannot be compared; expected the same probe twice."
         )
-    a, b = flat(values), flat(reference)
-    k = max(1, round(TOP_SHARE * a.shape[1]))
-    first, first_reference = parts_of(values)[0], parts_of(reference)[0]
-    is_image = first.ndim == 4 and min(first.shape[-2:]) >= 3
-    by_name = {
-        "cosine": lambda: cosine_distance(a, b),
-        "spearman": lambda: 1 - spearman(a, b),
-        "spearman_absolute": lambda: 1 - spearman(a.abs(), b.abs()),
-        "top_k": lambda: 1 - top_k_overlap(a, b, k),
-        "relative_l1": lambda: relative_l1(a, b),
-        "ssim": lambda: 1 - structural_similarity(first.sum(1, keepdim=True), first_reference.sum(1, keepdim=True)),
+    maps_a, maps_b = a.maps, b.maps
+    by_name: dict[str, Callable[[], Tensor]] = {
+        "cosine": lambda: cosine_distance(a.rows, b.rows),
+        "spearman": lambda: 1 - correlation(a.ranks, b.ranks),
+        "spearman_absolute": lambda: 1 - correlation(a.absolute_ranks, b.absolute_ranks),
+        "top_k": lambda: 1 - top_k_overlap(a.rows, b.rows, max(1, round(TOP_SHARE * a.rows.shape[1]))),
+        "relative_l1": lambda: relative_l1(a.rows, b.rows),
     }
-    return {name: by_name[name]() for name in measures if name != "ssim" or is_image}
+    if maps_a is not None and maps_b is not None:
+        by_name["ssim"] = lambda: 1 - structural_similarity(maps_a, maps_b)
+    return {name: by_name[name]() for name in measures if name in by_name or name != "ssim"}
+
+
+def _comparable(values: Inputs | Comparable) -> Comparable:
+    return values if isinstance(values, Comparable) else Comparable(values)
+
+
+def _shared_maps(a: Comparable, b: Comparable) -> tuple[Tensor, Tensor] | None:
+    """Return both as rows of their maps where these have one size; None otherwise."""
+    if a.maps is None or b.maps is None or a.maps.shape != b.maps.shape:
+        return None
+    return flat(a.maps), flat(b.maps)
+
+
+def can_agree(a: Comparable, b: Comparable) -> bool:
+    """Say whether two methods' attributions can be compared: equal shapes, or maps of equal height and width."""
+    return a.shapes == b.shapes or _shared_maps(a, b) is not None
+
+
+def agreement(a: Inputs | Comparable, b: Inputs | Comparable) -> Tensor:
+    """Return how far two methods agree on the order of the features: Spearman's correlation of the signed values.
+
+    Methods have different units, and ranks have none. Where the shapes differ (Grad-CAM gives one map for all
+    channels of an image), the sums over the channels are compared.
+
+    Args:
+        a: One method's attributions [batch, ...].
+        b: Another method's, of the same samples.
+
+    Returns:
+        Correlation [batch], -1 to 1; NaN where either is constant.
+
+    Raises:
+        ConfigurationError: The shapes have nothing to do with each other.
+
+    Example:
+        >>> import torch
+        >>> agreement(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[10.0, 30.0, 20.0]]))
+        tensor([0.5000])
+    """
+    one, other = _comparable(a), _comparable(b)
+    if one.shapes == other.shapes:
+        return correlation(one.ranks, other.ranks)
+    maps = _shared_maps(one, other)
+    if maps is None:
+        raise ConfigurationError(
+            f"Attributions of shape {one.shapes} and {other.shapes} cannot be compared; expected the same shape, or "
+            "images of the same height and width."
+        )
+    return spearman(*maps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,17 +178,68 @@ def _mean(values: Tensor, samples: Tensor | None) -> float:
     return float((values if samples is None else values[samples]).nanmean())
 
 
-def drift(now: Attribution, reference: Attribution, measures: Sequence[str] = MEASURES) -> Drift:
+@dataclass(frozen=True, eq=False)
+class ComparableExplanation:
+    """An explanation made ready to be compared again and again: with the previous one, the first, the next.
+
+    Attributes:
+        attribution: The explanation.
+        fine: Its values.
+        coarse: The same by the coarser rule; None where the method has none.
+    """
+
+    attribution: Attribution
+    fine: Comparable
+    coarse: Comparable | None
+
+    @classmethod
+    def of(cls, attribution: Attribution) -> "ComparableExplanation":
+        """Make an explanation ready; nothing is computed before it is asked for."""
+        coarse = None if attribution.coarse is None else Comparable(attribution.coarse)
+        return cls(attribution, Comparable(attribution.values), coarse)
+
+
+def drift(
+    now: Attribution | ComparableExplanation,
+    reference: Attribution | ComparableExplanation,
+    measures: Sequence[str] = MEASURES,
+) -> Drift:
     """Measure how far an explanation moved from a reference explanation of the same probe.
 
     Args:
-        now: The explanation.
+        now: The explanation; as a `ComparableExplanation` where it is compared more than once.
         reference: What it is compared with; must explain the same targets of the same samples.
         measures: Names from `MEASURES`.
 
     Cost: none through the model; for images one SSIM.
+
+    Raises:
+        ConfigurationError: The two explain different outputs, or differ in shape.
     """
+    one, other = (
+        each if isinstance(each, ComparableExplanation) else ComparableExplanation.of(each) for each in (now, reference)
+    )
+    _check_same_question(one.attribution.target, other.attribution.target)
     coarse = None
-    if now.coarse is not None and reference.coarse is not None:
-        coarse = distances(now.coarse, reference.coarse, measures)
-    return Drift(values=distances(now.values, reference.values, measures), coarse=coarse)
+    if one.coarse is not None and other.coarse is not None:
+        coarse = distances(one.coarse, other.coarse, measures)
+    return Drift(values=distances(one.fine, other.fine, measures), coarse=coarse)
+
+
+def _check_same_question(target: Tensor | None, reference: Tensor | None) -> None:
+    """Refuse to call the answers to two different questions a drift."""
+    if target is None and reference is None:
+        return
+    if target is None or reference is None or target.tolist() != reference.tolist():
+        raise ConfigurationError(
+            f"The explanations have different targets ({_words(target)} against {_words(reference)}), so their "
+            "distance would mix a changed question with a changed answer. Explain the same output of each sample "
+            "both times."
+        )
+
+
+def _words(target: Tensor | None) -> str:
+    if target is None:
+        return "the single output"
+    listed = ", ".join(str(index) for index in target.tolist()[:8])
+    return f"outputs {listed}{', ...' if len(target) > 8 else ''}"

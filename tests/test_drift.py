@@ -1,5 +1,6 @@
 """Every distance against an independent implementation, its properties, its undefined cases, and its error."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -12,13 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from lightning_explain import similarity
 from lightning_explain.attribution import Attribution, IntegratedGradients
 from lightning_explain.drift import (
     MEASURES,
+    Comparable,
+    ComparableExplanation,
     Drift,
-    cosine_distance,
+    agreement,
+    can_agree,
     distances,
     drift,
+)
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.similarity import (
+    cosine_distance,
     ranks,
     relative_l1,
     spearman,
@@ -279,6 +288,74 @@ def test_drift_has_an_error_only_if_both_explanations_have_a_coarser_one() -> No
     assert both.coarse is not None
     torch.testing.assert_close(both.coarse["cosine"], cosine_distance(a + 1, b - 1))
     torch.testing.assert_close(both.values["cosine"], cosine_distance(a, b))
+
+
+def asked(values: Tensor, target: Tensor | None) -> Attribution:
+    return dataclasses.replace(explanation(values), target=target)
+
+
+def test_explanations_of_different_targets_are_refused() -> None:
+    values = rows(0, 3, 6)
+    with pytest.raises(ConfigurationError, match=r"outputs 0, 1, 2 against outputs 0, 1, 1.*changed question"):
+        drift(asked(values, torch.tensor([0, 1, 2])), asked(values, torch.tensor([0, 1, 1])))
+    with pytest.raises(ConfigurationError, match="the single output against outputs 0, 1, 1"):
+        drift(asked(values, None), asked(values, torch.tensor([0, 1, 1])))
+    with pytest.raises(ConfigurationError, match="against the single output"):
+        drift(asked(values, torch.tensor([0, 1, 1])), asked(values, None))
+    with pytest.raises(ConfigurationError, match="outputs 0, 0, 0, 0, 0, 0, 0, 0, ... against"):
+        drift(asked(rows(0, 99, 2), torch.zeros(99).long()), asked(rows(0, 99, 2), torch.ones(99).long()))
+
+
+def test_equal_targets_are_compared_whatever_their_integer_type() -> None:
+    values = rows(0, 3, 6)
+    found = drift(asked(values, torch.tensor([0, 1, 2])), asked(values, torch.tensor([0, 1, 2], dtype=torch.int32)))
+    assert found.mean("cosine") == 0
+
+
+@given(seed=st.integers(0, 999), n_features=st.integers(3, 40), ties=st.booleans())
+@settings(max_examples=40)
+def test_agreement_is_spearmans_of_scipy(seed: int, n_features: int, ties: bool) -> None:
+    a, b = rows(seed, 3, n_features, ties=ties), rows(seed + 1, 3, n_features, ties=ties)
+    for x, y, found in zip(a, b, agreement(a, 1e6 * b), strict=True):
+        if len(x.unique()) > 1 and len(y.unique()) > 1:
+            assert float(found) == pytest.approx(scipy.stats.spearmanr(x.numpy(), y.numpy()).statistic, abs=1e-6)
+        else:
+            assert found.isnan()
+
+
+def test_agreement_minds_the_sign_and_any_rising_function_leaves_it() -> None:
+    a = rows(0, 3, 20)
+    torch.testing.assert_close(agreement(a, a.exp()), torch.ones(3))
+    torch.testing.assert_close(agreement(a, -a), -torch.ones(3))
+
+
+def test_a_map_agrees_with_the_sum_over_the_channels() -> None:
+    image, single = rows(0, 2, 192).reshape(2, 3, 8, 8), rows(1, 2, 64).reshape(2, 1, 8, 8)
+    expected = [
+        scipy.stats.spearmanr(x.sum(0).flatten().numpy(), y.flatten().numpy()).statistic
+        for x, y in zip(image, single, strict=True)
+    ]
+    torch.testing.assert_close(agreement(image, single), torch.tensor(expected, dtype=torch.float32), atol=1e-6, rtol=0)
+
+
+def test_what_has_another_form_has_no_agreement() -> None:
+    image, pooled = Comparable(torch.rand(2, 1, 8, 8)), Comparable(torch.rand(2, 1, 4, 4))
+    assert not can_agree(image, pooled) and not can_agree(image, Comparable(torch.rand(2, 64)))
+    with pytest.raises(ConfigurationError, match=r"shape \[\[2, 1, 8, 8\]\] and \[\[2, 1, 4, 4\]\]"):
+        agreement(image, pooled)
+
+
+def test_ranks_are_worked_out_once_for_each_explanation(monkeypatch: pytest.MonkeyPatch) -> None:
+    sorted_rows: list[Tensor] = []
+    original = similarity.ranks
+    monkeypatch.setattr(similarity, "ranks", lambda values: sorted_rows.append(values) or original(values))
+    seen = [ComparableExplanation.of(explanation(rows(i, 3, 9), rows(i, 3, 9) + 0.1)) for i in range(4)]
+    found = [drift(now, earlier) for now, earlier in itertools.combinations(seen, 2)]
+    agreement(seen[0].fine, seen[1].fine)
+    assert len(sorted_rows) == 4 * 4  # signed and absolute, fine and coarse, of each explanation
+    plain = drift(seen[0].attribution, seen[1].attribution)
+    for name in TABULAR:
+        torch.testing.assert_close(found[0].values[name], plain.values[name])
 
 
 def test_explanations_of_different_size_are_refused() -> None:

@@ -1,18 +1,26 @@
-"""The words around an attribution monitor's pictures: captions and titles."""
+"""An attribution monitor's pictures, and the words around them: captions, titles, descriptions."""
 
-from lightning_explain.callbacks.explanation import Explanation, History
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lightning_explain.callbacks.attribution_figures import method_prefix
+from lightning_explain.callbacks.attribution_methods import Methods, described, full_name
+from lightning_explain.callbacks.attribution_report import agreement_words, trust
+from lightning_explain.callbacks.findings import Findings
+from lightning_explain.callbacks.history import History, Memory
 from lightning_explain.callbacks.question import probabilities
 from lightning_explain.log import Journal, tag
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
-from lightning_explain.render.explanation import explanation_picture, film_frame, film_picture, kind_of
-from lightning_explain.render.heatmaps import colour_scale, maps_of
+from lightning_explain.render.explanation import explanation_picture, film_frame, film_picture, full_scale, kind_of
+from lightning_explain.render.panels import Panel
 from lightning_explain.schedule import worth_redrawing
 
 
-def captions(probe: Probe, explanation: Explanation) -> list[str]:
+def captions(probe: Probe, scores: Tensor) -> list[str]:
     """Say of each sample what it is and what the model takes it for: `7 (as 1, 63 %)`, `7 (98 %)`."""
-    labels, scores = probe.labels, explanation.scores
+    labels = probe.labels
     if scores.ndim != 2 or scores.shape[1] < 2:
         return [f"output {value:.3g}" for value in scores.flatten().tolist()]
     confidence, predicted = probabilities(scores).max(1)
@@ -34,33 +42,6 @@ def group_names(probe: Probe) -> list[str]:
     return ["all samples"] if labels is None else [probe.class_name(c) for c in labels.unique().tolist()]
 
 
-def _moment(step: int, epoch: int, count: int) -> str:
-    return "before training" if count == 1 and step == 0 else f"in epoch {epoch}, at step {step:,}"
-
-
-def heatmaps(
-    probe: Probe, explanation: Explanation, history: History, *, method: str, epoch: int, trust: str
-) -> Picture | None:
-    """Draw the explanation; None where the probe's form has no picture."""
-    inputs, values = probe.parts[0], explanation.attribution.parts[0]
-    if kind_of(inputs) is None:
-        return None
-    if kind_of(inputs) == "image":
-        history.scale = max(history.scale, colour_scale(maps_of(values)))
-    reading = "Over each pair: label (confidence)." if kind_of(inputs) == "image" else "Bars: means; points: samples."
-    title = f"What the network looks at {_moment(explanation.step, epoch, history.count)}. {method}. {reading} {trust}"
-    return explanation_picture(
-        inputs,
-        values,
-        labels=probe.labels,
-        captions=captions(probe, explanation),
-        group_names=group_names(probe),
-        feature_names=probe.feature_names,
-        scale=history.scale,
-        title=title,
-    )
-
-
 def _short(step: int) -> str:
     """Write a step in at most four letters: 629, 1.2k, 13k, 2M."""
     for size, letter in ((1_000_000, "M"), (1_000, "k")):
@@ -69,49 +50,117 @@ def _short(step: int) -> str:
     return str(step)
 
 
-def filmstrip(probe: Probe, history: History, *, method: str) -> Picture:
-    """Draw the explanations over time."""
-    labels = probe.labels
-    row_names = ["" for _ in range(len(probe))] if labels is None else [probe.class_name(c) for c in labels.tolist()]
-    return film_picture(
-        probe.parts[0],
-        [maps for _, maps in history.film],
-        labels=labels,
-        column_names=["start" if step == 0 else _short(step) for step, _ in history.film],
-        row_names=row_names,
-        group_names=group_names(probe),
-        feature_names=probe.feature_names,
-        title=(
-            f"How the explanation forms: one column per explanation, named by training step. {method}. One colour "
-            "scale for all: before a network has learnt, its scores are small and its maps pale."
-        ),
-    )
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Draws one monitor's explanations.
+
+    Attributes:
+        name: The monitor's name.
+        probe: What is explained.
+        methods: Its methods.
+        history: What is remembered of each; films and colour scales are kept there.
+    """
+
+    name: str
+    probe: Probe
+    methods: Methods
+    history: History
+
+    def _memory(self, method: str) -> Memory:
+        return self.history.of(full_name(method, self.methods[method]))
+
+    def show(self, journal: Journal, findings: Findings, *, epoch: int) -> None:
+        """Draw and log the heatmaps, and each method's filmstrip when it has grown enough."""
+        explanation = findings.explanation
+        if not journal.shows_pictures or kind_of(self.probe.parts[0]) is None:
+            return
+        for method, attribution in explanation.attributions.items():
+            memory = self._memory(method)
+            memory.add_film(explanation.step, film_frame(attribution.parts[0], self.probe.labels))
+            memory.scale = max(memory.scale, full_scale(attribution.parts[0]))
+        described_methods = [described(name, self.methods[name]) for name in explanation.attributions]
+        journal.image(
+            tag(self.name, "heatmaps"),
+            self._heatmaps(findings, epoch=epoch),
+            description=f"The probe beside what each feature contributes to the explained output, by "
+            f"{', '.join(described_methods)}. Red: speaks for it; blue: against it.",
+        )
+        for method in explanation.attributions:
+            if worth_redrawing(self._memory(method).count):
+                self.show_filmstrip(journal, method)
+
+    def show_all_filmstrips(self, journal: Journal) -> None:
+        """Draw and log every filmstrip that was not drawn when its last column came."""
+        for method in self.methods:
+            if not worth_redrawing(self._memory(method).count):
+                self.show_filmstrip(journal, method)
+
+    def show_filmstrip(self, journal: Journal, method: str) -> None:
+        """Draw and log a method's filmstrip as it is."""
+        if journal.shows_pictures and self._memory(method).film:
+            journal.image(
+                tag(*method_prefix(self.name, method, next(iter(self.methods))), "filmstrip"),
+                self._filmstrip(method),
+                description=f"How the explanation of the same samples forms as the network learns, by "
+                f"{described(method, self.methods[method])}: a column for each explanation.",
+            )
+
+    def _heatmaps(self, findings: Findings, *, epoch: int) -> Picture:
+        explanation = findings.explanation
+        panels = [
+            Panel(name=name, values=attribution.parts[0], scale=self._memory(name).scale)
+            for name, attribution in explanation.attributions.items()
+        ]
+        return explanation_picture(
+            self.probe.parts[0],
+            panels,
+            labels=self.probe.labels,
+            captions=captions(self.probe, explanation.scores),
+            group_names=group_names(self.probe),
+            feature_names=self.probe.feature_names,
+            title=self._title(findings, epoch=epoch),
+        )
+
+    def _title(self, findings: Findings, *, epoch: int) -> str:
+        explanation = findings.explanation
+        names = {name: full_name(name, self.methods[name]) for name in explanation.attributions}
+        started = self.history.count == 1 and explanation.step == 0
+        moment = "before training" if started else f"in epoch {epoch}, at step {explanation.step:,}"
+        reading = "Bars: means; points: samples."
+        if kind_of(self.probe.parts[0]) == "image":
+            reading = f"Over each {'pair' if len(names) == 1 else 'row'}: label (confidence)."
+        if len(names) == 1:
+            (name,) = names
+            trusted = trust(explanation.attributions[name], findings.drifts.get(name, {}))
+            return f"What the network looks at {moment}. {names[name]}. {reading} {trusted}"
+        return (
+            f"What the network looks at {moment}, by {len(names)} methods: {'; '.join(names.values())}. {reading} "
+            f"Each method has a scale of its own, one for all samples and steps. {agreement_words(findings)} "
+            f"{_primary_trust(findings)}"
+        )
+
+    def _filmstrip(self, method: str) -> Picture:
+        probe, labels, film = self.probe, self.probe.labels, self._memory(method).film
+        names = ["" for _ in range(len(probe))] if labels is None else [probe.class_name(c) for c in labels.tolist()]
+        return film_picture(
+            probe.parts[0],
+            [maps for _, maps in film],
+            labels=labels,
+            column_names=["start" if step == 0 else _short(step) for step, _ in film],
+            row_names=names,
+            group_names=group_names(probe),
+            feature_names=probe.feature_names,
+            title=(
+                f"How the explanation forms: one column per explanation, named by training step. "
+                f"{full_name(method, self.methods[method])}. One colour scale for all: before a network has learnt, "
+                "its scores are small and its maps pale."
+            ),
+        )
 
 
-def log_pictures(
-    journal: Journal,
-    name: str,
-    probe: Probe,
-    explanation: Explanation,
-    history: History,
-    *,
-    method: str,
-    epoch: int,
-    trust: str,
-) -> None:
-    """Draw and log the heatmaps, and the filmstrip when it has grown enough."""
-    inputs = probe.parts[0]
-    if not journal.shows_pictures or kind_of(inputs) is None:
-        return
-    history.add_film(explanation.step, film_frame(explanation.attribution.parts[0], probe.labels))
-    picture = heatmaps(probe, explanation, history, method=method, epoch=epoch, trust=trust)
-    if picture is not None:
-        journal.image(tag(name, "heatmaps"), picture)
-    if worth_redrawing(history.count):
-        log_filmstrip(journal, name, probe, history, method=method)
-
-
-def log_filmstrip(journal: Journal, name: str, probe: Probe, history: History, *, method: str) -> None:
-    """Draw and log the filmstrip as it is."""
-    if journal.shows_pictures and history.film:
-        journal.image(tag(name, "filmstrip"), filmstrip(probe, history, method=method))
+def _primary_trust(findings: Findings) -> str:
+    explanation = findings.explanation
+    if explanation.primary not in explanation.attributions:
+        return ""
+    words = trust(explanation.attribution, findings.primary_drifts)
+    return f"{explanation.primary}: {words}" if words else ""

@@ -1,131 +1,121 @@
-"""What an attribution monitor says of an explanation: figures by tag, and a record for machines."""
+"""What an attribution monitor says in words, and its record for machines."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution.baselines import baseline_name
-from lightning_explain.attribution.integrated_gradients import IntegratedGradients
 from lightning_explain.attribution.result import Attribution, flat
-from lightning_explain.callbacks.explanation import Explanation
-from lightning_explain.drift import Drift
-from lightning_explain.faithfulness import mass_in_mask
-from lightning_explain.log import class_parts, tag
+from lightning_explain.callbacks.attribution_methods import Methods, baseline_of, full_name, named_baseline, versus
+from lightning_explain.callbacks.findings import Findings
+from lightning_explain.callbacks.history import Drifts
+from lightning_explain.log import tag
 from lightning_explain.probe import Probe
-
-Drifts = dict[str, Drift]
-"""Drift against each reference: `previous`, `first`."""
-
-MAIN = "cosine"
-"""The measure behind `drift/previous` and `drift/first`; the others are `drift_<measure>/...`."""
-
-
-REFERENCES = ("previous", "previous_error", "first", "first_error")
-
-
-def _classes(probe: Probe) -> list[tuple[str, Tensor]]:
-    """Give every class of the probe a tag part and mark its samples; empty for regression."""
-    labels = probe.labels
-    if labels is None:
-        return []
-    classes = labels.unique().tolist()
-    parts = class_parts([probe.class_name(c) for c in classes], taken=REFERENCES)
-    return [(part, labels == c) for part, c in zip(parts, classes, strict=True)]
-
-
-def drift_scalars(name: str, drifts: Drifts, probe: Probe) -> dict[str, float]:
-    """Return the drift figures by tag: every measure against every reference with its error, and by class."""
-    figures: dict[str, float] = {}
-    for reference, drift in drifts.items():
-        for measure in drift.values:
-            group = "drift" if measure == MAIN else f"drift_{measure}"
-            figures[tag(name, group, reference)] = drift.mean(measure)
-            figures[tag(name, group, f"{reference}_error")] = drift.error(measure)
-    if "previous" in drifts:
-        main = next(iter(drifts["previous"].values))
-        group = "drift" if main == MAIN else f"drift_{main}"
-        for class_name, members in _classes(probe):
-            figures[tag(name, group, class_name)] = drifts["previous"].mean(main, members)
-    return figures
-
-
-def quality_scalars(name: str, attribution: Attribution, probe: Probe) -> dict[str, float]:
-    """Return what is known of an explanation itself: completeness, error, size, cost, share inside the masks."""
-    figures = {
-        tag(name, "total_attribution"): float(flat(attribution.values).abs().sum(1).mean()),
-        tag(name, "n_evaluations"): float(attribution.n_evaluations.float().mean()),
-    }
-    if attribution.convergence_delta is not None:
-        figures[tag(name, "convergence_delta")] = float(attribution.convergence_delta.abs().mean())
-    if attribution.error is not None:
-        figures[tag(name, "error")] = float(attribution.error.nanmean())
-    if probe.masks is not None:
-        figures[tag(name, "mass_in_mask")] = float(mass_in_mask(attribution.parts[0], probe.masks).nanmean())
-    return figures
-
-
-def method_name(method: Callable[..., Any]) -> str:
-    """Name a method in titles and records, with its baseline where it has one.
-
-    Example:
-        >>> method_name(IntegratedGradients())
-        'IntegratedGradients (baseline: zeros)'
-    """
-    name = getattr(method, "__name__", type(method).__name__)
-    return f"{name} (baseline: {baseline_name(method.baseline)})" if isinstance(method, IntegratedGradients) else name
 
 
 def _numbers(values: Tensor | None) -> list[float] | None:
     return None if values is None else [float(f"{value:.6g}") for value in values.tolist()]
 
 
-def record(explanation: Explanation, drifts: Drifts, probe: Probe, *, method: str, epoch: int) -> dict[str, Any]:
-    """Return one explanation's figures per sample as plain lists."""
-    attribution = explanation.attribution
-    labels = probe.labels
-    scores = explanation.scores
+def record(findings: Findings, probe: Probe, *, methods: Methods, epoch: int) -> dict[str, Any]:
+    """Return one explanation's figures per sample as plain lists.
+
+    The first method's stand at the top, those of all methods under `methods`, by name; pairs under `agreement`.
+    """
+    explanation = findings.explanation
+    labels, scores = probe.labels, explanation.scores
+    by_method = {name: _method_record(name, findings, methods) for name in explanation.attributions}
+    primary = explanation.primary
     return {
         "epoch": epoch,
-        "method": method,
         "probe": probe.fingerprint,
         "labels": None if labels is None else [probe.class_name(c) for c in labels.tolist()],
-        "target": None if attribution.target is None else attribution.target.tolist(),
         "predicted": scores.argmax(1).tolist() if scores.ndim == 2 and scores.shape[1] > 1 else None,
+        **by_method.get(primary, {"method": full_name(primary, methods[primary]), "failed": True}),
+        "agreement": {versus(a, b): _numbers(values) for (a, b), values in findings.agreement.items()},
+        "methods": {name: entry for name, entry in by_method.items() if name != primary},
+    }
+
+
+def _method_record(name: str, findings: Findings, methods: Methods) -> dict[str, Any]:
+    explanation = findings.explanation
+    attribution, baseline = explanation.attributions[name], baseline_of(methods[name])
+    return {
+        "method": full_name(name, methods[name]),
+        "baseline": None if baseline is None else named_baseline(baseline),
+        "target": None if attribution.target is None else attribution.target.tolist(),
         "total_attribution": _numbers(flat(attribution.values).abs().sum(1)),
         "convergence_delta": _numbers(attribution.convergence_delta),
         "error": _numbers(attribution.error),
         "n_evaluations": attribution.n_evaluations.tolist(),
+        "faithfulness": {figure: _numbers(values) for figure, values in explanation.faithfulness.get(name, {}).items()},
         "drift": {
             reference: {measure: _numbers(values) for measure, values in drift.values.items()}
-            for reference, drift in drifts.items()
+            for reference, drift in findings.drifts.get(name, {}).items()
         },
     }
 
 
-def drift_charts(name: str) -> dict[str, list[str]]:
-    """Group the drift curves for the Custom Scalars dashboard: chart title to tags."""
-    return {
-        f"{name}: drift against the previous explanation, and its error": [
-            tag(name, "drift", "previous"),
-            tag(name, "drift", "previous_error"),
-        ],
-        f"{name}: drift against the first explanation, and its error": [
-            tag(name, "drift", "first"),
-            tag(name, "drift", "first_error"),
-        ],
-        f"{name}: drift by class and in all": [f"{tag(name, 'drift')}/(?!first|.*_error).*"],
+def charts(name: str, methods: Methods) -> dict[str, list[str]]:
+    """Group the curves for the Custom Scalars dashboard: chart title to tags."""
+    drift = tag(name, "drift")
+    found = {
+        f"{name}: drift against the {reference} explanation, and its error": [
+            f"{drift}/{reference}",
+            f"{drift}/{reference}_error",
+        ]
+        for reference in ("previous", "first")
     }
+    found[f"{name}: drift by class and in all"] = [f"{drift}/(?!first|.*_error).*"]
+    if len(methods) > 1:
+        further = [tag(name, method, "drift", "previous") for method in list(methods)[1:]]
+        found[f"{name}: drift against the previous explanation, by method"] = [f"{drift}/previous", *further]
+        found[f"{name}: agreement of the methods"] = [f"{tag(name, 'agreement')}/.*"]
+    return found
 
 
-def summary(drifts: Drifts, names: Sequence[str]) -> str:
-    """Write the drift figures as a markdown table: a row for each measure."""
-    lines = ["| distance | " + " | ".join(f"to {r} (error)" for r in names) + " |", "|---" * (len(names) + 1) + "|"]
-    for measure in drifts[names[0]].values:
-        cells = [f"{drifts[r].mean(measure):.4f} ({drifts[r].error(measure):.4f})" for r in names]
+def summary(findings: Findings, methods: Methods) -> str:
+    """Write drift, agreement and faithfulness as markdown tables; empty where there is nothing to say yet."""
+    parts = [
+        f"**{_plain(full_name(name, methods[name]))}**\n\n{_drift_table(drifts)}"
+        for name, drifts in findings.drifts.items()
+        if drifts
+    ]
+    if findings.agreement:
+        rows = {f"{_plain(a)} and {_plain(b)}": f"{_mean(values):.4f}" for (a, b), values in findings.agreement.items()}
+        parts.append(_table("rank correlation of the methods", "mean over the probe", rows))
+    for name, measured in findings.explanation.faithfulness.items():
+        if measured:
+            rows = {figure: f"{_mean(values):.4g}" for figure, values in measured.items()}
+            parts.append(_table(f"faithfulness of {_plain(name)}", "mean over the probe", rows))
+    return "\n\n".join(parts)
+
+
+def _plain(words: str) -> str:
+    """Take out of a name what a markdown table or HTML would take for its own."""
+    return words.replace("|", "/").replace("<", "(").replace(">", ")")
+
+
+def _table(what: str, value: str, rows: Mapping[str, str]) -> str:
+    return "\n".join([f"| {what} | {value} |", "|---|---|", *(f"| {key} | {cell} |" for key, cell in rows.items())])
+
+
+def _drift_table(drifts: Drifts) -> str:
+    lines = ["| distance | " + " | ".join(f"to {r} (error)" for r in drifts) + " |", "|---" * (len(drifts) + 1) + "|"]
+    for measure in next(iter(drifts.values())).values:
+        cells = [f"{drift.mean(measure):.4f}{_margin(drift.error(measure))}" for drift in drifts.values()]
         lines.append(f"| {measure} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _margin(error: float) -> str:
+    return "" if math.isnan(error) else f" ({error:.4f})"
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.nanmean())
 
 
 def trust(attribution: Attribution, drifts: Drifts) -> str:
@@ -138,8 +128,15 @@ def trust(attribution: Attribution, drifts: Drifts) -> str:
         measure = next(iter(moved.values))
         distance, noise = moved.mean(measure), moved.error(measure)
         below = " (below its own error: not to be told from no change)" if distance < noise else ""
-        words.append(f"Drift to {reference}: {distance:.3f} ± {noise:.3f}{below}.")
+        margin = "" if math.isnan(noise) else f" ± {noise:.3f}"
+        words.append(f"Drift to {reference}: {distance:.3f}{margin}{below}.")
     return " ".join(words)
+
+
+def agreement_words(findings: Findings) -> str:
+    """Say in a picture's title how far the methods agree."""
+    pairs = [f"{a} and {b} {_mean(values):.2f}" for (a, b), values in findings.agreement.items()]
+    return f"Agreement (rank correlation): {', '.join(pairs)}." if pairs else ""
 
 
 def _percent(share: Tensor) -> str:

@@ -1,35 +1,54 @@
-"""One explanation of the probe: what it is, how it is made, what is remembered of earlier ones."""
+"""One explanation of the probe: what it is, and how it is made."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.attribution.result import Attribution
+from lightning_explain.attribution.baselines import Baseline
+from lightning_explain.attribution.result import Attribution, parts_of
 from lightning_explain.attribution.scores import check_target
 from lightning_explain.batches import Inputs
+from lightning_explain.callbacks.attribution_methods import Methods, baseline_of
+from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.question import Question, undisturbed
-from lightning_explain.errors import ConfigurationError
+from lightning_explain.errors import ConfigurationError, ExplanationError
+from lightning_explain.faithfulness import Claim, examine
 from lightning_explain.probe import Probe
 
-LONGEST_FILM = 12
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Explanation:
     """The probe explained at one moment of training; everything on the CPU.
 
     Attributes:
         step: The step it is logged at.
-        attribution: The attributions.
         scores: The model's scores for the probe [batch, classes] or [batch].
+        attributions: The attributions by the name of the method; one that failed is missing.
+        faithfulness: For each method the measures of faithfulness that were asked for, per sample [batch].
+        primary: Name of the first method.
     """
 
     step: int
-    attribution: Attribution
     scores: Tensor
+    attributions: dict[str, Attribution]
+    faithfulness: dict[str, dict[str, Tensor]]
+    primary: str
+
+    @property
+    def attribution(self) -> Attribution:
+        """The first method's attributions.
+
+        Raises:
+            ExplanationError: That method failed; there are others in `attributions`.
+        """
+        if self.primary not in self.attributions:
+            raise ExplanationError(
+                f"{self.primary} failed at step {self.step}; attributions= has {', '.join(self.attributions)}."
+            )
+        return self.attributions[self.primary]
 
 
 def _cpu(values: Inputs | None) -> Any:
@@ -92,106 +111,101 @@ def explained_targets(probe: Probe, scores: Tensor, explained: str) -> Tensor | 
     return labels
 
 
-def explain(
-    pl_module: nn.Module,
-    inputs: tuple[Tensor, ...],
-    *,
-    method: Callable[..., Attribution],
-    question: Question,
-    single: bool,
-    targets: Callable[[Tensor], Tensor | None],
-    step: int,
-) -> Explanation:
-    """Explain the probe, leaving the module as found.
-
-    Args:
-        pl_module: The module.
-        inputs: The probe's inputs on the module's device.
-        method: The attribution method.
-        question: How the explained function is reached.
-        single: Whether the probe's inputs are one tensor rather than a tuple.
-        targets: Says, given the scores, which output is explained for each sample.
-        step: The step it is logged at.
-
-    Cost: that of the method, and one forward pass.
-    """
-    with undisturbed(pl_module):
-        with torch.no_grad():
-            module, scores = question.module(pl_module, tuple(part.clone() for part in inputs))
-        scores = _cpu(scores)
-        target = targets(scores)
-        indices = None if target is None else target.to(inputs[0].device)
-        attribution = method(module, inputs[0] if single else inputs, indices)
-    return Explanation(step, on_cpu(attribution), scores)
-
-
-@dataclass
-class History:
-    """What a monitor remembers of earlier explanations; survives resume through `state_dict`.
+@dataclass(frozen=True, kw_only=True)
+class Examiner:
+    """Explains the probe by every method and puts each explanation to the tests that were asked for.
 
     Attributes:
-        count: Explanations so far.
-        target: The explained output of each sample, fixed for the whole run.
-        first: The first explanation.
-        previous: The last one.
-        film: Step and maps of the explanations that the filmstrip shows.
-        scale: Colour scale so far; it only grows, so that pictures of different steps compare.
+        methods: The attribution methods by name.
+        measures: Names of measures of faithfulness, as for `examine`.
+        question: How the explained function is reached.
+        guard: What fails ends that one method or measure, and is told once.
     """
 
-    count: int = 0
-    target: Tensor | None = None
-    first: Attribution | None = None
-    previous: Attribution | None = None
-    film: list[tuple[int, Tensor]] = field(default_factory=list[tuple[int, Tensor]])
-    scale: float = 0.0
+    methods: Methods
+    measures: tuple[str, ...]
+    question: Question
+    guard: Guard
 
-    def add(self, attribution: Attribution) -> None:
-        """Remember an explanation."""
-        self.first = self.first or attribution
-        self.previous = attribution
-        self.count += 1
+    def explain(
+        self,
+        pl_module: nn.Module,
+        inputs: tuple[Tensor, ...],
+        *,
+        single: bool,
+        targets: Callable[[Tensor], Tensor | None],
+        step: int,
+    ) -> Explanation | None:
+        """Explain the probe by every method, leaving the module as found; None if none succeeds.
 
-    def add_film(self, step: int, maps: Tensor) -> None:
-        """Add a column to the filmstrip; a full one loses every second column but the first and the last."""
-        if len(self.film) == LONGEST_FILM:
-            self.film = [*self.film[:-1:2], self.film[-1]]
-        self.film.append((step, maps.half()))
+        Args:
+            pl_module: The module.
+            inputs: The probe's inputs on the module's device.
+            single: Whether the probe's inputs are one tensor rather than a tuple.
+            targets: Says, given the scores, which output is explained for each sample.
+            step: The step it is logged at.
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return plain tensors, numbers and lists, which `torch.load(weights_only=True)` accepts."""
-        return {
-            "count": self.count,
-            "target": self.target,
-            "first": None if self.first is None else _attribution_state(self.first),
-            "previous": None if self.previous is None else _attribution_state(self.previous),
-            "film": [[step, maps] for step, maps in self.film],
-            "scale": self.scale,
-        }
+        Cost: that of the methods and measures, and one forward pass.
+        """
+        attributions: dict[str, Attribution] = {}
+        tested: dict[str, dict[str, Tensor]] = {}
+        with self.guard.doing("explaining the probe"):
+            with undisturbed(pl_module), torch.no_grad():
+                module, scores = self.question.module(pl_module, tuple(part.clone() for part in inputs))
+            scores = _cpu(scores)
+            target = targets(scores)
+            indices = None if target is None else target.to(inputs[0].device)
+            asked = inputs[0] if single else inputs
+            for name, method in self.methods.items():
+                # each isolated for itself: what one method leaves behind must not reach the next
+                with self.guard.doing(self._task(name)), undisturbed(pl_module):
+                    attribution = method(module, asked, indices)
+                    attributions[name] = on_cpu(attribution)
+                    tested[name] = self._tested(name, module, asked, indices, attribution)
+            if attributions:
+                return Explanation(
+                    step=step,
+                    scores=scores,
+                    attributions=attributions,
+                    faithfulness=tested,
+                    primary=next(iter(self.methods)),
+                )
+        return None
 
-    @classmethod
-    def from_state_dict(cls, state: dict[str, Any]) -> "History":
-        """Rebuild what `state_dict` returned."""
-        return cls(
-            count=state["count"],
-            target=state["target"],
-            first=None if state["first"] is None else Attribution(**_attribution_fields(state["first"])),
-            previous=None if state["previous"] is None else Attribution(**_attribution_fields(state["previous"])),
-            film=[(step, maps) for step, maps in state["film"]],
-            scale=state["scale"],
-        )
+    def _task(self, name: str) -> str:
+        return "explaining the probe" if len(self.methods) == 1 else f"explaining the probe with {name}"
+
+    def _tested(
+        self, name: str, module: nn.Module, inputs: Inputs, target: Tensor | None, attribution: Attribution
+    ) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for measure in self.measures:
+            with self.guard.doing(f"measuring {measure} of {name}"):
+                claim = Claim(
+                    method=self.methods[name],
+                    model=module,
+                    inputs=parts_of(inputs)[0],
+                    target=target,
+                    attribution=attribution,
+                    removal_baseline=removal_baseline(self.methods),
+                )
+                found |= {figure: _cpu(values) for figure, values in examine(claim, measure).items()}
+        return found
+
+    def check_measurable(self, probe: Probe) -> None:
+        """Refuse measures of faithfulness for a probe of several inputs.
+
+        Raises:
+            ConfigurationError: There are both.
+        """
+        if self.measures and len(probe.parts) > 1:
+            raise ConfigurationError(
+                f"faithfulness={list(self.measures)!r} measures explanations of one input, but a probe sample has "
+                f"{len(probe.parts)}. Leave faithfulness= out, or explain one input: input= says which."
+            )
 
 
-def _attribution_state(attribution: Attribution) -> dict[str, Any]:
-    # the baseline can be worked out again, and is as large as the values
-    return {
-        "values": attribution.values,
-        "coarse": attribution.coarse,
-        "convergence_delta": attribution.convergence_delta,
-        "error": attribution.error,
-        "target": attribution.target,
-        "n_evaluations": attribution.n_evaluations,
-    }
-
-
-def _attribution_fields(state: dict[str, Any]) -> dict[str, Any]:
-    return {"baseline": None, **state}
+def removal_baseline(methods: Methods) -> Baseline:
+    """Choose what a deleted feature becomes, whichever method is measured: the first one's baseline, or zeros."""
+    baseline = baseline_of(next(iter(methods.values())))
+    return "zeros" if baseline is None else baseline

@@ -82,20 +82,23 @@ class Question:
             answer = pl_module(*inputs)
             if isinstance(answer, Tensor):
                 return pl_module, output_of(answer)
-        scores = self.scores(pl_module)
-        return _Scored(pl_module, scores), scores(*inputs)
+        scored = _Scored(pl_module, self)
+        return scored, scored(*inputs)
 
 
 class _Scored(nn.Module):
-    """A module whose forward gives the scores themselves; methods that need a module get this."""
+    """A module whose forward gives the scores themselves; methods that need a module get this.
 
-    def __init__(self, pl_module: nn.Module, scores: Callable[..., Tensor]) -> None:
+    It asks the module it holds, so that a copy of it asks the copy.
+    """
+
+    def __init__(self, pl_module: nn.Module, question: Question) -> None:
         super().__init__()
         self.module = pl_module
-        self._scores = scores
+        self._question = question
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return self._scores(*inputs)
+        return self._question.scores(self.module)(*inputs)
 
 
 def probabilities(scores: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from lightning_explain.batches import Inputs
 from lightning_explain.capture import select_layers
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import differentiable
+from lightning_explain.similarity import spearman
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def cascading_randomisation(
         for _, module in chosen:
             _randomise(module, generator, done)
             found = flat(method(twin, inputs, target).values).detach()
-            signed.append(rank_correlation(original, found))
-            absolute.append(rank_correlation(original.abs(), found.abs()))
+            signed.append(spearman(original, found))
+            absolute.append(spearman(original.abs(), found.abs()))
     return RandomisationCheck(tuple(name for name, _ in chosen), torch.stack(signed), torch.stack(absolute))
 
 
@@ -118,26 +119,3 @@ def _randomise(module: nn.Module, generator: torch.Generator, done: set[int]) ->
             draw = torch.randn(parameter.shape, generator=generator)
             spread = parameter.std(correction=0)
             parameter.copy_(parameter.mean() + spread * draw.to(device=parameter.device, dtype=parameter.dtype))
-
-
-def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Return Spearman's rank correlation of rows [batch, features]: [batch]; ties share their mean rank.
-
-    NaN where a row is constant: it has no order.
-
-    Example:
-        >>> rank_correlation(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[9.0, 8.0, 7.0]]))
-        tensor([-1.])
-    """
-    ranks_a, ranks_b = _ranks(a), _ranks(b)
-    covariance = (ranks_a * ranks_b).sum(1)
-    size = (ranks_a.square().sum(1) * ranks_b.square().sum(1)).sqrt()
-    return (covariance / size).to(a.dtype)
-
-
-def _ranks(rows: Tensor) -> Tensor:
-    """Return centred mean ranks, float64."""
-    ordered = rows.sort(dim=1).values
-    below = torch.searchsorted(ordered, rows.contiguous(), right=False)
-    not_above = torch.searchsorted(ordered, rows.contiguous(), right=True)
-    return (below + not_above).double() / 2 - rows.shape[1] / 2

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lightning_explain.log.sinks import Sink, sinks_of
+from lightning_explain.log.sinks import TensorBoardSink, sink_of
 from lightning_explain.render.colour import Picture
 
 
@@ -34,24 +34,35 @@ class Journal:
 
     def __init__(self, trainer: Any, step: int) -> None:
         self.step = step
-        self._loggers: list[Any] = list(trainer.loggers) if trainer.is_global_zero else []
-        self._sinks: list[Sink] = list(sinks_of(self._loggers))
+        loggers: list[Any] = list(trainer.loggers) if trainer.is_global_zero else []
+        self._places = [(logger, sink_of(logger)) for logger in loggers]
+        self._sinks = [sink for _, sink in self._places if sink is not None]
 
     @property
     def shows_pictures(self) -> bool:
         """Whether a picture would arrive anywhere, so that drawing it is worth the time."""
         return bool(self._sinks)
 
-    def scalars(self, values: Mapping[str, float]) -> None:
-        """Log figures by tag; undefined ones (NaN) are left out, because a curve has no point there."""
-        figures = defined(values)
-        for logger in self._loggers:
-            logger.log_metrics(figures, step=self.step)
+    def scalars(self, values: Mapping[str, float], *, descriptions: Mapping[str, str] | None = None) -> None:
+        """Log figures by tag; undefined ones (NaN) are left out, because a curve has no point there.
 
-    def image(self, tag: str, picture: Picture) -> None:
-        """Show a picture, uint8 [height, width, 3]."""
+        Args:
+            values: The figures.
+            descriptions: What figures mean, for loggers that show it: to be given with a tag's first value.
+        """
+        figures = defined(values)
+        words = {key: text for key, text in (descriptions or {}).items() if key in figures}
+        for logger, sink in self._places:
+            if isinstance(sink, TensorBoardSink) and words:
+                sink.described_scalars({key: (figures[key], text) for key, text in words.items()}, self.step)
+                logger.log_metrics({key: value for key, value in figures.items() if key not in words}, step=self.step)
+            else:
+                logger.log_metrics(figures, step=self.step)
+
+    def image(self, tag: str, picture: Picture, *, description: str = "") -> None:
+        """Show a picture, uint8 [height, width, 3], and say what it is where the logger can."""
         for sink in self._sinks:
-            sink.image(tag, picture, self.step)
+            sink.image(tag, picture, self.step, description)
 
     def text(self, tag: str, markdown: str) -> None:
         """Show a text."""

@@ -2,12 +2,17 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
-from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.compat.proto.summary_pb2 import (
+    DATA_CLASS_BLOB_SEQUENCE,  # pyright: ignore[reportAttributeAccessIssue]
+    DATA_CLASS_SCALAR,  # pyright: ignore[reportAttributeAccessIssue]
+    Summary,  # pyright: ignore[reportAttributeAccessIssue]
+    SummaryMetadata,  # pyright: ignore[reportAttributeAccessIssue]
+)
 
 from lightning_explain.log.png import png_bytes
 from lightning_explain.log.tags import tag_part
@@ -18,8 +23,8 @@ from lightning_explain.render.colour import Picture
 class Sink(Protocol):
     """Takes what a monitor has to show. Scalars go through the logger itself."""
 
-    def image(self, tag: str, picture: Picture, step: int) -> None:
-        """Show a picture, uint8 [height, width, 3]."""
+    def image(self, tag: str, picture: Picture, step: int, description: str = "") -> None:
+        """Show a picture, uint8 [height, width, 3], and what it is if there is a place for that."""
         ...
 
     def text(self, tag: str, markdown: str, step: int) -> None:
@@ -59,8 +64,9 @@ class FolderSink:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def image(self, tag: str, picture: Picture, step: int) -> None:
-        """Write `<tag>/step_<step>.png`."""
+    def image(self, tag: str, picture: Picture, step: int, description: str = "") -> None:
+        """Write `<tag>/step_<step>.png`; its title says what it is."""
+        del description
         path = self._path(f"{tag}/step_{step:09d}", ".png")
         unfinished = path.with_suffix(".part")
         unfinished.write_bytes(png_bytes(picture))
@@ -81,6 +87,16 @@ class FolderSink:
         """Do nothing: a folder has no charts."""
 
 
+def _metadata(plugin: str, description: str) -> Any:
+    # TensorBoard's fast data server drops the description of a summary that does not state its kind of data
+    kind = DATA_CLASS_SCALAR if plugin == "scalars" else DATA_CLASS_BLOB_SEQUENCE
+    return SummaryMetadata(
+        data_class=kind,
+        summary_description=description,
+        plugin_data=SummaryMetadata.PluginData(plugin_name=plugin),
+    )
+
+
 @dataclass(frozen=True)
 class TensorBoardSink:
     """Images, text and chart layout in the event file; records beside it, as JSON lines.
@@ -88,17 +104,35 @@ class TensorBoardSink:
     Attributes:
         writer: The logger's `SummaryWriter`.
         folder: For the records.
+        prefix: What the logger sets before the tags of figures.
     """
 
     writer: Any
     folder: FolderSink
+    prefix: str = ""
 
-    def image(self, tag: str, picture: Picture, step: int) -> None:
+    def image(self, tag: str, picture: Picture, step: int, description: str = "") -> None:
         """Add an image summary, encoded here: `SummaryWriter.add_image` would take twice the bytes."""
         height, width, channels = picture.shape
         image = Summary.Image(encoded_image_string=png_bytes(picture), height=height, width=width, colorspace=channels)
-        summary = Summary(value=[Summary.Value(tag=tag, image=image)])
-        self.writer._get_file_writer().add_summary(summary, step)
+        self._add([Summary.Value(tag=tag, image=image, metadata=_metadata("images", description))], step)
+
+    def described_scalars(self, figures: Mapping[str, tuple[float, str]], step: int) -> None:
+        """Add figures by tag, each with the words that TensorBoard shows at its tag.
+
+        The logger's `log_metrics` has no place for them. TensorBoard keeps the words of a tag's first value, so the
+        values that follow may go through the logger.
+        """
+        self._add(
+            [
+                Summary.Value(tag=self.prefix + tag, simple_value=value, metadata=_metadata("scalars", words))
+                for tag, (value, words) in figures.items()
+            ],
+            step,
+        )
+
+    def _add(self, values: list[Any], step: int) -> None:
+        self.writer._get_file_writer().add_summary(Summary(value=values), step)
 
     def text(self, tag: str, markdown: str, step: int) -> None:
         """Add a text summary."""
@@ -125,13 +159,15 @@ def _directory_of(logger: Any) -> Path | None:
     return None if directory is None else Path(directory)
 
 
-def sinks_of(loggers: list[Any]) -> Iterator[Sink]:
-    """Find a sink for each logger of a Trainer: TensorBoard's writer, else the logger's folder, else none."""
-    for logger in loggers:
-        if _is_a(logger, "DummyLogger"):  # what fast_dev_run puts in: it answers to any attribute
-            continue
-        directory = _directory_of(logger)
-        if directory is None:
-            continue
-        folder = FolderSink(directory)
-        yield TensorBoardSink(logger.experiment, folder) if _is_a(logger, "TensorBoardLogger") else folder
+def sink_of(logger: Any) -> Sink | None:
+    """Find the sink for a logger of a Trainer: TensorBoard's writer, else the logger's folder, else none."""
+    if _is_a(logger, "DummyLogger"):  # what fast_dev_run puts in: it answers to any attribute
+        return None
+    directory = _directory_of(logger)
+    if directory is None:
+        return None
+    folder = FolderSink(directory)
+    if not _is_a(logger, "TensorBoardLogger"):
+        return folder
+    prefix = f"{logger._prefix}{logger.LOGGER_JOIN_CHAR}" if logger._prefix else ""
+    return TensorBoardSink(logger.experiment, folder, prefix)

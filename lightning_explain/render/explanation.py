@@ -8,7 +8,8 @@ from torch import Tensor
 
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.features import bars_picture, class_means, feature_film_picture
-from lightning_explain.render.heatmaps import filmstrip_picture, heatmap_picture, maps_of
+from lightning_explain.render.heatmaps import colour_scale, filmstrip_picture, heatmap_picture, maps_of
+from lightning_explain.render.panels import Panel
 
 Kind = Literal["image", "table"]
 
@@ -44,34 +45,37 @@ def film_frame(values: Tensor, labels: Tensor | None) -> Tensor:
     return class_means(values, labels)[0]
 
 
+def full_scale(values: Tensor) -> float:
+    """Return the absolute value that gets the full colour in heatmaps, or the full length as a bar."""
+    return colour_scale(maps_of(values)) if kind_of(values) == "image" else float(values.detach().abs().max())
+
+
 def explanation_picture(
     inputs: Tensor,
-    values: Tensor,
+    panels: Sequence[Panel],
     *,
     labels: Tensor | None,
     captions: Sequence[str],
     group_names: Sequence[str],
     feature_names: Sequence[str],
-    scale: float,
     title: str,
 ) -> Picture:
-    """Draw one explanation: input | heatmap per sample, or bars by feature and class.
+    """Draw one explanation: input | heatmap per sample, or bars by feature and class; several methods side by side.
 
     Args:
         inputs: The probe's (first) input [batch, ...].
-        values: Attributions of the same shape.
+        panels: Each method's attributions and scale.
         labels: Class of each sample; None for regression.
         captions: Caption of each sample.
         group_names: Name of each class of the probe, in index order; one name for regression.
         feature_names: Names of tabular features.
-        scale: Absolute value of the full colour in heatmaps.
         title: What the picture shows.
     """
     unit = "output" if labels is None else "logits"
     if kind_of(inputs) == "image":
-        return heatmap_picture(inputs, values, captions=captions, title=title, scale=scale, labels=labels, unit=unit)
+        return heatmap_picture(inputs, panels, captions=captions, title=title, labels=labels, unit=unit)
     return bars_picture(
-        values, labels=labels, group_names=group_names, feature_names=feature_names, title=title, unit=unit
+        panels, labels=labels, group_names=group_names, feature_names=feature_names, title=title, unit=unit
     )
 
 

@@ -1,5 +1,6 @@
 """Tabular probes: attribution by feature and class, as bars and over time."""
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +13,14 @@ from torch import Tensor
 
 from lightning_explain.render.canvas import shortened
 from lightning_explain.render.colour import Picture
+from lightning_explain.render.panels import Panel
 
 RED, BLUE = "#b2182b", "#2166ac"
 LARGEST = 20
 """Most features drawn: those of the largest mean |attribution|."""
+
+MOST_BARS, FEWEST = 48, 4
+"""With several methods each class has a row of its own: fewer features where there are many classes."""
 
 
 def drawn(figure: Figure) -> Picture:
@@ -55,15 +60,15 @@ def _plain(words: str, n_letters: int) -> str:
     return shortened(words, n_letters).replace("$", r"\$")
 
 
-def _panels(n_panels: int, height: float, title: str, *, panel_width: float = 2.4) -> tuple[Figure, list[Any]]:
-    figure = Figure(figsize=(1.8 + panel_width * n_panels, height), dpi=90, layout="constrained")
-    axes = figure.subplots(1, n_panels, sharey=True, squeeze=False)
+def _grid(n_rows: int, n_columns: int, *, width: float, height: float, title: str) -> tuple[Figure, list[list[Any]]]:
+    figure = Figure(figsize=(1.8 + width * n_columns, height), dpi=90, layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, sharey=True, sharex="col", squeeze=False)
     figure.suptitle(title.replace("$", r"\$"), fontsize=10, wrap=True)
-    return figure, list(axes[0])
+    return figure, [list(row) for row in axes]
 
 
 def bars_picture(
-    values: Tensor,
+    panels: Sequence[Panel],
     *,
     labels: Tensor | None,
     group_names: Sequence[str],
@@ -71,12 +76,14 @@ def bars_picture(
     title: str,
     unit: str = "logits",
 ) -> Picture:
-    """Draw mean attribution by feature, a panel of bars for each class; points are the single samples.
+    """Draw mean attribution by feature as bars, and single samples as points.
+
+    One method: a panel for each class, side by side. Several methods: a column for each, a row for each class.
 
     Args:
-        values: Attributions [batch, features].
+        panels: For each method its attributions [batch, features], and the value that fills half its panels.
         labels: Class of each sample [batch]; None for one group.
-        group_names: Name of each panel, in the order of the sorted class indices.
+        group_names: Name of each class, in the order of the sorted class indices.
         feature_names: Name of each feature; empty for numbers.
         title: What the picture shows.
         unit: Unit of the attributions.
@@ -84,27 +91,41 @@ def bars_picture(
     Returns:
         uint8 [height, width, 3].
     """
-    rows = values.detach().cpu().flatten(1)
-    means, classes = class_means(rows, labels)
-    # by sample: attributions of both signs may cancel out in the mean of a feature that matters most
-    shown = _strongest(rows)
-    names = _names(feature_names, rows.shape[1])
-    figure, axes = _panels(len(classes), 1.5 + 0.28 * len(shown), title)
-    place = np.arange(len(shown))
-    limit = float(rows[:, shown].abs().max()) * 1.05 or 1.0
-    for axis, c, mean, name in zip(axes, classes, means[:, shown], group_names, strict=True):
-        axis.barh(place, mean.numpy(), color=[RED if value > 0 else BLUE for value in mean.tolist()])
-        members = rows if labels is None else rows[labels == c]
-        for sample in members[:, shown]:
-            axis.plot(sample.numpy(), place, ".", color="black", alpha=0.35, markersize=3)
-        axis.axvline(0, color="black", linewidth=0.6)
-        axis.set_xlim(-limit, limit)
-        axis.set_title(_plain(name, 24), fontsize=9)
+    rows = [panel.values.detach().cpu().flatten(1) for panel in panels]
+    groups = [slice(None)] if labels is None else [labels == c for c in labels.unique().tolist()]
+    shown = _shown(rows, most=LARGEST if len(panels) == 1 else max(FEWEST, MOST_BARS // len(groups)))
+    names = _names(feature_names, rows[0].shape[1])
+    several = len(panels) > 1
+    n_rows, n_columns = (len(groups), len(panels)) if several else (1, len(groups))
+    height = 1.5 + n_rows * (0.28 * len(shown) + 0.5 * several)
+    figure, axes = _grid(n_rows, n_columns, width=2.4, height=height, title=title)
+    for (i, panel), (j, group) in itertools.product(enumerate(panels), enumerate(groups)):
+        axis = axes[j][i] if several else axes[0][j]
+        _draw_bars(axis, rows[i][group][:, shown], limit=panel.scale)
+        name = _plain(group_names[j], 24)
+        axis.set_title(f"{_plain(panel.name, 34)}\n{name}" if several else name, fontsize=8 if several else 9)
+    for axis in axes[-1]:
         axis.set_xlabel(unit, fontsize=8)
-        axis.tick_params(labelsize=8)
-    axes[0].set_yticks(place, [names[i] for i in shown])
-    axes[0].invert_yaxis()
+    # the axes share their features
+    axes[0][0].set_yticks(np.arange(len(shown)), [names[i] for i in shown])
+    axes[0][0].invert_yaxis()
     return drawn(figure)
+
+
+def _shown(rows: Sequence[Tensor], *, most: int) -> list[int]:
+    """Choose the features that any of the methods finds strong: by sample, since signs may cancel out in a mean."""
+    size = torch.stack([row.abs().mean(0) / row.abs().mean().clamp_min(1e-30) for row in rows]).amax(0)
+    return size.topk(min(most, len(size))).indices.sort().values.tolist()
+
+
+def _draw_bars(axis: Any, samples: Tensor, *, limit: float) -> None:
+    place, mean = np.arange(samples.shape[1]), samples.mean(0)
+    axis.barh(place, mean.numpy(), color=[RED if value > 0 else BLUE for value in mean.tolist()])
+    for sample in samples:
+        axis.plot(sample.numpy(), place, ".", color="black", alpha=0.35, markersize=3)
+    axis.axvline(0, color="black", linewidth=0.6)
+    axis.set_xlim(-1.05 * limit or -1.0, 1.05 * limit or 1.0)
+    axis.tick_params(labelsize=8)
 
 
 def feature_film_picture(
@@ -130,7 +151,7 @@ def feature_film_picture(
     stacked = torch.stack([film.float() for film in films])
     shown = _strongest(stacked.flatten(0, 1))
     names = _names(feature_names, stacked.shape[2])
-    figure, axes = _panels(stacked.shape[1], 1.9 + 0.26 * len(shown), title, panel_width=2.8)
+    figure, (axes,) = _grid(1, stacked.shape[1], width=2.8, height=1.9 + 0.26 * len(shown), title=title)
     limit = float(stacked.abs().max()) or 1.0
     image: Any = None
     for panel, (axis, name) in enumerate(zip(axes, group_names, strict=True)):

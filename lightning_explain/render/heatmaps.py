@@ -16,13 +16,24 @@ from lightning_explain.render.canvas import (
     paragraph,
     resized,
     text,
+    text_width,
 )
 from lightning_explain.render.colour import Picture, grey, signed_colours, table
+from lightning_explain.render.panels import Panel, header
 
 QUANTILE = 0.995
 """Values beyond this share of all get the full colour, so that one outlier does not whiten the rest."""
 
 MIN_WIDTH = 420
+
+MAX_WIDTH = 720
+"""With several methods, samples stand beside each other up to this width."""
+
+LONGEST_NAME = 200
+"""Pixels for the name of a method beside its colour bar."""
+
+SMALL, LARGE = 56, 64
+"""Side of a picture in pixels; larger where a method's name must stand over it."""
 
 
 def maps_of(values: Tensor) -> Tensor:
@@ -52,18 +63,27 @@ def input_pictures(inputs: Tensor) -> list[Picture]:
     return list(grey(unit.mean(1)))
 
 
-def _n_columns(n_cells: int, labels: Tensor | None) -> int:
-    """Give each class its own row where the probe is balanced; otherwise a landscape block."""
+def _n_columns(n_cells: int, labels: Tensor | None, most: int) -> int:
+    """Give each class its own rows where the probe is balanced; otherwise a landscape block."""
     if labels is not None:
         counts = labels.unique_consecutive(return_counts=True)[1]
-        if len(counts) > 1 and bool((counts == counts[0]).all()) and 2 <= int(counts[0]) <= 8:
-            return int(counts[0])
-    return min(8, max(1, int(np.ceil(np.sqrt(n_cells)))))
+        per_class = int(counts[0])
+        if len(counts) > 1 and bool((counts == per_class).all()) and 2 <= per_class <= 8:
+            return max(n for n in range(1, per_class + 1) if per_class % n == 0 and n <= most)
+    return min(most, max(1, int(np.ceil(np.sqrt(n_cells)))))
 
 
 def _legend(scale: float, unit: str) -> Picture:
     low, high = ("lowers the output", "raises it") if unit == "output" else ("against the class", "for it")
     return colour_bar(table("RdBu_r"), f"{low}  -{scale:.3g}", f"+{scale:.3g} {unit}  {high}")
+
+
+def _legends(panels: Sequence[Panel], unit: str) -> Picture:
+    """Draw the colour bar, or one for each method."""
+    if len(panels) == 1:
+        return _legend(panels[0].scale, unit)
+    width = min(LONGEST_NAME, max(text_width(panel.name) for panel in panels) + 8)
+    return below([beside([text(panel.name, width=width), _legend(panel.scale, unit)]) for panel in panels], gap=2)
 
 
 def _titled(body: Picture, title: str, legend: Picture) -> Picture:
@@ -73,35 +93,43 @@ def _titled(body: Picture, title: str, legend: Picture) -> Picture:
 
 def heatmap_picture(
     inputs: Tensor,
-    values: Tensor,
+    panels: Sequence[Panel],
     *,
     captions: Sequence[str],
     title: str,
-    scale: float,
     labels: Tensor | None = None,
     unit: str = "logits",
 ) -> Picture:
-    """Draw every probe sample beside its heatmap, all in one colour scale.
+    """Draw every probe sample beside its heatmap, or beside those of several methods under their names.
 
     Args:
         inputs: [batch, channels, height, width] or [batch, height, width].
-        values: Attributions of the same shape.
-        captions: What stands over each pair.
+        panels: For each method its attributions, of the same shape or with other channels, and its colour scale.
+        captions: What stands over each sample.
         title: What the picture shows.
-        scale: Absolute value of the full colour.
-        labels: Class of each sample: a balanced probe gets one row per class.
+        labels: Class of each sample: a balanced probe gets rows of its own for each class.
         unit: Unit of the attributions.
 
     Returns:
         uint8 [height, width, 3].
     """
-    heatmaps = signed_colours(maps_of(values), scale)
+    # a wide picture is shrunk on the page until its words cannot be read
+    target = LARGE if len(panels) > 1 else SMALL
+    columns = [input_pictures(inputs), *(list(signed_colours(maps_of(p.values), p.scale)) for p in panels)]
+    rows = [[resized(picture, target=target) for picture in row] for row in zip(*columns, strict=True)]
+    # maps of another resolution than the input may come out a little smaller
+    width = max(picture.shape[1] for row in rows for picture in row)
     cells: list[Picture] = []
-    for picture, heatmap, caption in zip(input_pictures(inputs), heatmaps, captions, strict=True):
-        pair = beside([resized(picture), resized(heatmap)], gap=1)
-        cells.append(below([text(caption, width=pair.shape[1]), pair]))
-    body = grid(cells, _n_columns(len(cells), labels), gap=8)
-    return _titled(body, title, _legend(scale, unit))
+    for row, caption in zip(rows, captions, strict=True):
+        row_picture = beside([padded(picture, height=1, width=width) for picture in row], gap=1)
+        cells.append(below([text(caption, width=row_picture.shape[1]), row_picture]))
+    most = 8 if len(panels) == 1 else max(1, MAX_WIDTH // cells[0].shape[1])
+    n_columns = min(len(cells), _n_columns(len(cells), labels, most))
+    body = grid(cells, n_columns, gap=8)
+    if len(panels) > 1:
+        heads = beside([header(name, width=width) for name in ("input", *(panel.name for panel in panels))], gap=1)
+        body = below([beside([heads] * n_columns, gap=8), body], gap=2)
+    return _titled(body, title, _legends(panels, unit))
 
 
 def filmstrip_picture(

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_explain import ActiveNeuronMonitor, AttributionMonitor
+from lightning_explain import LRP, ActiveNeuronMonitor, AttributionMonitor, IntegratedGradients
 
 
 class Net(pl.LightningModule):
@@ -42,7 +42,10 @@ def main(out: str, processes: int, learning_rate: float, n_train: int, n_val: in
     x, y = torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16, torch.tensor(labels)
     train = TensorDataset(x[:n_train], y[:n_train])
     val = TensorDataset(x[n_train : n_train + n_val], y[n_train : n_train + n_val])
-    neurons, attribution = ActiveNeuronMonitor(on_error="raise"), AttributionMonitor(on_error="raise")
+    neurons = ActiveNeuronMonitor(on_error="raise")
+    attribution = AttributionMonitor(
+        method=[IntegratedGradients(), LRP()], faithfulness=["deletion", "randomisation"], on_error="raise"
+    )
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=processes,
@@ -75,6 +78,7 @@ def main(out: str, processes: int, learning_rate: float, n_train: int, n_val: in
             "figures": neurons.class_figures,
             "scalars": [record["scalars"] for record in attribution.records],
             "values": attribution.latest.attribution.parts[0].flatten().tolist(),
+            "lrp": attribution.latest.attributions["LRP"].parts[0].flatten().tolist(),
             "targets": attribution.records[-1]["target"],
             "monitored": sorted(key for key in trainer.callback_metrics if key.startswith("explain/")),
         }

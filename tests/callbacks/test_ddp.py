@@ -43,7 +43,11 @@ def test_counts_and_attributions_equal_one_process_on_data_that_do_not_divide(tm
         assert all(same(a, b) for a, b in zip(values, two["figures"][name], strict=True))
     assert one["targets"] == two["targets"]
     assert one["values"] == pytest.approx(two["values"], rel=1e-5, abs=1e-7)
+    assert one["lrp"] == pytest.approx(two["lrp"], rel=1e-5, abs=1e-7)
     assert one["monitored"] == two["monitored"]
+    for tag in ("agreement/IntegratedGradients_vs_LRP", "LRP/drift/first", "deletion_auc", "LRP/randomisation"):
+        curves = [[s[f"explain/attribution/{tag}"] for s in ran["scalars"][1:]] for ran in (one, two)]
+        assert curves[0] == pytest.approx(curves[1], rel=1e-4, abs=1e-6)
     events = Events(tmp_path / "run2" / "version_0")
     assert {"explain/attribution/heatmaps", "explain/neurons/head.1/rates"} <= set(events.images)
     assert events.steps("explain/attribution/heatmaps") == [0, 6, 13]  # written once, by the first process

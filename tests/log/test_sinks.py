@@ -10,9 +10,10 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE, DATA_CLASS_SCALAR
 
 from lightning_explain.log import Journal
-from lightning_explain.log.sinks import FolderSink, Sink, TensorBoardSink, sinks_of
+from lightning_explain.log.sinks import FolderSink, Sink, TensorBoardSink, sink_of
 from lightning_explain.render.colour import Picture
 from tests.events import Events
 
@@ -114,7 +115,7 @@ def test_a_line_break_in_a_record_stays_within_its_line(tmp_path: Path) -> None:
 
 def test_tensorboard_gets_images_texts_and_a_layout_and_keeps_records_beside(tmp_path: Path) -> None:
     logger = TensorBoardLogger(str(tmp_path), name="n", version="v")
-    (sink,) = sinks_of([logger])
+    sink = sink_of(logger)
     assert isinstance(sink, TensorBoardSink) and isinstance(sink, Sink)
     sink.image("explain/a/heatmaps", PICTURE, 3)
     sink.text("explain/a/words", "**bold**", 3)
@@ -134,21 +135,22 @@ def test_tensorboard_gets_images_texts_and_a_layout_and_keeps_records_beside(tmp
 
 def test_a_csv_logger_keeps_everything_in_its_run_folder(tmp_path: Path) -> None:
     logger = CSVLogger(str(tmp_path), name="n", version="v")
-    (sink,) = sinks_of([logger])
+    sink = sink_of(logger)
     assert sink == FolderSink(tmp_path / "n" / "v")
     sink.layout({"a": ["b"]})
     assert files(tmp_path) == []
 
 
 def test_an_unknown_logger_keeps_things_in_its_folder_if_it_has_one(tmp_path: Path) -> None:
-    assert list(sinks_of([Unknown(str(tmp_path))])) == [FolderSink(tmp_path)]
-    assert list(sinks_of([Unknown(None), DummyLogger()])) == []
-    assert list(sinks_of([])) == []
+    assert sink_of(Unknown(str(tmp_path))) == FolderSink(tmp_path)
+    assert sink_of(Unknown(None)) is None
+    assert sink_of(DummyLogger()) is None
 
 
 def test_every_logger_gets_its_own_sink_in_order(tmp_path: Path) -> None:
     loggers = [CSVLogger(str(tmp_path)), DummyLogger(), Unknown(str(tmp_path)), TensorBoardLogger(str(tmp_path))]
-    assert [type(sink) for sink in sinks_of(loggers)] == [FolderSink, FolderSink, TensorBoardSink]
+    kinds = [type(sink) for sink in Journal(FakeTrainer(loggers), 0)._sinks]
+    assert kinds == [FolderSink, FolderSink, TensorBoardSink]
     loggers[-1].finalize("success")
 
 
@@ -184,3 +186,27 @@ def test_other_processes_are_silent(tmp_path: Path) -> None:
 def test_without_loggers_no_picture_is_worth_drawing() -> None:
     assert not Journal(FakeTrainer([]), 0).shows_pictures
     assert not Journal(FakeTrainer([Unknown(None)]), 0).shows_pictures
+
+
+def test_tensorboard_shows_what_a_figure_and_a_picture_mean(tmp_path: Path) -> None:
+    logger = TensorBoardLogger(str(tmp_path), name="n", version="v", prefix="p")
+    other = Unknown(None)
+    for step, descriptions in ((3, {"a": "what **a** means", "b": "undefined as yet"}), (5, {"b": "b's words"})):
+        journal = Journal(FakeTrainer([logger, other]), step)
+        values = {"a": 1.5 * step, "b": math.nan if step == 3 else 7.0, "c": 2.0}
+        journal.scalars(values, descriptions=descriptions)
+        journal.image("i", PICTURE, description="what it shows")
+    logger.finalize("success")
+    events = Events(logger.log_dir)
+    assert events.curve("p-a") == {3: 4.5, 5: 7.5}
+    assert events.curve("p-b") == {5: 7.0} and events.curve("p-c") == {3: 2.0, 5: 2.0}
+    metadata = events._events.summary_metadata
+    assert metadata["p-a"].summary_description == "what **a** means"
+    assert metadata["p-a"].plugin_data.plugin_name == "scalars"
+    assert metadata["p-b"].summary_description == "b's words"
+    assert metadata["i"].summary_description == "what it shows"
+    assert metadata["i"].plugin_data.plugin_name == "images"
+    # without it TensorBoard's fast data server drops the description
+    assert metadata["p-a"].data_class == DATA_CLASS_SCALAR and metadata["i"].data_class == DATA_CLASS_BLOB_SEQUENCE
+    assert (events.picture("i") == PICTURE).all()
+    assert other.metrics == [({"a": 4.5, "c": 2.0}, 3), ({"a": 7.5, "b": 7.0, "c": 2.0}, 5)]

@@ -4,6 +4,7 @@ import torch
 
 from lightning_explain.render import features
 from lightning_explain.render.features import LARGEST, bars_picture
+from lightning_explain.render.panels import Panel
 
 
 def test_features_whose_attributions_cancel_out_in_the_mean_are_shown(monkeypatch):
@@ -11,8 +12,9 @@ def test_features_whose_attributions_cancel_out_in_the_mean_are_shown(monkeypatc
     strong = torch.tensor([[5.0], [-5.0]])  # the largest for every sample, 0 on average
     values = torch.cat([torch.full((2, n_weak), 0.1), strong], dim=1)
     chosen = []
-    original = features._strongest
-    monkeypatch.setattr(features, "_strongest", lambda rows: chosen.append(original(rows)) or chosen[-1])
-    bars_picture(values, labels=None, group_names=["all samples"], feature_names=(), title="")
+    original = features._shown
+    monkeypatch.setattr(features, "_shown", lambda rows, most: chosen.append(original(rows, most=most)) or chosen[-1])
+    panels = [Panel(name="a", values=values, scale=5.0)]
+    bars_picture(panels, labels=None, group_names=["all samples"], feature_names=(), title="")
     assert n_weak in chosen[0]
     assert len(chosen[0]) == LARGEST

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lightning_explain.render import features
 from lightning_explain.render.canvas import (
     below,
     beside,
@@ -28,6 +29,7 @@ from lightning_explain.render.heatmaps import (
     maps_of,
 )
 from lightning_explain.render.neurons import has_maps, maps_picture, rates_picture
+from lightning_explain.render.panels import Panel, header, in_words
 
 NAMES = [
     "",
@@ -67,6 +69,10 @@ def boxes(picture: Picture, colour: Picture) -> list[tuple[int, int, int, int]]:
 def big(found: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
     """Leave out the legend, which is 16 pixels high and narrow in each colour."""
     return [box for box in found if box[2] > 16]
+
+
+def one(values: Tensor, scale: float = 1.0) -> list[Panel]:
+    return [Panel(name="a method", values=values, scale=scale)]
 
 
 # canvas
@@ -184,7 +190,7 @@ def test_each_heatmap_is_beside_its_input_in_reading_order(channels: int) -> Non
     signs = [1, -1, 1, -1, 1]
     inputs = torch.rand(5, channels, 4, 4) * 0.01
     inputs[3] = 1  # the only bright one
-    found = heatmap_picture(inputs, signed_maps(signs, channels), captions=["a"] * 5, title="t", scale=0.5)
+    found = heatmap_picture(inputs, one(signed_maps(signs, channels), 0.5), captions=["a"] * 5, title="t")
     assert is_picture(found)
     red, blue = big(boxes(found, RED)), big(boxes(found, BLUE))
     assert len(red) == 3 and len(blue) == 2
@@ -201,7 +207,7 @@ def test_each_heatmap_is_beside_its_input_in_reading_order(channels: int) -> Non
 def test_a_pixel_of_the_attribution_is_at_its_place_in_the_heatmap() -> None:
     values = torch.zeros(1, 1, 7, 7)
     values[0, 0, 1, 5] = 1
-    found = heatmap_picture(torch.zeros(1, 1, 7, 7), values, captions=["a"], title="t", scale=1.0)
+    found = heatmap_picture(torch.zeros(1, 1, 7, 7), one(values), captions=["a"], title="t")
     (box,) = [box for box in boxes(found, RED) if box[2] == box[3] == 8]
     white = table("RdBu_r")[LEVELS // 2]
     assert (found[box[0] - 8 : box[0], box[1] - 5 * 8 : box[1] + 2 * 8] == white).all()
@@ -210,7 +216,7 @@ def test_a_pixel_of_the_attribution_is_at_its_place_in_the_heatmap() -> None:
 
 def test_all_heatmaps_share_one_scale() -> None:
     values = torch.cat([torch.full((1, 1, 4, 4), 1.0), torch.full((1, 1, 4, 4), 0.5)])
-    found = heatmap_picture(torch.zeros(2, 1, 4, 4), values, captions=["", ""], title="", scale=1.0)
+    found = heatmap_picture(torch.zeros(2, 1, 4, 4), one(values), captions=["", ""], title="")
     half = signed_colours(torch.tensor([0.5]), 1.0)[0]
     assert len(big(boxes(found, RED))) == 1 and len(big(boxes(found, half))) == 1
 
@@ -221,10 +227,9 @@ def test_all_heatmaps_share_one_scale() -> None:
 def test_a_balanced_probe_has_a_row_for_each_class(labels: list[int], n_rows: int) -> None:
     found = heatmap_picture(
         torch.zeros(6, 1, 4, 4),
-        signed_maps([1] * 6),
+        one(signed_maps([1] * 6)),
         captions=[""] * 6,
         title="",
-        scale=1.0,
         labels=torch.tensor(labels),
     )
     assert len({box[0] for box in big(boxes(found, RED))}) == n_rows
@@ -232,13 +237,85 @@ def test_a_balanced_probe_has_a_row_for_each_class(labels: list[int], n_rows: in
 
 @pytest.mark.parametrize("words", NAMES)
 def test_a_heatmap_picture_of_one_sample_takes_any_words(words: str) -> None:
-    found = heatmap_picture(torch.rand(1, 8, 8), torch.rand(1, 8, 8), captions=[words], title=words, scale=1.0)
+    found = heatmap_picture(torch.rand(1, 8, 8), one(torch.rand(1, 8, 8)), captions=[words], title=words)
     assert is_picture(found) and found.shape[1] < 1000
 
 
 def test_captions_that_do_not_match_the_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
-        heatmap_picture(torch.rand(2, 8, 8), torch.rand(2, 8, 8), captions=["one"], title="", scale=1.0)
+        heatmap_picture(torch.rand(2, 8, 8), one(torch.rand(2, 8, 8)), captions=["one"], title="")
+
+
+@pytest.mark.parametrize("n_samples", [1, 4])
+def test_several_methods_stand_beside_the_input_in_their_order_each_in_its_own_scale(n_samples: int) -> None:
+    signs = ([1, -1, 1, -1][:n_samples], [-1, -1, 1, 1][:n_samples], [1, 1, 1, 1][:n_samples])
+    # a thousandfold difference in size: the first scale for all would leave the others white
+    panels = [
+        Panel(name=f"Method{i}", values=signed_maps(sign) / 1000.0**i, scale=0.5 / 1000.0**i)
+        for i, sign in enumerate(signs)
+    ]
+    found = heatmap_picture(torch.zeros(n_samples, 1, 4, 4), panels, captions=["a"] * n_samples, title="t")
+    placed = sorted([(*box, 1) for box in big(boxes(found, RED))] + [(*box, -1) for box in big(boxes(found, BLUE))])
+    expected = [sign[sample] for sample in range(n_samples) for sign in signs]
+    # maps that touch are one box if they have one colour: count their widths instead
+    side = placed[0][2]
+    in_order = [sign for _, _, _, width, sign in placed for _ in range(max(1, round(width / side)))]
+    assert in_order == expected
+
+
+def test_every_column_is_headed_by_its_method() -> None:
+    several = [Panel(name=name, values=torch.zeros(6, 1, 4, 4), scale=1.0) for name in ("IntegratedGradients", "LRP")]
+    found = heatmap_picture(torch.zeros(6, 1, 4, 4), several, captions=[""] * 6, title="")
+    heads = [header(name, width=64) for name in ("input", "IntegratedGradients", "LRP")]
+    places = [place for head in heads for place in _places_of(head, found)]
+    tops, lefts = {top for top, _ in places}, [left for _, left in places]
+    assert len(tops) == 1
+    per_grid_column = len(places) // 3
+    assert per_grid_column == 3  # over each of the three columns of samples
+    assert lefts[0] < lefts[per_grid_column] < lefts[2 * per_grid_column]
+
+
+def _places_of(part: Picture, picture: Picture) -> list[tuple[int, int]]:
+    """Find where a picture holds another, ignoring white borders."""
+    ink = (part < 200).any(-1)
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    part = part[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    height, width = part.shape[:2]
+    windows = np.lib.stride_tricks.sliding_window_view(picture[..., 0], (height, width))
+    return [(int(y), int(x)) for y, x in np.argwhere((windows == part[..., 0]).all((2, 3)))]
+
+
+def test_a_balanced_probe_with_many_methods_keeps_rows_for_each_class_and_stays_narrow() -> None:
+    panels = [Panel(name=f"m{i}", values=signed_maps([1] * 8), scale=1.0) for i in range(5)]
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    found = heatmap_picture(torch.zeros(8, 1, 4, 4), panels, captions=[""] * 8, title="", labels=labels)
+    assert found.shape[1] < 900
+    assert len({box[0] for box in big(boxes(found, RED))}) == 8  # one sample in a row, or two: never three of a class
+
+
+@pytest.mark.parametrize("words", NAMES)
+def test_methods_may_have_any_name(words: str) -> None:
+    panels = [Panel(name=words, values=torch.rand(2, 1, 8, 8), scale=1.0)] * 2
+    assert heatmap_picture(torch.rand(2, 1, 8, 8), panels, captions=["", ""], title="").shape[1] < 1000
+    table_panels = [Panel(name=words, values=torch.rand(2, 3), scale=1.0)] * 2
+    if words in [*NAMES[3:6], *NAMES[7:10], NAMES[-1]]:
+        assert is_picture(bars_picture(table_panels, labels=None, group_names=["a"], feature_names=(), title=""))
+
+
+def test_names_are_parted_at_capitals() -> None:
+    assert in_words("SmoothGrad") == "Smooth Grad"
+    assert in_words("LRP") == "LRP"
+    assert in_words("GradCAM") == "Grad CAM"
+    assert in_words("ours") == "ours"
+
+
+def test_a_map_of_other_channels_stands_beside_a_coloured_input() -> None:
+    panels = [
+        Panel(name="a", values=signed_maps([1, 1], channels=3), scale=1.0),
+        Panel(name="b", values=signed_maps([-1, -1], channels=1), scale=0.5),
+    ]
+    found = heatmap_picture(torch.rand(2, 3, 4, 4), panels, captions=["", ""], title="")
+    assert len(big(boxes(found, RED))) == len(big(boxes(found, BLUE))) == 2
 
 
 def test_a_filmstrip_has_a_row_for_each_sample_and_a_column_for_each_explanation() -> None:
@@ -345,7 +422,7 @@ def coloured(picture: Picture, hex_colour: str) -> np.ndarray:
 
 def test_bars_go_right_in_red_and_left_in_blue_from_top_to_bottom() -> None:
     found = bars_picture(
-        torch.tensor([[2.0, -1.0]]), labels=None, group_names=["all"], feature_names=["a", "b"], title="t"
+        one(torch.tensor([[2.0, -1.0]]), 2.0), labels=None, group_names=["all"], feature_names=["a", "b"], title="t"
     )
     red, blue = coloured(found, "#b2182b"), coloured(found, "#2166ac")
     assert blue[:, 1].max() < red[:, 1].min() + 3
@@ -355,7 +432,7 @@ def test_bars_go_right_in_red_and_left_in_blue_from_top_to_bottom() -> None:
 
 def test_panels_share_one_scale() -> None:
     values, labels = torch.tensor([[1.0], [4.0]]), torch.tensor([0, 1])
-    found = bars_picture(values, labels=labels, group_names=["a", "b"], feature_names=(), title="")
+    found = bars_picture(one(values, 4.0), labels=labels, group_names=["a", "b"], feature_names=(), title="")
     columns = np.unique(coloured(found, "#b2182b")[:, 1])
     split = np.flatnonzero(np.diff(columns) > 20)[0] + 1
     assert np.ptp(columns[split:]) == pytest.approx(4 * np.ptp(columns[:split]), rel=0.2)
@@ -363,15 +440,40 @@ def test_panels_share_one_scale() -> None:
 
 @pytest.mark.parametrize("words", [*NAMES[3:6], *NAMES[7:10], NAMES[-1]])
 def test_bars_and_feature_films_take_any_words(words: str) -> None:
-    bars = bars_picture(torch.rand(1, 2), labels=None, group_names=[words], feature_names=[words, "b"], title=words)
+    bars = bars_picture(
+        one(torch.rand(1, 2)), labels=None, group_names=[words], feature_names=[words, "b"], title=words
+    )
     film = feature_film_picture(
         [torch.rand(1, 2)], group_names=[words], column_names=[words[:50]], feature_names=[words, "b"], title=words
     )
     assert is_picture(bars) and is_picture(film)
 
 
+def test_bars_of_methods_stand_side_by_side_each_in_its_own_units() -> None:
+    values, labels = torch.tensor([[1.0, 1.0], [1.0, 1.0]]), torch.tensor([0, 1])
+    panels = [Panel(name="a", values=values, scale=1.0), Panel(name="b", values=values * -1000, scale=1000.0)]
+    found = bars_picture(panels, labels=labels, group_names=["x", "y"], feature_names=(), title="t")
+    red, blue = coloured(found, "#b2182b"), coloured(found, "#2166ac")
+    assert red[:, 1].max() < blue[:, 1].min()  # methods are columns
+    assert np.ptp(red[:, 1]) == pytest.approx(np.ptp(blue[:, 1]), abs=3)
+    # classes are rows: a wide gap parts the bars of one from those of the other
+    assert np.diff(np.unique(red[:, 0])).max() > 25
+
+
+def test_with_several_methods_the_features_that_any_of_them_finds_strong_are_shown() -> None:
+    weak, strong = torch.full((1, 60), 0.01), torch.full((1, 60), 0.01)
+    strong[0, 55] = 1.0
+    weak[0, 3] = 0.5
+    names = [f"f{i}" for i in range(60)]
+    panels = [Panel(name="a", values=strong * 1e6, scale=1e6), Panel(name="b", values=weak, scale=0.5)]
+    assert {3, 55} <= set(features._shown([panel.values for panel in panels], most=4))
+    assert is_picture(bars_picture(panels, labels=None, group_names=["all"], feature_names=names, title=""))
+
+
 def test_bars_of_zeros_are_drawn() -> None:
-    assert is_picture(bars_picture(torch.zeros(2, 3), labels=None, group_names=["a"], feature_names=(), title=""))
+    assert is_picture(
+        bars_picture(one(torch.zeros(2, 3), 0.0), labels=None, group_names=["a"], feature_names=(), title="")
+    )
     film = feature_film_picture([torch.zeros(1, 3)], group_names=["a"], column_names=["1"], feature_names=(), title="")
     assert is_picture(film)
 
@@ -399,19 +501,22 @@ def test_a_film_shows_the_first_sample_of_each_class_and_at_most_ten() -> None:
     torch.testing.assert_close(film_frame(values[:, 0, 0], labels), class_means(values[:, 0, 0], labels)[0])
 
 
+@pytest.mark.parametrize("n_methods", [1, 3])
 @pytest.mark.parametrize("shape", [(4, 1, 8, 8), (4, 6)])
 @pytest.mark.parametrize("labels", [None, torch.tensor([0, 0, 1, 1])])
-def test_explanations_and_films_of_images_and_tables(shape: tuple[int, ...], labels: Tensor | None) -> None:
+def test_explanations_and_films_of_images_and_tables(
+    shape: tuple[int, ...], labels: Tensor | None, n_methods: int
+) -> None:
     inputs, values = torch.rand(shape), torch.randn(shape)
+    panels = one(values) * n_methods
     groups = ["all"] if labels is None else ["a", "b"]
     found = explanation_picture(
         inputs,
-        values,
+        panels,
         labels=labels,
         captions=["c"] * 4,
         group_names=groups,
         feature_names=(),
-        scale=1.0,
         title="t",
     )
     film = film_picture(

@@ -1,0 +1,160 @@
+"""An attribution monitor's figures by tag, each with the words that say what it means."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from torch import Tensor
+
+from lightning_explain.attribution.result import Attribution, flat
+from lightning_explain.callbacks.attribution_methods import versus
+from lightning_explain.callbacks.findings import Findings
+from lightning_explain.callbacks.history import Drifts
+from lightning_explain.faithfulness import mass_in_mask
+from lightning_explain.log import class_parts, tag
+from lightning_explain.probe import Probe
+
+MAIN = "cosine"
+"""The measure behind `drift/previous` and `drift/first`; the others are `drift_<measure>/...`."""
+
+REFERENCES = ("previous", "previous_error", "first", "first_error")
+
+MEASURE_MEANINGS = {
+    "cosine": "mean cosine distance of the samples' attributions; 0: unchanged, 1: unrelated, 2: reversed",
+    "spearman": "1 - rank correlation of the signed attributions; 0: the same order, 1: unrelated, 2: reversed",
+    "spearman_absolute": "1 - rank correlation of the absolute attributions; 0: the same order, 1: unrelated",
+    "top_k": "share of the strongest tenth of the features that are no longer among them; 0 to 1",
+    "relative_l1": "sum of the absolute changes relative to the sum of the absolute attributions before; 0: unchanged",
+    "ssim": "1 - structural similarity of the heatmaps; 0: the same",
+}
+
+FAITHFULNESS_MEANINGS = {
+    "deletion_auc": "mean probability of the explained class (of a single output: its mean) while features go, the "
+    "strongest first; low is good",
+    "insertion_auc": "mean probability of the explained class (of a single output: its mean) while features come, the "
+    "strongest first; high is good",
+    "infidelity": "mean squared error of the output's change under noise as foretold by the attributions, in squared "
+    "units of the output; 0 is best",
+    "max_sensitivity": "largest relative change of the attributions when the inputs change by at most 0.02; 0 is best",
+    "randomisation": "rank correlation with the explanation of a copy whose weights are random; an explanation that "
+    "depends on what was learnt comes near 0",
+    "randomisation_absolute": "the same of absolute attributions; near 1 means that the input's form decides, not the "
+    "network",
+}
+
+
+class Figure(NamedTuple):
+    """A number, and what it means."""
+
+    value: float
+    meaning: str
+
+
+def method_prefix(name: str, method: str, primary: str) -> tuple[str, ...]:
+    """Return the first parts of a method's tags: the first method's stand directly under the monitor's name."""
+    return (name,) if method == primary else (name, method)
+
+
+def figures(
+    name: str, findings: Findings, probe: Probe, *, descriptions: Mapping[str, str], removal_baseline: str
+) -> dict[str, Figure]:
+    """Return every figure of an explanation by tag.
+
+    Args:
+        name: The monitor's name.
+        findings: The explanation and its comparisons.
+        probe: What was explained.
+        descriptions: What is said of each method, its baseline included.
+        removal_baseline: What deleted features become, in words.
+    """
+    found: dict[str, Figure] = {}
+    explanation = findings.explanation
+    for method, attribution in explanation.attributions.items():
+        prefix, words = method_prefix(name, method, explanation.primary), descriptions[method]
+        own = {
+            **drift_figures(prefix, findings.drifts.get(method, {}), probe),
+            **quality_figures(prefix, attribution, probe),
+            **_faithfulness_figures(prefix, explanation.faithfulness.get(method, {}), removal_baseline),
+        }
+        found |= {key: Figure(figure.value, f"{words}: {figure.meaning}.") for key, figure in own.items()}
+    for (a, b), values in findings.agreement.items():
+        found[tag(name, "agreement", versus(a, b))] = Figure(
+            float(values.nanmean()),
+            f"Rank correlation of the signed attributions of {descriptions[a]} and {descriptions[b]}, mean over the "
+            "probe; 1: the same order of features, 0: unrelated, -1: reversed.",
+        )
+    return found
+
+
+def _classes(probe: Probe) -> list[tuple[str, str, Tensor]]:
+    """Give every class of the probe a tag part and mark its samples; empty for regression."""
+    labels = probe.labels
+    if labels is None:
+        return []
+    classes = labels.unique().tolist()
+    names = [probe.class_name(c) for c in classes]
+    parts = class_parts(names, taken=REFERENCES)
+    return [(part, name, labels == c) for part, name, c in zip(parts, names, classes, strict=True)]
+
+
+def drift_figures(prefix: tuple[str, ...], drifts: Drifts, probe: Probe) -> dict[str, Figure]:
+    """Return the drift figures by tag: every measure against every reference with its error, and by class."""
+    found: dict[str, Figure] = {}
+    for reference, drift in drifts.items():
+        for measure in drift.values:
+            group = "drift" if measure == MAIN else f"drift_{measure}"
+            what = f"how far the explanation is from the {reference} one"
+            found[tag(*prefix, group, reference)] = Figure(drift.mean(measure), f"{what}: {MEASURE_MEANINGS[measure]}")
+            found[tag(*prefix, group, f"{reference}_error")] = Figure(
+                drift.error(measure),
+                f"estimated numerical error of {group}/{reference}; drift below it cannot be told from no change",
+            )
+    if "previous" in drifts:
+        main = next(iter(drifts["previous"].values))
+        group = "drift" if main == MAIN else f"drift_{main}"
+        for part, class_name, members in _classes(probe):
+            found[tag(*prefix, group, part)] = Figure(
+                drifts["previous"].mean(main, members),
+                f"how far the explanations of class {class_name[:80]} are from the previous ones: "
+                f"{MEASURE_MEANINGS[main]}",
+            )
+    return found
+
+
+def quality_figures(prefix: tuple[str, ...], attribution: Attribution, probe: Probe) -> dict[str, Figure]:
+    """Return what is known of an explanation itself: completeness, error, size, cost, share inside the masks."""
+    found = {
+        "total_attribution": Figure(
+            float(flat(attribution.values).abs().sum(1).mean()),
+            "sum of the absolute attributions, mean over the probe, in units of the output; rises in healthy training",
+        ),
+        "n_evaluations": Figure(
+            float(attribution.n_evaluations.float().mean()), "gradient evaluations for each sample, mean over the probe"
+        ),
+    }
+    if attribution.convergence_delta is not None:
+        found["convergence_delta"] = Figure(
+            float(attribution.convergence_delta.abs().mean()),
+            "mean absolute completeness gap: how far the attributions' sum is from the output's change between "
+            "baseline and input (without a baseline: from the output), in units of the output; 0 is exact",
+        )
+    if attribution.error is not None:
+        found["error"] = Figure(
+            float(attribution.error.nanmean()), "estimated relative L1 error of the attributions, mean over the probe"
+        )
+    if probe.masks is not None:
+        found["mass_in_mask"] = Figure(
+            float(mass_in_mask(attribution.parts[0], probe.masks).nanmean()),
+            "share of the absolute attribution inside the probe's masks, 0 to 1",
+        )
+    return {tag(*prefix, name): figure for name, figure in found.items()}
+
+
+def _faithfulness_figures(
+    prefix: tuple[str, ...], measured: Mapping[str, Tensor], removal_baseline: str
+) -> dict[str, Figure]:
+    found: dict[str, Figure] = {}
+    for figure, values in measured.items():
+        removed = f"; a feature that is gone is at the baseline {removal_baseline}" if figure.endswith("_auc") else ""
+        mean = float(values.nanmean())
+        found[tag(*prefix, figure)] = Figure(mean, f"{FAITHFULNESS_MEANINGS[figure]}{removed}")
+    return found

@@ -1,0 +1,70 @@
+"""What an explanation says beside those before it and those of other methods: drift and agreement."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lightning_explain.callbacks.explanation import Explanation
+from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.history import Drifts, History
+from lightning_explain.drift import ComparableExplanation, agreement, can_agree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """An explanation, and what comparing it brought to light.
+
+    Attributes:
+        explanation: The explanation.
+        drifts: Drift of each method against its previous and its first explanation.
+        agreement: Rank correlation of each pair of methods, per sample [batch].
+    """
+
+    explanation: Explanation
+    drifts: dict[str, Drifts]
+    agreement: dict[tuple[str, str], Tensor]
+
+    @property
+    def primary_drifts(self) -> Drifts:
+        """The first method's drift."""
+        return self.drifts.get(self.explanation.primary, {})
+
+
+def compare(
+    explanation: Explanation,
+    history: History,
+    *,
+    full_names: Mapping[str, str],
+    measures: tuple[str, ...],
+    guard: Guard,
+) -> Findings:
+    """Compare an explanation with what is remembered, and remember it.
+
+    Args:
+        explanation: The explanation.
+        history: What is remembered; the explanation is added.
+        full_names: Full name of each method, under which it is remembered.
+        measures: Drift measures.
+        guard: What fails for one method is told once, and leaves the others alone.
+    """
+    now = {name: ComparableExplanation.of(found) for name, found in explanation.attributions.items()}
+    drifts: dict[str, Drifts] = {}
+    for name, comparable in now.items():
+        memory = history.of(full_names[name])
+        with guard.doing(f"measuring the drift of {name}"):
+            drifts[name] = memory.drifts(comparable, measures)
+        memory.add(comparable)
+    history.count += 1
+    agreements: dict[tuple[str, str], Tensor] = {}
+    for (a, one), (b, other) in itertools.combinations(now.items(), 2):
+        if can_agree(one.fine, other.fine):
+            with guard.doing(f"measuring the agreement of {a} and {b}"):
+                agreements[a, b] = agreement(one.fine, other.fine)
+        else:
+            guard.note(
+                f"the agreement of {a} and {b} is not measured: their attributions have the shapes {one.fine.shapes} "
+                f"and {other.fine.shapes}, so their features cannot be set side by side."
+            )
+    return Findings(explanation=explanation, drifts=drifts, agreement=agreements)

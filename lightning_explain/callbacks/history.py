@@ -1,0 +1,122 @@
+"""What an attribution monitor remembers of earlier explanations, for each of its methods."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from lightning_explain.attribution.result import Attribution
+from lightning_explain.drift import ComparableExplanation, Drift, drift
+
+LONGEST_FILM = 12
+
+Drifts = dict[str, Drift]
+"""Drift against each reference: `previous`, `first`."""
+
+
+@dataclass
+class Memory:
+    """What is remembered of one method's explanations.
+
+    Attributes:
+        count: Explanations so far.
+        first: The first explanation.
+        previous: The last one.
+        film: Step and maps of the explanations that the filmstrip shows.
+        scale: Colour scale so far; it only grows, so that pictures of different steps compare.
+    """
+
+    count: int = 0
+    first: ComparableExplanation | None = None
+    previous: ComparableExplanation | None = None
+    film: list[tuple[int, Tensor]] = field(default_factory=list[tuple[int, Tensor]])
+    scale: float = 0.0
+
+    def add(self, explanation: ComparableExplanation) -> None:
+        """Remember an explanation."""
+        self.first = self.first or explanation
+        self.previous = explanation
+        self.count += 1
+
+    def drifts(self, now: ComparableExplanation, measures: tuple[str, ...]) -> Drifts:
+        """Compare an explanation with the previous one and the first, as far as there are any."""
+        references = {"previous": self.previous, "first": self.first}
+        return {name: drift(now, earlier, measures) for name, earlier in references.items() if earlier is not None}
+
+    def add_film(self, step: int, maps: Tensor) -> None:
+        """Add a column to the filmstrip; a full one loses every second column but the first and the last."""
+        if len(self.film) == LONGEST_FILM:
+            self.film = [*self.film[:-1:2], self.film[-1]]
+        self.film.append((step, maps.half()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain tensors, numbers and lists, which `torch.load(weights_only=True)` accepts."""
+        return {
+            "count": self.count,
+            "first": None if self.first is None else _state(self.first.attribution),
+            "previous": None if self.previous is None else _state(self.previous.attribution),
+            "film": [[step, maps] for step, maps in self.film],
+            "scale": self.scale,
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Any]) -> "Memory":
+        """Rebuild what `state_dict` returned."""
+        return cls(
+            count=state["count"],
+            first=_comparable(state["first"]),
+            previous=_comparable(state["previous"]),
+            film=[(step, maps) for step, maps in state["film"]],
+            scale=state["scale"],
+        )
+
+
+@dataclass
+class History:
+    """What a monitor remembers; survives resume through `state_dict`.
+
+    Attributes:
+        count: Explanations so far.
+        target: The explained output of each sample, fixed for the whole run.
+        memories: What is remembered of each method, by its full name: a method with another baseline asks another
+            question, and does not go on with this one's curve.
+    """
+
+    count: int = 0
+    target: Tensor | None = None
+    memories: dict[str, Memory] = field(default_factory=dict[str, Memory])
+
+    def of(self, method: str) -> Memory:
+        """Return what is remembered of a method, by its full name."""
+        return self.memories.setdefault(method, Memory())
+
+    def keep(self, methods: list[str]) -> None:
+        """Forget all methods but these, by their full names."""
+        self.memories = {name: memory for name, memory in self.memories.items() if name in methods}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain tensors, numbers, lists and dicts."""
+        memories = {method: memory.state_dict() for method, memory in self.memories.items()}
+        return {"count": self.count, "target": self.target, "memories": memories}
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Any]) -> "History":
+        """Rebuild what `state_dict` returned."""
+        memories = {method: Memory.from_state_dict(memory) for method, memory in state["memories"].items()}
+        return cls(count=state["count"], target=state["target"], memories=memories)
+
+
+def _state(attribution: Attribution) -> dict[str, Any]:
+    # the baseline can be worked out again, and is as large as the values
+    return {
+        "values": attribution.values,
+        "coarse": attribution.coarse,
+        "convergence_delta": attribution.convergence_delta,
+        "error": attribution.error,
+        "target": attribution.target,
+        "n_evaluations": attribution.n_evaluations,
+    }
+
+
+def _comparable(state: dict[str, Any] | None) -> ComparableExplanation | None:
+    return None if state is None else ComparableExplanation.of(Attribution(baseline=None, **state))

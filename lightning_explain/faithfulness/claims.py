@@ -1,0 +1,122 @@
+"""Every measure of faithfulness by its name, for one explanation: what a monitor logs when asked."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from lightning_explain.attribution.baselines import Baseline
+from lightning_explain.attribution.gradients import Saliency, SmoothGrad
+from lightning_explain.attribution.result import Attribution, Forward, Method, Target
+from lightning_explain.errors import ConfigurationError, ExplanationWarning
+from lightning_explain.faithfulness.randomisation import cascading_randomisation
+from lightning_explain.faithfulness.removal import RemovalCurve, deletion, insertion
+from lightning_explain.faithfulness.robustness import infidelity, max_sensitivity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """An explanation together with what it explains, so that it can be put to the test.
+
+    Attributes:
+        method: What explained: called as `method(model, inputs, target)`.
+        model: What was explained: a module (left as found), or a callable from inputs to scores.
+        inputs: What it was explained at [batch, ...].
+        target: Explained output: class index, LongTensor [batch], or None.
+        attribution: The explanation.
+        removal_baseline: What a feature becomes when it is deleted. Give several methods the same, or their curves
+            cannot be compared.
+    """
+
+    method: Method | Callable[..., Attribution]
+    model: Forward
+    inputs: Tensor
+    target: Target
+    attribution: Attribution
+    removal_baseline: Baseline = "zeros"
+
+    def removal(self, curve: Callable[..., RemovalCurve]) -> Tensor:
+        """Return the area under the deletion or insertion curve: [batch].
+
+        Of probabilities where there are classes; of a single output as it is, since that may be any quantity.
+        """
+        scale = "output" if self.target is None else "probability"
+        found = curve(
+            self.model, self.inputs, self.target, self.attribution, baseline=self.removal_baseline, scale=scale
+        )
+        return found.auc
+
+
+def _infidelity(claim: Claim) -> dict[str, Tensor]:
+    # a method that gives slopes says how the score changes with a feature; all others what the feature contributed
+    slopes = isinstance(claim.method, Saliency | SmoothGrad)
+    start = claim.attribution.baseline
+    baseline = "zeros" if start is None else start
+    return {
+        "infidelity": infidelity(
+            claim.model, claim.inputs, claim.target, claim.attribution, baseline=None if slopes else baseline
+        )
+    }
+
+
+def _randomisation(claim: Claim) -> dict[str, Tensor]:
+    if not isinstance(claim.model, nn.Module):
+        raise ConfigurationError(
+            f"randomisation needs a module, whose weights can be lost; got {type(claim.model).__name__}."
+        )
+    check = cascading_randomisation(claim.method, claim.model, claim.inputs, claim.target)
+    return {"randomisation": check.spearman[-1], "randomisation_absolute": check.spearman_absolute[-1]}
+
+
+FAITHFULNESS: dict[str, Callable[[Claim], dict[str, Tensor]]] = {
+    "deletion": lambda claim: {"deletion_auc": claim.removal(deletion)},
+    "insertion": lambda claim: {"insertion_auc": claim.removal(insertion)},
+    "infidelity": _infidelity,
+    "max_sensitivity": lambda claim: {
+        "max_sensitivity": max_sensitivity(claim.method, claim.model, claim.inputs, claim.target)
+    },
+    "randomisation": _randomisation,
+}
+"""The measures by name. Each gives figures per sample [batch] by the name of the figure."""
+
+
+def examine(claim: Claim, measure: str) -> dict[str, Tensor]:
+    """Put an explanation to a test.
+
+    Args:
+        claim: The explanation and what it explains.
+        measure: One of these, with the figures it gives and its cost:
+
+            - `"deletion"`: `deletion_auc`, low is good; 21 forward passes.
+            - `"insertion"`: `insertion_auc`, high is good; 21 forward passes.
+            - `"infidelity"`: `infidelity`, 0 is best, in squared units of the output; 11 forward passes. Saliency and
+              SmoothGrad give slopes; any other method's values are taken for contributions, slope times the way
+              from its baseline, or from zeros where it has none.
+            - `"max_sensitivity"`: `max_sensitivity`, 0 is best; 11 explanations.
+            - `"randomisation"`: `randomisation` and `randomisation_absolute`, rank correlation with the explanation
+              of a copy in which every layer's weights are lost, near 0 is good; an explanation for each layer with
+              weights, and one more.
+
+    Returns:
+        Figures per sample [batch], by name.
+
+    Raises:
+        ConfigurationError: The name is unknown, or the measure does not fit the explanation's form.
+        ExplanationError: A score is NaN or infinite.
+
+    Example:
+        >>> import torch
+        >>> from lightning_explain.attribution import InputXGradient
+        >>> net, x = nn.Linear(3, 2), torch.rand(4, 3)
+        >>> method = InputXGradient()
+        >>> claim = Claim(method=method, model=net, inputs=x, target=0, attribution=method(net, x, 0))
+        >>> {name: values.shape for name, values in examine(claim, "deletion").items()}
+        {'deletion_auc': torch.Size([4])}
+    """
+    if measure not in FAITHFULNESS:
+        raise ConfigurationError(f"faithfulness={measure!r} is unknown; expected some of {list(FAITHFULNESS)}.")
+    with warnings.catch_warnings():
+        # what a method says of itself was said when it explained; of a net with random weights it need not be said
+        warnings.simplefilter("ignore", ExplanationWarning)
+        return FAITHFULNESS[measure](claim)
