@@ -109,18 +109,21 @@ class StageCounts:
         self.recorder.start()
 
     def _rows_of(self, labels: Tensor, counted: Tensor | None) -> Tensor:
-        if not self._names_given and labels.numel():
-            # on a GPU this waits for the device: with class_names given there is no need to look
-            highest = int(labels.max())
-            if highest >= MOST_CLASSES:
-                self._guard.note(
-                    f"label {highest} was met. Labels from {MOST_CLASSES:,} on are taken for something else than a "
-                    "class and not counted. If they are regression targets, say target=lambda batch: "
-                    "batch[1].float(); if there are that many classes, give class_names.",
-                    about="labels that are no classes",
-                )
-            self._n_classes = max(self._n_classes, min(highest + 1, MOST_CLASSES))
-        return class_rows(labels, self._n_classes, counted)
+        if self._names_given or not labels.numel():
+            # no look at the labels: on a GPU it would wait for the device
+            return class_rows(labels, self._n_classes, counted)
+        low, high = (int(end) for end in torch.aminmax(labels))
+        if high >= MOST_CLASSES:
+            self._guard.note(
+                f"label {high} was met. Labels from {MOST_CLASSES:,} on are taken for something else than a "
+                "class and not counted. If they are regression targets, say target=lambda batch: "
+                "batch[1].float(); if there are that many classes, give class_names.",
+                about="labels that are no classes",
+            )
+        self._n_classes = max(self._n_classes, min(high + 1, MOST_CLASSES))
+        # nothing to leave out: labels are rows as they are
+        plain = low >= 0 and high < self._n_classes and counted is None
+        return labels if plain else class_rows(labels, self._n_classes, counted)
 
     def end(self, labels: Tensor | None = None, counted: Tensor | None = None) -> bool:
         """Count what was not counted in the hooks; say whether any layer fired."""

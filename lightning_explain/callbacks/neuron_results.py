@@ -162,7 +162,10 @@ class NeuronReport:
             "class_names": list(self.class_names),
             "scores": dict(self.scores),
             "layers": {name: layer.record(self.class_names) for name, layer in self.layers.items()},
-            "feeding": self.feature_rows(),
+            "feeding": {
+                name: layer.feeding.record() for name, layer in self.layers.items() if layer.feeding is not None
+            },
+            "feature_names": list(self.feature_names),
         }
 
     def with_feeding(self, feeding: Mapping[str, FeedingFeatures]) -> "NeuronReport":

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
 
@@ -74,13 +75,22 @@ class EncoderWatch:
         self._protected = protected
         self._inside: list[RemovableHandle] = []
         self._padding: Tensor | None = None
+        self._handles: list[RemovableHandle] = []
+        self._with_kwargs = -1
 
-    def attach(self) -> list[RemovableHandle]:
-        """Put the hooks of all modules on; the handles take them off."""
-        return [
-            register_module_forward_pre_hook(self._before),
-            register_module_forward_hook(self._after, with_kwargs=True, always_call=True),
-        ]
+    def attach(self) -> None:
+        """Put the hooks of all modules on."""
+        after = register_module_forward_hook(self._after, with_kwargs=True, always_call=True)
+        self._handles = [register_module_forward_pre_hook(self._before), after]
+        self._with_kwargs = after.id
+
+    def detach(self) -> None:
+        """Take them off."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        # torch forgets to take this entry away, and then believes that there are hooks for ever
+        module_hooks._global_forward_hooks_with_kwargs.pop(self._with_kwargs, None)
 
     def _layers_of(self, module: nn.Module) -> list[Layer]:
         if id(module) not in self._by_host or torch.compiler.is_compiling() or not self._listening():

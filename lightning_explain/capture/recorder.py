@@ -85,16 +85,19 @@ class Recorder:
         self._calls: dict[str, int] = {}
         self._raw: dict[str, tuple[Tensor, Layer]] = {}
         self._handles: list[RemovableHandle] = []
+        self._encoders: EncoderWatch | None = None
 
     def attach(self) -> None:
         """Put the hooks on; does nothing when they are on."""
-        if self._handles:
+        if self._handles or self._encoders is not None:
             return
         self._handles = [self._hook_on(layer) for layer in self.layers if layer.host is None]
         hosted = [layer for layer in self.layers if layer.host is not None]
         if hosted:
-            watch = EncoderWatch(hosted, hook_on=self._hook_on, listening=self._listening, protected=self._protected)
-            self._handles += watch.attach()
+            self._encoders = EncoderWatch(
+                hosted, hook_on=self._hook_on, listening=self._listening, protected=self._protected
+            )
+            self._encoders.attach()
 
     def _hook_on(self, layer: Layer, padding: Padding = no_padding) -> RemovableHandle:
         if layer.view is None:
@@ -110,6 +113,9 @@ class Recorder:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        if self._encoders is not None:
+            self._encoders.detach()
+            self._encoders = None
         self.recording = False
 
     def start(self) -> None:
@@ -124,6 +130,8 @@ class Recorder:
         self.recording = False
         seen, self.seen = self.seen, {}
         raw, self._raw = self._raw, {}
+        if not raw:
+            return seen
         with torch.no_grad():
             seen |= {key: self._reduce(tensor, layer, key) for key, (tensor, layer) in raw.items()}
         return seen
@@ -169,6 +177,8 @@ def watched(
     Recorders of the training run look away meanwhile.
 
     Example:
+        >>> from torch import nn
+        >>> from lightning_explain.capture import select_layers
         >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
         >>> with watched(select_layers(net)) as recorder:
         ...     recorder.start()

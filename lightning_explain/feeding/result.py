@@ -1,10 +1,10 @@
 """The feeding features of some neurons as arrays and as rows."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 Pairs = Sequence[tuple[int, int]]
@@ -24,11 +24,14 @@ def feature_name(index: int, shape: Sequence[int], names: Sequence[str] = (), *,
         >>> feature_name(1, [3], ["width", "length", "colour"]), feature_name(5, [1, 2, 3])
         ('length', 'row 1, column 2')
     """
-    if index < len(names) and len(names) == torch.Size(shape).numel():
+    if index < len(names) and len(names) == math.prod(shape):
         return names[index]
-    place = [int(axis) for axis in torch.unravel_index(torch.tensor(index), tuple(shape))] if shape else [index]
-    if len(place) == 1:
+    if len(shape) < 2:
         return f"feature {index}"
+    rest, place = index, list[int]()
+    for size in reversed(shape):
+        place.insert(0, rest % size)
+        rest //= size
     words = f"row {place[-2]}, column {place[-1]}"
     if len(place) == 2:
         feature = names[place[1]] if place[1] < len(names) else f"feature {place[1]}"
@@ -89,3 +92,15 @@ class FeedingFeatures:
             )
             for rank, (feature, value) in enumerate(zip(features, values, strict=True))
         ]
+
+    def record(self, most: int = 5) -> dict[str, Any]:
+        """Return the strongest features as plain lists, for a machine-readable record; 4 digits of each figure."""
+        return {
+            "method": self.method,
+            "shape": list(self.shape),
+            "kernel": self.kernel,
+            "classes": self.classes.tolist(),
+            "neurons": self.neurons.tolist(),
+            "features": self.features[:, :most].tolist(),
+            "values": [[float(f"{value:.4g}") for value in row] for row in self.values[:, :most].tolist()],
+        }

@@ -72,20 +72,22 @@ def overlap_picture(overlap: Tensor, *, class_names: Sequence[str], title: str) 
     """
     n_classes = len(overlap)
     side = max(1, min(34, LARGEST_WIDTH // n_classes))
-    cells = share_colours(overlap).repeat(side, axis=1).repeat(side, axis=0)
+    # few classes leave room for their names above the columns
+    across = max(side, min(LARGEST_WIDTH // n_classes, max(text_width(name, 10) for name in class_names) + 6))
+    cells = share_colours(overlap).repeat(across, axis=1).repeat(side, axis=0)
     if side >= 22:
         image = Image.fromarray(cells)
         pen = ImageDraw.Draw(image)
         for row, shares in enumerate(overlap.tolist()):
             for column, share in enumerate(shares):
                 words = "-" if np.isnan(share) else f"{100 * share:.0f}"
-                place = (column * side + side // 2, row * side + side // 2)
+                place = (column * across + across // 2, row * side + side // 2)
                 pen.text(place, words, fill=(0, 0, 0) if share > 0.5 else (255, 255, 255), font=font(11), anchor="mm")
         cells = np.asarray(image)
     if side >= 12:
         label_width = min(LABEL_WIDTH, max(text_width(name) for name in class_names) + 2)
         names = [text(name, width=label_width, height=side, align="right") for name in class_names]
-        heads = beside([text(name, width=side, size=10, align="center") for name in class_names])
+        heads = beside([text(name, width=across, size=10, align="center") for name in class_names])
         corner = np.full((heads.shape[0], label_width, 3), 255, dtype=np.uint8)
         cells = below([beside([corner, heads], gap=6), beside([below(names), cells], gap=6)])
     width = max(cells.shape[1], 420)
