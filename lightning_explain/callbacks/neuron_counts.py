@@ -186,7 +186,7 @@ class StageCounts:
             min_fraction=self._rule.min_fraction,
             valid=units.valid,
             signed=self._signed[layer.name],
-            scratch=self._scratch,
+            scratch=self._scratch if self._counting else None,
         )
 
     def _add(self, key: str, activity: Activity) -> None:

@@ -256,6 +256,15 @@ class ActiveNeuronMonitor(pl.Callback):
         with self._stopwatch.spending(), self._guard.doing(f"counting active neurons ({stage})"):
             self._watch.end_batch(stage)
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the probe, if validation data are known by now."""
+        del pl_module
+        self._find_probe(trainer)
+
+    def _find_probe(self, trainer: pl.Trainer) -> None:
+        with self._guard.doing("drawing a probe for feeding features and activation maps"):
+            self._probe.find(trainer)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin counting anew."""
         del trainer, pl_module
@@ -300,8 +309,7 @@ class ActiveNeuronMonitor(pl.Callback):
         if not trainer.sanity_checking:
             self._watch.attach(pl_module, self.layers, pl_module.device)
             self._watch.reset("val")
-            with self._guard.doing("drawing a probe for feeding features and activation maps"):
-                self._probe.find(trainer)
+            self._find_probe(trainer)
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

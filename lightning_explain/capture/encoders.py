@@ -40,8 +40,11 @@ def _unnested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any,
     source = args[0] if args else kwargs.get("src")
     if not (isinstance(source, Tensor) and source.is_nested):
         return args, kwargs
-    lengths = torch.tensor([len(row) for row in source.unbind()], device=source.device)
-    padded = source.to_padded_tensor(0.0)
+    rows = source.unbind()
+    lengths = torch.tensor([len(row) for row in rows], device=source.device)
+    # torch cannot pad where there is no token at all
+    nothing = source.numel() == 0
+    padded = rows[0].new_zeros(len(rows), 1, rows[0].shape[-1]) if nothing else source.to_padded_tensor(0.0)
     mask = torch.arange(padded.shape[1], device=source.device)[None] >= lengths[:, None]
     return (padded,), {"src_key_padding_mask": mask}
 
@@ -102,16 +105,19 @@ class EncoderWatch:
         if layers and not _runs_fused(module, args):
             self._enter(module, layers)
 
-    def _after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    def _after(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
+        """Leave the layer, and go through it again if its call was fused.
+
+        After a call that raised, torch hands over no keyword arguments, but only what there is for an output.
+        """
         if id(module) not in self._by_host:
             return
         entered = bool(self._inside)
         self._leave()
         layers = self._layers_of(module)
-        # no output: the call raised
-        if layers and not entered and output is not None:
+        if len(rest) == 2 and layers and not entered:
             with self._protected(), torch.no_grad():
-                self._again(module, layers, args, kwargs)
+                self._again(module, layers, args, rest[0])
 
     def _again(self, host: nn.Module, layers: list[Layer], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         args, kwargs = _unnested(args, kwargs)

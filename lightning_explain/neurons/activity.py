@@ -98,7 +98,7 @@ def unit_activity(
         valid: Boolean [batch, positions], features last: False for padding, which neither counts nor is counted;
             None where there is none.
         signed: False where activations are never negative: their size need not be summed apart then.
-        scratch: Memory to reuse from batch to batch.
+        scratch: Memory to reuse from batch to batch; for flat outputs `active` is in it, until the next call.
 
     Returns:
         `active` and mean `activation`, each [batch, neurons], `alive`, and `magnitude` if `signed`. For flat outputs
@@ -110,10 +110,10 @@ def unit_activity(
     """
     # sums over many positions overflow or round in 16 bits
     maps = output.float()
-    scratch = scratch or Scratch()
     if maps.ndim == 2:
-        active = torch.gt(maps, threshold, out=torch.empty_like(maps))
+        active = torch.gt(maps, threshold, out=torch.empty_like(maps) if scratch is None else scratch.like(maps))
         return Activity(active, maps, None, maps.abs() if signed else None)
+    scratch = scratch or Scratch()
     maps = maps.flatten(2) if unit_dim == 1 else maps.flatten(1, -2)
     position_dim = 2 if unit_dim == 1 else 1
     if valid is None:
