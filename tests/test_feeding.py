@@ -199,6 +199,6 @@ def test_rows_say_it_all() -> None:
     rows = found["1"].to_rows(["a", "b", "c"], list("uvwxyz"))
     assert len(rows) == 2 * len(found["1"].classes)
     first = rows[0]
-    weight = float(net[0].weight[first["neuron"], first["feature_index"]])
+    weight = net[0].weight[first["neuron"], first["feature_index"]].item()
     assert first["value"] == weight and first["sign"] == ("+" if weight > 0 else "-")
     assert first["class"] == "a" and first["feature"] == "uvwxyz"[first["feature_index"]] and first["rank"] == 0

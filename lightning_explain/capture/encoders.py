@@ -40,11 +40,8 @@ def _unnested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any,
     source = args[0] if args else kwargs.get("src")
     if not (isinstance(source, Tensor) and source.is_nested):
         return args, kwargs
-    rows = source.unbind()
-    lengths = torch.tensor([len(row) for row in rows], device=source.device)
-    # torch cannot pad where there is no token at all
-    nothing = source.numel() == 0
-    padded = rows[0].new_zeros(len(rows), 1, rows[0].shape[-1]) if nothing else source.to_padded_tensor(0.0)
+    lengths = torch.tensor([len(row) for row in source.unbind()], device=source.device)
+    padded = source.to_padded_tensor(0.0)
     mask = torch.arange(padded.shape[1], device=source.device)[None] >= lengths[:, None]
     return (padded,), {"src_key_padding_mask": mask}
 
