@@ -101,7 +101,7 @@ def feeding_table(report: NeuronReport, layer: str) -> str:
             if value != 0
         )
         rate = f"{float(found.profile.rates[c, neuron]):.0%}".replace("%", " %")
-        rows.append(f"| {_cell(report.class_names[c])} | {neuron} | {rate} of its samples | {told or 'nothing'} |")
+        rows.append(f"| {_cell(report.class_names[int(c)])} | {neuron} | {rate} of its samples | {told or 'nothing'} |")
     return "\n".join([_what(feeding, report, layer), "", *rows])
 
 
@@ -130,9 +130,9 @@ def log_feeding(journal: Journal, name: str, report: NeuronReport, layers: Seque
         if feeding is None:
             continue
         journal.text(tag(name, layer, "features"), feeding_table(report, layer))
-        options = {"class_names": report.class_names, "title": _what(feeding, report, layer)}
+        names, title = report.class_names, _what(feeding, report, layer)
         if feeding.maps is not None:
-            picture = fed_images_picture(feeding.classes, feeding.neurons, feeding.maps, **options)
+            picture = fed_images_picture(feeding.classes, feeding.neurons, feeding.maps, class_names=names, title=title)
         else:
             picture = fed_table_picture(
                 feeding.classes,
@@ -142,6 +142,7 @@ def log_feeding(journal: Journal, name: str, report: NeuronReport, layers: Seque
                 name_of=lambda index, feeding=feeding: feature_name(
                     index, feeding.shape, report.feature_names, kernel=feeding.kernel
                 ),
-                **options,
+                class_names=names,
+                title=title,
             )
         journal.image(tag(name, layer, "features"), picture)

@@ -154,6 +154,22 @@ class NeuronReporter:
             self._publish(trainer, pl_module, scalars, current_step(trainer))
         self._draw_maps(trainer, pl_module, current_step(trainer), f"after step {trainer.global_step}")
 
+    def _published(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, step: int
+    ) -> tuple[NeuronReport, dict[str, float]] | None:
+        """Make a report and log its figures; None if nothing was counted, or it failed."""
+        with self._stopwatch.spending(), self._guard.doing("logging active neurons"):
+            report = self._made(trainer, stage, step=step)
+            if report is None:
+                return None
+            self.reported = True
+            scalars = report_scalars(self._name, report)
+            if stage == "val":
+                scalars |= gap_scalars(self._name, self.profiles.get("train", {}), self.profiles["val"])
+            self._publish(trainer, pl_module, scalars, step)
+            return report, scalars
+        return None
+
     def report_epoch(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, *, step: int, number: int
     ) -> None:
@@ -166,25 +182,16 @@ class NeuronReporter:
             step: The step to log at.
             number: How many reports this makes.
         """
-        report: NeuronReport | None = None
-        scalars: dict[str, float] = {}
-        with self._stopwatch.spending(), self._guard.doing("logging active neurons"):
-            report = self._made(trainer, stage, step=step)
-            if report is None:
-                return
-            self.reported = True
-            scalars = report_scalars(self._name, report)
-            if stage == "val":
-                scalars |= gap_scalars(self._name, self.profiles.get("train", {}), self.profiles["val"])
-            self._publish(trainer, pl_module, scalars, step)
-        if report is None:
+        found = self._published(trainer, pl_module, stage, step)
+        if found is None:
             return
+        report, scalars = found
         fresh: list[str] = []
         if self._n_feeding and worth_redrawing(number):
             with self._stopwatch.spending(), self._guard.doing("working out what feeds the neurons"):
-                found = self._features(trainer, pl_module, report)
-                self._feeding |= found
-                report, fresh = report.with_feeding(found), list(found)
+                features = self._features(trainer, pl_module, report)
+                self._feeding |= features
+                report, fresh = report.with_feeding(features), list(features)
         with self._stopwatch.spending(), self._guard.doing("recording and drawing active neurons"):
             self._write(Journal(trainer, step), report, scalars, fresh)
         self._draw_maps(trainer, pl_module, step, f"after epoch {trainer.current_epoch}")

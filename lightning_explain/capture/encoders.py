@@ -90,7 +90,7 @@ class EncoderWatch:
             handle.remove()
         self._handles = []
         # torch forgets to take this entry away, and then believes that there are hooks for ever
-        module_hooks._global_forward_hooks_with_kwargs.pop(self._with_kwargs, None)
+        vars(module_hooks)["_global_forward_hooks_with_kwargs"].pop(self._with_kwargs, None)
 
     def _layers_of(self, module: nn.Module) -> list[Layer]:
         if id(module) not in self._by_host or torch.compiler.is_compiling() or not self._listening():

@@ -159,8 +159,9 @@ def select_layers(model: nn.Module, layers: str | Sequence[str] | None = None) -
             f"{type(model).__name__} has no layer to watch: neither activation modules nor linear or convolution "
             "layers were found. Name the modules to watch with layers=['name', 'glob.*']."
         )
-    dims, widths = _unit_dims(model), _widths(model)
-    return [
-        Layer(name, modules[name], dims[name], *(widths if isinstance(modules[name], ACTIVATIONS) else ()))
-        for name in chosen
-    ]
+    dims, widths, none = _unit_dims(model), _widths(model), (frozenset[int](), frozenset[int]())
+    found: list[Layer] = []
+    for name in chosen:
+        channels, features = widths if isinstance(modules[name], ACTIVATIONS) else none
+        found.append(Layer(name, modules[name], dims[name], channels, features))
+    return found

@@ -119,8 +119,8 @@ def _maps(values: Tensor, shape: Sequence[int]) -> Tensor | None:
     if len(shape) not in (2, 3) or min(shape[-2:]) < 2:
         return None
     maps = values.reshape(len(values), -1, *shape[-2:]).sum(1)
-    small = [min(LARGEST_MAP, side) for side in shape[-2:]]
-    return adaptive_avg_pool2d(maps[:, None], small)[:, 0] if small != list(shape[-2:]) else maps
+    small = (min(LARGEST_MAP, shape[-2]), min(LARGEST_MAP, shape[-1]))
+    return maps if small == tuple(shape[-2:]) else adaptive_avg_pool2d(maps[:, None], small)[:, 0]
 
 
 def _result(values: Tensor, pairs: Pairs, **about: Any) -> FeedingFeatures:

@@ -116,9 +116,10 @@ class AttentionHeads:
         own = self.module
         if own.batch_first:
             query, key, value = (part.transpose(0, 1) for part in (query, key, value))
-        separate = own.in_proj_weight is None
+        weight: Any = own.in_proj_weight
+        separate = weight is None
         found, _ = functional.multi_head_attention_forward(
-            query, key, value, own.embed_dim, own.num_heads, own.in_proj_weight, own.in_proj_bias,
+            query, key, value, own.embed_dim, own.num_heads, weight, own.in_proj_bias,
             own.bias_k, own.bias_v, own.add_zero_attn, 0.0,
             torch.eye(own.embed_dim, device=query.device, dtype=query.dtype), None,
             training=False, key_padding_mask=padding, need_weights=False, attn_mask=mask,

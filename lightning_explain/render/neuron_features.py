@@ -150,7 +150,7 @@ def fed_table_picture(
             colours = signed_colours(_matrix(features, values, places, shown), scale)
             cells = _boxed(colours.repeat(CELL, axis=1).repeat(CELL, axis=0))
             numbers = beside([text(str(int(neurons[place])), width=CELL, size=9) for place in places])
-            columns.append(below([_head(class_names[c], len(places)), numbers, cells]))
+            columns.append(below([_head(class_names[int(c)], len(places)), numbers, cells]))
         # two lines of heads and the line around the cells come first
         names = below([text(name_of(feature), width=label_width, height=CELL, align="right") for feature in shown])
         top = columns[0].shape[0] - names.shape[0] - 1

@@ -284,7 +284,9 @@ def test_maps_of_chosen_channels_at_steps(tmp_path: Path) -> None:
     quiet_trainer(callbacks=[monitor], logger=logger, max_epochs=1).fit(DigitNet(), DigitData())
     events = Events(logger.log_dir)
     assert events.steps("explain/neurons/body.2/maps")[:2] == [2, 5]
-    assert len(events.steps("explain/neurons/body.2/maps")) == 3 and len(events.steps("explain/neurons/body.2/rates")) == 1
+    assert (
+        len(events.steps("explain/neurons/body.2/maps")) == 3 and len(events.steps("explain/neurons/body.2/rates")) == 1
+    )
 
 
 def test_channels_are_the_top_ones_of_the_class_or_those_asked_for() -> None:

@@ -23,28 +23,27 @@ def profile(rates: Tensor, seen: list[bool] | None = None) -> LayerProfile:
 def test_first_epochs_and_turnover_are_those_of_a_loop(seed: int, n_epochs: int, saved_after: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     tables = [(torch.rand(3, 4, generator=generator) * 1.6 - 0.6).clamp(0, 1) for _ in range(n_epochs)]
-    became, died = [[-1] * 4 for _ in range(3)], [-1] * 4
     history: LayerHistory | None = None
     for epoch, table in enumerate(tables):
         found = profile(table)
         history = LayerHistory.begin(found, epoch) if history is None else history.after(found, epoch)
         if epoch == saved_after:
             history = LayerHistory.from_state_dict(history.state_dict())
-        for j in range(4):
-            for c in range(3):
-                if float(table[c, j]) >= 0.5 and became[c][j] < 0:
-                    became[c][j] = epoch
-            if all(float(table[c, j]) == 0 for c in range(3)) and died[j] < 0:
-                died[j] = epoch
+        became, died, turned_over = by_loops(tables[: epoch + 1])
         assert history.became_active.tolist() == became and history.died.tolist() == died
-        for c in range(3):
-            now = {j for j in range(4) if float(table[c, j]) >= 0.5}
-            if epoch == 0:
-                assert math.isnan(history.turnover[c])
-                continue
-            before = {j for j in range(4) if float(tables[epoch - 1][c, j]) >= 0.5}
-            expected = 1 - len(now & before) / len(now | before) if now | before else 0.0
-            assert float(history.turnover[c]) == pytest.approx(expected, abs=1e-6)
+        assert history.turnover.tolist() == pytest.approx(turned_over, abs=1e-6, nan_ok=True)
+
+
+def by_loops(tables: list[Tensor]) -> tuple[list[list[int]], list[int], list[float]]:
+    """First epochs in each class's set, first epochs dead, and the last turnover, in plain Python."""
+    sets = [[{j for j in range(4) if float(row[j]) >= 0.5} for row in table] for table in tables]
+    silent = [{j for j in range(4) if not any(float(row[j]) for row in table)} for table in tables]
+    became = [[next((e for e, s in enumerate(sets) if j in s[c]), -1) for j in range(4)] for c in range(3)]
+    died = [next((e for e, s in enumerate(silent) if j in s), -1) for j in range(4)]
+    if len(tables) == 1:
+        return became, died, [math.nan] * 3
+    pairs = zip(sets[-2], sets[-1], strict=True)
+    return became, died, [1 - len(a & b) / len(a | b) if a | b else 0.0 for a, b in pairs]
 
 
 def test_more_classes_later_and_classes_without_samples() -> None:

@@ -1,6 +1,5 @@
 """What kinds of neurons a layer has: closed forms, sets by loops, and what is undefined."""
 
-import json
 import math
 
 import pytest
@@ -93,7 +92,9 @@ def test_kinds_of_neurons() -> None:
 
 
 def test_a_neuron_active_anywhere_is_not_dead_even_with_rate_zero() -> None:
-    found = LayerProfile(torch.zeros(2, 2), torch.zeros(2, 2), torch.tensor([1, 1]), torch.tensor([True, False]), 0.5, torch.zeros(2))
+    found = LayerProfile(
+        torch.zeros(2, 2), torch.zeros(2, 2), torch.tensor([1, 1]), torch.tensor([True, False]), 0.5, torch.zeros(2)
+    )
     assert found.dead.tolist() == [False, True]
 
 
