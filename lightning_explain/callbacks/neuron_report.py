@@ -114,6 +114,8 @@ def _what(feeding: FeedingFeatures, report: NeuronReport, layer: str) -> str:
             f"Figures are the neuron's activation shared out over the input features ({feeding.method}), in the mean "
             "of the class's probe samples."
         )
+    if feeding.maps is not None and len(feeding.shape) == 2 and not feeding.kernel:
+        how += " Steps are down, features across."
     return (
         f"Layer {layer} after epoch {report.epoch}: what feeds the neurons that tell most of each class "
         f"({n_shown} of {n_active} pairs of class and active neuron). {how}"

@@ -51,8 +51,8 @@ class FeedingFeatures:
             flattened sample (into the flattened kernel for a convolution that reads the input).
         values: Signed: the weight, or the mean attribution of the neuron's activation over the class's probe samples,
             in units of the activation: [pairs, top].
-        maps: For images: values of all places, channels added up, at most 64 a side: [pairs, height, width]; None for
-            other data.
+        maps: For images: values of all places, channels added up, at most 64 a side: [pairs, height, width]; for
+            sequences [pairs, steps, features] likewise; None for other data.
         shape: What `features` index: the shape of a sample, or of a kernel.
         method: "weights" where the layer reads the input, else the name of the attribution method.
         kernel: Whether values are those of a convolution's kernel.

@@ -115,7 +115,7 @@ class _Probed:
 
 
 def _maps(values: Tensor, shape: Sequence[int]) -> Tensor | None:
-    """Return values [pairs, features] of images as small maps [pairs, height, width]; None for other data."""
+    """Return values [pairs, features] of images and sequences as small maps [pairs, height, width]; else None."""
     if len(shape) not in (2, 3) or min(shape[-2:]) < 2:
         return None
     maps = values.reshape(len(values), -1, *shape[-2:]).sum(1)
@@ -179,7 +179,7 @@ def feeding_features(
     known = torch.zeros(len(parts[0]), dtype=torch.long) if labels is None else labels.cpu()
     probe = _Probed(parts, known, single=not isinstance(inputs, tuple))
     shape = tuple(parts[0].shape[1:])
-    is_image = len(parts) == 1 and len(shape) == 3 and min(shape[-2:]) > 1
+    is_image = len(parts) == 1 and len(shape) in (2, 3) and min(shape[-2:]) > 1
     run = forward or model
     with explaining(model):
         first = tuple(part[:1].detach().clone() for part in parts)

@@ -25,7 +25,7 @@ LABEL_WIDTH = 110
 WIDEST = 640
 """A wider picture is shrunk on the page until its words cannot be read."""
 MOST_CLASSES = 20
-MOST_FEATURES = 24
+MOST_FEATURES = 20
 CELL = 20
 FRAME_GREY = 190
 
@@ -157,4 +157,6 @@ def fed_table_picture(
         names = np.pad(names, ((top, 0), (0, 0), (0, 0)), constant_values=255)
         blocks.append(beside([names, *columns], gap=6))
     body = padded(below(blocks, gap=12), height=1, width=420)
+    if len(features.unique()) > features.shape[1]:
+        title = f"{title} Grey: not among the {features.shape[1]} strongest of the neuron."
     return framed(below([paragraph(title, width=body.shape[1]), _legend(scale), body], gap=8))

@@ -160,11 +160,11 @@ def test_padding_neither_counts_nor_is_counted(min_fraction: float) -> None:
 
 
 def test_a_head_is_active_when_it_is_not_small_beside_the_others() -> None:
-    norms = torch.tensor([[[1.0, 4.0, 0.0], [3.0, 4.0, 0.0]], [[0.0, 9.0, 0.0], [5.0, 5.0, 5.0]]])
+    norms = torch.tensor([[[1.0, 4.0, 0.0], [2.0, 4.0, 0.0]], [[0.0, 9.0, 0.0], [5.0, 5.0, 5.0]]])
     valid = torch.tensor([[True, True], [True, False]])
     found = head_activity(norms, valid)
-    assert found.activation.tolist() == [[2, 4, 0], [0, 9, 0]]
-    # the means over heads are 2 and 3
+    assert found.activation.tolist() == [[1.5, 4, 0], [0, 9, 0]]
+    # the means over heads are 11/6 and 3
     assert found.active.tolist() == [[1, 1, 0], [0, 1, 0]] and HEAD_SHARE == 0.5
     assert found.alive.tolist() == [1, 1, 0] and found.magnitude is None
     assert head_activity(norms).alive.tolist() == [1, 1, 1]
