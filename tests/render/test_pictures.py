@@ -437,7 +437,7 @@ def test_overlaps_have_a_cell_for_every_two_classes_and_grey_for_undefined() -> 
     colours = {tuple(c) for c in cells.reshape(-1, 3)}
     assert (160, 160, 160) in colours
     for share in (0.0, 0.5, 1.0):
-        assert tuple(share_colours(torch.tensor(share))) in colours
+        assert tuple(share_colours(torch.tensor([share]))[0]) in colours
     many = overlap_picture(torch.rand(300, 300), class_names=[str(i) for i in range(300)], title="t")
     assert many.shape[1] <= 460
 
@@ -450,8 +450,8 @@ def test_fed_images_are_signed_and_in_one_scale() -> None:
     )
     colours = {tuple(c) for c in picture.reshape(-1, 3)}
     scale = colour_scale(maps)
-    assert tuple(signed_colours(torch.tensor(2.0), scale)) in colours
-    assert tuple(signed_colours(torch.tensor(-1.0), scale)) in colours
+    assert tuple(signed_colours(torch.tensor([2.0]), scale)[0]) in colours
+    assert tuple(signed_colours(torch.tensor([-1.0]), scale)[0]) in colours
     wide = fed_images_picture(
         torch.arange(40) // 4, torch.arange(40), torch.randn(40, 64, 64), class_names=["n"] * 10, title="t"
     )
@@ -473,7 +473,7 @@ def test_fed_tables_show_the_strongest_features_and_grey_for_what_was_not_kept()
     colours = {tuple(c) for c in picture.reshape(-1, 3)}
     scale = colour_scale(values)
     for value in (1.0, -2.0, 0.5, 0.1):
-        assert tuple(signed_colours(torch.tensor(value), scale)) in colours
+        assert tuple(signed_colours(torch.tensor([value]), scale)[0]) in colours
     assert (160, 160, 160) in colours
     wide = fed_table_picture(
         torch.arange(80) // 4,
