@@ -97,3 +97,11 @@ def test_gaps_are_differences_where_both_saw_the_class() -> None:
     gaps = rate_gaps(train, validation)
     torch.testing.assert_close(gaps[0], torch.tensor([0.2, -0.1]))
     assert gaps[1].isnan().all()
+
+
+def test_the_size_of_signed_maps_is_the_mean_of_absolute_values() -> None:
+    maps = torch.randn(6, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    metric = ActiveNeurons(2, 4)
+    metric.update(maps, torch.arange(6) % 2)
+    expected = [float(maps[:, j].abs().mean()) for j in range(4)]
+    assert metric.compute().magnitude.tolist() == pytest.approx(expected, rel=1e-5)
