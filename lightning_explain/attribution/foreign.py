@@ -108,11 +108,6 @@ class CaptumMethod:
     attributing: Mapping[str, Any]
     seed: int = 0
 
-    @property
-    def name(self) -> str:
-        """What pictures call it: `captum.DeepLift`, or `captum` where a plain function builds the explainer."""
-        return f"captum.{self.build.__name__}" if isinstance(self.build, type) else "captum"
-
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`; a module is run in eval mode and left as found.
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from lightning_explain.attribution import Attribution, IntegratedGradients, LayerConductance
+from lightning_explain.attribution import AtEmbedding, Attribution, IntegratedGradients, LayerConductance
 from lightning_explain.attribution.baselines import Baseline, baseline_name
 from lightning_explain.attribution.foreign import CaptumMethod
 from lightning_explain.errors import ConfigurationError
@@ -134,7 +134,7 @@ def _is_tensors(option: Any) -> bool:
     return isinstance(option, Tensor) or (bool(option) and all(isinstance(part, Tensor) for part in option))
 
 
-def named_baseline(baseline: Baseline) -> str:
+def named_baseline(baseline: Baseline, *, n_draws: int = 1, seed: int = 0) -> str:
     """Name a baseline so that a reader of a record could build it again: a noise's seed, a tensor's shape.
 
     Example:
@@ -142,19 +142,27 @@ def named_baseline(baseline: Baseline) -> str:
         >>> named_baseline("noise"), named_baseline(torch.zeros(1, 8, 8))
         ('noise, seed 0', 'tensor [1, 8, 8]')
     """
-    if isinstance(baseline, Tensor):
-        return f"tensor {list(baseline.shape)}"
-    if isinstance(baseline, tuple):
-        return "tensors " + " and ".join(str(list(part.shape)) for part in baseline)
     if isinstance(baseline, functools.partial):
         given = [str(part) for part in baseline.args] + [f"{key}={part}" for key, part in baseline.keywords.items()]
         return f"{named_baseline(baseline.func)}({', '.join(given)})"
-    # without a seed of one's own, the noise is that of `uniform_noise`'s default
-    return "noise, seed 0" if baseline == "noise" else baseline_name(baseline)
+    return baseline_name(baseline, n_draws=n_draws, seed=seed)
+
+
+def _baseline_words(method: AnyMethod, baseline: Baseline) -> str:
+    """Name a method's baseline, draws and seed included."""
+    if isinstance(method, AtEmbedding):
+        if method.baseline_token is not None:
+            return f"token {method.baseline_token}"
+        method = method.method
+    if isinstance(method, IntegratedGradients):
+        return named_baseline(baseline, n_draws=method.n_draws, seed=method.seed)
+    return named_baseline(baseline)
 
 
 def baseline_of(method: AnyMethod) -> Baseline | None:
     """Return the baseline a method compares with; None for a method without one, or whose one is not known."""
+    if isinstance(method, AtEmbedding):
+        return baseline_of(method.method)
     if isinstance(method, IntegratedGradients | LayerConductance):
         return method.baseline
     if isinstance(method, CaptumMethod):
@@ -184,7 +192,7 @@ def full_name(name: str, method: AnyMethod) -> str:
     words = name if name.startswith(kind) else f"{name}: {kind}"
     # an option in the name says it already
     said = baseline is None or f"baseline={_written(baseline)}" in name
-    return words if baseline is None or said else f"{words} (baseline: {named_baseline(baseline)})"
+    return words if baseline is None or said else f"{words} (baseline: {_baseline_words(method, baseline)})"
 
 
 def described(name: str, method: AnyMethod) -> str:

@@ -1,18 +1,20 @@
 """Counting active neurons over one stage, training or validation."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_explain.batches import Selector, class_labels, describe, target_of
 from lightning_explain.callbacks.guard import Guard
-from lightning_explain.capture import Layer, Recorder
-from lightning_explain.errors import ConfigurationError
+from lightning_explain.capture import Call, Layer, Recorder
 from lightning_explain.neurons import ActiveNeurons, Activity, LayerProfile, unit_activity
-from lightning_explain.neurons.activity import ClassCounts, CountBuffer, class_rows
+from lightning_explain.neurons.activity import ClassCounts, CountBuffer, Scratch, class_rows, head_activity
+from lightning_explain.neurons.units import never_negative
+from lightning_explain.neurons.views import AttentionHeads, Units
 from lightning_explain.schedule import Stopwatch
 
 
@@ -25,53 +27,14 @@ class ActivityRule:
     min_rate: float = 0.5
 
 
-class Labels:
-    """Reads class labels off batches; says once where there are none, and then counts all samples as one class.
-
-    Args:
-        target: Where a batch holds the target; None to find it.
-        guard: For saying so.
-    """
-
-    def __init__(self, target: Selector, guard: Guard) -> None:
-        self._target = target
-        self._guard = guard
-        self.classes: bool | None = None
-        """Whether batches hold class labels; None before the first batch."""
-
-    def of(self, batch: Any) -> Tensor | None:
-        """Return the class of each sample [batch]; None where batches hold no classes.
-
-        What the first batch holds decides for the whole run: real values of a small regression batch could look
-        like labels by chance.
-
-        Raises:
-            ConfigurationError: The first batch held classes, this one holds none.
-        """
-        if self.classes is False:
-            return None
-        labels = class_labels(target_of(batch, self._target))
-        if self.classes is None:
-            self.classes = labels is not None
-            if labels is None:
-                self._guard.note(
-                    f"no class labels were found in a batch of the form {describe(batch)}, so all samples count as one "
-                    "class, and figures that compare classes are left out. If there are labels, say where: "
-                    "target=1, target='label' or target=lambda batch: ..."
-                )
-        elif labels is None:
-            raise ConfigurationError(
-                f"Earlier batches held class labels, but none were found in one of the form {describe(batch)}. Say "
-                "where they are, in training and in validation, with target=lambda batch: ..."
-            )
-        return labels
-
-
 MOST_CLASSES = 10_000
 """Integer labels beyond this are no classes, unless class_names says so: counts would fill the memory."""
 
 DRAIN_EVERY = 64
 """Batches gathered in float32 before they are added to the exact counts."""
+
+ATTENTION_EVERY = 8
+"""In training every n-th batch is counted for the heads of `nn.MultiheadAttention`, which cost a pass of their own."""
 
 
 class StageCounts:
@@ -86,12 +49,20 @@ class StageCounts:
         n_classes: Room to begin with; grows with the labels that turn up.
         guard: For saying what cannot be counted.
         stopwatch: For the time spent in the hooks.
+        attention_every: Count the heads of `nn.MultiheadAttention` in every n-th batch.
     """
 
     def __init__(
-        self, layers: Sequence[Layer], *, rule: ActivityRule, n_classes: int, guard: Guard, stopwatch: Stopwatch
+        self,
+        layers: Sequence[Layer],
+        *,
+        rule: ActivityRule,
+        n_classes: int,
+        guard: Guard,
+        stopwatch: Stopwatch,
+        attention_every: int = 1,
     ) -> None:
-        self.recorder = Recorder(layers, reduce=self._reduce)
+        self.recorder = Recorder(layers, reduce=self._reduce, protected=self._protected)
         self.metrics: dict[str, ActiveNeurons] = {}
         self._buffers: dict[str, CountBuffer] = {}
         self._rule = rule
@@ -102,6 +73,10 @@ class StageCounts:
         self._rows: Tensor | None = None
         self._counting = False
         self._n_batches = 0
+        self._attention_every = attention_every
+        self._attending = True
+        self._scratch = Scratch()
+        self._signed = {layer.name: not never_negative(layer) for layer in layers}
         self._refused: set[str] = set()
 
     def reset(self) -> None:
@@ -112,31 +87,43 @@ class StageCounts:
             for metric in self.metrics.values():
                 metric.reset()
 
-    def begin(self, labels: Tensor | None, counted: Tensor | None, *, count_now: bool) -> None:
+    def watch(self, layers: Sequence[Layer]) -> None:
+        """Watch other layers from here on."""
+        self.recorder.detach()
+        self.recorder = Recorder(layers, reduce=self._reduce, protected=self._protected)
+        self._signed = {layer.name: not never_negative(layer) for layer in layers}
+        self.recorder.attach()
+
+    def begin(self, labels: Tensor | None, counted: Tensor | None, *, count_now: bool, batch_idx: int) -> None:
         """Listen to the layers.
 
         Args:
             labels: Class of each sample [batch]; None to count all samples as one class.
             counted: Boolean [batch]; False for padding; None where all count.
             count_now: Count in the hooks; otherwise `end` must be given the labels.
+            batch_idx: Index of the batch in this process.
         """
         self._counting = count_now
+        self._attending = batch_idx % self._attention_every == 0
         self._rows = None if labels is None else self._rows_of(labels, counted)
         self.recorder.start()
 
     def _rows_of(self, labels: Tensor, counted: Tensor | None) -> Tensor:
-        if not self._names_given and labels.numel():
-            # on a GPU this waits for the device: with class_names given there is no need to look
-            highest = int(labels.max())
-            if highest >= MOST_CLASSES:
-                self._guard.note(
-                    f"label {highest} was met. Labels from {MOST_CLASSES:,} on are taken for something else than a "
-                    "class and not counted. If they are regression targets, say target=lambda batch: "
-                    "batch[1].float(); if there are that many classes, give class_names.",
-                    about="labels that are no classes",
-                )
-            self._n_classes = max(self._n_classes, min(highest + 1, MOST_CLASSES))
-        return class_rows(labels, self._n_classes, counted)
+        if self._names_given or not labels.numel():
+            # no look at the labels: on a GPU it would wait for the device
+            return class_rows(labels, self._n_classes, counted)
+        low, high = (int(end) for end in torch.aminmax(labels))
+        if high >= MOST_CLASSES:
+            self._guard.note(
+                f"label {high} was met. Labels from {MOST_CLASSES:,} on are taken for something else than a "
+                "class and not counted. If they are regression targets, say target=lambda batch: "
+                "batch[1].float(); if there are that many classes, give class_names.",
+                about="labels that are no classes",
+            )
+        self._n_classes = max(self._n_classes, min(high + 1, MOST_CLASSES))
+        # nothing to leave out: labels are rows as they are
+        plain = low >= 0 and high < self._n_classes and counted is None
+        return labels if plain else class_rows(labels, self._n_classes, counted)
 
     def end(self, labels: Tensor | None = None, counted: Tensor | None = None) -> bool:
         """Count what was not counted in the hooks; say whether any layer fired."""
@@ -152,21 +139,55 @@ class StageCounts:
             self._drain()
         return bool(seen)
 
-    def _reduce(self, output: Tensor, layer: Layer, key: str) -> Activity | None:
+    @contextmanager
+    def _protected(self) -> Generator[None, None, None]:
+        """Let a pass of our own inside a transformer layer fail without harm, and time it."""
+        with self._stopwatch.spending(), self._guard.doing("looking into a transformer layer that runs fused"):
+            yield
+
+    def _reduce(self, output: Tensor | Call, layer: Layer, key: str) -> Activity | None:
         """Reduce a layer's output in its hook: count it, or keep its activity for later."""
-        with self._stopwatch.spending(), self._guard.doing(f"counting active neurons of {key!r}"):
-            activity = unit_activity(
-                output,
-                unit_dim=layer.unit_dim_of(output),
-                threshold=self._rule.threshold,
-                min_fraction=self._rule.min_fraction,
-            )
-            if self._counting:
-                self._add(key, activity)
-                return None
-            # a copy: what follows may change the output in place
-            return activity._replace(activation=activity.activation.clone())
-        return None
+        # by hand, not in contexts: this runs at every layer of every step
+        started = time.perf_counter()
+        try:
+            return self._counted(output, layer, key)
+        except Exception as error:  # nothing here may end the run
+            if self._guard.on_error == "raise":
+                raise
+            self._guard.tell(f"counting active neurons of {key!r}", f"{type(error).__name__}: {error}")
+            return None
+        finally:
+            self._stopwatch.spent += time.perf_counter() - started
+
+    def _counted(self, output: Tensor | Call, layer: Layer, key: str) -> Activity | None:
+        if isinstance(layer.view, AttentionHeads) and not self._attending:
+            return None
+        units = output if isinstance(output, Tensor) else (layer.view(output) if layer.view else None)
+        activity = None if units is None else self._activity(units, layer)
+        if activity is None:
+            return None
+        if self._counting:
+            self._add(key, activity)
+            return None
+        # a copy: what follows may change the output in place
+        return activity._replace(activation=activity.activation.clone())
+
+    def _activity(self, units: Tensor | Units, layer: Layer) -> Activity:
+        if isinstance(units, Tensor):
+            units, unit_dim = Units(units), layer.unit_dim_of(units)
+        else:
+            unit_dim = layer.unit_dim
+        if units.heads:
+            return head_activity(units.values, units.valid)
+        return unit_activity(
+            units.values if layer.then is None else layer.then(units.values),
+            unit_dim=unit_dim,
+            threshold=self._rule.threshold,
+            min_fraction=self._rule.min_fraction,
+            valid=units.valid,
+            signed=self._signed[layer.name],
+            scratch=self._scratch if self._counting else None,
+        )
 
     def _add(self, key: str, activity: Activity) -> None:
         n_samples, n_neurons = activity.active.shape
@@ -214,7 +235,9 @@ class StageCounts:
         for metric in self.metrics.values():
             metric.grow(self._n_classes)
         order = {layer.name: place for place, layer in enumerate(self.recorder.layers)}
-        keys = sorted(self.metrics, key=lambda key: (order[key.split("#")[0]], key))
+        # counts of a layer that is not watched any more come from a checkpoint
+        known = [key for key in self.metrics if key.split("#")[0] in order]
+        keys = sorted(known, key=lambda key: (order[key.split("#")[0]], len(key), key))
         return {key: LayerProfile.of(self.metrics[key].compute(), self._rule.min_rate) for key in keys}
 
     def silent_layers(self) -> list[str]:

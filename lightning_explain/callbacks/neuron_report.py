@@ -1,35 +1,45 @@
-"""What a neuron monitor says of its profiles: figures by tag, pictures, and a record for machines."""
+"""What a neuron monitor says of its report: figures by tag, tables, pictures."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-from torch import Tensor
-
+from lightning_explain.callbacks.neuron_results import LayerReport, NeuronReport
+from lightning_explain.callbacks.neuron_watch import Profiles
+from lightning_explain.feeding import FeedingFeatures, feature_name
 from lightning_explain.log import Journal, class_parts, tag
-from lightning_explain.neurons import LayerProfile, turnover
 from lightning_explain.neurons.profile import rate_gap
-from lightning_explain.render.neurons import rates_picture
+from lightning_explain.render.neuron_features import fed_images_picture, fed_table_picture
+from lightning_explain.render.neurons import overlap_picture, rates_picture
 
-Profiles = dict[str, LayerProfile]
+TOLD = 5
+"""Feeding features told of each neuron in the text."""
 
 
-def layer_scalars(name: str, profiles: Profiles, previous: dict[str, Tensor], *prefix: str) -> dict[str, float]:
-    """Return every layer's figures by tag, with the turnover of its sets since the previous profile.
+def layer_scalars(name: str, profiles: Profiles, *prefix: str) -> dict[str, float]:
+    """Return every layer's figures by tag.
 
     Args:
         name: The monitor's name.
         profiles: By layer.
-        previous: Active sets of the previous profile by layer: boolean [classes, neurons].
         *prefix: More tag parts before the layer's name.
     """
-    figures: dict[str, float] = {}
-    for layer, profile in profiles.items():
-        for figure, value in profile.scalars().items():
-            figures[tag(name, *prefix, layer, figure)] = value
-        if layer in previous and previous[layer].shape[1] == profile.active_sets.shape[1]:
-            changed = turnover(previous[layer], profile.active_sets)
-            figures[tag(name, *prefix, layer, "turnover")] = float(changed[profile.seen].mean())
+    return {
+        tag(name, *prefix, layer, figure): value
+        for layer, profile in profiles.items()
+        for figure, value in profile.scalars().items()
+    }
+
+
+def report_scalars(name: str, report: NeuronReport) -> dict[str, float]:
+    """Return all figures of a report by tag: of the layers, and of the classes."""
+    figures = layer_scalars(name, {layer: found.profile for layer, found in report.layers.items()})
+    for layer, found in report.layers.items():
+        turnover = found.history.mean_turnover()
+        if not math.isnan(turnover):
+            figures[tag(name, layer, "turnover")] = turnover
+    parts = class_parts(report.class_names)
+    for figure, values in report.scores.items():
+        figures |= {tag(name, figure, part): value for part, value in zip(parts, values, strict=False)}
     return figures
 
 
@@ -42,43 +52,99 @@ def gap_scalars(name: str, train: Profiles, validation: Profiles) -> dict[str, f
     }
 
 
-def class_scalars(name: str, figures: dict[str, list[float]], class_names: Sequence[str]) -> dict[str, float]:
-    """Return precision, recall and F1 of each class by tag."""
-    parts = class_parts(class_names)
-    return {
-        tag(name, figure, parts[c]): value
-        for figure, values in figures.items()
-        for c, value in enumerate(values)
-        if c < len(class_names)
-    }
-
-
-def record(
-    profiles: Profiles, class_figures: dict[str, list[float]], class_names: Sequence[str], *, stage: str, epoch: int
-) -> dict[str, Any]:
-    """Return one epoch's profiles as plain lists."""
-    return {
-        "epoch": epoch,
-        "stage": stage,
-        "class_names": list(class_names),
-        "scores": class_figures,
-        "layers": {layer: profile.record(class_names) for layer, profile in profiles.items()},
-    }
-
-
-def log_rates(journal: Journal, name: str, profiles: Profiles, class_names: Sequence[str], *, moment: str) -> None:
-    """Draw and log each layer's rates as class x neuron."""
-    if not journal.shows_pictures:
-        return
-    for layer, profile in profiles.items():
-        n_dead = int(profile.dead.sum())
-        title = (
-            f"Layer {layer} {moment}: how often each neuron (across, by index) is active for each class (down). "
-            f"{n_dead} of {profile.rates.shape[1]} neurons are dead; classes share "
-            f"{_percent(profile.mean_overlap())} of their active neurons."
-        )
-        journal.image(tag(name, layer, "rates"), rates_picture(profile.rates, class_names=class_names, title=title))
-
-
 def _percent(share: float) -> str:
     return "an unknown share" if math.isnan(share) else f"{share:.0%}".replace("%", " %")
+
+
+def log_pictures(journal: Journal, name: str, report: NeuronReport) -> None:
+    """Draw and log each layer's rates as class x neuron, and the overlap of its classes."""
+    if not journal.shows_pictures:
+        return
+    data = "validation" if report.stage == "val" else "training"
+    moment = f"after epoch {report.epoch} ({data} data)"
+    for layer, found in report.layers.items():
+        profile, names = found.profile, report.class_names
+        overlap = _percent(profile.mean_overlap())
+        title = (
+            f"Layer {layer} {moment}: how often each neuron (across, by index) is active for each class (down). "
+            f"{int(profile.dead.sum())} of {profile.rates.shape[1]} neurons are dead; classes share "
+            f"{overlap} of their active neurons."
+        )
+        journal.image(tag(name, layer, "rates"), rates_picture(profile.rates, class_names=names, title=title))
+        if int(profile.seen.sum()) > 1:
+            title = (
+                f"Layer {layer} {moment}: overlap of the active sets of every two classes, as percent of the neurons "
+                f"that either uses (Jaccard index); {overlap} in the mean."
+            )
+            picture = overlap_picture(profile.overlap, class_names=names, title=title)
+            journal.image(tag(name, layer, "overlaps"), picture)
+
+
+def _cell(words: str) -> str:
+    # a bar would end the cell; TensorBoard cleans the HTML that it makes of markdown
+    return " ".join(words.split()).replace("|", "\\|")
+
+
+def feeding_table(report: NeuronReport, layer: str) -> str:
+    """Return what feeds a layer's neurons as a table in markdown."""
+    found = report.layers[layer]
+    feeding = found.feeding
+    if feeding is None:
+        return ""
+    rows = ["| class | neuron | active for | fed by |", "|---|---|---|---|"]
+    for place, (c, neuron) in enumerate(zip(feeding.classes.tolist(), feeding.neurons.tolist(), strict=True)):
+        features = zip(feeding.features[place, :TOLD].tolist(), feeding.values[place, :TOLD].tolist(), strict=True)
+        told = ", ".join(
+            f"{'+' if value > 0 else '-'}{abs(value):.3g} "
+            f"{_cell(feature_name(feature, feeding.shape, report.feature_names, kernel=feeding.kernel))}"
+            for feature, value in features
+            if value != 0
+        )
+        rate = f"{float(found.profile.rates[c, neuron]):.0%}".replace("%", " %")
+        rows.append(f"| {_cell(report.class_names[int(c)])} | {neuron} | {rate} of its samples | {told or 'nothing'} |")
+    return "\n".join([_what(feeding, report, layer), "", *rows])
+
+
+def _what(feeding: FeedingFeatures, report: NeuronReport, layer: str) -> str:
+    n_shown, n_active = len(feeding.classes), int(feeding.n_active.sum())
+    if feeding.method == "weights":
+        how = "The layer reads the input: figures are its weights."
+    else:
+        how = (
+            f"Figures are the neuron's activation shared out over the input features ({feeding.method}), in the mean "
+            "of the class's probe samples."
+        )
+    if feeding.maps is not None and len(feeding.shape) == 2 and not feeding.kernel:
+        how += " Steps are down, features across."
+    return (
+        f"Layer {layer} after epoch {report.epoch}: what feeds the neurons that tell most of each class "
+        f"({n_shown} of {n_active} pairs of class and active neuron). {how}"
+    )
+
+
+def log_feeding(journal: Journal, name: str, report: NeuronReport, layers: Sequence[str]) -> None:
+    """Write and draw what feeds the neurons of some layers."""
+    if not journal.shows_pictures:
+        return
+    for layer in layers:
+        found: LayerReport = report.layers[layer]
+        feeding = found.feeding
+        if feeding is None:
+            continue
+        journal.text(tag(name, layer, "features"), feeding_table(report, layer))
+        names, title = report.class_names, _what(feeding, report, layer)
+        if feeding.maps is not None:
+            picture = fed_images_picture(feeding.classes, feeding.neurons, feeding.maps, class_names=names, title=title)
+        else:
+            picture = fed_table_picture(
+                feeding.classes,
+                feeding.neurons,
+                feeding.features,
+                feeding.values,
+                name_of=lambda index, feeding=feeding: feature_name(
+                    index, feeding.shape, report.feature_names, kernel=feeding.kernel
+                ),
+                class_names=names,
+                title=title,
+            )
+        journal.image(tag(name, layer, "features"), picture)

@@ -6,18 +6,23 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from lightning_explain.callbacks.functional_layers import refined
 from lightning_explain.callbacks.guard import Guard
-from lightning_explain.callbacks.neuron_counts import ActivityRule, Labels, StageCounts
-from lightning_explain.callbacks.neuron_report import Profiles
+from lightning_explain.callbacks.neuron_counts import ATTENTION_EVERY, ActivityRule, StageCounts
+from lightning_explain.callbacks.neuron_labels import Labels
 from lightning_explain.callbacks.padding import counted_samples
 from lightning_explain.callbacks.question import Question
 from lightning_explain.callbacks.scores_hook import ClassScores, ScoreCatcher, predicted_classes
-from lightning_explain.capture import Layer, select_layers
+from lightning_explain.capture import Layer
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.neurons import LayerProfile, unit_layers
+from lightning_explain.neurons.units import unseen_attention
 from lightning_explain.schedule import Stopwatch
 
 Stage = Literal["train", "val"]
 STAGES: tuple[Stage, ...] = ("train", "val")
+Profiles = dict[str, LayerProfile]
+"""By layer."""
 
 
 class NeuronWatch:
@@ -45,8 +50,10 @@ class NeuronWatch:
         self._rule = rule
         self._by = by
         self._n_classes = n_classes
+        self._question = question
         self._guard = guard
         self._stopwatch = stopwatch
+        self._to_refine = False
         # one each: training and validation batches may be of different form
         self._labels = {stage: Labels(question.target, guard) for stage in STAGES}
         self._catcher = ScoreCatcher(question.output)
@@ -64,18 +71,43 @@ class NeuronWatch:
         """
         if self._counts:
             return
-        chosen = select_layers(pl_module, layers)
+        chosen = unit_layers(pl_module, layers)
+        self._to_refine = layers is None
+        if layers is None:
+            self._tell_unseen(unseen_attention(pl_module))
         for labels in self._labels.values():
             labels.classes = None
         for stage in STAGES:
             counts = StageCounts(
-                chosen, rule=self._rule, n_classes=self._n_classes, guard=self._guard, stopwatch=self._stopwatch
+                chosen,
+                rule=self._rule,
+                n_classes=self._n_classes,
+                guard=self._guard,
+                stopwatch=self._stopwatch,
+                attention_every=ATTENTION_EVERY if stage == "train" else 1,
             )
             counts.recorder.attach()
             self._counts[stage] = counts
         self._catcher.attach(pl_module)
         self._counts["train"].load_state_dict(self._restored, device)
         self._restored = {}
+
+    def _tell_unseen(self, attention: list[str]) -> None:
+        if attention:
+            self._guard.note(
+                f"the attention heads of {', '.join(attention)} cannot be seen: no linear layer called proj, out_proj, "
+                "c_proj, o_proj or to_out in it takes them side by side. Its other layers are watched as usual."
+            )
+
+    def refine(self, pl_module: nn.Module, batch: Any) -> None:
+        """Look once, with the first batch, which layers feed functional activations, and watch those too."""
+        if not self._to_refine:
+            return
+        self._to_refine = False
+        chosen = refined(pl_module, self.layers, batch, self._question, self._guard)
+        if chosen is not None:
+            for counts in self._counts.values():
+                counts.watch(chosen)
 
     def detach(self) -> None:
         """Take the hooks off; does nothing when they are off."""
@@ -104,7 +136,7 @@ class NeuronWatch:
         if self._batch_labels is not None:
             labels = self._batch_labels
             self._counted = counted_samples(loader, batch_idx, len(labels), labels.device)
-        self._counts[stage].begin(self._batch_labels, self._counted, count_now=self._by == "label")
+        self._counts[stage].begin(self._batch_labels, self._counted, count_now=self._by == "label", batch_idx=batch_idx)
         if self._wants_scores(stage):
             self._catcher.start()
 

@@ -7,23 +7,18 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 from torch import Tensor
 
-from lightning_explain.callbacks.activation_maps import activation_maps, log_maps
+from lightning_explain.attribution import Attribution
 from lightning_explain.callbacks.guard import Guard, OnError
 from lightning_explain.callbacks.moments import due_in_validation
 from lightning_explain.callbacks.neuron_counts import ActivityRule
-from lightning_explain.callbacks.neuron_report import (
-    Profiles,
-    class_scalars,
-    gap_scalars,
-    layer_scalars,
-    log_rates,
-    record,
-)
-from lightning_explain.callbacks.neuron_watch import NeuronWatch, Stage
-from lightning_explain.callbacks.probe_source import flat_loaders, probe_from_loader, to_device
+from lightning_explain.callbacks.neuron_probe import NeuronProbe
+from lightning_explain.callbacks.neuron_reporter import NeuronReporter
+from lightning_explain.callbacks.neuron_results import NeuronReport
+from lightning_explain.callbacks.neuron_watch import NeuronWatch, Profiles, Stage
+from lightning_explain.callbacks.probe_source import flat_loaders
 from lightning_explain.callbacks.question import Question
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.log import Journal, current_step, defined, tag
+from lightning_explain.log import current_step
 from lightning_explain.probe import Probe
 from lightning_explain.schedule import Schedule, Stopwatch
 
@@ -32,40 +27,59 @@ class ActiveNeuronMonitor(pl.Callback):
     """Records which neurons are active for which class, in training and in validation.
 
     Forward hooks reduce each watched layer's output to one yes or no per sample and neuron; nothing of the run is
-    changed, and no activation is kept.
+    changed, and no activation is kept. Neurons are linear units, channels, hidden units of recurrent layers, units of
+    a transformer's MLPs, and attention heads (by the size of their output; active when it is at least half of the
+    mean over the layer's heads). Padding of packed sequences and of transformer layers does not count.
 
     Logs, with `{name}` being `neurons` by default, from the validation that ends an epoch (from training where an
     epoch has none):
-        - `explain/{name}/{layer}/dead`, `.../always_on`, `.../exclusive`: shares of the layer's neurons that pass
-          the threshold nowhere, are active for every sample, or are in the active set of one class only.
+        - `explain/{name}/{layer}/dead`, `.../dormant`, `.../always_on`, `.../exclusive`: shares of the layer's
+          neurons that pass the threshold nowhere, are on average smaller than 2.5 % of the layer's mean neuron, are
+          active for every sample, or are in the active set of one class only.
         - `explain/{name}/{layer}/selectivity` (mean class selectivity), `.../overlap` (mean Jaccard index of two
           classes' active sets), `.../turnover` (1 - Jaccard with the previous epoch's sets, mean over classes),
           `.../gap` (mean difference between training and validation rates).
         - `explain/{name}/precision/{class}`, `.../recall/{class}`, `.../f1/{class}`: of the validation.
         - `explain/{name}/overhead`: share of wall time spent counting so far.
-        - `explain/{name}/{layer}/rates` (image): class x neuron activation rates.
-        - `explain/{name}/{layer}/maps` (image): activation maps of one probe sample, for convolutional layers.
+        - `explain/{name}/{layer}/rates`, `.../overlaps` (images): class x neuron activation rates; overlap of the
+          active sets of every two classes.
+        - `explain/{name}/{layer}/features` (image and text): which input features feed the most telling active
+          neurons of each class, with signs; after 1, 2, 3, 4, 6, 8, 12, 16, ... reports.
+        - `explain/{name}/{layer}/maps` (image): activation maps of one probe sample, for convolutional layers; at
+          every `every_n_train_steps` as well.
         - `explain/{name}/train/{layer}/...`: the figures of the training batches of the epoch so far, at every
           `every_n_train_steps`.
-        - one JSON line per epoch in `explain/{name}/record.jsonl` in the run's folder: rates, active sets, dead
-          neurons.
+        - one JSON line per epoch in `explain/{name}/record.jsonl` in the run's folder.
 
-    The figures also go through `pl_module.log`, so that other callbacks can monitor them.
+    The figures also go through `pl_module.log`, so that other callbacks can monitor them. From Python, `latest` holds
+    the last report as arrays, and as rows that `pandas.DataFrame` takes: `latest.to_rows()`.
+
+    Cost: about two passes over each watched output. Feeding features take `4 * feeding` forward and backward passes
+    of the probe for each layer that does not read the input, maps one of a sample. The heads of
+    `nn.MultiheadAttention` are worked out again, which costs its forward pass: in every batch of the validation, in
+    every 8th of training. `nn.TransformerEncoderLayer` runs a second time where it runs fused (in validation).
 
     Args:
-        layers: Names or globs of the modules to watch; default: the activation modules, or where there are none the
-            layers that feed the functional ones. A module that runs several times in a step is counted per call,
-            as `name`, `name#1`, ...
+        layers: Names or globs of the modules to watch; default: the activation modules, recurrent layers, attention
+            modules, and the layers that feed functional activations (found by an isolated forward pass of two
+            samples; there the figures are those after the function, and what cannot be covered is said by name). A
+            module that runs several times in a step is counted per call, as `name`, `name#1`, ...
         threshold: Activation above which a position counts as active.
         min_fraction: For maps and sequences: share of positions that must be active for the channel to be.
         min_rate: A neuron is in a class's active set when it is active in at least this share of its samples.
         by: Group samples by their `"label"` or by the model's `"prediction"`.
         class_names: Names of the classes.
-        probe: Sample for the activation maps (its first one); default: one drawn from the validation data.
-        input: Where a batch holds the input (for the default probe): index, key, attribute or callable.
+        feature_names: Names of the features of tabular inputs, if the probe brings none.
+        probe: Samples for feeding features and activation maps (its first one); default: drawn from the validation
+            data.
+        feeding: Neurons of each class and layer whose feeding features are worked out; 0 for none.
+        method: Attribution method for feeding features deeper in the network; default `IntegratedGradients(n_steps=4)`.
+        maps: Channels of the activation maps: how many of those most active for the sample's class, or which; 0 for
+            none.
+        input: Where a batch holds the input: index, key, attribute or callable.
         target: Where a batch holds the labels.
         output: Where the model's output holds the scores.
-        forward_fn: Called as `forward_fn(module, *inputs)` for the activation maps.
+        forward_fn: Called as `forward_fn(module, *inputs)` for feeding features and activation maps.
         every_n_epochs: Log at the end of every n-th epoch; None for never.
         every_n_train_steps: Also log the training figures after every n-th step; None for never.
         on_error: `"warn"` once and go on when something fails, or `"raise"`.
@@ -89,7 +103,11 @@ class ActiveNeuronMonitor(pl.Callback):
         min_rate: float = 0.5,
         by: Literal["label", "prediction"] = "label",
         class_names: Sequence[str] = (),
+        feature_names: Sequence[str] = (),
         probe: Probe | None = None,
+        feeding: int = 4,
+        method: Callable[..., Attribution] | None = None,
+        maps: int | Sequence[int] = 16,
         input: int | str | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
         target: int | str | Callable[..., Any] | None = None,
         output: int | str | Callable[..., Any] | None = None,
@@ -104,32 +122,40 @@ class ActiveNeuronMonitor(pl.Callback):
             raise ConfigurationError(f"by={by!r}; expected 'label' or 'prediction'.")
         self.layers = layers
         self.name = name
-        self.probe = probe
-        self.profiles: dict[Stage, Profiles] = {}
-        """The last finished profile of each stage, `train` and `val`, by layer."""
-        self.class_figures: dict[str, list[float]] = {}
-        """Precision, recall and F1 by class, of the last validation."""
-        self.records: list[dict[str, Any]] = []
-        """One record per logged epoch of this process's run, as in `record.jsonl`, with the logged `scalars`."""
         self._class_names = tuple(class_names)
-        self._question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
         self._schedule = Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps)
         self._guard = Guard(f"ActiveNeuronMonitor(name={name!r})", on_error)
         self._stopwatch = Stopwatch()
+        question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
         self._watch = NeuronWatch(
             rule=ActivityRule(threshold=threshold, min_fraction=min_fraction, min_rate=min_rate),
             by=by,
             n_classes=len(self._class_names),
-            question=self._question,
+            question=question,
             guard=self._guard,
             stopwatch=self._stopwatch,
         )
-        self._previous_sets: dict[Stage, dict[str, Tensor]] = {}
+        self._probe = NeuronProbe(
+            probe,
+            question=question,
+            owner=self._guard.owner,
+            class_names=self._class_names,
+            feature_names=feature_names,
+        )
+        self._reporter = NeuronReporter(
+            name,
+            watch=self._watch,
+            probe=self._probe,
+            guard=self._guard,
+            stopwatch=self._stopwatch,
+            class_names=self._class_names,
+            feeding=feeding,
+            method=method,
+            maps=maps,
+        )
         self._validated = False
-        self._reported = False
         self._logged_step = -1
         self._loaders: list[Any] = []
-        self._probe_sought = False
         self._loaded: dict[str, Any] | None = None
         self._module: weakref.ref[pl.LightningModule] | None = None
 
@@ -139,52 +165,68 @@ class ActiveNeuronMonitor(pl.Callback):
         return self._generate_state_key(name=self.name)
 
     @property
+    def latest(self) -> NeuronReport | None:
+        """The last report: arrays by layer, and rows for tables; None before the first one."""
+        return self._reporter.latest
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """One record per report of this process's run, as in `record.jsonl`, with the logged `scalars`."""
+        return self._reporter.records
+
+    @property
+    def profiles(self) -> dict[Stage, Profiles]:
+        """The last finished profile of each stage, `train` and `val`, by layer."""
+        return self._reporter.profiles
+
+    @property
+    def class_figures(self) -> dict[str, list[float]]:
+        """Precision, recall and F1 by class, of the last validation."""
+        return self._reporter.class_figures
+
+    @property
     def class_names(self) -> list[str]:
         """Names of the classes met so far: as given, or their indices."""
-        met = [len(profile.rates) for layers in self.profiles.values() for profile in layers.values()]
-        n_classes = max([len(self._class_names), *met])
-        return [self._class_names[c] if c < len(self._class_names) else str(c) for c in range(n_classes)]
+        return self._reporter.class_names
+
+    @property
+    def probe(self) -> Probe | None:
+        """What feeding features and maps are worked out for; None until it was drawn."""
+        return self._probe.probe
 
     @property
     def active_sets(self) -> dict[str, dict[int, tuple[int, ...]]]:
         """Indices of the active neurons by layer and class index, from the last validation (else training)."""
         profiles = self.profiles.get("val") or self.profiles.get("train") or {}
-        return {
-            layer: {
-                c: tuple(profile.active_sets[c].nonzero().flatten().tolist())
-                for c in profile.seen.nonzero().flatten().tolist()
-            }
-            for layer, profile in profiles.items()
-        }
+        return {layer: profile.set_indices() for layer, profile in profiles.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the last active sets (for the turnover) and the counts of the running epoch."""
+        """Return what the epochs so far add up to, and the counts of the running one."""
         if self._loaded is not None:
             return self._loaded  # loaded, but no fit has taken it up yet
-        return {
-            "previous_sets": self._previous_sets,
-            "train_counts": self._watch.state_dict(),
-            "reported": self._reported,
-        }
+        return {**self._reporter.state_dict(), "train_counts": self._watch.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep what `state_dict` returned until a fit takes it up."""
+        """Keep a checkpoint's history and counts until a fit takes them up."""
         self._loaded = state_dict
 
     # -- hooks on and off --------------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the hooks on and start the clock."""
+        """Put the hooks on; go on with the checkpoint's history, or begin anew for a new module."""
         del trainer
         known = self._module is not None and self._module() is pl_module
         self._module = weakref.ref(pl_module)
-        self._logged_step, self._reported = -1, False
+        self._logged_step = -1
+        self._reporter.reported = False
         if self._loaded is not None:
             loaded, self._loaded = self._loaded, None
-            self._previous_sets, self._reported = loaded["previous_sets"], loaded["reported"]
+            self._reporter.load_state_dict(loaded)
             self._watch.load_state_dict(loaded["train_counts"])
         elif not known:
-            self._previous_sets, self.profiles = {}, {}  # another network's sets are no reference for this one's
+            # another network's sets are no reference for this one's
+            self._reporter.forget()
+            self._probe.forget()
         self._watch.attach(pl_module, self.layers, pl_module.device)
         self._stopwatch.begin()
 
@@ -205,29 +247,38 @@ class ActiveNeuronMonitor(pl.Callback):
 
     # -- counting ----------------------------------------------------------------------------------------------
 
-    def _begin_batch(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
+    def _begin_batch(self, stage: Stage, pl_module: pl.LightningModule, batch: Any, batch_idx: int, at: Any) -> None:
         with self._stopwatch.spending(), self._guard.doing(f"reading the labels ({stage})"):
-            self._watch.begin_batch(stage, batch, batch_idx, loader)
+            self._watch.refine(pl_module, batch)
+            self._watch.begin_batch(stage, batch, batch_idx, at)
 
     def _end_batch(self, stage: Stage) -> None:
         with self._stopwatch.spending(), self._guard.doing(f"counting active neurons ({stage})"):
             self._watch.end_batch(stage)
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the probe, if validation data are known by now."""
+        del pl_module
+        self._find_probe(trainer)
+
+    def _find_probe(self, trainer: pl.Trainer) -> None:
+        with self._guard.doing("drawing a probe for feeding features and activation maps"):
+            self._probe.find(trainer)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin counting anew."""
         del trainer, pl_module
         self._watch.reset("train")
-        self._validated = self._reported = False
+        self._validated = self._reporter.reported = False
         self._loaders = []
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Listen to the layers."""
-        del pl_module
         if not self._loaders:
             self._loaders = flat_loaders(trainer.train_dataloader)
-        self._begin_batch("train", batch, batch_idx, self._loaders[0] if len(self._loaders) == 1 else None)
+        self._begin_batch("train", pl_module, batch, batch_idx, self._loaders[0] if len(self._loaders) == 1 else None)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Look away: activation checkpointing runs the layers again during the backward pass."""
@@ -251,26 +302,25 @@ class ActiveNeuronMonitor(pl.Callback):
         self._end_batch("train")
         if self._schedule.due_after_step(trainer.global_step) and trainer.global_step != self._logged_step:
             self._logged_step = trainer.global_step
-            with self._stopwatch.spending(), self._guard.doing("logging training neurons"):
-                self.profiles["train"] = self._watch.profiles("train", trainer)
-                scalars = layer_scalars(self.name, self.profiles["train"], {}, "train")
-                self._publish(trainer, pl_module, scalars, step=current_step(trainer))
+            self._reporter.report_step(trainer, pl_module)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin counting anew; put the hooks on if `trainer.validate` runs alone."""
         if not trainer.sanity_checking:
             self._watch.attach(pl_module, self.layers, pl_module.device)
             self._watch.reset("val")
+            self._find_probe(trainer)
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Listen to the layers."""
-        del pl_module
         if not trainer.sanity_checking:
             loaders = flat_loaders(trainer.val_dataloaders)
             loader = loaders[dataloader_idx] if dataloader_idx < len(loaders) else None
-            self._begin_batch("val", batch, batch_idx, loader)
+            self._begin_batch("val", pl_module, batch, batch_idx, loader)
+            with self._guard.doing("collecting a probe for feeding features and activation maps"):
+                self._probe.collect(batch)
 
     def on_validation_batch_end(
         self,
@@ -288,69 +338,21 @@ class ActiveNeuronMonitor(pl.Callback):
 
     # -- logging -----------------------------------------------------------------------------------------------
 
-    def _publish(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, scalars: dict[str, float], *, step: int
-    ) -> None:
-        """Send figures to the loggers at the right step, and to callbacks that monitor them."""
-        scalars[tag(self.name, "overhead")] = self._stopwatch.share()
-        Journal(trainer, step).scalars(scalars)
-        pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
-
-    def _report(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, *, step: int) -> None:
-        """Profile a finished stage and log it as the epoch's own."""
-        profiles = self._watch.profiles(stage, trainer)
-        if not profiles:
-            return
-        self.profiles[stage] = profiles
-        scalars = layer_scalars(self.name, profiles, self._previous_sets.get(stage, {}))
-        self._previous_sets[stage] = {layer: profile.active_sets for layer, profile in profiles.items()}
-        self._reported = True
-        if stage == "val":
-            self.class_figures = self._watch.class_figures()
-            scalars |= class_scalars(self.name, self.class_figures, self.class_names)
-        entry = record(profiles, self.class_figures, self.class_names, stage=stage, epoch=trainer.current_epoch)
-        self.records.append({"step": step, **entry, "scalars": scalars})
-        self._publish(trainer, pl_module, scalars, step=step)
-        journal = Journal(trainer, step)
-        journal.record(tag(self.name, "record"), entry)
-        moment = f"after epoch {trainer.current_epoch} ({'validation' if stage == 'val' else 'training'} data)"
-        log_rates(journal, self.name, profiles, self.class_names, moment=moment)
-
-    def _log_maps(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw the activation maps of the probe's first sample, if there is a probe and anything to draw it to."""
-        journal = Journal(trainer, current_step(trainer))
-        if not journal.shows_pictures:
-            return
-        loaders = flat_loaders(trainer.val_dataloaders)
-        if self.probe is None and loaders and not self._probe_sought:
-            self._probe_sought = True  # sought once: if it cannot be drawn, that was said
-            self.probe = probe_from_loader(trainer, loaders[0], self._question, per_class=1, max_samples=1)
-        if self.probe is None:
-            return
-        self._question.check(pl_module)
-        inputs = to_device(trainer, self.probe.parts)
-        maps = activation_maps(pl_module, inputs, self._question, self._watch.layers)
-        log_maps(journal, self.name, self.probe, maps, moment=f"after epoch {trainer.current_epoch}")
-
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the validation that ends a due epoch."""
-        self._validated = not trainer.sanity_checking
-        if not due_in_validation(trainer, self._schedule):
+        """Report the validation that ends a due epoch."""
+        if trainer.sanity_checking:
             return
-        with self._stopwatch.spending(), self._guard.doing("logging validation neurons"):
-            self._report(trainer, pl_module, "val", step=current_step(trainer))
-        with self._stopwatch.spending(), self._guard.doing("drawing activation maps"):
-            self._log_maps(trainer, pl_module)
+        self._validated = True
+        with self._guard.doing("collecting a probe for feeding features and activation maps"):
+            self._probe.finish()
+        if due_in_validation(trainer, self._schedule):
+            number = (trainer.current_epoch + 1) // (self._schedule.every_n_epochs or 1)
+            self._reporter.report_epoch(trainer, pl_module, "val", step=current_step(trainer), number=number)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the gap between training and validation; or training alone, where the epoch had no validation."""
-        if not self._schedule.due_after_epoch(trainer.current_epoch):
-            return
-        step = current_step(trainer, after_train_epoch=True)
-        with self._stopwatch.spending(), self._guard.doing("logging training neurons"):
-            if not self._reported:
-                # the last validation in the middle of the epoch, or training where there was none
-                self._report(trainer, pl_module, "val" if self._validated else "train", step=step)
-            self.profiles["train"] = self._watch.profiles("train", trainer)
-            scalars = gap_scalars(self.name, self.profiles["train"], self.profiles.get("val", {}))
-            self._publish(trainer, pl_module, scalars, step=step)
+        """Report a due epoch that no validation ended: the last one in its middle, or training where there was none."""
+        if self._schedule.due_after_epoch(trainer.current_epoch) and not self._reporter.reported:
+            step = current_step(trainer, after_train_epoch=True)
+            number = (trainer.current_epoch + 1) // (self._schedule.every_n_epochs or 1)
+            stage: Stage = "val" if self._validated else "train"
+            self._reporter.report_epoch(trainer, pl_module, stage, step=step, number=number)

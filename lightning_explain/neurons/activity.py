@@ -5,8 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-CHUNK_ELEMENTS = 1 << 20
+CHUNK_ELEMENTS = 1 << 19
 """Maps are compared in pieces of about this many values, so that the temporary stays in the processor's cache."""
+
+HEAD_SHARE = 0.5
+"""An attention head is active for a sample when its norm is at least this share of the mean of the layer's heads."""
 
 
 class Activity(NamedTuple):
@@ -17,27 +20,71 @@ class Activity(NamedTuple):
         activation: Mean activation over positions; float [batch, neurons].
         alive: For maps: 1 for neurons that passed the threshold at any position of any sample, float [neurons]. None
             for flat outputs, where `active` says it.
+        magnitude: Mean absolute activation over positions, float [batch, neurons]; None where activations are never
+            negative, so that `activation` says it.
     """
 
     active: Tensor
     activation: Tensor
     alive: Tensor | None
+    magnitude: Tensor | None = None
 
 
-def _above(maps: Tensor, threshold: float, *, dim: int) -> Tensor:
-    """Return the share of positions above the threshold: [batch, neurons]."""
-    share = maps.new_empty([size for axis, size in enumerate(maps.shape) if axis != dim])
-    rows = max(1, CHUNK_ELEMENTS // max(1, maps[0].numel()))
-    buffer = torch.empty_like(maps[:rows])
+class Scratch:
+    """Memory that comparisons write into, kept from one batch to the next."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def like(self, chunk: Tensor) -> Tensor:
+        """Return a tensor of the chunk's shape; what is in it means nothing, and the next call may overwrite it."""
+        key = (chunk.device, chunk.dtype)
+        kept = self._kept.get(key)
+        if kept is None or kept.numel() < chunk.numel():
+            with torch.inference_mode(mode=False):
+                kept = self._kept[key] = torch.empty(chunk.numel(), device=chunk.device, dtype=chunk.dtype)
+        return kept[: chunk.numel()].view(chunk.shape)
+
+
+def _over_positions(maps: Tensor, threshold: float, *, dim: int, signed: bool, scratch: Scratch) -> list[Tensor]:
+    """Return share of positions above the threshold, mean, and if `signed` mean size: each [batch, neurons].
+
+    All in one walk: a chunk is compared and summed while it is in the cache.
+    """
+    shape = [size for axis, size in enumerate(maps.shape) if axis != dim]
+    sums = [maps.new_empty(shape) for _ in range(3 if signed else 2)]
+    rows = max(1, CHUNK_ELEMENTS // max(1, maps[0].numel())) if len(maps) else 1
     for start in range(0, len(maps), rows):
-        chunk = maps[start : start + rows]
+        chunk, part = maps[start : start + rows], slice(start, start + rows)
+        buffer = scratch.like(chunk)
         # comparing into a float buffer is ten times cheaper than summing booleans
-        piece = torch.gt(chunk, threshold, out=buffer[: len(chunk)])
-        torch.sum(piece, dim, out=share[start : start + rows])
-    return share.div_(max(1, maps.shape[dim]))
+        torch.sum(torch.gt(chunk, threshold, out=buffer), dim, out=sums[0][part])
+        torch.sum(chunk, dim, out=sums[1][part])
+        if signed:
+            torch.sum(torch.abs(chunk, out=buffer), dim, out=sums[2][part])
+    return [total.div_(max(1, maps.shape[dim])) for total in sums]
 
 
-def unit_activity(output: Tensor, *, unit_dim: int, threshold: float = 0.0, min_fraction: float = 0.25) -> Activity:
+def _over_valid_positions(maps: Tensor, threshold: float, valid: Tensor) -> list[Tensor]:
+    """Return the same for [batch, positions, neurons], over the positions [batch, positions] that are no padding."""
+    weights = valid.to(maps.dtype).unsqueeze(1)
+    n_valid = weights.sum(2).clamp_min(1)
+    # padding may hold NaN, which no weight of 0 removes
+    kept = maps.masked_fill(~valid.unsqueeze(2), 0.0)
+    sums = [torch.bmm(weights, each).squeeze(1) for each in ((kept > threshold).to(maps.dtype), kept, kept.abs())]
+    return [total / n_valid for total in sums]
+
+
+def unit_activity(
+    output: Tensor,
+    *,
+    unit_dim: int,
+    threshold: float = 0.0,
+    min_fraction: float = 0.25,
+    valid: Tensor | None = None,
+    signed: bool = True,
+    scratch: Scratch | None = None,
+) -> Activity:
     """Decide which neurons a layer's output shows as active, sample by sample.
 
     A unit of a flat output is active above the threshold. A channel (or a feature of a sequence) is active when at
@@ -48,10 +95,14 @@ def unit_activity(output: Tensor, *, unit_dim: int, threshold: float = 0.0, min_
         unit_dim: Which dimension counts neurons.
         threshold: Activation above which a position counts as active.
         min_fraction: Share of positions, 0 to 1; at 0 one active position is enough.
+        valid: Boolean [batch, positions], features last: False for padding, which neither counts nor is counted;
+            None where there is none.
+        signed: False where activations are never negative: their size need not be summed apart then.
+        scratch: Memory to reuse from batch to batch; for flat outputs `active` is in it, until the next call.
 
     Returns:
-        `active` and mean `activation`, each [batch, neurons], and `alive`. For flat outputs `activation` is the output
-        itself, not a copy.
+        `active` and mean `activation`, each [batch, neurons], `alive`, and `magnitude` if `signed`. For flat outputs
+        `activation` is the output itself, not a copy.
 
     Example:
         >>> unit_activity(torch.tensor([[[1.0, -1.0, -1.0], [1.0, 1.0, -1.0]]]), unit_dim=1, min_fraction=0.5).active
@@ -60,13 +111,43 @@ def unit_activity(output: Tensor, *, unit_dim: int, threshold: float = 0.0, min_
     # sums over many positions overflow or round in 16 bits
     maps = output.float()
     if maps.ndim == 2:
-        return Activity(torch.gt(maps, threshold, out=torch.empty_like(maps)), maps, None)
+        active = torch.gt(maps, threshold, out=torch.empty_like(maps) if scratch is None else scratch.like(maps))
+        return Activity(active, maps, None, maps.abs() if signed else None)
+    scratch = scratch or Scratch()
     maps = maps.flatten(2) if unit_dim == 1 else maps.flatten(1, -2)
     position_dim = 2 if unit_dim == 1 else 1
-    share = _above(maps, threshold, dim=position_dim)
+    if valid is None:
+        found = _over_positions(maps, threshold, dim=position_dim, signed=signed, scratch=scratch)
+    else:
+        found = _over_valid_positions(maps, threshold, valid)
+    share = found[0]
     # no share is ever as small as this, so that without a fraction one position is enough, and needed
     active = share >= max(min_fraction, torch.finfo(share.dtype).tiny)
-    return Activity(active.float(), maps.mean(position_dim), (share.amax(0) > 0).float())
+    return Activity(active.float(), found[1], (share.amax(0) > 0).float(), found[2] if signed else None)
+
+
+def head_activity(norms: Tensor, valid: Tensor | None = None) -> Activity:
+    """Decide which attention heads are active: those whose output is not small beside that of the layer's others.
+
+    A norm is never negative, so that no threshold tells active heads from idle ones; the layer's mean does.
+
+    Args:
+        norms: Size of each head's output: [batch, positions, heads].
+        valid: Boolean [batch, positions]; False for padding.
+
+    Returns:
+        `active` where the head's mean norm is at least `HEAD_SHARE` of the mean over heads, the mean norm as
+        `activation`, and `alive` where a head gave anything at all.
+
+    Example:
+        >>> head_activity(torch.tensor([[[1.0, 3.0, 8.0]]])).active
+        tensor([[0., 1., 1.]])
+    """
+    norms = norms.float()
+    everywhere = torch.ones(norms.shape[:2], dtype=torch.bool, device=norms.device)
+    share, mean, _ = _over_valid_positions(norms, 0.0, everywhere if valid is None else valid)
+    active = (mean >= HEAD_SHARE * mean.mean(1, keepdim=True)) & (mean > 0)
+    return Activity(active.float(), mean, (share.amax(0) > 0).float())
 
 
 def class_rows(labels: Tensor, n_classes: int, counted: Tensor | None = None) -> Tensor:
@@ -96,12 +177,14 @@ class ClassCounts(NamedTuple):
         activation: Sum of its activations: [classes, neurons].
         samples: Number of samples: [classes].
         alive: 1 for neurons that passed the threshold anywhere: [neurons].
+        magnitude: Sum of the sizes of its activations, over all classes: [neurons].
     """
 
     active: Tensor
     activation: Tensor
     samples: Tensor
     alive: Tensor
+    magnitude: Tensor
 
 
 class CountBuffer:
@@ -123,6 +206,9 @@ class CountBuffer:
             self._activation = torch.zeros(n_classes + 1, n_neurons, dtype=torch.float32, device=device)
             self._samples = torch.zeros(n_classes + 1, dtype=torch.float32, device=device)
             self._alive = torch.zeros(n_neurons, dtype=torch.float32, device=device)
+            self._magnitude = torch.zeros(n_neurons, dtype=torch.float32, device=device)
+            self._one = torch.ones((), dtype=torch.float32, device=device)
+        self._signed = False
 
     @property
     def n_neurons(self) -> int:
@@ -136,22 +222,26 @@ class CountBuffer:
             activity: Of the layer, [batch, neurons].
             rows: From `class_rows`.
 
-        Cost: two passes over the activity.
+        Cost: two passes over the activity, a third one where activations are signed.
         """
         self._active.index_add_(0, rows, activity.active)
         self._activation.index_add_(0, rows, activity.activation)
         # no bincount: on a GPU it would wait for the device
-        self._samples.index_add_(0, rows, self._samples.new_ones(()).expand(len(rows)))
+        self._samples.index_add_(0, rows, self._one.expand(len(rows)))
         if activity.alive is not None:
             torch.maximum(self._alive, activity.alive, out=self._alive)
+        if activity.magnitude is not None:
+            self._signed = True
+            self._magnitude += (rows < self.n_classes).float() @ activity.magnitude
 
     def drain(self) -> ClassCounts:
         """Return what was added, without the row thrown away, and begin anew."""
         n = self.n_classes
         alive = torch.maximum(self._alive, self._active.amax(0)) > 0
+        magnitude = self._magnitude.clone() if self._signed else self._activation[:n].sum(0)
         counts = ClassCounts(
-            self._active[:n].clone(), self._activation[:n].clone(), self._samples[:n].clone(), alive.float()
+            self._active[:n].clone(), self._activation[:n].clone(), self._samples[:n].clone(), alive.float(), magnitude
         )
-        for buffer in (self._active, self._activation, self._samples, self._alive):
+        for buffer in (self._active, self._activation, self._samples, self._alive, self._magnitude):
             buffer.zero_()
         return counts

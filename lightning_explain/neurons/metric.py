@@ -19,12 +19,14 @@ class ClassRates(NamedTuple):
         activation: Mean activation over the class's samples: [classes, neurons]; NaN likewise.
         n_samples: Samples of each class: int64 [classes].
         alive: Whether the neuron passed the threshold anywhere, be it at a single position: boolean [neurons].
+        magnitude: Mean size |activation| over all samples: [neurons]; NaN without samples.
     """
 
     rates: Tensor
     activation: Tensor
     n_samples: Tensor
     alive: Tensor
+    magnitude: Tensor
 
 
 class ActiveNeurons(Metric):
@@ -56,6 +58,7 @@ class ActiveNeurons(Metric):
     activation: Tensor
     samples: Tensor
     alive: Tensor
+    magnitude: Tensor
 
     def __init__(
         self,
@@ -80,6 +83,7 @@ class ActiveNeurons(Metric):
         self.add_state("activation", torch.zeros(n_classes, n_neurons, dtype=torch.double), dist_reduce_fx="sum")
         self.add_state("samples", torch.zeros(n_classes, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("alive", torch.zeros(n_neurons, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("magnitude", torch.zeros(n_neurons, dtype=torch.double), dist_reduce_fx="sum")
         self.persistent(mode=True)
 
     @property
@@ -144,6 +148,7 @@ class ActiveNeurons(Metric):
         self.activation[:n] += counts.activation
         self.samples[:n] += counts.samples.long()
         self.alive += counts.alive.long()
+        self.magnitude += counts.magnitude
 
     def _leave_inference_mode(self) -> None:
         """Swap states that `reset` or `forward` made under inference mode: training could not count them up."""
@@ -157,6 +162,11 @@ class ActiveNeurons(Metric):
         """Return rates, mean activations and sample counts by class."""
         n = self.samples[:, None]
         some = torch.where(n > 0, n.double(), torch.nan)
+        total = torch.where(n.sum() > 0, n.sum().double(), torch.nan)
         return ClassRates(
-            (self.active / some).float(), (self.activation / some).float(), self.samples.clone(), self.alive > 0
+            (self.active / some).float(),
+            (self.activation / some).float(),
+            self.samples.clone(),
+            self.alive > 0,
+            (self.magnitude / total).float(),
         )

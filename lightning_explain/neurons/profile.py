@@ -1,14 +1,15 @@
 """Which neurons a class uses, and what kinds of neurons a layer has, from its class rates."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_explain.neurons.metric import ClassRates
+
+DORMANT_SHARE = 0.025
+"""Sokar et al. (2023) leave this threshold, their tau, open; from 0 to 0.1 is usual."""
 
 
 def active_sets(rates: Tensor, min_rate: float) -> Tensor:
@@ -82,6 +83,28 @@ def turnover(previous: Tensor, current: Tensor) -> Tensor:
     return (1 - jaccard(before, current)).nan_to_num(0.0)
 
 
+def dormancy(magnitude: Tensor) -> Tensor:
+    """Return the dormancy score of each neuron: its mean size over that of the layer's mean neuron, [neurons].
+
+    A neuron is tau-dormant when its score is at most tau; the scores of a layer have mean 1.
+
+    Source: Sokar, Agarwal, Castro, Evci (2023), The Dormant Neuron Phenomenon in Deep Reinforcement Learning,
+    Definition 3.1: s_i = E|h_i| / (1/H sum_k E|h_k|).
+
+    Args:
+        magnitude: Mean |activation| of each neuron over the data: [neurons].
+
+    Returns:
+        Scores; 0 for all neurons of a layer that is silent altogether, NaN where nothing was measured.
+
+    Example:
+        >>> dormancy(torch.tensor([0.0, 1.0, 3.0, 4.0]))
+        tensor([0.0000, 0.5000, 1.5000, 2.0000])
+    """
+    mean = magnitude.mean()
+    return torch.where(mean == 0, torch.zeros_like(magnitude), magnitude / mean)
+
+
 @dataclass(frozen=True)
 class LayerProfile:
     """What one layer's neurons do for the classes.
@@ -92,6 +115,8 @@ class LayerProfile:
         n_samples: Samples of each class: [classes].
         alive: Whether the neuron ever passed the threshold, be it at a single position: boolean [neurons].
         min_rate: The rate from which a neuron belongs to a class's active set.
+        magnitude: Mean size |activation| over all samples: [neurons].
+        dormant_share: Dormancy score up to which a neuron is called dormant.
     """
 
     rates: Tensor
@@ -99,6 +124,8 @@ class LayerProfile:
     n_samples: Tensor
     alive: Tensor
     min_rate: float
+    magnitude: Tensor
+    dormant_share: float = DORMANT_SHARE
 
     @classmethod
     def of(cls, class_rates: ClassRates, min_rate: float) -> "LayerProfile":
@@ -111,6 +138,7 @@ class LayerProfile:
             class_rates.n_samples.detach().cpu().reshape(n_classes),
             class_rates.alive.detach().cpu().reshape(-1),
             min_rate,
+            class_rates.magnitude.detach().cpu().reshape(-1),
         )
 
     @property
@@ -123,10 +151,26 @@ class LayerProfile:
         """Active set of each class: boolean [classes, neurons]."""
         return active_sets(self.rates, self.min_rate)
 
+    def set_indices(self) -> dict[int, tuple[int, ...]]:
+        """Return the indices of each class's active neurons, for the classes that were seen."""
+        return {
+            c: tuple(self.active_sets[c].nonzero().flatten().tolist()) for c in self.seen.nonzero().flatten().tolist()
+        }
+
     @property
     def dead(self) -> Tensor:
         """Neurons that were active at no position of any sample: boolean [neurons]."""
         return ~self.alive
+
+    @cached_property
+    def dormancy(self) -> Tensor:
+        """Dormancy score of each neuron: [neurons], 1 for one of the layer's mean size."""
+        return dormancy(self.magnitude)
+
+    @property
+    def dormant(self) -> Tensor:
+        """Neurons whose dormancy score is at most `dormant_share`: boolean [neurons]; dead ones among them."""
+        return self.dormancy <= self.dormant_share
 
     @property
     def always_on(self) -> Tensor:
@@ -157,9 +201,10 @@ class LayerProfile:
         return float(self.overlap[seen[pairs[0]], seen[pairs[1]]].nanmean())
 
     def scalars(self) -> dict[str, float]:
-        """Return the layer's figures: shares of neurons that are dead, always on or exclusive; means of the rest."""
+        """Return the layer's figures: shares of dead, dormant, always-on and exclusive neurons; means of the rest."""
         figures = {
             "dead": float(self.dead.float().mean()),
+            "dormant": float(self.dormant.float().mean()),
             "always_on": float(self.always_on.float().mean()),
             "exclusive": float(self.exclusive.float().mean()),
             "selectivity": float(self.selectivity.nanmean()),
@@ -169,29 +214,15 @@ class LayerProfile:
         several = int(self.seen.sum()) > 1
         return {name: value for name, value in figures.items() if several or name not in only_with_classes}
 
-    def record(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """Return the profile as plain lists, for a machine-readable record; rates are rounded to 4 digits."""
-        return {
-            "n_neurons": self.rates.shape[1],
-            "dead": _indices(self.dead),
-            "always_on": _indices(self.always_on),
-            "exclusive": _indices(self.exclusive),
-            "classes": {
-                class_names[c]: {
-                    "n_samples": int(self.n_samples[c]),
-                    "active": _indices(self.active_sets[c]),
-                    "rates": [round(rate, 4) for rate in self.rates[c].tolist()],
-                }
-                for c in self.seen.nonzero().flatten().tolist()
-            },
-        }
 
-
-def _indices(members: Tensor) -> list[int]:
-    return members.nonzero().flatten().tolist()
+def rate_gaps(train: LayerProfile, validation: LayerProfile) -> Tensor:
+    """Return training minus validation rates: [classes of the validation, neurons]; NaN where one saw no sample."""
+    gaps = torch.full_like(validation.rates, torch.nan)
+    n = min(len(train.rates), len(validation.rates))
+    gaps[:n] = train.rates[:n] - validation.rates[:n]
+    return gaps
 
 
 def rate_gap(train: LayerProfile, validation: LayerProfile) -> float:
     """Return the mean absolute difference of two profiles' rates over the classes that both saw; NaN if none."""
-    n = min(len(train.rates), len(validation.rates))
-    return float((train.rates[:n] - validation.rates[:n]).abs().nanmean())
+    return float(rate_gaps(train, validation).abs().nanmean())

@@ -14,7 +14,8 @@ TEXT_SIZE = 12
 
 
 @lru_cache(maxsize=4)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font that all pictures are lettered in."""
     return ImageFont.load_default(size)
 
 
@@ -31,7 +32,7 @@ def shortened(words: str, n_letters: int) -> str:
 
 def text_width(words: str, size: int = TEXT_SIZE) -> int:
     """Return how many pixels a line of text takes."""
-    return int(np.ceil(_font(size).getlength(words)))
+    return int(np.ceil(font(size).getlength(words)))
 
 
 def _fitting(words: str, width: int, size: int) -> str:
@@ -48,7 +49,7 @@ def text(words: str, *, width: int, height: int = TEXT_SIZE + 4, size: int = TEX
     line = _fitting(words, width, size)
     image = Image.new("RGB", (width, height), (BACKGROUND,) * 3)
     x, anchor = {"left": (0, "lm"), "center": (width // 2, "mm"), "right": (width - 1, "rm")}[align]
-    ImageDraw.Draw(image).text((x, height // 2), line, fill=INK, font=_font(size), anchor=anchor)
+    ImageDraw.Draw(image).text((x, height // 2), line, fill=INK, font=font(size), anchor=anchor)
     return few_greys(np.asarray(image))
 
 

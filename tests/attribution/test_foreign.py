@@ -110,12 +110,6 @@ def test_random_methods_draw_the_same_each_time_and_leave_the_stream_of_a_functi
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_method_is_called_by_its_class():
-    assert from_captum(captum.attr.DeepLift).name == "captum.DeepLift"
-    assert from_captum(lambda model: captum.attr.NoiseTunnel(captum.attr.Saliency(model))).name == "captum"
-    assert type(from_captum(captum.attr.DeepLift)).__name__ == "CaptumMethod"
-
-
 def test_a_function_builds_what_is_not_built_from_a_model():
     method = from_captum(lambda model: captum.attr.NoiseTunnel(captum.attr.Saliency(model)), nt_samples=3, stdevs=0.0)
     torch.testing.assert_close(method(mlp(), X, 1).values, Saliency()(mlp(), X, 1).values)

@@ -73,8 +73,17 @@ def main(out: str, processes: int, learning_rate: float, n_train: int, n_val: in
             }
             for stage, profiles in neurons.profiles.items()
         }
+        assert neurons.latest is not None
         result = {
             "seen": seen,
+            "histories": {
+                layer: {key: value.nan_to_num(-9).tolist() for key, value in found.history.state_dict().items()}
+                for layer, found in neurons.latest.layers.items()
+            },
+            "dormancy": {layer: found.profile.dormancy.tolist() for layer, found in neurons.latest.layers.items()},
+            "gaps": [row["gap"] for row in neurons.latest.to_rows()],
+            "overlaps": [row["jaccard"] for row in neurons.latest.overlap_rows()],
+            "feeding": neurons.latest.feature_rows(),
             "figures": neurons.class_figures,
             "scalars": [record["scalars"] for record in attribution.records],
             "values": attribution.latest.attribution.parts[0].flatten().tolist(),

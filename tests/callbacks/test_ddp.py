@@ -41,6 +41,16 @@ def test_counts_and_attributions_equal_one_process_on_data_that_do_not_divide(tm
                 assert row == pytest.approx(other, rel=1e-5, abs=1e-6)
     for name, values in one["figures"].items():
         assert all(same(a, b) for a, b in zip(values, two["figures"][name], strict=True))
+    assert one["histories"] == two["histories"]
+    for layer, scores in one["dormancy"].items():
+        assert scores == pytest.approx(two["dormancy"][layer], rel=1e-5, abs=1e-6)
+    assert all(same(a, b) for name in ("gaps", "overlaps") for a, b in zip(one[name], two[name], strict=True))
+    assert len(one["feeding"]) > 100
+    for row, other in zip(one["feeding"], two["feeding"], strict=True):
+        assert row["value"] == pytest.approx(other["value"], rel=1e-4, abs=1e-6)
+        assert [row[key] for key in ("layer", "class", "neuron")] == [
+            other[key] for key in ("layer", "class", "neuron")
+        ]
     assert one["targets"] == two["targets"]
     assert one["values"] == pytest.approx(two["values"], rel=1e-5, abs=1e-7)
     assert one["lrp"] == pytest.approx(two["lrp"], rel=1e-5, abs=1e-7)

@@ -262,4 +262,5 @@ def test_a_probe_that_cannot_be_drawn_is_sought_once(tmp_path: Path) -> None:
     with pytest.warns(ExplanationWarning):
         logger = TensorBoardLogger(tmp_path)
         fit([ActiveNeuronMonitor()], Net(), Triples(), logger=logger, max_epochs=3, num_sanity_val_steps=0)
-    assert 3 * 96 < len(reads) <= 3 * 96 + 2
+    # one search reads each of the 96 items at most once; a search at every epoch would read three times as many
+    assert 3 * 96 < len(reads) <= 3 * 96 + 96

@@ -294,7 +294,7 @@ def test_regression_says_so_once_and_counts_what_applies() -> None:
     assert len([w for w in caught if issubclass(w.category, ExplanationWarning)]) == 1
     profile = monitor.profiles["val"]["net.1"]
     assert profile.n_samples.tolist() == [48]
-    assert set(profile.scalars()) == {"dead", "always_on"}
+    assert set(profile.scalars()) == {"dead", "dormant", "always_on"}
 
 
 def test_manual_optimisation_with_two_optimizers_counts_every_pass() -> None:

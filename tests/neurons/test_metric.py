@@ -205,7 +205,7 @@ def test_the_state_of_a_grown_metric_is_saved_whole() -> None:
     metric = fed(batches())
     metric.grow(6)
     assert metric.state_dict()["samples"].shape == (6,)
-    assert set(metric.state_dict()) == {"active", "activation", "samples", "alive"}
+    assert set(metric.state_dict()) == {"active", "activation", "samples", "alive", "magnitude"}
 
 
 @pytest.mark.parametrize("start", ["new", "reset", "grown", "forward"])

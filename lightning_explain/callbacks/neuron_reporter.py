@@ -1,0 +1,233 @@
+"""Making a neuron monitor's reports, and the one place where they are written."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+
+from lightning_explain.attribution import Attribution
+from lightning_explain.callbacks.activation_maps import log_maps
+from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.neuron_probe import NeuronProbe
+from lightning_explain.callbacks.neuron_report import (
+    gap_scalars,
+    layer_scalars,
+    log_feeding,
+    log_pictures,
+    report_scalars,
+)
+from lightning_explain.callbacks.neuron_results import LayerReport, NeuronReport
+from lightning_explain.callbacks.neuron_watch import NeuronWatch, Profiles, Stage
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.feeding import FeedingFeatures
+from lightning_explain.log import Journal, current_step, defined, tag
+from lightning_explain.neurons import LayerHistory
+from lightning_explain.neurons.profile import rate_gaps
+from lightning_explain.schedule import Stopwatch, worth_redrawing
+
+
+class NeuronReporter:
+    """Turns finished counts into reports, keeps what they add up to over the epochs, and writes them.
+
+    Args:
+        name: The monitor's name.
+        watch: Counts the neurons.
+        probe: For feeding features and maps.
+        guard: For what may fail.
+        stopwatch: For the time spent.
+        class_names: As given by the user; may be empty.
+        feeding: Neurons of each class and layer whose feeding features are worked out.
+        method: Attribution method for them.
+        maps: Channels that are drawn: how many, or which.
+
+    Raises:
+        ConfigurationError: A number of neurons or channels is negative.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        watch: NeuronWatch,
+        probe: NeuronProbe,
+        guard: Guard,
+        stopwatch: Stopwatch,
+        class_names: Sequence[str],
+        feeding: int,
+        method: Callable[..., Attribution] | None,
+        maps: int | Sequence[int],
+    ) -> None:
+        channels = [maps] if isinstance(maps, int) else list(maps)
+        if feeding < 0 or any(channel < 0 for channel in channels):
+            raise ConfigurationError(
+                f"feeding={feeding}, maps={maps}; expected numbers from 0 on: how many neurons of each class, and how "
+                "many channels or which ones. 0 switches them off."
+            )
+        self.latest: NeuronReport | None = None
+        self.records: list[dict[str, Any]] = []
+        self.profiles: dict[Stage, Profiles] = {}
+        self.class_figures: dict[str, list[float]] = {}
+        self.reported = False
+        self._name = name
+        self._watch, self._probe, self._guard, self._stopwatch = watch, probe, guard, stopwatch
+        self._class_names = tuple(class_names)
+        self._n_feeding, self._method, self._maps = feeding, method, maps
+        self._histories: dict[Stage, dict[str, LayerHistory]] = {}
+        self._feeding: dict[str, FeedingFeatures] = {}
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes met so far: as given, or their indices."""
+        met = [len(profile.rates) for layers in self.profiles.values() for profile in layers.values()]
+        n_classes = max([len(self._class_names), *met])
+        return [self._class_names[c] if c < len(self._class_names) else str(c) for c in range(n_classes)]
+
+    def forget(self) -> None:
+        """Begin anew, for another network."""
+        self.profiles, self._histories, self._feeding, self.latest = {}, {}, {}, None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the reports so far add up to, as plain tensors and dicts."""
+        histories = {
+            stage: {layer: history.state_dict() for layer, history in layers.items()}
+            for stage, layers in self._histories.items()
+        }
+        return {"histories": histories, "reported": self.reported}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.reported = state["reported"]
+        self._histories = {
+            stage: {layer: LayerHistory.from_state_dict(saved) for layer, saved in layers.items()}
+            for stage, layers in state["histories"].items()
+        }
+
+    # -- making ------------------------------------------------------------------------------------------------
+
+    def _made(self, trainer: pl.Trainer, stage: Stage, *, step: int) -> NeuronReport | None:
+        """Profile a finished stage; None if nothing was counted. A collective call in a distributed run."""
+        profiles = self._watch.profiles(stage, trainer)
+        if not profiles:
+            return None
+        self.profiles[stage] = profiles
+        if stage == "val":
+            self.class_figures = self._watch.class_figures()
+            if trainer.state.fn == "fit":
+                self.profiles["train"] = self._watch.profiles("train", trainer)
+        epoch, known, train = trainer.current_epoch, self._histories.get(stage, {}), self.profiles.get("train", {})
+        histories = {
+            layer: known[layer].after(profile, epoch) if layer in known else LayerHistory.begin(profile, epoch)
+            for layer, profile in profiles.items()
+        }
+        self._histories[stage] = histories
+        return NeuronReport(
+            step=step,
+            epoch=epoch,
+            stage=stage,
+            class_names=self.class_names,
+            feature_names=() if self._probe.probe is None else self._probe.probe.feature_names,
+            scores=self.class_figures,
+            layers={
+                layer: LayerReport(
+                    profile,
+                    histories[layer],
+                    rate_gaps(train[layer], profile) if stage == "val" and layer in train else None,
+                    self._feeding.get(layer),
+                )
+                for layer, profile in profiles.items()
+            },
+        )
+
+    def _publish(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, scalars: dict[str, float], step: int
+    ) -> None:
+        """Send figures to the loggers at the right step, and to callbacks that monitor them."""
+        scalars[tag(self._name, "overhead")] = self._stopwatch.share()
+        Journal(trainer, step).scalars(scalars)
+        pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
+
+    def report_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the training figures of the epoch so far, and the maps of this step."""
+        with self._stopwatch.spending(), self._guard.doing("logging training neurons"):
+            self.profiles["train"] = self._watch.profiles("train", trainer)
+            scalars = layer_scalars(self._name, self.profiles["train"], "train")
+            self._publish(trainer, pl_module, scalars, current_step(trainer))
+        self._draw_maps(trainer, pl_module, current_step(trainer), f"after step {trainer.global_step}")
+
+    def _published(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, step: int
+    ) -> tuple[NeuronReport, dict[str, float]] | None:
+        """Make a report and log its figures; None if nothing was counted, or it failed."""
+        with self._stopwatch.spending(), self._guard.doing("logging active neurons"):
+            report = self._made(trainer, stage, step=step)
+            if report is None:
+                return None
+            self.reported = True
+            scalars = report_scalars(self._name, report)
+            if stage == "val":
+                scalars |= gap_scalars(self._name, self.profiles.get("train", {}), self.profiles["val"])
+            self._publish(trainer, pl_module, scalars, step)
+            return report, scalars
+        return None
+
+    def report_epoch(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, *, step: int, number: int
+    ) -> None:
+        """Profile a finished stage and log it as the epoch's own.
+
+        Args:
+            trainer: The Trainer.
+            pl_module: The module.
+            stage: Whose counts are reported.
+            step: The step to log at.
+            number: How many reports this makes.
+        """
+        found = self._published(trainer, pl_module, stage, step)
+        if found is None:
+            return
+        report, scalars = found
+        fresh: list[str] = []
+        if self._n_feeding and worth_redrawing(number):
+            with self._stopwatch.spending(), self._guard.doing("working out what feeds the neurons"):
+                features = self._features(trainer, pl_module, report)
+                self._feeding |= features
+                report, fresh = report.with_feeding(features), list(features)
+        with self._stopwatch.spending(), self._guard.doing("recording and drawing active neurons"):
+            self._write(Journal(trainer, step), report, scalars, fresh)
+        self._draw_maps(trainer, pl_module, step, f"after epoch {trainer.current_epoch}")
+
+    def _features(self, trainer: pl.Trainer, pl_module: pl.LightningModule, report: NeuronReport) -> dict[str, Any]:
+        profiles = {layer: found.profile for layer, found in report.layers.items()}
+        return self._probe.features(
+            trainer, pl_module, profiles, self._watch.layers, method=self._method, most_neurons=self._n_feeding
+        )
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def _write(self, journal: Journal, report: NeuronReport, scalars: dict[str, float], fresh: Sequence[str]) -> None:
+        """Write a report: this is where everything of it is at hand, and where all of it goes out.
+
+        Args:
+            journal: Where to.
+            report: What was found; feeding features of an earlier report where there are no new ones.
+            scalars: Its figures by tag, logged already.
+            fresh: The layers whose feeding features are new.
+        """
+        self.latest = report
+        entry = report.record()
+        self.records.append({"step": report.step, **entry, "scalars": scalars})
+        journal.record(tag(self._name, "record"), entry)
+        log_pictures(journal, self._name, report)
+        log_feeding(journal, self._name, report, fresh)
+
+    def _draw_maps(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int, moment: str) -> None:
+        """Draw the activation maps of the probe's first sample; all processes go forward, the first one draws."""
+        # not whether this process shows pictures: all must decide alike
+        if not self._maps or not trainer.loggers:
+            return
+        with self._stopwatch.spending(), self._guard.doing("drawing activation maps"):
+            maps = self._probe.maps(trainer, pl_module, self._watch.layers)
+            journal, probe = Journal(trainer, step), self._probe.probe
+            if probe is not None and journal.shows_pictures:
+                profiles = self.profiles.get("val") or self.profiles.get("train") or {}
+                log_maps(journal, self._name, probe, maps, wanted=self._maps, profiles=profiles, moment=moment)

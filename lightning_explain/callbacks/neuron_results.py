@@ -1,0 +1,174 @@
+"""What a neuron monitor found in one epoch, as arrays and as rows."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_explain.feeding import FeedingFeatures
+from lightning_explain.neurons import LayerHistory, LayerProfile
+
+MOST_RATES = 200_000
+"""Rates of a layer with more classes x neurons are left out of the JSON record: it would fill memory and disk."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerReport:
+    """One layer's neurons at one epoch.
+
+    Attributes:
+        profile: Rates, mean activations, active sets, dead, dormant, exclusive neurons, overlap of classes.
+        history: When neurons became active or died, and the turnover since the previous report.
+        gaps: Training minus validation rates [classes, neurons]; None where the two were not both measured. Training
+            is counted while the weights change, and with dropout.
+        feeding: The input features that feed the classes' neurons, as last worked out; None if never.
+    """
+
+    profile: LayerProfile
+    history: LayerHistory
+    gaps: Tensor | None = None
+    feeding: FeedingFeatures | None = None
+
+    def rows(self, class_names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return a row for each class that was seen and each neuron."""
+        profile, history = self.profile, self.history
+        missing = torch.full_like(profile.rates, torch.nan)
+        by_class = {
+            "rate": profile.rates,
+            "activation": profile.activation,
+            "active": profile.active_sets,
+            "became_active": history.became_active,
+            "gap": missing if self.gaps is None else self.gaps,
+        }
+        by_neuron = {
+            "exclusive": profile.exclusive,
+            "selectivity": profile.selectivity,
+            "dormancy": profile.dormancy,
+            "dead": profile.dead,
+            "died": history.died,
+        }
+        columns = {name: values.tolist() for name, values in {**by_class, **by_neuron}.items()}
+        return [
+            {
+                "class": class_names[c],
+                "neuron": neuron,
+                **{name: columns[name][c][neuron] for name in by_class},
+                **{name: columns[name][neuron] for name in by_neuron},
+            }
+            for c in profile.seen.nonzero().flatten().tolist()
+            for neuron in range(profile.rates.shape[1])
+        ]
+
+    def record(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """Return the layer as plain lists, for a machine-readable record; figures are rounded to 4 digits."""
+        profile, history = self.profile, self.history
+        seen = profile.seen.nonzero().flatten().tolist()
+        small = profile.rates.numel() <= MOST_RATES
+        return {
+            "n_neurons": profile.rates.shape[1],
+            "dead": _indices(profile.dead),
+            "dormant": _indices(profile.dormant),
+            "always_on": _indices(profile.always_on),
+            "exclusive": _indices(profile.exclusive),
+            "died": {str(j): int(history.died[j]) for j in _indices(history.died >= 0)},
+            "selectivity": _rounded(profile.selectivity) if small else None,
+            "overlap": [_rounded(profile.overlap[c, seen]) for c in seen],
+            "classes": {
+                class_names[c]: {
+                    "n_samples": int(profile.n_samples[c]),
+                    "active": _indices(profile.active_sets[c]),
+                    "became_active": history.became_active[c][profile.active_sets[c]].tolist(),
+                    "turnover": _rounded(history.turnover[c : c + 1])[0],
+                    "gap": None if self.gaps is None else _rounded(self.gaps[c].abs().nanmean()[None])[0],
+                    "rates": _rounded(profile.rates[c]) if small else None,
+                    "activation": _rounded(profile.activation[c]) if small else None,
+                }
+                for c in seen
+            },
+        }
+
+
+def _indices(members: Tensor) -> list[int]:
+    return members.nonzero().flatten().tolist()
+
+
+def _rounded(values: Tensor) -> list[float | None]:
+    return [None if math.isnan(value) else round(value, 4) for value in values.tolist()]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NeuronReport:
+    """What the neurons of all watched layers do for the classes, at one epoch.
+
+    Attributes:
+        step: The step it was logged at.
+        epoch: Index of the epoch.
+        stage: `"val"`, or `"train"` where the epoch had no validation.
+        class_names: Name of each class.
+        feature_names: Name of each feature of tabular inputs; may be empty.
+        layers: Layer -> arrays.
+        scores: Precision, recall and F1 by class, of the validation.
+    """
+
+    step: int
+    epoch: int
+    stage: str
+    class_names: Sequence[str]
+    layers: Mapping[str, LayerReport]
+    feature_names: Sequence[str] = ()
+    scores: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return a row for each layer, class and neuron; `pandas.DataFrame(report.to_rows())` is a table.
+
+        Columns: layer, class, neuron, rate, activation, active, became_active (epoch, -1 for never), gap, exclusive,
+        selectivity, dormancy, dead, died (epoch, -1 for never).
+        """
+        return [{"layer": name, **row} for name, layer in self.layers.items() for row in layer.rows(self.class_names)]
+
+    def overlap_rows(self) -> list[dict[str, Any]]:
+        """Return a row for each layer and two classes: layer, class, other, jaccard (NaN where both sets are empty)."""
+        rows: list[dict[str, Any]] = []
+        for name, layer in self.layers.items():
+            overlap = layer.profile.overlap.tolist()
+            seen = layer.profile.seen.nonzero().flatten().tolist()
+            rows += [
+                {"layer": name, "class": self.class_names[a], "other": self.class_names[b], "jaccard": overlap[a][b]}
+                for a in seen
+                for b in seen
+            ]
+        return rows
+
+    def feature_rows(self) -> list[dict[str, Any]]:
+        """Return a row for each layer, class, neuron and feeding feature, strongest first.
+
+        Columns: layer, class, neuron, rank, feature, feature_index, value (signed), sign, method.
+        """
+        return [
+            {"layer": name, **row}
+            for name, layer in self.layers.items()
+            if layer.feeding is not None
+            for row in layer.feeding.to_rows(self.class_names, self.feature_names)
+        ]
+
+    def record(self) -> dict[str, Any]:
+        """Return everything as plain lists, for a machine-readable record."""
+        return {
+            "epoch": self.epoch,
+            "stage": self.stage,
+            "class_names": list(self.class_names),
+            "scores": dict(self.scores),
+            "layers": {name: layer.record(self.class_names) for name, layer in self.layers.items()},
+            "feeding": {
+                name: layer.feeding.record() for name, layer in self.layers.items() if layer.feeding is not None
+            },
+            "feature_names": list(self.feature_names),
+        }
+
+    def with_feeding(self, feeding: Mapping[str, FeedingFeatures]) -> "NeuronReport":
+        """Return the report with feeding features of some layers."""
+        layers = {name: replace(layer, feeding=feeding.get(name, layer.feeding)) for name, layer in self.layers.items()}
+        return replace(self, layers=layers)

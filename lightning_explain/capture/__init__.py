@@ -1,0 +1,7 @@
+"""Watching layers with forward hooks: which layers, which of their dimensions is the neuron, what they gave."""
+
+from lightning_explain.capture.hooks import CallHook, Hook
+from lightning_explain.capture.layers import Call, Layer, View, select_layers
+from lightning_explain.capture.recorder import Recorder, recording_paused, watched
+
+__all__ = ["Call", "CallHook", "Hook", "Layer", "Recorder", "View", "recording_paused", "select_layers", "watched"]

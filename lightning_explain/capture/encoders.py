@@ -1,0 +1,142 @@
+"""Watching inside `nn.TransformerEncoderLayer` without changing how it computes.
+
+In eval mode without gradients such a layer runs as one fused operation: its submodules are never called, and a hook on
+any of them switches the fusion off, which may move the result in its last bits. So no hook ever sits there while the
+layer may run fused. Its calls are seen from outside, by a hook of all modules, and what happened inside is found by a
+second pass of the layer.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
+
+from lightning_explain.capture.hooks import CallHook
+from lightning_explain.capture.layers import Layer
+
+Padding = Callable[[], Tensor | None]
+"""Gives the key padding mask of the call that is going on."""
+
+
+def no_padding() -> None:
+    """Say that nothing is known of padding."""
+
+
+def _runs_fused(host: nn.Module, args: tuple[Any, ...]) -> bool:
+    """Say whether a call may take the fused path: then nothing may sit inside, to be safe."""
+    if host.training:
+        return False
+    tensors = [*(part for part in args if isinstance(part, Tensor)), *host.parameters()]
+    return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+
+
+def _unnested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Turn a nested source, made of a padded one, back into a padded one and its mask."""
+    source = args[0] if args else kwargs.get("src")
+    if not (isinstance(source, Tensor) and source.is_nested):
+        return args, kwargs
+    lengths = torch.tensor([len(row) for row in source.unbind()], device=source.device)
+    padded = source.to_padded_tensor(0.0)
+    mask = torch.arange(padded.shape[1], device=source.device)[None] >= lengths[:, None]
+    return (padded,), {"src_key_padding_mask": mask}
+
+
+class EncoderWatch:
+    """Puts hooks inside transformer layers for the length of a call, or runs a fused call a second time.
+
+    Args:
+        layers: Watched modules, each with the transformer layer that is its `host`.
+        hook_on: Puts the hook on one of them; gets a function that tells the padding of the call.
+        listening: Says whether anybody wants to know.
+        protected: Context for what may fail; a failure inside must not reach the run.
+
+    Cost: nothing but the hooks where gradients are taken. A fused call is followed by one more forward pass of the
+    layer; every other module call costs a dictionary look-up.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        hook_on: Callable[[Layer, Padding], RemovableHandle],
+        listening: Callable[[], bool],
+        protected: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._by_host: dict[int, list[Layer]] = {}
+        for layer in layers:
+            self._by_host.setdefault(id(layer.host), []).append(layer)
+        self._hook_on = hook_on
+        self._listening = listening
+        self._protected = protected
+        self._inside: list[RemovableHandle] = []
+        self._padding: Tensor | None = None
+        self._handles: list[RemovableHandle] = []
+        self._with_kwargs = -1
+
+    def attach(self) -> None:
+        """Put the hooks of all modules on."""
+        after = register_module_forward_hook(self._after, with_kwargs=True, always_call=True)
+        self._handles = [register_module_forward_pre_hook(self._before), after]
+        self._with_kwargs = after.id
+
+    def detach(self) -> None:
+        """Take them off."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        # torch forgets to take this entry away, and then believes that there are hooks for ever
+        vars(module_hooks)["_global_forward_hooks_with_kwargs"].pop(self._with_kwargs, None)
+
+    def _layers_of(self, module: nn.Module) -> list[Layer]:
+        if id(module) not in self._by_host or torch.compiler.is_compiling() or not self._listening():
+            return []
+        return self._by_host[id(module)]
+
+    def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        layers = self._layers_of(module)
+        if layers and not _runs_fused(module, args):
+            self._enter(module, layers)
+
+    def _after(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
+        """Leave the layer, and go through it again if its call was fused.
+
+        After a call that raised, torch hands over no keyword arguments, but only what there is for an output.
+        """
+        if id(module) not in self._by_host:
+            return
+        entered = bool(self._inside)
+        self._leave()
+        layers = self._layers_of(module)
+        if len(rest) == 2 and layers and not entered:
+            with self._protected(), torch.no_grad():
+                self._again(module, layers, args, rest[0])
+
+    def _again(self, host: nn.Module, layers: list[Layer], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        args, kwargs = _unnested(args, kwargs)
+        self._enter(host, layers)
+        try:
+            host.forward(*args, **kwargs)
+        finally:
+            self._leave()
+
+    def _enter(self, host: nn.Module, layers: list[Layer]) -> None:
+        self._padding = None
+        attention = host.get_submodule("self_attn")
+        # it is called first, with the mask in the form that the layer made of it
+        self._inside = [attention.register_forward_hook(CallHook(self._note_padding), with_kwargs=True)]
+        self._inside += [self._hook_on(layer, lambda: self._padding) for layer in layers]
+
+    def _leave(self) -> None:
+        for handle in self._inside:
+            handle.remove()
+        self._inside = []
+        self._padding = None
+
+    def _note_padding(self, args: Any, kwargs: Any, output: Any) -> None:
+        del args, output
+        self._padding = kwargs.get("key_padding_mask")

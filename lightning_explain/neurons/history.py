@@ -1,0 +1,83 @@
+"""When a neuron became active for a class, and when it died: what the profiles of the epochs add up to."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_explain.neurons.profile import LayerProfile, turnover
+
+NEVER = -1
+"""Stands for an epoch that did not come."""
+
+
+def _with_classes(epochs: Tensor, n_classes: int) -> Tensor:
+    grown = epochs.new_full((max(n_classes, len(epochs)), epochs.shape[1]), NEVER)
+    grown[: len(epochs)] = epochs
+    return grown
+
+
+@dataclass(frozen=True, eq=False)
+class LayerHistory:
+    """What one layer's neurons did over the epochs so far.
+
+    Attributes:
+        active_sets: Of the last profile: boolean [classes, neurons].
+        became_active: First epoch in which the neuron was in the class's active set: int64 [classes, neurons]; -1 for
+            never.
+        died: First epoch in which the neuron passed the threshold for no sample: int64 [neurons]; -1 for never. It
+            may have come to life again: `LayerProfile.dead` says how it is now.
+        turnover: How much of each class's set the last profile changed: [classes], 1 - Jaccard; NaN before there
+            were two profiles, and for classes without samples.
+    """
+
+    active_sets: Tensor
+    became_active: Tensor
+    died: Tensor
+    turnover: Tensor
+
+    @classmethod
+    def begin(cls, profile: LayerProfile, epoch: int) -> "LayerHistory":
+        """Begin with a layer's first profile."""
+        n_classes, n_neurons = profile.rates.shape
+        nothing = cls(
+            torch.zeros(n_classes, n_neurons, dtype=torch.bool),
+            torch.full((n_classes, n_neurons), NEVER),
+            torch.full((n_neurons,), NEVER),
+            torch.full((n_classes,), torch.nan),
+        )
+        return nothing._with(profile, epoch, turned_over=nothing.turnover)
+
+    def after(self, profile: LayerProfile, epoch: int) -> "LayerHistory":
+        """Go on with the profile of a later epoch; a layer of another width begins anew."""
+        if profile.rates.shape[1] != self.active_sets.shape[1]:
+            return LayerHistory.begin(profile, epoch)
+        changed = turnover(self.active_sets, profile.active_sets)
+        return self._with(profile, epoch, turned_over=torch.where(profile.seen, changed, torch.nan))
+
+    def _with(self, profile: LayerProfile, epoch: int, *, turned_over: Tensor) -> "LayerHistory":
+        became = _with_classes(self.became_active, len(profile.rates))
+        is_new = (became == NEVER)[: len(profile.rates)] & profile.active_sets
+        became[: len(profile.rates)][is_new] = epoch
+        measured = bool(profile.seen.any())
+        died = torch.where((self.died == NEVER) & profile.dead & measured, epoch, self.died)
+        return LayerHistory(profile.active_sets, became, died, turned_over)
+
+    def mean_turnover(self) -> float:
+        """Return the mean turnover over the classes that were seen; NaN if there was nothing to compare with."""
+        return float(self.turnover.nanmean())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain tensors, which `torch.load(weights_only=True)` accepts."""
+        return {
+            "active_sets": self.active_sets,
+            "became_active": self.became_active,
+            "died": self.died,
+            "turnover": self.turnover,
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Any]) -> "LayerHistory":
+        """Rebuild a history from `state_dict`."""
+        return cls(**state)

@@ -1,0 +1,146 @@
+"""Which layers' units are watched: activations, recurrent layers, attention heads, and what feeds functions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from torch import nn
+
+from lightning_explain.capture import Layer, select_layers
+from lightning_explain.capture.layers import ACTIVATIONS, PRODUCERS
+from lightning_explain.neurons.views import AttentionHeads, HeadsBeforeProjection, HiddenUnits, TokenFeatures
+
+RECURRENT = (nn.LSTM, nn.GRU, nn.RNN)
+NEVER_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus)
+N_HEADS = ("num_heads", "n_heads", "n_head", "num_attention_heads", "heads", "nhead")
+PROJECTIONS = ("proj", "out_proj", "c_proj", "o_proj", "to_out", "out", "wo")
+
+
+def never_negative(layer: Layer) -> bool:
+    """Say whether what is counted of a layer cannot be below zero."""
+    return isinstance(layer.module, NEVER_NEGATIVE) and layer.view is None and layer.then is None
+
+
+def _n_heads(module: nn.Module) -> int:
+    """Return the number of heads that a home-made attention says it has; 0 for what is none."""
+    if isinstance(module, nn.MultiheadAttention | nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
+        return 0
+    counts = [vars(module)[name] for name in N_HEADS if name in vars(module)]
+    is_attention = "attention" in type(module).__name__.lower() or "attn" in type(module).__name__.lower()
+    return counts[0] if is_attention and counts and isinstance(counts[0], int) else 0
+
+
+def _projection(module: nn.Module, n_heads: int) -> nn.Linear | None:
+    """Find the layer that takes the heads of a home-made attention side by side."""
+    children = dict(module.named_children())
+    for name in PROJECTIONS:
+        child = children.get(name)
+        # some keep a dropout beside it
+        child = child[0] if isinstance(child, nn.Sequential) and len(child) else child
+        if isinstance(child, nn.Linear) and child.in_features % n_heads == 0:
+            return child
+    return None
+
+
+def unseen_attention(model: nn.Module) -> list[str]:
+    """Name the modules that look like an attention, but whose heads cannot be seen."""
+    found = {name: _n_heads(module) for name, module in model.named_modules()}
+    return [name for name, n in found.items() if n and _projection(model.get_submodule(name), n) is None]
+
+
+def _enclosing(name: str, modules: Mapping[str, nn.Module], kinds: tuple[type[nn.Module], ...]) -> nn.Module | None:
+    """Return the innermost module of some kind that a named one belongs to."""
+    parts = name.split(".")[:-1]
+    for length in range(len(parts), 0, -1):
+        module = modules[".".join(parts[:length])]
+        if isinstance(module, kinds):
+            return module
+    return None
+
+
+def _seen_rightly(layer: Layer, modules: Mapping[str, nn.Module]) -> Layer:
+    """Give a layer the view that its kind of module needs."""
+    module: Any = layer.module
+    host = _enclosing(layer.name, modules, (nn.TransformerEncoderLayer,))
+    if isinstance(module, RECURRENT):
+        return replace(layer, view=HiddenUnits(module.batch_first), unit_dim=-1)
+    if isinstance(module, nn.MultiheadAttention):
+        return replace(layer, view=AttentionHeads(module), host=host, unit_dim=-1)
+    n_heads = _n_heads(module)
+    projection = _projection(module, n_heads) if n_heads else None
+    if projection is not None:
+        return replace(layer, module=projection, view=HeadsBeforeProjection(n_heads), unit_dim=-1)
+    block = _enclosing(layer.name, modules, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer))
+    if block is not None:
+        batch_first = cast(Any, block).self_attn.batch_first
+        then = functional_of(block) if layer.name.endswith(".linear1") else None
+        return replace(layer, view=TokenFeatures(batch_first), host=host, unit_dim=-1, then=then)
+    return layer
+
+
+def functional_of(block: nn.Module) -> Any:
+    """Return the function that follows `linear1` in a transformer layer; None where it is a module of its own."""
+    activation = vars(block).get("activation")
+    return activation if callable(activation) else None
+
+
+def _default(modules: Mapping[str, nn.Module]) -> list[str]:
+    blocks = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+    fed = {f"{name}.linear1" for name, block in modules.items() if isinstance(block, blocks) and functional_of(block)}
+    kinds = (*ACTIVATIONS, *RECURRENT, nn.MultiheadAttention)
+    return [
+        name
+        for name, module in modules.items()
+        if isinstance(module, kinds)
+        or name in fed
+        or ((n_heads := _n_heads(module)) and _projection(module, n_heads) is not None)
+    ]
+
+
+def unit_layers(model: nn.Module, layers: str | Sequence[str] | None = None) -> list[Layer]:
+    """Resolve names and globs to layers whose units can be counted, in the model's own order.
+
+    Recurrent layers give their hidden units, attention modules their heads, layers inside transformer layers their
+    features token by token, without padding. In a transformer layer with a functional activation, `linear1` stands
+    for that activation.
+
+    Args:
+        model: The model to watch.
+        layers: A name or glob, several of them, or None for activation modules, recurrent layers, attention modules
+            and what feeds the functional activation of a transformer layer; for a model with none of these, the
+            linear, convolution and normalisation layers but the last.
+
+    Raises:
+        ConfigurationError: A glob matches nothing, or the model has nothing to watch.
+
+    Example:
+        >>> net = nn.Sequential(nn.LSTM(3, 4), nn.TransformerEncoderLayer(4, 2, 8))
+        >>> [layer.name for layer in unit_layers(net)]
+        ['0', '1.self_attn', '1.linear1']
+    """
+    modules = {name: module for name, module in model.named_modules() if name}
+    if layers is not None:
+        # what was asked for by name is counted as it is, not as what a function makes of it
+        return [replace(_seen_rightly(layer, modules), then=None) for layer in select_layers(model, layers)]
+    # names are taken as they are, not as globs; None lets select_layers choose, or say that there is nothing to watch
+    names = [name.replace("[", "[[]") for name in _default(modules)] or None
+    return [_seen_rightly(layer, modules) for layer in select_layers(model, names)]
+
+
+def with_functional(model: nn.Module, layers: Sequence[Layer], fed: Mapping[str, Callable[..., Any]]) -> list[Layer]:
+    """Add the layers that feed functional activations to those watched by default.
+
+    Where the model has no activation module at all, so that the choice was a guess, they take its place.
+
+    Args:
+        model: The model.
+        layers: As `unit_layers` chose them by default.
+        fed: Name of the feeding module -> function applied to its output, from `functional_activations`.
+    """
+    modules = {name: module for name, module in model.named_modules() if name}
+    guessed = all(isinstance(layer.module, PRODUCERS) and layer.view is None for layer in layers)
+    kept = {} if guessed and fed else {layer.name: layer for layer in layers}
+    missing = [name.replace("[", "[[]") for name in fed if name not in kept]
+    found = [_seen_rightly(layer, modules) for layer in select_layers(model, missing)] if missing else []
+    added = {layer.name: replace(layer, then=fed[layer.name]) for layer in found}
+    return [layer for name in modules for layer in (kept | added).values() if layer.name == name]

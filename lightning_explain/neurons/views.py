@@ -1,0 +1,149 @@
+"""Where the units are in a call of a module, for modules whose output alone does not say it.
+
+A unit is a neuron, a channel, a feature of a sequence, or an attention head.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from lightning_explain.capture import Call
+
+
+class Units(NamedTuple):
+    """What a layer's units gave.
+
+    Attributes:
+        values: [batch, positions..., units], or [batch, units]; for heads the size of each head's output.
+        valid: Boolean [batch, positions]: False for padding; None where there is none.
+        heads: Whether the units are attention heads.
+    """
+
+    values: Tensor
+    valid: Tensor | None = None
+    heads: bool = False
+
+
+def _valid(padding: Any) -> Tensor | None:
+    """Turn a key padding mask (True, or -inf, where there is no token) into its opposite."""
+    if not isinstance(padding, Tensor) or padding.ndim != 2:
+        return None
+    return ~padding if padding.dtype == torch.bool else padding == 0
+
+
+def _tensor(output: Any) -> Tensor | None:
+    if isinstance(output, tuple | list):
+        output = next((part for part in output if isinstance(part, Tensor)), None)
+    if isinstance(output, Tensor) and not output.is_nested and output.is_floating_point():
+        return output
+    return None
+
+
+@dataclass(frozen=True)
+class TokenFeatures:
+    """The features of a linear layer or an activation inside a transformer layer.
+
+    Attributes:
+        batch_first: Whether sequences are [batch, tokens, features].
+    """
+
+    batch_first: bool
+
+    def __call__(self, call: Call) -> Units | None:
+        """Return the features token by token, padding marked."""
+        values = _tensor(call.output)
+        if values is None or values.ndim != 3:
+            return None
+        return Units(values if self.batch_first else values.transpose(0, 1), _valid(call.padding))
+
+
+@dataclass(frozen=True)
+class HiddenUnits:
+    """The hidden units of an LSTM, GRU or RNN at every step; both directions of a bidirectional one.
+
+    Attributes:
+        batch_first: Whether sequences are [batch, steps, features]; packed ones say themselves what they are.
+    """
+
+    batch_first: bool
+
+    def __call__(self, call: Call) -> Units | None:
+        """Return the hidden states step by step, padding marked; None for a sequence without a batch."""
+        sequence = call.output[0] if isinstance(call.output, tuple) else call.output
+        if isinstance(sequence, PackedSequence):
+            values, lengths = pad_packed_sequence(sequence, batch_first=True)
+            steps = torch.arange(values.shape[1])
+            return Units(values, (steps[None] < lengths[:, None]).to(values.device))
+        if not isinstance(sequence, Tensor) or sequence.ndim != 3:
+            return None
+        return Units(sequence if self.batch_first else sequence.transpose(0, 1))
+
+
+def _sizes(concatenated: Tensor, n_heads: int) -> Tensor:
+    """Return the size of each head's output [batch, tokens, heads], given them side by side as features."""
+    return concatenated.unflatten(-1, (n_heads, -1)).norm(dim=-1)
+
+
+@dataclass(frozen=True)
+class AttentionHeads:
+    """The heads of `nn.MultiheadAttention`: the size of what each adds up from the values, before the projection.
+
+    The module hands its heads to a function and not to its `out_proj`, so that they are worked out again from its
+    inputs by that same function, with the identity as projection and without attention dropout.
+
+    Cost: a forward pass of the attention.
+    """
+
+    module: nn.MultiheadAttention
+
+    def __call__(self, call: Call) -> Units | None:
+        """Return the size of each head's output, token by token."""
+        names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask")
+        given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
+        query, key, value = given["query"], given["key"], given["value"]
+        if query.is_nested or query.ndim != 3:
+            return None
+        padding, mask = given.get("key_padding_mask"), given.get("attn_mask")
+        gathered = self._heads(query, key, value, padding=padding, mask=mask)
+        sizes = _sizes(gathered.transpose(0, 1), self.module.num_heads)
+        return Units(sizes, _valid(padding) if query is key else None, heads=True)
+
+    def _heads(self, query: Tensor, key: Tensor, value: Tensor, *, padding: Any, mask: Any) -> Tensor:
+        own = self.module
+        if own.batch_first:
+            query, key, value = (part.transpose(0, 1) for part in (query, key, value))
+        weight: Any = own.in_proj_weight
+        separate = weight is None
+        found, _ = functional.multi_head_attention_forward(
+            query, key, value, own.embed_dim, own.num_heads, weight, own.in_proj_bias,
+            own.bias_k, own.bias_v, own.add_zero_attn, 0.0,
+            torch.eye(own.embed_dim, device=query.device, dtype=query.dtype), None,
+            training=False, key_padding_mask=padding, need_weights=False, attn_mask=mask,
+            use_separate_proj_weight=separate,
+            q_proj_weight=own.q_proj_weight if separate else None,
+            k_proj_weight=own.k_proj_weight if separate else None,
+            v_proj_weight=own.v_proj_weight if separate else None,
+        )  # fmt: skip
+        return found
+
+
+@dataclass(frozen=True)
+class HeadsBeforeProjection:
+    """The heads of an attention that hands them, side by side, to a linear layer: what that layer is given.
+
+    Attributes:
+        n_heads: Heads.
+    """
+
+    n_heads: int
+
+    def __call__(self, call: Call) -> Units | None:
+        """Return the size of each head's output, token by token."""
+        gathered = call.args[0] if call.args else None
+        if not isinstance(gathered, Tensor) or gathered.is_nested or gathered.ndim != 3:
+            return None
+        return Units(_sizes(gathered, self.n_heads), heads=True)
