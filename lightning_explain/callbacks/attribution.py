@@ -8,7 +8,7 @@ from torch import nn
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.attribution.scores import check_differentiable
-from lightning_explain.callbacks.attribution_methods import full_name, named_methods
+from lightning_explain.callbacks.attribution_methods import explains_at_the_input, full_name, named_methods
 from lightning_explain.callbacks.attribution_report import charts
 from lightning_explain.callbacks.continuity import Continuity
 from lightning_explain.callbacks.explanation import Examiner, Explanation, explained_targets, probe_scores
@@ -18,6 +18,7 @@ from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.probe_source import to_device
 from lightning_explain.callbacks.question import Question
 from lightning_explain.callbacks.reporter import Reporter
+from lightning_explain.callbacks.training_baselines import TrainingBaselines
 from lightning_explain.drift import MEASURES
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness import FAITHFULNESS
@@ -63,7 +64,8 @@ class AttributionMonitor(pl.Callback):
         method: Attribution method, called as `method(model, inputs, target)`; default `IntegratedGradients()`. Or
             several, as a list, or as a mapping from names of one's own. All explain the same samples for the same
             target at the same moment; `{method}` in tags is the name: the class, with the options that tell methods
-            of one class apart.
+            of one class apart. `IntegratedGradients(baseline="train_mean")` or `"train_channel_mean"` compares with the
+            mean of 1,000 seeded training samples; token ids are explained by `AtEmbedding(...)`.
         probe: What is explained; by default a class-balanced one of at most 64 samples from the validation data.
         input: Where a batch holds the input: index, key, attribute or callable.
         target: Where a batch holds the target.
@@ -134,12 +136,14 @@ class AttributionMonitor(pl.Callback):
             class_names=class_names,
             feature_names=feature_names,
         )
+        self._baselines = TrainingBaselines(self.methods)
         self._continuity = Continuity(
             keeper=self._keeper,
             moments=self._moments,
             guard=self._guard,
             full_names=[full_name(*named) for named in self.methods.items()],
             explained=explained,
+            baselines=self._baselines,
         )
         self._examiner = Examiner(
             methods=self.methods, measures=tuple(faithfulness), question=self._question, guard=self._guard
@@ -185,7 +189,8 @@ class AttributionMonitor(pl.Callback):
         """
         if self.probe is None:
             return
-        check_differentiable(self.probe.parts)
+        if any(explains_at_the_input(method) for method in self.methods.values()):
+            check_differentiable(self.probe.parts)
         self._examiner.check_measurable(self.probe)
         if any(isinstance(p, nn.UninitializedParameter) for p in pl_module.parameters()):
             return  # a trial forward would create the parameters of lazy layers before the run does
@@ -234,6 +239,7 @@ class AttributionMonitor(pl.Callback):
         """Find the probe, try it on the model, and explain the network as it is before training."""
         with self._guard.doing("setting up", at_set_up=True):
             self._keeper.find(trainer)
+            self._baselines.find(trainer, self._question)
             self._try_probe(trainer, pl_module)
         if self._continuity.history.count == 0:
             self._report(trainer, self._explain(trainer, pl_module, current_step(trainer)), monitored=False)

@@ -170,6 +170,11 @@ def baseline_of(method: AnyMethod) -> Baseline | None:
     return None
 
 
+def explains_at_the_input(method: AnyMethod) -> bool:
+    """Say whether a method is known to need inputs that have a gradient."""
+    return type(method).__module__.startswith("lightning_explain.") and not isinstance(method, AtEmbedding)
+
+
 def short_name(method: AnyMethod) -> str:
     """Name a method by its class, a function by its own name, a captum method by captum's."""
     if isinstance(method, CaptumMethod):

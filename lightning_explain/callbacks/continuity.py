@@ -10,6 +10,7 @@ from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.history import History
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
+from lightning_explain.callbacks.training_baselines import TrainingBaselines
 
 
 class Continuity:
@@ -21,13 +22,21 @@ class Continuity:
         guard: For what must be said.
         full_names: Full names of the methods, under which their histories are kept.
         explained: Which output is explained: `"label"` or `"predicted"`.
+        baselines: Means of the training data that methods compare with.
 
     Attributes:
         history: What is remembered of earlier explanations.
     """
 
     def __init__(
-        self, *, keeper: ProbeKeeper, moments: Moments, guard: Guard, full_names: list[str], explained: str
+        self,
+        *,
+        keeper: ProbeKeeper,
+        moments: Moments,
+        guard: Guard,
+        full_names: list[str],
+        explained: str,
+        baselines: TrainingBaselines,
     ) -> None:
         self.history = History()
         self._keeper = keeper
@@ -35,6 +44,7 @@ class Continuity:
         self._guard = guard
         self._full_names = full_names
         self._explained = explained
+        self._baselines = baselines
         self._loaded: dict[str, Any] | None = None
         self._module: weakref.ref[nn.Module] | None = None
 
@@ -46,6 +56,7 @@ class Continuity:
             "probe": self._keeper.state_dict(),
             "history": self.history.state_dict(),
             "explained_step": self._moments.last,
+            "baselines": self._baselines.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -70,6 +81,7 @@ class Continuity:
         if self._keeper.load_state_dict(state_dict["probe"]):
             self.history = History.from_state_dict(state_dict["history"])
             self._moments.last = state_dict["explained_step"]
+            self._baselines.load_state_dict(state_dict["baselines"])
             self._keep_own_methods()
         elif state_dict["probe"] is not None:
             self._guard.note(

@@ -31,11 +31,19 @@ def flat_loaders(loaders: Any) -> list[Any]:
     return [loaders]
 
 
-def _like_the_trainer(trainer: Any, batch: Any) -> Any:
-    """Convert and move a batch as the Trainer does with its own, user hooks included."""
-    batch = trainer.precision_plugin.convert_input(batch)
-    batch = trainer.lightning_module._on_before_batch_transfer(batch, dataloader_idx=0)
-    return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+def like_the_trainer(trainer: Any, batch: Any) -> Any:
+    """Convert and move a batch as the Trainer does with its own, user hooks included.
+
+    Hooks that change a batch see a validating Trainer, so that they do not augment it.
+    """
+    stage = trainer.state.stage
+    trainer.validating = True
+    try:
+        batch = trainer.precision_plugin.convert_input(batch)
+        batch = trainer.lightning_module._on_before_batch_transfer(batch, dataloader_idx=0)
+        return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+    finally:
+        trainer.state.stage = stage
 
 
 def to_device(trainer: Any, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -93,12 +101,7 @@ def probe_from_loader(
                 "Give probe=Probe.from_dataset(...) another data set."
             )
         torch.manual_seed(seed)
-        stage = trainer.state.stage
-        trainer.validating = True
-        try:
-            batch = _like_the_trainer(trainer, loader.collate_fn([item for _, item in picked]))
-        finally:
-            trainer.state.stage = stage
+        batch = like_the_trainer(trainer, loader.collate_fn([item for _, item in picked]))
     return Probe(
         inputs=input_of(batch, question.input),
         targets=target_of(batch, question.target),
