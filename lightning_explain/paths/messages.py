@@ -1,0 +1,228 @@
+"""The messages of layer-wise relevance propagation: how much of a unit's relevance comes from which unit before it.
+
+A message is `c_ij / z_j R_j` summed over the positions of both units, with the contributions `c_ij = a_i w_ij` changed
+by the layer's rule. For a convolution the sum over positions of `a_i s_j` is what a gradient of its weights is, so all
+messages between channels cost one such gradient.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lightning_explain.attribution.lrp_maps import AffineMap, Convolution, Dense
+from lightning_explain.attribution.lrp_rules import (
+    EpsilonRule,
+    GammaRule,
+    Rule,
+    ZPlusRule,
+    is_nonnegative,
+    one_sign_total,
+    parts_by_sign,
+    share,
+)
+from lightning_explain.paths.feeds import Feed
+
+LARGEST_BLOCK = 1 << 24
+"""Most numbers held at once."""
+
+FEW = 8
+"""Rows are picked out where fewer than one in so many are needed: a copy costs as much as the sum saved."""
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One term of a rule: element i gets `a_i * sum_j weight_ij * s_j`.
+
+    Attributes:
+        weight: The layer's weights, as the rule changes them.
+        s: Relevance per unit of output, shaped like it [batch, ...].
+        sign: +1 or -1 where the term holds only for inputs of that sign (0 counts as positive); 0 for all.
+    """
+
+    weight: Tensor
+    s: Tensor
+    sign: int = 0
+
+
+def _of_both_signs(positive: Tensor, negative: Tensor, s: Tensor, a: Tensor) -> list[Term]:
+    return [Term(positive, s, 0)] if is_nonnegative(a) else [Term(positive, s, 1), Term(negative, s, -1)]
+
+
+def _gamma_terms(rule: GammaRule, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> list[Term]:
+    above = one_sign_total(layer, a, positive=True, nonnegative=is_nonnegative(a))
+    s = share(z * gradient, torch.where(z >= 0, z + rule.gamma * above, z + rule.gamma * (z - above)))
+    weight = layer.weight.detach()
+    favour_positive, favour_negative = (weight + rule.gamma * part for part in parts_by_sign(weight))
+    negative = s.masked_fill(z >= 0, 0.0)
+    terms = _of_both_signs(favour_positive, favour_negative, s - negative, a)
+    if bool(negative.any()):
+        terms += _of_both_signs(favour_negative, favour_positive, negative, a)
+    return terms
+
+
+def terms_of(rule: Rule, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> tuple[Term, ...]:
+    """Write a rule as a sum of terms, of which each is a product of input, weight and output.
+
+    Args:
+        rule: Zero, epsilon, gamma or z+.
+        layer: The map from `a` to `z`.
+        a: What the layer read.
+        z: Its output.
+        gradient: Relevance divided by `z`.
+    """
+    weight = layer.weight.detach()
+    if isinstance(rule, EpsilonRule):
+        size = z.abs()
+        return (Term(weight, gradient * size / (size + rule.epsilon) if rule.epsilon else gradient),)
+    if isinstance(rule, GammaRule):
+        return tuple(_gamma_terms(rule, layer, a, z, gradient))
+    if isinstance(rule, ZPlusRule):
+        total = one_sign_total(layer, a, positive=True, nonnegative=is_nonnegative(a))
+        return tuple(_of_both_signs(*parts_by_sign(weight), share(z * gradient, total), a))
+    return (Term(weight, gradient),)
+
+
+def _of_sign(part: Tensor, read: Tensor, sign: int) -> Tensor:
+    if sign == 0:
+        return part
+    return torch.where(read >= 0 if sign > 0 else read < 0, part, torch.zeros_like(part))
+
+
+def _is_by_channel(labels: Tensor) -> bool:
+    return bool((labels == labels.flatten(1)[:, :1].reshape(-1, *[1] * (labels.ndim - 1))).all())
+
+
+def _membership(labels: Tensor, n_units: int, like: Tensor) -> Tensor | None:
+    """Return [elements, units], 1 where an element belongs to a unit; None where each is a unit of its own."""
+    if n_units == len(labels) and bool((labels == torch.arange(n_units, device=labels.device)).all()):
+        return None
+    return torch.zeros(len(labels), n_units).to(like).scatter_(1, labels[:, None], 1.0)
+
+
+def _by_unit(per_element: Tensor, labels: Tensor, n_units: int) -> Tensor:
+    """Add up [targets, ...] over the elements of each unit: [targets, units]."""
+    flat = per_element.flatten(1)
+    return flat.new_zeros(len(flat), n_units).index_add_(1, labels.flatten(), flat)
+
+
+@dataclass(frozen=True, eq=False)
+class DenseMessages:
+    """Messages of a linear layer; positions before the features (tokens) are added up."""
+
+    feed: Feed
+    members: Tensor | None
+
+    def of(self, term: Term, part: Tensor, s: Tensor) -> Tensor:
+        """Return [units of the layer, units of the source] of one sample."""
+        part, s = part.reshape(-1, part.shape[-1]), s.reshape(-1, s.shape[-1])
+        rows = s.any(0).nonzero().flatten()
+        if len(rows) * FEW < len(term.weight):
+            # the layer of scores: one of its units is explained
+            found = self._rows(term.weight[rows], part, s[:, rows])
+            return found.new_zeros(len(term.weight), found.shape[1]).index_copy_(0, rows, found)
+        return self._rows(term.weight, part, s)
+
+    def _rows(self, weight: Tensor, part: Tensor, s: Tensor) -> Tensor:
+        if len(part) > 1:
+            found = (s.T @ part).mul_(weight)
+            return found if self.members is None else found @ self.members
+        found = weight * part
+        found = found if self.members is None else found @ self.members
+        return found.mul_(s[0, :, None])
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelMessages:
+    """Messages of a convolution whose input channels belong to one unit each."""
+
+    layer: Convolution
+    feed: Feed
+
+    def of(self, term: Term, part: Tensor, s: Tensor) -> Tensor:
+        """Return [channels, units of the source] of one sample: weights times what would be their gradient."""
+        layer = self.layer
+        read = functional.pad(part[None], layer.end_padding) if layer.end_padding else part[None]
+        summed: Tensor = torch.ops.aten.convolution_backward(
+            s[None], read, term.weight, None, layer.stride, layer.padding, layer.dilation,
+            False, layer.output_padding, layer.groups, [False, True, False],
+        )[1]  # fmt: skip
+        per_channel = (summed * term.weight).flatten(2).sum(2)
+        units = self.feed.labels.flatten(1)[:, 0].reshape(layer.groups, -1)
+        n_out = len(per_channel) // layer.groups
+        found = part.new_zeros(len(per_channel), self.feed.n_units)
+        for group, members in enumerate(units):
+            rows = slice(group * n_out, (group + 1) * n_out)
+            found[rows].index_add_(1, members, per_channel[rows])
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class MapMessages:
+    """Messages of an undivided convolution whose input falls into units by position (the patches of an image)."""
+
+    layer: Convolution
+    feed: Feed
+
+    def of(self, term: Term, part: Tensor, s: Tensor) -> Tensor:
+        """Return [channels, units of the source] of one sample, from one transposed convolution with a group each."""
+        n_out = len(s)
+        apart = replace(self.layer, groups=n_out)
+        maps = apart.transpose(s[None], term.weight, part.new_empty(1, n_out * len(part), *part.shape[1:]))
+        return _by_unit(maps.reshape(n_out, *part.shape) * part, self.feed.labels, self.feed.n_units)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedMessages:
+    """Messages of any layer between any units: it is gone back through once for every unit of its own."""
+
+    layer: AffineMap
+    feed: Feed
+    own: Tensor
+    n_own: int
+
+    def of(self, term: Term, part: Tensor, s: Tensor) -> Tensor:
+        """Return [units of the layer, units of the source] of one sample."""
+        per_block = max(1, LARGEST_BLOCK // max(part.numel(), s.numel()))
+        blocks: list[Tensor] = []
+        for first in range(0, self.n_own, per_block):
+            units = torch.arange(first, min(first + per_block, self.n_own), device=s.device)
+            masked = s * (self.own == units.reshape(-1, *[1] * s.ndim))
+            back = self.layer.transpose(masked, term.weight, part.expand(len(units), *part.shape))
+            blocks.append(_by_unit(back * part, self.feed.labels, self.feed.n_units))
+        return torch.cat(blocks)
+
+
+Messages = DenseMessages | ChannelMessages | MapMessages | MaskedMessages
+
+
+def messages_from(layer: AffineMap, feed: Feed, own: Tensor, n_own: int, *, keep_positions: bool) -> Messages:
+    """Choose how the messages of a layer to one of its sources are worked out.
+
+    Args:
+        layer: The layer's map.
+        feed: What came from the source.
+        own: Unit of each element of the layer's output.
+        n_own: How many units it has.
+        keep_positions: Whether positions are units of their own.
+    """
+    labels = feed.labels
+    if isinstance(layer, Dense) and (not keep_positions or labels.ndim == 1):
+        rows = labels.reshape(-1, labels.shape[-1])
+        if bool((rows == rows[0]).all()):
+            return DenseMessages(feed, _membership(rows[0], feed.n_units, feed.part))
+    if isinstance(layer, Convolution) and not layer.transposed and not keep_positions:
+        if _is_by_channel(labels):
+            return ChannelMessages(layer, feed)
+        if layer.groups == 1:
+            return MapMessages(layer, feed)
+    return MaskedMessages(layer, feed, own, n_own)
+
+
+def message_matrix(messages: Messages, terms: Sequence[Term], read: Tensor, sample: int) -> Tensor:
+    """Return the messages of one sample [units of the layer, units of the source], in units of the output."""
+    part = messages.feed.part[sample]
+    found = [messages.of(term, _of_sign(part, read[sample], term.sign), term.s[sample]) for term in terms]
+    return found[0] if len(found) == 1 else torch.stack(found).sum(0)

@@ -1,0 +1,285 @@
+"""What of a contribution graph is shown: a few units of each layer, the rest bundled, and the edges that matter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.paths.graph import OUTPUT, ContributionGraph, Link, Numbers, UnitLayer
+from lightning_explain.paths.search import MAX_POPS, Ranked, Search, Unit, ranking, share_along, top_paths
+
+N_UNITS = 8
+COVERED = 0.9
+"""Share of the flow between the units shown of two layers that the edges kept carry."""
+
+FOR, AGAINST = "for", "against"
+
+
+@dataclass(frozen=True)
+class PathNode:
+    """A unit, or a bundle of those not shown singly.
+
+    Attributes:
+        layer: Name of its layer.
+        unit: Its number; None for a bundle.
+        label: Its name: `fc1 12`, a feature's, or `37 others for`.
+        contribution: Signed, in units of the explained output.
+        share: Share of the decision's flow that passes it.
+        n_units: How many units it stands for.
+    """
+
+    layer: str
+    unit: int | None
+    label: str
+    contribution: float
+    share: float
+    n_units: int = 1
+
+    @property
+    def id(self) -> str:
+        """Tells it from all other nodes of the graph: `fc1:12`."""
+        return f"{self.layer}:{self.label if self.unit is None else self.unit}"
+
+
+@dataclass(frozen=True)
+class PathEdge:
+    """What goes from one node to the next.
+
+    Attributes:
+        source: The node nearer to the input.
+        target: The node nearer to the output.
+        contribution: Signed message, in units of the explained output.
+        share: Share of the decision's flow along this edge.
+    """
+
+    source: PathNode
+    target: PathNode
+    contribution: float
+    share: float
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it joins two units rather than bundles."""
+        return self.source.unit is not None and self.target.unit is not None
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The ids of its two nodes."""
+        return self.source.id, self.target.id
+
+
+@dataclass(frozen=True)
+class PathGraph:
+    """The part of a contribution graph that is shown, with what was found in the whole.
+
+    Attributes:
+        output: The explained output.
+        layers: Names of the layers, inputs first.
+        totals: What the units of each layer contribute together: with what biases above absorbed, the output.
+        n_units: How many units each layer has.
+        nodes: By layer, inputs first; single units in the order of their numbers, then bundles.
+        edges: The strongest of each layer first.
+        paths: The strongest paths through single units, in the whole graph.
+        ranked: Units in the order of best-first expansion, in the whole graph.
+        shown_share: Share of the flow that reaches the inputs along edges shown between single units.
+        absorbed_share: Share of the flow that ends in biases.
+    """
+
+    output: float
+    layers: tuple[str, ...]
+    totals: tuple[float, ...]
+    n_units: tuple[int, ...]
+    nodes: tuple[PathNode, ...]
+    edges: tuple[PathEdge, ...]
+    paths: Search
+    ranked: tuple[Ranked, ...]
+    shown_share: float
+    absorbed_share: float
+
+    def of_layer(self, name: str) -> list[PathNode]:
+        """Return the nodes of a layer."""
+        return [node for node in self.nodes if node.layer == name]
+
+    @property
+    def single_edges(self) -> frozenset[tuple[str, str]]:
+        """The ids of both ends of each edge between single units: what is compared between steps."""
+        return frozenset(edge.ends for edge in self.edges if edge.is_single)
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return the nodes as rows, the largest share first; `pandas.DataFrame(graph.to_rows())` takes them."""
+        rank = {(self.layers[r.unit[0]], r.unit[1]): r.rank for r in self.ranked}
+        rows = [
+            {
+                "layer": node.layer,
+                "unit": node.unit,
+                "label": node.label,
+                "contribution": node.contribution,
+                "share": node.share,
+                "rank": None if node.unit is None else rank.get((node.layer, node.unit)),
+            }
+            for node in self.nodes
+        ]
+        return sorted(rows, key=lambda row: -row["share"])
+
+    def edge_rows(self) -> list[dict[str, Any]]:
+        """Return the edges as rows, the largest share first."""
+        rows = [
+            {"source": e.source.id, "target": e.target.id, "contribution": e.contribution, "share": e.share}
+            for e in self.edges
+        ]
+        return sorted(rows, key=lambda row: -row["share"])
+
+    def to_json(self, *, title: str, class_name: str | None = None, sample: int | None = None) -> dict[str, Any]:
+        """Return the graph as plain values that JSON takes, nodes nearest to the input first."""
+        return {
+            "title": title,
+            "class": class_name,
+            "sample": sample,
+            "output": _short(self.output),
+            "shown_share": _short(self.shown_share),
+            "absorbed_share": _short(self.absorbed_share),
+            "nodes": [
+                {
+                    "id": node.id,
+                    "layer": node.layer,
+                    "unit": node.unit,
+                    "label": node.label,
+                    "contribution": _short(node.contribution),
+                    "share": _short(node.share),
+                }
+                for node in self.nodes
+            ],
+            "edges": [
+                {
+                    "source": edge.source.id,
+                    "target": edge.target.id,
+                    "share": _short(edge.share),
+                    "contribution": _short(edge.contribution),
+                }
+                for edge in self.edges
+            ],
+        }
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+@dataclass(frozen=True)
+class _Bundles:
+    """How the units of one layer are bundled: node of each unit."""
+
+    nodes: tuple[PathNode, ...]
+    members: Numbers
+    """[nodes, units], 1 where a unit belongs to a node."""
+
+
+def _label(layer: UnitLayer, unit: int, names: Sequence[str]) -> str:
+    if layer.name == OUTPUT or layer.is_input:
+        return names[unit] if names else OUTPUT
+    return f"{layer.name} {unit}"
+
+
+def _single(layer: UnitLayer, unit: int, names: Sequence[str]) -> PathNode:
+    share, contribution = float(layer.share[unit]), float(layer.contribution[unit])
+    return PathNode(layer.name, unit, _label(layer, unit, names), contribution, share)
+
+
+def _bundle(layer: UnitLayer, units: list[int], side: str) -> PathNode:
+    return PathNode(
+        layer.name,
+        None,
+        f"{len(units)} others {side}",
+        float(layer.contribution[units].sum()),
+        float(layer.share[units].sum()),
+        len(units),
+    )
+
+
+def _bundled(layer: UnitLayer, names: Sequence[str], n_units: int) -> _Bundles:
+    """Show a small layer whole; of a larger one the units that carry most, and the others by sign."""
+    n = len(layer)
+    strongest = np.argsort(-layer.share, kind="stable")[: n if n <= n_units else n_units - 2]
+    singles = sorted(int(unit) for unit in strongest)
+    others = [unit for unit in range(n) if unit not in set(singles)]
+    groups: list[tuple[PathNode, list[int]]] = [(_single(layer, unit, names), [unit]) for unit in singles]
+    for side, sign in ((FOR, 1), (AGAINST, -1)):
+        units = [unit for unit in others if sign * layer.contribution[unit] > 0]
+        if units:
+            groups.append((_bundle(layer, units, side), units))
+    members = np.zeros((len(groups), n), dtype=layer.share.dtype)
+    for place, (_, units) in enumerate(groups):
+        members[place, units] = 1
+    return _Bundles(tuple(node for node, _ in groups), members)
+
+
+def _edges(link: Link, below: _Bundles, above: _Bundles) -> list[PathEdge]:
+    """Keep the strongest edges between two layers: most of the flow among single units, and most of the bundles'."""
+    share = above.members @ link.share @ below.members.T
+    contribution = above.members @ link.contribution @ below.members.T
+    is_single = np.outer([node.unit is not None for node in above.nodes], [node.unit is not None for node in below.nodes])
+    kept = [*_covering(np.where(is_single, share, 0.0)), *_covering(np.where(is_single, 0.0, share))]
+    edges = [PathEdge(below.nodes[s], above.nodes[t], float(contribution[t, s]), float(share[t, s])) for t, s in kept]
+    return sorted(edges, key=lambda edge: -edge.share)
+
+
+def _covering(share: Numbers) -> list[tuple[int, int]]:
+    """Return the places [row, column] of the largest shares that together make up most of their sum."""
+    order = np.argsort(-share, axis=None, kind="stable")
+    carried = np.cumsum(share.flatten()[order])
+    if carried[-1] <= 0:
+        return []
+    n_kept = int(np.searchsorted(carried, COVERED * carried[-1])) + 1
+    return [divmod(int(flat), share.shape[1]) for flat in order[:n_kept]]
+
+
+def path_graph(
+    graph: ContributionGraph,
+    *,
+    input_names: Sequence[Sequence[str]],
+    output_name: str = OUTPUT,
+    n_units: int = N_UNITS,
+    n_paths: int = 10,
+    n_ranked: int = 30,
+    max_pops: int = MAX_POPS,
+) -> PathGraph:
+    """Choose what is shown of a contribution graph, and search the whole of it.
+
+    Args:
+        graph: Of one sample, or the mean of several.
+        input_names: Names of the units of each input, as in `Contributions.units`.
+        output_name: Name of the explained output.
+        n_units: Most nodes of a layer: a larger layer shows the `n_units - 2` units that carry most, and bundles the
+            others by the sign of their contribution.
+        n_paths: How many of the strongest paths are searched for.
+        n_ranked: How many units are ranked.
+        max_pops: Bound of both searches.
+
+    Raises:
+        ConfigurationError: `n_units` is below 3, or a count below 1.
+    """
+    if n_units < 3:
+        raise ConfigurationError(f"n_units={n_units}; expected at least 3: one unit, and two bundles of the others.")
+    names = [*input_names, *[()] * (len(graph.layers) - len(input_names) - 1), (output_name,)]
+    bundles = [_bundled(layer, own, n_units) for layer, own in zip(graph.layers, names, strict=True)]
+    edges = [edge for link in graph.links for edge in _edges(link, bundles[link.source], bundles[link.target])]
+    place = {layer.name: index for index, layer in enumerate(graph.layers)}
+
+    def unit(node: PathNode) -> Unit:
+        assert node.unit is not None
+        return place[node.layer], node.unit
+
+    return PathGraph(
+        output=graph.output,
+        layers=tuple(layer.name for layer in graph.layers),
+        totals=tuple(float(layer.contribution.sum()) for layer in graph.layers),
+        n_units=tuple(len(layer) for layer in graph.layers),
+        nodes=tuple(node for bundle in bundles for node in bundle.nodes),
+        edges=tuple(edges),
+        paths=top_paths(graph, n_paths, max_pops=max_pops),
+        ranked=ranking(graph, n_ranked, max_pops=max_pops),
+        shown_share=share_along(graph, [(unit(e.source), unit(e.target)) for e in edges if e.is_single]),
+        absorbed_share=graph.absorbed_share,
+    )
