@@ -145,10 +145,6 @@ def _step(place: int, layer: CutLayer, gradient: Tensor, sources: tuple[Source, 
     return _Step(place, read, terms_of(layer.rule, layer.layer, read, layer.output.detach(), gradient), messages)
 
 
-def _by_unit(values: Tensor, labels: Tensor, n_units: int) -> Tensor:
-    return values.new_zeros(n_units).index_add_(0, labels.flatten(), values.flatten())
-
-
 def _matrices(walked: _Walked, sample: int) -> dict[tuple[int, int], Tensor]:
     """Return one sample's messages by (source, layer); the output has the place after the last layer."""
     output = len(walked.sources)
@@ -242,6 +238,7 @@ def contributions(
     feature_names: Sequence[str] = (),
     patch: int | None = None,
     keep_positions: bool = False,
+    names_from: nn.Module | None = None,
 ) -> Contributions:
     """Work out how much every unit contributes to the explained output, and along which edges.
 
@@ -266,6 +263,7 @@ def contributions(
         feature_names: Names of the features of tabular inputs.
         patch: Side of an image's patches in pixels; by default about seven patches along the longer side.
         keep_positions: Whether each position of a channel is a unit of its own.
+        names_from: The module after whose layers the graph's are named, if `model` only wraps it.
 
     Cost: one forward and one backward pass, about four more through what lies between the layers, and for each sample
     one gradient of every layer's weights.
@@ -289,7 +287,7 @@ def contributions(
     units = input_units(given, feature_names=feature_names, patch=patch)
     with explaining(model):
         indices = target_tensor(target, len(given[0]), given[0].device)
-        trace = run_in_pieces(model, given, indices, composite)
+        trace = run_in_pieces(model, given, indices, composite, names_from=names_from or model)
         walked = _walk_back(trace, _sources(trace, units, keep_positions), keep_positions)
     names = [walked.sources[step.place].name for step in walked.steps if step.place != walked.score_layer]
     return Contributions(units, tuple(_chosen(names, layers)) if names else (), walked.score, walked)

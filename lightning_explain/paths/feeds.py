@@ -89,9 +89,9 @@ def _labels(forward: _Forward, place: int, source: Source, reader: str) -> Tenso
     labels = numbers.amax(0)
     if bool(mixed.any()) or bool((is_open & (numbers != labels)).any()):
         raise ConfigurationError(
-            f"Between {source.name!r} and {reader!r} the forward pass mixes units (a mean or sum over channels, a pixel "
-            "shuffle, ...), so that no contribution can be said to go from one unit to the next. Decision paths need "
-            "layers between which each number comes from one unit; AttributionMonitor explains any model."
+            f"Between {source.name!r} and {reader!r} the forward pass mixes units (a mean or sum over channels, a "
+            "pixel shuffle, ...): no contribution can be said to go from one unit to the next. Decision paths need layers "
+            "between which each number comes from one unit; AttributionMonitor explains any model."
         )
     # what nothing came through at any sample contributes nothing, whatever its number
     return labels.clamp_min(0)

@@ -117,9 +117,10 @@ def flowing(
         total = sum(size.sum(1) for size in sizes.values()) + np.abs(absorbed[target])
         per_size = np.divide(shares[target], total, out=np.zeros_like(total), where=total > 0)
         for source, size in sizes.items():
-            size *= per_size[:, None]
-            shares[source] = shares[source] + size.sum(0)
-            links.append(Link(source, target, incoming[source], size))
+            # in place: these are the largest arrays there are
+            share = np.multiply(size, per_size[:, None], out=size)
+            shares[source] = shares[source] + share.sum(0)
+            links.append(Link(source, target, incoming[source], share))
     layers = tuple(UnitLayer(*fields) for fields in zip(names, contributions, shares, absorbed, strict=True))
     return ContributionGraph(layers, tuple(reversed(links)), output)
 

@@ -14,6 +14,9 @@ from lightning_explain.paths.graph import ContributionGraph, Link, Numbers
 Unit = tuple[int, int]
 """Place of the layer in the graph, and number of the unit in it."""
 
+_Prefix = tuple[float, int, int, float, tuple[Unit, ...]]
+"""In the heap: minus the bound, minus the length, a number to settle ties, the share so far, the units so far."""
+
 MAX_POPS = 10_000
 
 
@@ -166,7 +169,7 @@ def top_paths(graph: ContributionGraph, k: int = 10, *, max_pops: int = MAX_POPS
     last = len(graph.layers) - 1
     tie = count()
     # longer prefixes first among equals, so that ties are completed rather than all begun
-    heap = [(-float(best[last][0]), 0, next(tie), 1.0, ((last, 0),))]
+    heap: list[_Prefix] = [(-float(best[last][0]), 0, next(tie), 1.0, ((last, 0),))]
     found: list[Path] = []
     n_pops = 0
     while heap and heap[0][0] < 0 and n_pops < max_pops and len(found) < k:

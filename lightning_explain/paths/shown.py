@@ -201,8 +201,8 @@ def _bundle(layer: UnitLayer, units: list[int], side: str) -> PathNode:
 def _bundled(layer: UnitLayer, names: Sequence[str], n_units: int) -> _Bundles:
     """Show a small layer whole; of a larger one the units that carry most, and the others by sign."""
     n = len(layer)
-    strongest = np.argsort(-layer.share, kind="stable")[: n if n <= n_units else n_units - 2]
-    singles = sorted(int(unit) for unit in strongest)
+    strongest = range(n) if n <= n_units else np.argsort(-layer.share, kind="stable")[: n_units - 2]
+    singles = sorted(int(unit) for unit in strongest if n <= n_units or layer.share[unit] > 0)
     others = [unit for unit in range(n) if unit not in set(singles)]
     groups: list[tuple[PathNode, list[int]]] = [(_single(layer, unit, names), [unit]) for unit in singles]
     for side, sign in ((FOR, 1), (AGAINST, -1)):
@@ -219,7 +219,9 @@ def _edges(link: Link, below: _Bundles, above: _Bundles) -> list[PathEdge]:
     """Keep the strongest edges between two layers: most of the flow among single units, and most of the bundles'."""
     share = above.members @ link.share @ below.members.T
     contribution = above.members @ link.contribution @ below.members.T
-    is_single = np.outer([node.unit is not None for node in above.nodes], [node.unit is not None for node in below.nodes])
+    is_single = np.outer(
+        [node.unit is not None for node in above.nodes], [node.unit is not None for node in below.nodes]
+    )
     kept = [*_covering(np.where(is_single, share, 0.0)), *_covering(np.where(is_single, 0.0, share))]
     edges = [PathEdge(below.nodes[s], above.nodes[t], float(contribution[t, s]), float(share[t, s])) for t, s in kept]
     return sorted(edges, key=lambda edge: -edge.share)

@@ -115,7 +115,12 @@ class _Cutter:
 
 
 def run_in_pieces(
-    model: nn.Module, inputs: tuple[Tensor, ...], target: Tensor | None, composite: Composite
+    model: nn.Module,
+    inputs: tuple[Tensor, ...],
+    target: Tensor | None,
+    composite: Composite,
+    *,
+    names_from: nn.Module,
 ) -> Trace:
     """Run the model once, layer by layer; call it inside `explaining`.
 
@@ -123,10 +128,10 @@ def run_in_pieces(
         ConfigurationError: A layer or operation that contributions cannot pass, by name.
         ExplanationError: The output does not depend on the inputs, or is NaN or infinite.
     """
-    check_covered(model, composite)
+    check_covered(names_from, composite)
     parts = tuple(part.detach().clone().requires_grad_() for part in inputs)
     cutter = _Cutter(parts)
-    with RelevanceTrace(model, composite, parts, cut=cutter) as trace:
+    with RelevanceTrace(names_from, composite, parts, cut=cutter) as trace:
         score = explained_score(model(*parts), target)
     if not score.requires_grad or not cutter.layers:
         raise ExplanationError(

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lightning_explain.paths import PathGraph, PathNode
+from lightning_explain.paths.shown import AGAINST, FOR
 
 WIDTH = 680
 ROW = 38
 TOP = 46
 INPUT_WIDTH = 120
 OUTPUT_WIDTH = 92
+
+BUNDLES = (FOR, AGAINST)
 
 Slots = Mapping[str, Sequence[int | None]]
 """Layer -> the unit in each of its places from the top; None for a free one."""
@@ -69,29 +72,33 @@ def laid_out(graph: PathGraph, slots: Slots, *, n_rows: int) -> Layout:
     others = [layer for layer in graph.layers if layer not in inputs]
     left, right = INPUT_WIDTH + 28, WIDTH - OUTPUT_WIDTH // 2
     step = (right - left) / max(1, len(others))
-    columns = {layer: left for layer in inputs}
+    columns = dict.fromkeys(inputs, left)
     columns |= {layer: round(left + step * (place + 1)) for place, layer in enumerate(others)}
     height = TOP + n_rows * ROW
     places: dict[str, tuple[int, int]] = {}
     for layer in others:
-        places |= _column(graph.of_layer(layer), slots[layer], columns[layer], n_rows)
-    stacked = [node for layer in inputs for node in _in_order(graph.of_layer(layer), slots[layer])]
-    places |= _spread([node.id for node in stacked], left, n_rows)
+        places |= _spread(_rows(graph, layer, slots[layer], n_rows), columns[layer], n_rows)
+    places |= _spread([row for layer in inputs for row in _rows(graph, layer, slots[layer], n_rows)], left, n_rows)
     return Layout(places, columns, WIDTH, height)
 
 
-def _in_order(nodes: Sequence[PathNode], slots: Sequence[int | None]) -> list[PathNode]:
-    singles = {node.unit: node for node in nodes if node.unit is not None}
-    return [*(singles[unit] for unit in slots if unit is not None), *(node for node in nodes if node.unit is None)]
+def _rows(graph: PathGraph, layer: str, slots: Sequence[int | None], n_rows: int) -> list[str | None]:
+    """Return the ids of a layer's nodes from the top; None where a place stays free.
+
+    In a layer with bundles these are always the last two rows, whether both are there or not.
+    """
+    nodes = graph.of_layer(layer)
+    singles = {node.unit: node.id for node in nodes if node.unit is not None}
+    rows = [None if unit is None else singles[unit] for unit in slots]
+    n_units = graph.n_units[graph.layers.index(layer)]
+    if n_units <= n_rows:
+        return rows
+    rows += [None] * (n_rows - len(BUNDLES) - len(rows))
+    bundles = {side: node.id for node in nodes for side in BUNDLES if node.unit is None and node.label.endswith(side)}
+    return [*rows, *(bundles.get(side) for side in BUNDLES)]
 
 
-def _column(
-    nodes: Sequence[PathNode], slots: Sequence[int | None], x: int, n_rows: int
-) -> dict[str, tuple[int, int]]:
-    return _spread([node.id for node in _in_order(nodes, slots)], x, n_rows)
-
-
-def _spread(ids: Sequence[str], x: int, n_rows: int) -> dict[str, tuple[int, int]]:
-    """Spread nodes evenly over the height."""
-    pitch = n_rows * ROW / max(1, len(ids))
-    return {node: (x, round(TOP + pitch * (place + 0.5))) for place, node in enumerate(ids)}
+def _spread(rows: Sequence[str | None], x: int, n_rows: int) -> dict[str, tuple[int, int]]:
+    """Spread rows evenly over the height, and leave out the free ones."""
+    pitch = n_rows * ROW / max(1, len(rows))
+    return {node: (x, round(TOP + pitch * (place + 0.5))) for place, node in enumerate(rows) if node is not None}

@@ -13,6 +13,7 @@ FINE = 2
 """Lines are drawn so many times larger and averaged, so that they are smooth."""
 
 INK, GREY, WHITE = (32, 32, 32), (150, 150, 150), (255, 255, 255)
+SOFT = (110, 110, 110)
 RED, BLUE = (178, 24, 43), (33, 102, 172)
 
 Colour = tuple[int, int, int]
