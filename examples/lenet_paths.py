@@ -66,7 +66,9 @@ class LeNet(L.LightningModule):
 def print_ranking(monitor: DecisionPathMonitor, digit: int) -> None:
     """Print the units that carry a digit's decision, in the order of best-first expansion."""
     explanation, probe = monitor.latest, monitor.probe
-    assert explanation is not None and probe is not None and probe.labels is not None
+    assert explanation is not None
+    assert probe is not None
+    assert probe.labels is not None
     sample = int((probe.labels == digit).nonzero()[0])
     graph = explanation.samples[sample]
     patches = explanation.units[0].names
@@ -76,6 +78,7 @@ def print_ranking(monitor: DecisionPathMonitor, digit: int) -> None:
         layer, unit = graph.layers[ranked.unit[0]], ranked.unit[1]
         name = patches[unit] if layer == "input" else f"class {digit}" if layer == "output" else str(unit)
         print(f"{ranked.rank:6}  {layer:8}{name:30}{ranked.contribution:+12.2f}{ranked.share:18.1%}")
+    print("(A unit may carry much for the class and as much against it, and so contribute little in all.)")
     searched = graph.paths
     print(
         f"\nThe {len(searched.paths)} strongest single ways carry {searched.share:.2%} of the decision, found with "

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_explain.callbacks.path_explanation import ALL, ClassPath, PathExplanation
+from lightning_explain.callbacks.path_explanation import ALL, ClassPath, PathExplanation, PathOptions, Show
 from lightning_explain.log import class_parts, tag
 from lightning_explain.paths import PathGraph, Ranked
 from lightning_explain.probe import Probe
@@ -44,22 +44,18 @@ def path_scalars(name: str, explanation: PathExplanation) -> dict[str, float]:
     return figures
 
 
-def class_graphs(explanation: PathExplanation) -> list[dict[str, Any]]:
-    """Return the graphs that are drawn, as plain values that JSON takes."""
+def class_graphs(explanation: PathExplanation, show: Show) -> list[dict[str, Any]]:
+    """Return the mean graph of each class as plain values that JSON takes, and the samples' where they are drawn."""
     graphs: list[dict[str, Any]] = []
     for found in explanation.classes[:MOST_CLASSES]:
         class_name = None if found.group.index is None else found.group.name
         title = ALL if class_name is None else f"class {class_name}"
         graphs.append(found.graph.to_json(title=title, class_name=class_name))
-    for row, graph in sorted(explanation.samples.items())[:MOST_CLASSES]:
-        class_name = _class_of(explanation, row)
-        graphs.append(graph.to_json(title=f"sample {row}", class_name=class_name, sample=row))
+        if show == "sample":
+            row = found.group.members[0]
+            sample = explanation.samples[row]
+            graphs.append(sample.to_json(title=f"sample {row}", class_name=class_name, sample=row))
     return graphs
-
-
-def _class_of(explanation: PathExplanation, row: int) -> str | None:
-    group = next(found.group for found in explanation.classes if row in found.group.members)
-    return None if group.index is None else group.name
 
 
 def _ranked(graph: PathGraph, ranked: Sequence[Ranked]) -> list[list[Any]]:
@@ -76,14 +72,14 @@ def _paths(graph: PathGraph) -> list[dict[str, Any]]:
     ]
 
 
-def path_record(explanation: PathExplanation, probe: Probe, *, rules: str) -> dict[str, Any]:
+def path_record(explanation: PathExplanation, probe: Probe, *, options: PathOptions) -> dict[str, Any]:
     """Return one explanation's graphs, rankings, paths and changes as plain lists."""
     drawn = explanation.classes[:MOST_CLASSES]
     return {
         "epoch": explanation.epoch,
-        "rules": rules,
+        "rules": options.rules_name,
         "probe": probe.fingerprint,
-        "graphs": class_graphs(explanation),
+        "graphs": class_graphs(explanation, options.show),
         "ranked": {found.group.name: _ranked(found.graph, found.graph.ranked) for found in drawn},
         "paths": {found.group.name: _paths(found.graph) for found in drawn},
         "turnover": {f.group.name: None if f.change is None else f.change.turnover for f in explanation.classes},

@@ -22,7 +22,7 @@ from lightning_explain.errors import ConfigurationError
 from lightning_explain.log import Journal, defined, tag
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
-from lightning_explain.schedule import Schedule, Stopwatch
+from lightning_explain.schedule import Schedule, Stopwatch, worth_redrawing
 
 TRIED = 2
 """Probe samples with which the paths are tried before training."""
@@ -43,7 +43,7 @@ class DecisionPathMonitor(pl.Callback):
 
     Logs, with `{name}` being `path` by default:
         - `explain/{name}/{class}` (image): the mean path of the class's probe samples, or of the first of them; for the
-          first ten classes.
+          first ten classes; after 1, 2, 3, 4, 6, 8, 12, 16, ... explanations and at the end.
         - `explain/{name}/turnover`: edges that changed since the explanation before (1 - Jaccard of the edges drawn
           between single units), mean over the classes; `.../turnover/{class}`: of each.
         - `explain/{name}/shown_share`: share of the decision that reaches the input through drawn single units alone;
@@ -141,7 +141,7 @@ class DecisionPathMonitor(pl.Callback):
             max_pops=max_pops,
         )
         self.records: list[dict[str, Any]] = []
-        """One record per explanation of this process's run, as in `record.jsonl`, with the logged `scalars`."""
+        """One record per explanation of this process's run, as in `record.jsonl` but for the graphs, with `scalars`."""
         self.latest: PathExplanation | None = None
         """The last explanation."""
         self._question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
@@ -269,8 +269,9 @@ class DecisionPathMonitor(pl.Callback):
 
     def _write(self, trainer: pl.Trainer, explanation: PathExplanation, scalars: dict[str, float]) -> None:
         assert self.probe is not None
-        entry = path_record(explanation, self.probe, rules=self.options.rules_name)
-        self.records.append({"step": explanation.step, **entry, "scalars": scalars})
+        entry = path_record(explanation, self.probe, options=self.options)
+        kept = {key: value for key, value in entry.items() if key != "graphs"}  # those of a long run take gigabytes
+        self.records.append({"step": explanation.step, **kept, "scalars": scalars})
         journal = Journal(trainer, explanation.step)
         journal.record(tag(self.name, "record"), entry)
         journal.text(tag(self.name, "ranking"), ranking_table(explanation))
@@ -279,6 +280,10 @@ class DecisionPathMonitor(pl.Callback):
                 f"the probe has {len(explanation.classes)} classes; the paths of the first {MOST_CLASSES} are drawn. "
                 "Give a probe of the classes that matter."
             )
+        if worth_redrawing(self._history.count):
+            self._draw(journal)
+
+    def _draw(self, journal: Journal) -> None:
         if journal.shows_pictures:
             for part, picture in self.pictures().items():
                 journal.image(tag(self.name, part), picture)
@@ -340,3 +345,10 @@ class DecisionPathMonitor(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Explain at the end of a due epoch in which no validation did."""
         self._cadence.epoch_done(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the last explanation, if that was not worth it before."""
+        del pl_module
+        if self.latest is not None and not worth_redrawing(self._history.count):
+            with self._stopwatch.spending(), self._guard.doing("drawing the decision paths"):
+                self._draw(Journal(trainer, self.latest.step))

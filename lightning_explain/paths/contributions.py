@@ -14,9 +14,9 @@ from lightning_explain.attribution.scores import check_differentiable, check_fin
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
-from lightning_explain.paths.feeds import Source, feeds_of
+from lightning_explain.paths.feeds import Feed, Source, feeds_of
 from lightning_explain.paths.graph import OUTPUT, ContributionGraph, flowing, only_layers
-from lightning_explain.paths.messages import Messages, Term, message_matrix, messages_from, terms_of
+from lightning_explain.paths.messages import Messages, Term, message_matrix, messages_from, mixed_messages, terms_of
 from lightning_explain.paths.trace import CutLayer, Trace, run_in_pieces, sources_of
 from lightning_explain.paths.units import InputUnits, input_units, neuron_labels
 
@@ -136,13 +136,16 @@ def _walk_back(trace: Trace, sources: tuple[Source, ...], keep_positions: bool) 
 
 
 def _step(place: int, layer: CutLayer, gradient: Tensor, sources: tuple[Source, ...], keep_positions: bool) -> _Step:
-    read = layer.read.detach()
-    own = sources[place]
-    messages = tuple(
-        messages_from(layer.layer, feed, own.labels, own.n_units, keep_positions=keep_positions)
-        for feed in feeds_of(layer.read, sources, layer.name)
-    )
-    return _Step(place, read, terms_of(layer.rule, layer.layer, read, layer.output.detach(), gradient), messages)
+    read, own = layer.read.detach(), sources[place]
+    terms = terms_of(layer.rule, layer.layer, read, layer.output.detach(), gradient)
+
+    def from_source(feed: Feed) -> Messages:
+        if feed.labels is None:
+            source = sources[feed.source]
+            return mixed_messages(layer.read, layer.layer, terms, feed, source, own.labels, own.n_units)
+        return messages_from(layer.layer, feed, feed.labels, own.labels, own.n_units, keep_positions=keep_positions)
+
+    return _Step(place, read, terms, tuple(from_source(feed) for feed in feeds_of(layer.read, sources)))
 
 
 def _matrices(walked: _Walked, sample: int) -> dict[tuple[int, int], Tensor]:
@@ -270,7 +273,7 @@ def contributions(
 
     Raises:
         ConfigurationError: A layer or operation that contributions cannot pass (softmax, attention, recurrent layers,
-            sums over channels, ...), named; rules or layers that do not fit.
+            products of activations, ...), named; rules or layers that do not fit.
         ExplanationError: NaN or infinite scores, or an output that does not depend on the inputs.
 
     Example:

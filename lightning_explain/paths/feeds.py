@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths.trace import sources_of
 
 TOLERANCE = 1e-3
@@ -41,13 +40,14 @@ class Feed:
     Attributes:
         source: The source's place.
         part: Its part of each element [batch, ...].
-        labels: Unit of the source that each element of a sample comes from [...].
+        labels: Unit of the source that each element of a sample comes from [...]; None where elements come from
+            several units (pooling with positions kept, a mean over channels).
         n_units: How many units the source has.
     """
 
     source: int
     part: Tensor
-    labels: Tensor
+    labels: Tensor | None
     n_units: int
 
 
@@ -68,8 +68,8 @@ class _Forward:
         return found
 
 
-def _labels(forward: _Forward, place: int, source: Source, reader: str) -> Tensor:
-    """Carry unit numbers through the map; where units were mixed, averages come out and are refused."""
+def _labels(forward: _Forward, place: int, source: Source) -> Tensor | None:
+    """Carry unit numbers through the map; None where averages come out, since units were mixed."""
     batch = len(source.values)
     draw = torch.Generator().manual_seed(0)
     like = source.values
@@ -88,25 +88,17 @@ def _labels(forward: _Forward, place: int, source: Source, reader: str) -> Tenso
     numbers = torch.where(is_open, numbers, torch.full_like(numbers, -1))
     labels = numbers.amax(0)
     if bool(mixed.any()) or bool((is_open & (numbers != labels)).any()):
-        raise ConfigurationError(
-            f"Between {source.name!r} and {reader!r} the forward pass mixes units (a mean or sum over channels, a "
-            "pixel shuffle, ...): no contribution can be said to go from one unit to the next. Decision paths need layers "
-            "between which each number comes from one unit; AttributionMonitor explains any model."
-        )
+        return None
     # what nothing came through at any sample contributes nothing, whatever its number
     return labels.clamp_min(0)
 
 
-def feeds_of(read: Tensor, sources: Sequence[Source], reader: str) -> tuple[Feed, ...]:
+def feeds_of(read: Tensor, sources: Sequence[Source]) -> tuple[Feed, ...]:
     """Take apart what a layer read, by the sources that it came from.
 
     Args:
         read: What was read [batch, ...].
         sources: Inputs and layers before it.
-        reader: The layer's name, for messages.
-
-    Raises:
-        ConfigurationError: Some element comes from several units of one source.
 
     Cost: four backward passes through the operations between, for each source.
     """
@@ -119,7 +111,7 @@ def feeds_of(read: Tensor, sources: Sequence[Source], reader: str) -> tuple[Feed
         Feed(
             place,
             forward.along(which, sources[place].values.detach()).detach(),
-            _labels(forward, which, sources[place], reader),
+            _labels(forward, which, sources[place]),
             sources[place].n_units,
         )
         for which, place in enumerate(places)

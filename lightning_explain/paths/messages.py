@@ -23,10 +23,14 @@ from lightning_explain.attribution.lrp_rules import (
     parts_by_sign,
     share,
 )
-from lightning_explain.paths.feeds import Feed
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.paths.feeds import Feed, Source
 
 LARGEST_BLOCK = 1 << 24
 """Most numbers held at once."""
+
+MOST_MIXED = 1 << 26
+"""Most messages worked out one by one."""
 
 FEW = 8
 """Rows are picked out where fewer than one in so many are needed: a copy costs as much as the sum saved."""
@@ -140,6 +144,7 @@ class ChannelMessages:
 
     layer: Convolution
     feed: Feed
+    labels: Tensor
 
     def of(self, term: Term, part: Tensor, s: Tensor) -> Tensor:
         """Return [channels, units of the source] of one sample: weights times what would be their gradient."""
@@ -150,7 +155,7 @@ class ChannelMessages:
             False, layer.output_padding, layer.groups, [False, True, False],
         )[1]  # fmt: skip
         per_channel = (summed * term.weight).flatten(2).sum(2)
-        units = self.feed.labels.flatten(1)[:, 0].reshape(layer.groups, -1)
+        units = self.labels.flatten(1)[:, 0].reshape(layer.groups, -1)
         n_out = len(per_channel) // layer.groups
         found = part.new_zeros(len(per_channel), self.feed.n_units)
         for group, members in enumerate(units):
@@ -165,13 +170,14 @@ class MapMessages:
 
     layer: Convolution
     feed: Feed
+    labels: Tensor
 
     def of(self, term: Term, part: Tensor, s: Tensor) -> Tensor:
         """Return [channels, units of the source] of one sample, from one transposed convolution with a group each."""
         n_out = len(s)
         apart = replace(self.layer, groups=n_out)
         maps = apart.transpose(s[None], term.weight, part.new_empty(1, n_out * len(part), *part.shape[1:]))
-        return _by_unit(maps.reshape(n_out, *part.shape) * part, self.feed.labels, self.feed.n_units)
+        return _by_unit(maps.reshape(n_out, *part.shape) * part, self.labels, self.feed.n_units)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +186,7 @@ class MaskedMessages:
 
     layer: AffineMap
     feed: Feed
+    labels: Tensor
     own: Tensor
     n_own: int
 
@@ -191,38 +198,94 @@ class MaskedMessages:
             units = torch.arange(first, min(first + per_block, self.n_own), device=s.device)
             masked = s * (self.own == units.reshape(-1, *[1] * s.ndim))
             back = self.layer.transpose(masked, term.weight, part.expand(len(units), *part.shape))
-            blocks.append(_by_unit(back * part, self.feed.labels, self.feed.n_units))
+            blocks.append(_by_unit(back * part, self.labels, self.feed.n_units))
         return torch.cat(blocks)
 
 
-Messages = DenseMessages | ChannelMessages | MapMessages | MaskedMessages
+@dataclass(frozen=True, eq=False)
+class MixedMessages:
+    """Messages to a source whose units were mixed before the layer read them, worked out beforehand.
+
+    Attributes:
+        feed: What came from the source.
+        found: [batch, units of the layer, units of the source].
+    """
+
+    feed: Feed
+    found: Tensor
 
 
-def messages_from(layer: AffineMap, feed: Feed, own: Tensor, n_own: int, *, keep_positions: bool) -> Messages:
+Messages = MixedMessages | DenseMessages | ChannelMessages | MapMessages | MaskedMessages
+
+
+def messages_from(
+    layer: AffineMap, feed: Feed, labels: Tensor, own: Tensor, n_own: int, *, keep_positions: bool
+) -> Messages:
     """Choose how the messages of a layer to one of its sources are worked out.
 
     Args:
         layer: The layer's map.
         feed: What came from the source.
+        labels: Unit of the source that each element of a sample comes from.
         own: Unit of each element of the layer's output.
         n_own: How many units it has.
         keep_positions: Whether positions are units of their own.
     """
-    labels = feed.labels
     if isinstance(layer, Dense) and (not keep_positions or labels.ndim == 1):
         rows = labels.reshape(-1, labels.shape[-1])
         if bool((rows == rows[0]).all()):
             return DenseMessages(feed, _membership(rows[0], feed.n_units, feed.part))
     if isinstance(layer, Convolution) and not layer.transposed and not keep_positions:
         if _is_by_channel(labels):
-            return ChannelMessages(layer, feed)
+            return ChannelMessages(layer, feed, labels)
         if layer.groups == 1:
-            return MapMessages(layer, feed)
-    return MaskedMessages(layer, feed, own, n_own)
+            return MapMessages(layer, feed, labels)
+    return MaskedMessages(layer, feed, labels, own, n_own)
 
 
 def message_matrix(messages: Messages, terms: Sequence[Term], read: Tensor, sample: int) -> Tensor:
     """Return the messages of one sample [units of the layer, units of the source], in units of the output."""
+    if isinstance(messages, MixedMessages):
+        return messages.found[sample]
     part = messages.feed.part[sample]
     found = [messages.of(term, _of_sign(part, read[sample], term.sign), term.s[sample]) for term in terms]
     return found[0] if len(found) == 1 else torch.stack(found).sum(0)
+
+
+def mixed_messages(
+    read: Tensor, layer: AffineMap, terms: Sequence[Term], feed: Feed, source: Source, own: Tensor, n_own: int
+) -> MixedMessages:
+    """Work out messages to units that were mixed on the way, for all samples.
+
+    Args:
+        read: What the layer read, with its graph.
+        layer: Its map.
+        terms: Its rule.
+        feed: What came from the source.
+        source: The source.
+        own: Unit of each element of the layer's output.
+        n_own: How many units it has.
+
+    Cost: for each unit of the layer one pass back through it and what lies before it.
+
+    Raises:
+        ConfigurationError: There are too many units for that.
+    """
+    n_numbers = len(read) * n_own * source.n_units
+    if n_numbers > MOST_MIXED:
+        raise ConfigurationError(
+            f"The units of {source.name!r} are mixed before the next layer reads them (pooling with positions kept, a "
+            f"mean or sum over channels), so that {n_numbers:,} messages would have to be worked out one by one; at "
+            f"most {MOST_MIXED:,} can. Give keep_positions=False or fewer samples."
+        )
+    values, held = source.values.detach(), read.detach()
+    found = values.new_zeros(len(read), n_own, source.n_units)
+    for unit in range(n_own):
+        mask = own == unit
+        back = torch.zeros_like(held)
+        for term in terms:
+            handed = layer.transpose(term.s * mask, term.weight, held)
+            back += _of_sign(handed, held, term.sign)
+        (arrived,) = torch.autograd.grad(read, source.values, back, retain_graph=True)
+        found[:, unit] = _by_unit(arrived * values, source.labels, source.n_units)
+    return MixedMessages(feed, found)
