@@ -1,6 +1,7 @@
 """Best-first search in a contribution graph: its strongest paths, and its units ranked from the output down."""
 
 import heapq
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -141,7 +142,7 @@ def top_paths(graph: ContributionGraph, k: int = 10, *, max_pops: int = MAX_POPS
 
     Best first: prefixes wait in a heap, ordered by the share of the strongest path that they can still become. That
     bound is attained, so the first k complete paths to come off are the k strongest, and no prefix of any other path is
-    expanded (but for ties).
+    expanded; among equals no more than k of each length.
 
     Args:
         graph: Of one sample, or a mean.
@@ -172,8 +173,12 @@ def top_paths(graph: ContributionGraph, k: int = 10, *, max_pops: int = MAX_POPS
     heap: list[_Prefix] = [(-float(best[last][0]), 0, next(tie), 1.0, ((last, 0),))]
     found: list[Path] = []
     n_pops = 0
+    popped: Counter[int] = Counter()
     while heap and heap[0][0] < 0 and n_pops < max_pops and len(found) < k:
         _, depth, _, share, units = heapq.heappop(heap)
+        if popped[depth] == k:
+            continue  # k prefixes of this length become paths that are as strong: among equals this keeps to k a layer
+        popped[depth] += 1
         n_pops += 1
         if graph.layers[units[-1][0]].is_input:
             found.append(Path(units, share))

@@ -1,5 +1,7 @@
 """Contributions of units and edges: against loops, against LRP, and by their sums."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,7 @@ def seeded(seed: int = 0) -> None:
 
 def mlp(*sizes: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+    for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
     return nn.Sequential(*layers[:-1]).double()
 
@@ -174,7 +176,8 @@ def test_positions_merged_by_hand_give_the_channels(rule):
 @pytest.mark.parametrize(
     "net",
     [
-        nn.Sequential(nn.Conv1d(2, 3, 3), nn.LeakyReLU(), nn.Conv1d(3, 4, 3, dilation=2), nn.Flatten(), nn.Linear(8, 2)),
+        nn.Sequential(nn.Conv1d(2, 3, 3), nn.LeakyReLU(), nn.Conv1d(3, 4, 3, dilation=2), nn.Flatten(),
+                      nn.Linear(8, 2)),
         nn.Sequential(nn.ConvTranspose2d(1, 2, 3), nn.GELU(), nn.Conv2d(2, 3, 2, stride=2), nn.Flatten(),
                       nn.Linear(27, 2)),
         nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 3, 3, padding="same"), nn.Tanh(), nn.AdaptiveAvgPool2d(1),
