@@ -10,145 +10,22 @@ from torch import Tensor, nn
 
 from lightning_explain.attribution.lrp_composites import ByLayer, Composite, Epsilon, LayerRules
 from lightning_explain.attribution.result import Target, parts_of
-from lightning_explain.attribution.scores import check_differentiable, check_finite, target_tensor
+from lightning_explain.attribution.scores import check_differentiable, target_tensor
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
-from lightning_explain.paths.feeds import Feed, Source, feeds_of
+from lightning_explain.paths.feeds import Source
 from lightning_explain.paths.graph import OUTPUT, ContributionGraph, flowing, only_layers
-from lightning_explain.paths.messages import Messages, Term, message_matrix, messages_from, mixed_messages, terms_of
-from lightning_explain.paths.trace import CutLayer, Trace, run_in_pieces, sources_of
-from lightning_explain.paths.units import InputUnits, input_units, neuron_labels
+from lightning_explain.paths.messages import message_matrix
+from lightning_explain.paths.trace import run_in_pieces
+from lightning_explain.paths.units import InputUnits, input_units
+from lightning_explain.paths.walk import Walked, all_sources, walk_back
 
 MOST_LAYERS = 6
 """Hidden layers kept where none are named: more columns than that cannot be read."""
 
-MOST_UNITS = 8192
-"""Most units of one layer with positions kept: their messages are worked out one by one."""
 
-
-@dataclass(frozen=True, eq=False)
-class _Step:
-    """A layer with everything needed to say, for one sample, what came from where."""
-
-    place: int
-    read: Tensor
-    terms: tuple[Term, ...]
-    messages: tuple[Messages, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Walked:
-    """All layers of one pass, walked back from the score.
-
-    Attributes:
-        sources: Inputs, then layers.
-        n_inputs: How many of them are inputs.
-        relevance: Of every element of each source.
-        steps: The layers that the score depends on.
-        at_output: What came to the score straight from which source: relevance of each of its elements.
-        score_layer: The layer whose explained unit is the score; None where the score is computed from several.
-        score: The explained score [batch].
-    """
-
-    sources: tuple[Source, ...]
-    n_inputs: int
-    relevance: tuple[Tensor, ...]
-    steps: tuple[_Step, ...]
-    at_output: dict[int, Tensor]
-    score_layer: int | None
-    score: Tensor
-
-
-def _sources(trace: Trace, units: Sequence[InputUnits], keep_positions: bool) -> tuple[Source, ...]:
-    names = ["input"] if len(units) == 1 else [f"input {place}" for place in range(len(units))]
-    found = [
-        Source(name, values, unit.labels.to(values.device), len(unit.names))
-        for name, values, unit in zip(names, trace.inputs, units, strict=True)
-    ]
-    for layer in trace.layers:
-        shape = layer.output.shape[1:]
-        labels = neuron_labels(shape, layer.unit_dim, keep_positions=keep_positions).to(layer.output.device)
-        n_units = int(labels.max()) + 1
-        if keep_positions and n_units > MOST_UNITS:
-            raise ConfigurationError(
-                f"Layer {layer.name!r} has {n_units:,} units with positions kept; at most {MOST_UNITS:,} can be worked "
-                "out. Give keep_positions=False, so that each channel is one unit."
-            )
-        found.append(Source(layer.name, layer.output, labels, n_units))
-    return tuple(found)
-
-
-class _Gradients:
-    """Modified gradients at the sources, added up while relevance is handed down."""
-
-    def __init__(self, leaves: Sequence[Tensor]) -> None:
-        self._leaves = leaves
-        self.at: list[Tensor | None] = [None] * len(leaves)
-
-    def hand_down(self, tensor: Tensor, gradient: Tensor) -> None:
-        """Go back from a tensor to the sources that it was computed from."""
-        places = sources_of(tensor, self._leaves)
-        leaves = [self._leaves[place] for place in places]
-        is_leaf = any(tensor is leaf for leaf in leaves)
-        found = (gradient,) if is_leaf else torch.autograd.grad(tensor, leaves, gradient, retain_graph=True)
-        for place, more in zip(places, found, strict=True):
-            known = self.at[place]
-            self.at[place] = more if known is None else known + more
-
-    def relevance(self) -> tuple[Tensor, ...]:
-        """Return the relevance of every element of every source."""
-        return tuple(
-            torch.zeros_like(leaf) if gradient is None else leaf.detach() * gradient
-            for leaf, gradient in zip(self._leaves, self.at, strict=True)
-        )
-
-
-def _score_layer(sources: Sequence[Source], gradients: _Gradients, n_inputs: int) -> int | None:
-    """Find the layer of which one unit is the score, right after the score was handed down."""
-    places = [place for place, gradient in enumerate(gradients.at) if gradient is not None]
-    if len(places) != 1 or places[0] < n_inputs:
-        return None
-    gradient = gradients.at[places[0]]
-    assert gradient is not None
-    labels = sources[places[0]].labels.flatten()
-    open_ = (gradient != 0).flatten(1)
-    first = labels[open_.int().argmax(1)]
-    return places[0] if bool((~open_ | (labels[None] == first[:, None])).all()) else None
-
-
-def _walk_back(trace: Trace, sources: tuple[Source, ...], keep_positions: bool) -> _Walked:
-    """Propagate relevance from the score to the inputs, layer by layer, and note every layer's terms."""
-    gradients, n_inputs = _Gradients([source.values for source in sources]), len(trace.inputs)
-    gradients.hand_down(trace.score, torch.ones_like(trace.score))
-    score_layer = _score_layer(sources, gradients, n_inputs)
-    at_output = {place: sources[place].values.detach() * g for place, g in enumerate(gradients.at) if g is not None}
-    steps: list[_Step] = []
-    for place in reversed(range(n_inputs, len(sources))):
-        layer, gradient = trace.layers[place - n_inputs], gradients.at[place]
-        assert gradient is not None  # the trace holds only layers that the score was computed from
-        read, z = layer.read.detach(), layer.output.detach()
-        gradients.hand_down(layer.read, layer.rule.modified_gradient(layer.layer, read, z, gradient))
-        steps.append(_step(place, layer, gradient, sources, keep_positions))
-    relevance, score = gradients.relevance(), trace.score.detach()
-    check_finite(relevance[:n_inputs], score)
-    return _Walked(sources, n_inputs, relevance, tuple(reversed(steps)), at_output, score_layer, score)
-
-
-def _step(place: int, layer: CutLayer, gradient: Tensor, sources: tuple[Source, ...], keep_positions: bool) -> _Step:
-    read, own = layer.read.detach(), sources[place]
-    terms = terms_of(layer.rule, layer.layer, read, layer.output.detach(), gradient)
-
-    def from_source(feed: Feed) -> Messages:
-        if feed.labels is None:
-            source = sources[feed.source]
-            return mixed_messages(layer.read, layer.layer, terms, feed, source, own.labels, own.n_units)
-        return messages_from(layer.layer, feed, feed.labels, own.labels, own.n_units, keep_positions=keep_positions)
-
-    return _Step(place, read, terms, tuple(from_source(feed) for feed in feeds_of(layer.read, sources)))
-
-
-def _matrices(walked: _Walked, sample: int) -> dict[tuple[int, int], Tensor]:
+def _matrices(walked: Walked, sample: int) -> dict[tuple[int, int], Tensor]:
     """Return one sample's messages by (source, layer); the output has the place after the last layer."""
     output = len(walked.sources)
     found: dict[tuple[int, int], Tensor] = {}
@@ -171,7 +48,7 @@ def _by_unit(values: Tensor, source: Source) -> Tensor:
     return values.new_zeros(source.n_units).index_add_(0, source.labels.flatten(), values.flatten())
 
 
-def _graph_of(walked: _Walked, sample: int) -> ContributionGraph:
+def _graph_of(walked: Walked, sample: int) -> ContributionGraph:
     """Put together one sample's graph; layers without influence on the score are left out."""
     hidden = [step.place for step in walked.steps if step.place != walked.score_layer]
     used = [*range(walked.n_inputs), *hidden, len(walked.sources)]
@@ -219,7 +96,7 @@ class Contributions:
     units: tuple[InputUnits, ...]
     layers: tuple[str, ...]
     score: Tensor
-    _walked: _Walked
+    _walked: Walked
 
     def __len__(self) -> int:
         return len(self.score)
@@ -291,6 +168,6 @@ def contributions(
     with explaining(model):
         indices = target_tensor(target, len(given[0]), given[0].device)
         trace = run_in_pieces(model, given, indices, composite, names_from=names_from or model)
-        walked = _walk_back(trace, _sources(trace, units, keep_positions), keep_positions)
+        walked = walk_back(trace, all_sources(trace, units, keep_positions), keep_positions)
     names = [walked.sources[step.place].name for step in walked.steps if step.place != walked.score_layer]
     return Contributions(units, tuple(_chosen(names, layers)) if names else (), walked.score, walked)

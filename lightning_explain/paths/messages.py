@@ -13,18 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_explain.attribution.lrp_maps import AffineMap, Convolution, Dense
-from lightning_explain.attribution.lrp_rules import (
-    EpsilonRule,
-    GammaRule,
-    Rule,
-    ZPlusRule,
-    is_nonnegative,
-    one_sign_total,
-    parts_by_sign,
-    share,
-)
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths.feeds import Feed, Source
+from lightning_explain.paths.terms import Term, of_sign
 
 LARGEST_BLOCK = 1 << 24
 """Most numbers held at once."""
@@ -34,65 +25,6 @@ MOST_MIXED = 1 << 26
 
 FEW = 8
 """Rows are picked out where fewer than one in so many are needed: a copy costs as much as the sum saved."""
-
-
-@dataclass(frozen=True, eq=False)
-class Term:
-    """One term of a rule: element i gets `a_i * sum_j weight_ij * s_j`.
-
-    Attributes:
-        weight: The layer's weights, as the rule changes them.
-        s: Relevance per unit of output, shaped like it [batch, ...].
-        sign: +1 or -1 where the term holds only for inputs of that sign (0 counts as positive); 0 for all.
-    """
-
-    weight: Tensor
-    s: Tensor
-    sign: int = 0
-
-
-def _of_both_signs(positive: Tensor, negative: Tensor, s: Tensor, a: Tensor) -> list[Term]:
-    return [Term(positive, s, 0)] if is_nonnegative(a) else [Term(positive, s, 1), Term(negative, s, -1)]
-
-
-def _gamma_terms(rule: GammaRule, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> list[Term]:
-    above = one_sign_total(layer, a, positive=True, nonnegative=is_nonnegative(a))
-    s = share(z * gradient, torch.where(z >= 0, z + rule.gamma * above, z + rule.gamma * (z - above)))
-    weight = layer.weight.detach()
-    favour_positive, favour_negative = (weight + rule.gamma * part for part in parts_by_sign(weight))
-    negative = s.masked_fill(z >= 0, 0.0)
-    terms = _of_both_signs(favour_positive, favour_negative, s - negative, a)
-    if bool(negative.any()):
-        terms += _of_both_signs(favour_negative, favour_positive, negative, a)
-    return terms
-
-
-def terms_of(rule: Rule, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> tuple[Term, ...]:
-    """Write a rule as a sum of terms, of which each is a product of input, weight and output.
-
-    Args:
-        rule: Zero, epsilon, gamma or z+.
-        layer: The map from `a` to `z`.
-        a: What the layer read.
-        z: Its output.
-        gradient: Relevance divided by `z`.
-    """
-    weight = layer.weight.detach()
-    if isinstance(rule, EpsilonRule):
-        size = z.abs()
-        return (Term(weight, gradient * size / (size + rule.epsilon) if rule.epsilon else gradient),)
-    if isinstance(rule, GammaRule):
-        return tuple(_gamma_terms(rule, layer, a, z, gradient))
-    if isinstance(rule, ZPlusRule):
-        total = one_sign_total(layer, a, positive=True, nonnegative=is_nonnegative(a))
-        return tuple(_of_both_signs(*parts_by_sign(weight), share(z * gradient, total), a))
-    return (Term(weight, gradient),)
-
-
-def _of_sign(part: Tensor, read: Tensor, sign: int) -> Tensor:
-    if sign == 0:
-        return part
-    return torch.where(read >= 0 if sign > 0 else read < 0, part, torch.zeros_like(part))
 
 
 def _is_by_channel(labels: Tensor) -> bool:
@@ -248,7 +180,7 @@ def message_matrix(messages: Messages, terms: Sequence[Term], read: Tensor, samp
     if isinstance(messages, MixedMessages):
         return messages.found[sample]
     part = messages.feed.part[sample]
-    found = [messages.of(term, _of_sign(part, read[sample], term.sign), term.s[sample]) for term in terms]
+    found = [messages.of(term, of_sign(part, read[sample], term.sign), term.s[sample]) for term in terms]
     return found[0] if len(found) == 1 else torch.stack(found).sum(0)
 
 
@@ -285,7 +217,7 @@ def mixed_messages(
         back = torch.zeros_like(held)
         for term in terms:
             handed = layer.transpose(term.s * mask, term.weight, held)
-            back += _of_sign(handed, held, term.sign)
+            back += of_sign(handed, held, term.sign)
         (arrived,) = torch.autograd.grad(read, source.values, back, retain_graph=True)
         found[:, unit] = _by_unit(arrived * values, source.labels, source.n_units)
     return MixedMessages(feed, found)

@@ -1,9 +1,9 @@
-"""Best-first search in a contribution graph: its strongest paths, and its units ranked from the output down."""
+"""Best-first search for the strongest paths of a contribution graph."""
 
 import heapq
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
@@ -15,8 +15,9 @@ from lightning_explain.paths.graph import ContributionGraph, Link, Numbers
 Unit = tuple[int, int]
 """Place of the layer in the graph, and number of the unit in it."""
 
-_Prefix = tuple[float, int, int, float, tuple[Unit, ...]]
-"""In the heap: minus the bound, minus the length, a number to settle ties, the share so far, the units so far."""
+_Prefix = tuple[float, int, int, float, tuple[Unit, ...], int]
+"""In the heap: minus the bound, minus the length, a number to settle ties; then the share and the units of the prefix
+before its last unit, and which of the ways on from there that is."""
 
 MAX_POPS = 10_000
 
@@ -54,24 +55,12 @@ class Search:
         return float(sum(path.share for path in self.paths))
 
 
-@dataclass(frozen=True)
-class Ranked:
-    """A unit in the order in which best-first expansion reached it.
+def check_counts(n_wanted: int, max_pops: int) -> None:
+    """Refuse a search for nothing.
 
-    Attributes:
-        unit: Which.
-        rank: From 0, the output itself.
-        contribution: Its signed contribution, in units of the output.
-        share: Share of the flow that reaches it from units ranked before it.
+    Raises:
+        ConfigurationError: Fewer than one result, or no pop.
     """
-
-    unit: Unit
-    rank: int
-    contribution: float
-    share: float
-
-
-def _check(n_wanted: int, max_pops: int) -> None:
     if n_wanted < 1 or max_pops < 1:
         raise ConfigurationError(f"{n_wanted} results within max_pops={max_pops}; expected at least 1 of each.")
 
@@ -93,35 +82,57 @@ def remaining(graph: ContributionGraph) -> list[Numbers]:
 
 
 @dataclass(frozen=True)
+class _Ways:
+    """The strongest ways on from one unit, the strongest first.
+
+    Attributes:
+        bounds: What a flow of 1 keeps to an input at best, along each.
+        kept: What it keeps to the next unit.
+        layers: Layer of the next unit.
+        units: The next unit.
+    """
+
+    bounds: Numbers
+    kept: Numbers
+    layers: npt.NDArray[np.intp]
+    units: npt.NDArray[np.intp]
+
+
 class _Onward:
-    """The strongest ways on from each unit, worked out when first asked for."""
+    """The ways on from each unit, worked out when first asked for.
 
-    graph: ContributionGraph
-    links: dict[int, list[Link]]
-    best: list[Numbers]
-    n_ways: int
-    _known: dict[Unit, list[tuple[float, float, Unit]]] = field(
-        default_factory=dict[Unit, list[tuple[float, float, Unit]]]
-    )
+    Args:
+        graph: The graph.
+        n_ways: How many: of more ways than paths are wanted, the weaker ones cannot be among them.
+    """
 
-    def of(self, unit: Unit) -> list[tuple[float, float, Unit]]:
-        """Return (what a flow of 1 keeps to the end at best, what it keeps to the next unit, the next unit)."""
+    def __init__(self, graph: ContributionGraph, n_ways: int) -> None:
+        self._graph = graph
+        self._n_ways = n_ways
+        self._links: dict[int, list[Link]] = {}
+        for link in graph.links:
+            self._links.setdefault(link.target, []).append(link)
+        self.best = remaining(graph)
+        self._known: dict[Unit, _Ways] = {}
+
+    def of(self, unit: Unit) -> _Ways:
+        """Return the ways on from a unit."""
         if unit not in self._known:
             self._known[unit] = self._ways(unit)
         return self._known[unit]
 
-    def _ways(self, unit: Unit) -> list[tuple[float, float, Unit]]:
+    def _ways(self, unit: Unit) -> _Ways:
         layer, index = unit
-        flow = float(self.graph.layers[layer].share[index])
-        ways: list[tuple[float, float, Unit]] = []
-        for link in self.links.get(layer, []):
-            bound = link.share[index] * self.best[link.source]
-            # of more ways than paths are wanted, the weaker ones cannot be among them
-            for source in largest(bound, self.n_ways):
-                if bound[source] > 0:
-                    onward = float(link.share[index, source]) / flow
-                    ways.append((float(bound[source]) / flow, onward, (link.source, source)))
-        return sorted(ways, reverse=True)[: self.n_ways]
+        flow = self._graph.layers[layer].share[index]
+        links = self._links.get(layer, [])
+        kept = np.concatenate([link.share[index] for link in links]) / flow
+        bounds = np.concatenate([link.share[index] * self.best[link.source] for link in links]) / flow
+        layers = np.concatenate([np.full(link.share.shape[1], link.source) for link in links])
+        units = np.concatenate([np.arange(link.share.shape[1]) for link in links])
+        strongest = np.array(largest(bounds, self._n_ways))
+        order = strongest[np.argsort(-bounds[strongest], kind="stable")]
+        order = order[bounds[order] > 0]
+        return _Ways(bounds[order], kept[order], layers[order], units[order])
 
 
 def largest(values: Numbers, n_wanted: int) -> list[int]:
@@ -155,92 +166,46 @@ def top_paths(graph: ContributionGraph, k: int = 10, *, max_pops: int = MAX_POPS
     Cost: two operations per edge for the bound, then about one pop per unit on a path that was found.
 
     Example:
+        >>> import torch
         >>> from lightning_explain.paths import contributions
         >>> net = torch.nn.Linear(2, 1, bias=False)
         >>> _ = net.weight.data.copy_(torch.tensor([[3.0, -1.0]]))
         >>> [(path.units, path.share) for path in top_paths(contributions(net, torch.ones(1, 2))[0]).paths]
         [(((1, 0), (0, 0)), 0.75), (((1, 0), (0, 1)), 0.25)]
     """
-    _check(k, max_pops)
-    links: dict[int, list[Link]] = {}
-    for link in graph.links:
-        links.setdefault(link.target, []).append(link)
-    best = remaining(graph)
-    onward = _Onward(graph, links, best, k)
-    last = len(graph.layers) - 1
+    check_counts(k, max_pops)
+    onward = _Onward(graph, k)
     tie = count()
-    # longer prefixes first among equals, so that ties are completed rather than all begun
-    heap: list[_Prefix] = [(-float(best[last][0]), 0, next(tie), 1.0, ((last, 0),))]
+    heap: list[_Prefix] = []
+
+    def wait(share: float, units: tuple[Unit, ...], rank: int) -> None:
+        """Put the rank-th way on from a prefix into the heap, if there is one."""
+        ways = onward.of(units[-1])
+        if rank < len(ways.bounds):
+            # longer prefixes first among equals, so that these are completed rather than all begun
+            heapq.heappush(heap, (-share * float(ways.bounds[rank]), -len(units), next(tie), share, units, rank))
+
+    last = len(graph.layers) - 1
+    if onward.best[last][0] > 0:
+        wait(1.0, ((last, 0),), 0)
     found: list[Path] = []
     n_pops = 0
     popped: Counter[int] = Counter()
-    while heap and heap[0][0] < 0 and n_pops < max_pops and len(found) < k:
-        _, depth, _, share, units = heapq.heappop(heap)
-        if popped[depth] == k:
+    while heap and n_pops < max_pops and len(found) < k:
+        _, length, _, share, units, rank = heapq.heappop(heap)
+        if popped[length] == k:
             continue  # k prefixes of this length become paths that are as strong: among equals this keeps to k a layer
-        popped[depth] += 1
+        popped[length] += 1
         n_pops += 1
-        if graph.layers[units[-1][0]].is_input:
-            found.append(Path(units, share))
-            continue
-        for bound, kept, unit in onward.of(units[-1]):
-            heapq.heappush(heap, (-share * bound, depth - 1, next(tie), share * kept, (*units, unit)))
-    more = bool(heap) and heap[0][0] < 0
-    return Search(tuple(found), n_pops, len(found) == k or not more)
-
-
-def ranking(graph: ContributionGraph, n_units: int = 30, *, max_pops: int = MAX_POPS) -> tuple[Ranked, ...]:
-    """Rank units by best-first expansion, from the output down to the inputs.
-
-    The unit that the most flow reaches is expanded next: what it got is divided among the units before it, and the
-    next one is chosen among all that were reached so far.
-
-    Args:
-        graph: Of one sample, or a mean.
-        n_units: How many units, the output included.
-        max_pops: Most entries taken off the heap.
-
-    Raises:
-        ConfigurationError: `n_units` or `max_pops` is below 1.
-
-    Cost: one pass over the edges of each expanded unit.
-    """
-    _check(n_units, max_pops)
-    reached = [np.zeros_like(layer.share) for layer in graph.layers]
-    is_ranked = [np.zeros(len(layer), dtype=bool) for layer in graph.layers]
-    last = len(graph.layers) - 1
-    reached[last][:] = graph.layers[last].share
-    heap: list[tuple[float, int, int]] = [(-float(reached[last][0]), last, 0)]
-    found: list[Ranked] = []
-    for _ in range(max_pops):
-        if not heap or len(found) == n_units:
-            break
-        key, layer, unit = heapq.heappop(heap)
-        # an entry is stale when more flow has reached its unit since: a newer one is in the heap
-        if is_ranked[layer][unit] or -key < float(reached[layer][unit]):
-            continue
-        is_ranked[layer][unit] = True
-        contribution = float(graph.layers[layer].contribution[unit])
-        found.append(Ranked((layer, unit), len(found), contribution, -key))
-        for link in graph.into(layer):
-            _reach(heap, link, unit, reached[link.source], is_ranked[link.source], n_units - len(found))
-    return tuple(found)
-
-
-def _reach(
-    heap: list[tuple[float, int, int]],
-    link: Link,
-    unit: int,
-    reached: Numbers,
-    is_ranked: npt.NDArray[np.bool_],
-    n_left: int,
-) -> None:
-    """Hand a unit's flow on; only as many units of a layer can still be ranked as are left to rank."""
-    reached += link.share[unit]
-    waiting = np.where(is_ranked, 0.0, reached)
-    for source in largest(waiting, max(1, n_left)):
-        if waiting[source] > 0:
-            heapq.heappush(heap, (-float(waiting[source]), link.source, source))
+        wait(share, units, rank + 1)
+        ways = onward.of(units[-1])
+        unit = (int(ways.layers[rank]), int(ways.units[rank]))
+        kept = share * float(ways.kept[rank])
+        if graph.layers[unit[0]].is_input:
+            found.append(Path((*units, unit), kept))
+        else:
+            wait(kept, (*units, unit), 0)
+    return Search(tuple(found), n_pops, len(found) == k or not heap)
 
 
 def share_along(graph: ContributionGraph, edges: Sequence[tuple[Unit, Unit]]) -> float:
