@@ -80,10 +80,10 @@ def _edges(link: Link, below: _Bundles, above: _Bundles) -> list[PathEdge]:
 
 def _covering(share: Numbers) -> list[tuple[int, int]]:
     """Return the places [row, column] of the largest shares that together make up most of their sum."""
+    if not share.any():
+        return []
     order = np.argsort(-share, axis=None, kind="stable")
     carried = np.cumsum(share.flatten()[order])
-    if carried[-1] <= 0:
-        return []
     n_kept = int(np.searchsorted(carried, COVERED * carried[-1])) + 1
     return [divmod(int(flat), share.shape[1]) for flat in order[:n_kept]]
 

@@ -315,3 +315,11 @@ def test_a_wide_net_needs_few_pops():
     searched = top_paths(contributions(net, torch.rand(1, 784), 3)[0], 10)
     assert len(searched.paths) == 10
     assert searched.n_pops <= 50
+
+
+def test_a_layer_that_nothing_passes_is_empty():
+    between = {(0, 1): np.zeros((12, 4)), (1, 2): np.zeros((1, 12))}
+    names, units = ["input", "fc", "output"], [np.zeros(4), np.zeros(12), np.ones(1)]
+    found = shown(flowing(names, units, between, 1.0))
+    assert found.of_layer("fc") == [] and found.edges == () and found.shown_share == 0
+    assert found.absorbed_share == 1
