@@ -43,10 +43,16 @@ def test_counts_and_attributions_equal_one_process_on_data_that_do_not_divide(tm
         assert all(same(a, b) for a, b in zip(values, two["figures"][name], strict=True))
     assert one["targets"] == two["targets"]
     assert one["values"] == pytest.approx(two["values"], rel=1e-5, abs=1e-7)
+    assert one["paths"]["edges"] == two["paths"]["edges"]
+    assert one["paths"]["turnover"] == two["paths"]["turnover"]
+    assert sum(map(len, one["paths"]["edges"])) > 100
+    for figure in ("contributions", "shares"):
+        assert one["paths"][figure] == pytest.approx(two["paths"][figure], rel=1e-5, abs=1e-7)
     assert one["monitored"] == two["monitored"]
     events = Events(tmp_path / "run2" / "version_0")
     assert {"explain/attribution/heatmaps", "explain/neurons/head.1/rates"} <= set(events.images)
     assert events.steps("explain/attribution/heatmaps") == [0, 6, 13]  # written once, by the first process
+    assert events.steps("explain/path/3") == [0, 6, 13]
 
 
 def test_drift_equals_one_process_while_learning(tmp_path: Path) -> None:
