@@ -2,8 +2,8 @@
 
     python benchmarks/paths.py [--repeats 5] [--rows search lenet picture monitor bytes]
 
-Times are medians of processor time in milliseconds, of samples one after the other on one thread. The monitor's row is the ratio
-watched : bare of whole runs, interleaved in one process, as median and range over the pairs.
+Times are medians of processor time in milliseconds, of samples one after the other on one thread. The monitor's row is
+the ratio watched : bare of whole runs, interleaved in one process, as median and range over the pairs.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The contribution graph of one sample, or the mean of several: units, and what goes from one to the next."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -125,25 +125,32 @@ def flowing(
     return ContributionGraph(layers, tuple(reversed(links)), output)
 
 
+def _mean(arrays: Iterable[Numbers]) -> Numbers:
+    """Average arrays without holding them side by side: those of a wide network take megabytes each."""
+    first, *others = arrays
+    total = first.copy()
+    for array in others:
+        total += array
+    total /= 1 + len(others)
+    return total
+
+
 def mean_graph(graphs: Sequence[ContributionGraph]) -> ContributionGraph:
     """Average graphs of the same network: contributions and shares, of units and of edges."""
-    first = graphs[0]
     layers = tuple(
         UnitLayer(
-            layer.name,
-            np.mean([graph.layers[place].contribution for graph in graphs], axis=0),
-            np.mean([graph.layers[place].share for graph in graphs], axis=0),
-            np.mean([graph.layers[place].absorbed for graph in graphs], axis=0),
+            same[0].name,
+            _mean(layer.contribution for layer in same),
+            _mean(layer.share for layer in same),
+            _mean(layer.absorbed for layer in same),
         )
-        for place, layer in enumerate(first.layers)
+        for same in zip(*(graph.layers for graph in graphs), strict=True)
     )
     links = tuple(
         replace(
-            link,
-            contribution=np.mean([graph.links[place].contribution for graph in graphs], axis=0),
-            share=np.mean([graph.links[place].share for graph in graphs], axis=0),
+            same[0], contribution=_mean(link.contribution for link in same), share=_mean(link.share for link in same)
         )
-        for place, link in enumerate(first.links)
+        for same in zip(*(graph.links for graph in graphs), strict=True)
     )
     return ContributionGraph(layers, links, float(np.mean([graph.output for graph in graphs])))
 
