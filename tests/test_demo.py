@@ -76,7 +76,8 @@ def test_class_figures_agree_with_the_accuracy(events):
     "tag",
     [
         "attribution/heatmaps", "attribution/filmstrip",
-        "path/3", "path/8", *(f"neurons/{layer}/rates" for layer in LAYERS), *(f"neurons/{layer}/maps" for layer in LAYERS[:2]),
+        "path/3", "path/8",
+        *(f"neurons/{layer}/rates" for layer in LAYERS), *(f"neurons/{layer}/maps" for layer in LAYERS[:2]),
     ],
 )  # fmt: skip
 def test_pictures_decode_and_show_something(events, tag):

@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 from lightning_explain.paths import PathGraph
-from lightning_explain.render.canvas import below, framed, paragraph
+from lightning_explain.render.canvas import below, framed
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.path_inputs import draw_inputs, write_inputs
 from lightning_explain.render.path_layout import OUTPUT_WIDTH
 from lightning_explain.render.path_scene import InputPicture, Scene, draw_edges, draw_node, scene_of, write_node
-from lightning_explain.render.sheet import INK, SOFT, Sheet, few_colours, fitting
+from lightning_explain.render.sheet import INK, SOFT, Sheet, few_colours, fitting, wrapped
 
 __all__ = ["InputPicture", "path_picture", "percent"]
 
 PAPER = (245, 245, 245)
+TITLE_SIZE, TITLE_PITCH = 12, 16
 
 
 def _short(value: float) -> str:
@@ -28,6 +29,14 @@ def percent(share: float) -> str:
     """
     value = share * 100
     return f"{value:.0f} %" if value >= 9.95 else f"{value:.2g} %"
+
+
+def _title(words: str, width: int) -> Picture:
+    lines = [fitting(line, width, TITLE_SIZE) for line in wrapped(words, width, TITLE_SIZE)]
+    sheet = Sheet(width, TITLE_PITCH * len(lines))
+    for place, line in enumerate(lines):
+        sheet.write(0, TITLE_PITCH * place + TITLE_PITCH // 2, line, size=TITLE_SIZE, anchor="lm")
+    return sheet.done()
 
 
 def _write_captions(sheet: Sheet, scene: Scene) -> None:
@@ -108,4 +117,4 @@ def path_picture(
         write_node(sheet, scene, node)
     write_inputs(sheet, scene)
     _write_output(sheet, scene, output_lines)
-    return few_colours(framed(below([paragraph(title, width=scene.layout.width), sheet.done()], gap=8)))
+    return few_colours(framed(below([_title(title, scene.layout.width), sheet.done()], gap=8)))

@@ -53,9 +53,35 @@ def ink_on(fill: Colour) -> Colour:
 def fitting(words: str, width: int, size: int) -> str:
     """Cut a line that is too long for its place."""
     n_letters = len(words)
+    if n_letters <= width // size:
+        return words  # no letter is wider than it is high
     while n_letters > 1 and _font(size).getlength(shortened(words, n_letters)) > width:
         n_letters -= 1
     return shortened(words, n_letters)
+
+
+@lru_cache(maxsize=1024)
+def _width(word: str, size: int) -> float:
+    return _font(size).getlength(word)
+
+
+def wrapped(words: str, width: int, size: int) -> list[str]:
+    """Break a text into lines of at most `width` pixels; a longer word has a line of its own.
+
+    Example:
+        >>> wrapped("one two three", 50, 12)
+        ['one two', 'three']
+    """
+    lines: list[list[str]] = [[]]
+    left = float(width)
+    for word in words.split():
+        needed = _width(word, size) + _width(" ", size)
+        if lines[-1] and needed > left:
+            lines.append([])
+            left = float(width)
+        lines[-1].append(word)
+        left -= needed
+    return [" ".join(line) for line in lines]
 
 
 def few_colours(picture: Picture, n_colours: int = 250) -> Picture:

@@ -232,6 +232,26 @@ def test_residual_sums_conserve_over_both_branches():
         np.testing.assert_allclose(graph.layers[0].contribution, total, atol=1e-12)
 
 
+@pytest.mark.parametrize("gone", [1, 2, 3])
+def test_a_layer_of_a_residual_branch_can_be_taken_out(gone):
+    seeded()
+    found = contributions(Residual().double(), torch.randn(3, 4, dtype=torch.double), 1)
+    for sample in range(3):
+        graph = found[sample]
+        less = without_layer(graph, gone)
+        kept = [layer for index, layer in enumerate(graph.layers) if index != gone]
+        for place, (layer, before) in enumerate(zip(less.layers, kept, strict=True)):
+            np.testing.assert_allclose(layer.share, before.share)
+            if layer.name == "output":
+                continue
+            upwards = [link for link in less.links if link.source == place]
+            np.testing.assert_allclose(sum(link.share.sum(0) for link in upwards), before.share, atol=1e-12)
+            sent = sum(link.contribution.sum(0) for link in upwards)
+            np.testing.assert_allclose(sent, before.contribution, atol=1e-9)
+        ends = [(link.source, link.target) for link in less.links]
+        assert len(set(ends)) == len(ends)
+
+
 def test_several_inputs_and_a_single_output():
     class Two(nn.Module):
         def __init__(self) -> None:
