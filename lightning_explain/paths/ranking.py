@@ -54,9 +54,8 @@ def ranking(graph: ContributionGraph, n_units: int = 30, *, max_pops: int = MAX_
         if not heap or len(found) == n_units:
             break
         key, layer, unit = heapq.heappop(heap)
-        # an entry is stale when more flow has reached its unit since: a newer one is in the heap
-        if is_ranked[layer][unit] or -key < float(reached[layer][unit]):
-            continue
+        if is_ranked[layer][unit]:
+            continue  # an older entry: more flow had reached the unit by the time that it was ranked
         is_ranked[layer][unit] = True
         contribution = float(graph.layers[layer].contribution[unit])
         found.append(Ranked((layer, unit), len(found), contribution, -key))
