@@ -365,6 +365,26 @@ def test_units_that_are_mixed_between_layers(mix):
         np.testing.assert_allclose(link.contribution.sum(0), relevance[sample].sum((1, 2)).detach(), atol=1e-9)
 
 
+@pytest.mark.parametrize("rule", [GammaRule(0.3), ZPlusRule()], ids=repr)
+def test_signed_units_that_are_mixed(rule):
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(3, 4), nn.Linear(2, 5), nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.c(self.b(self.a(x).reshape(-1, 2, 2).mean(2)).relu())
+
+    seeded()
+    net, x = Net().double(), torch.randn(6, 3, dtype=torch.double)
+    rules = {nn.Linear: rule}
+    found = contributions(net, x, 1, rules=rules)
+    relevance = LRP(rules).layer_relevance(net, x, 1, layers="a")["a"].detach()
+    for sample in range(6):
+        (link,) = found[sample].into(2)
+        np.testing.assert_allclose(link.contribution.sum(0), relevance[sample], atol=1e-9)
+
+
 def test_a_mean_over_channels_by_hand():
     class Net(nn.Module):
         def __init__(self) -> None:
