@@ -252,6 +252,18 @@ def test_a_layer_of_a_residual_branch_can_be_taken_out(gone):
         assert len(set(ends)) == len(ends)
 
 
+def test_without_its_branch_a_residual_sum_is_one_link():
+    seeded()
+    net, x = Residual().double(), torch.randn(3, 4, dtype=torch.double)
+    whole, less = contributions(net, x, 1), contributions(net, x, 1, layers="stem")
+    for sample in range(3):
+        _, link = less[sample].links
+        stem = whole[sample].layers[1]
+        np.testing.assert_allclose(link.contribution[0], stem.contribution, atol=1e-9)
+        np.testing.assert_allclose(link.share[0], stem.share, atol=1e-12)
+        assert_conserved(less[sample], 1e-5)
+
+
 def test_several_inputs_and_a_single_output():
     class Two(nn.Module):
         def __init__(self) -> None:
