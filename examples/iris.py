@@ -7,7 +7,8 @@ Run it from the root of the repository (seconds; needs scikit-learn):
 
 It prints, for each species, the neurons that are active for it and the measurements with positive weights into each
 of them, and the precision, recall and F1 of the held-out flowers. TensorBoard shows the same over time: activation
-rates by species and neuron, and what each measurement says for and against each species.
+rates by species and neuron, what each measurement says for and against each species, and the way of one flower of
+each species from its measurements over the neurons to its name. Those last pictures are also kept as files.
 """
 
 import argparse
@@ -18,13 +19,14 @@ from pathlib import Path
 import lightning as L  # noqa: N812 - Lightning's own name for it
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image
 from sklearn.datasets import load_iris
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_explain import ActiveNeuronMonitor, AttributionMonitor
+from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor
 
 FEATURES = ("sepal length", "sepal width", "petal length", "petal width")
 SPECIES = ("setosa", "versicolor", "virginica")
@@ -107,8 +109,21 @@ def print_scores(monitor: ActiveNeuronMonitor) -> None:
         print(f"{name:18}" + "".join(f"{figures[figure][c]:10.3f}" for figure in ("precision", "recall", "f1")))
 
 
+def print_paths(monitor: DecisionPathMonitor) -> None:
+    """Print the strongest way of one flower of each species through the network."""
+    explanation = monitor.latest
+    assert explanation is not None
+    for found in explanation.classes:
+        graph = explanation.samples[found.group.members[0]]
+        labels = {node.id: f"{node.label} ({node.contribution:+.2f})" for node in graph.nodes}
+        best = graph.paths.paths[0]
+        units = [f"{graph.layers[layer]}:{unit}" for layer, unit in reversed(best.units)]
+        way = " -> ".join(labels.get(unit, unit) for unit in units)
+        print(f"\n{found.group.name}: the strongest of all ways carries {best.share:.0%} of the decision\n  {way}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train the network with both monitors and print what they found."""
+    """Train the network with the monitors and print what they found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--logdir", type=Path, default=Path("runs/iris"), help="where TensorBoard reads (%(default)s)")
     parser.add_argument("--epochs", type=int, default=30, help="passes over the training flowers (%(default)s)")
@@ -123,12 +138,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     every = max(1, arguments.epochs // 6)
     neurons = ActiveNeuronMonitor(class_names=SPECIES, every_n_epochs=every)
     attribution = AttributionMonitor(class_names=SPECIES, feature_names=FEATURES, every_n_epochs=every)
+    paths = DecisionPathMonitor(class_names=SPECIES, feature_names=FEATURES, every_n_epochs=every, show="sample")
     model = IrisNet()
+    tensorboard = TensorBoardLogger(arguments.logdir, name="")
     trainer = L.Trainer(
         max_epochs=arguments.epochs,
         accelerator="cpu",
-        logger=TensorBoardLogger(arguments.logdir, name=""),
-        callbacks=[neurons, attribution],
+        logger=tensorboard,
+        callbacks=[neurons, attribution, paths],
         log_every_n_steps=5,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -137,7 +154,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     print_neurons(model, neurons)
     print_scores(neurons)
-    print(f"\nSee how it got there:  tensorboard --logdir {arguments.logdir}")
+    print_paths(paths)
+    for name, picture in paths.pictures().items():
+        Image.fromarray(picture).save(Path(tensorboard.log_dir) / f"path_{name}.png")
+    print(f"\nEach way is drawn in {tensorboard.log_dir}/path_<species>.png")
+    print(f"See how it got there:  tensorboard --logdir {arguments.logdir}")
     return 0
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lightning_explain.attribution import SmoothGrad as SmoothGrad
     from lightning_explain.callbacks import ActiveNeuronMonitor as ActiveNeuronMonitor
     from lightning_explain.callbacks import AttributionMonitor as AttributionMonitor
+    from lightning_explain.callbacks import DecisionPathMonitor as DecisionPathMonitor
     from lightning_explain.neurons import ActiveNeurons as ActiveNeurons
     from lightning_explain.probe import Probe as Probe
 
@@ -27,6 +28,7 @@ _HOME = {
     "ActiveNeurons": "lightning_explain.neurons",
     "Attribution": "lightning_explain.attribution",
     "AttributionMonitor": "lightning_explain.callbacks",
+    "DecisionPathMonitor": "lightning_explain.callbacks",
     "GradCAM": "lightning_explain.attribution",
     "InputXGradient": "lightning_explain.attribution",
     "IntegratedGradients": "lightning_explain.attribution",
@@ -43,6 +45,7 @@ __all__ = [
     "ActiveNeurons",
     "Attribution",
     "AttributionMonitor",
+    "DecisionPathMonitor",
     "GradCAM",
     "InputXGradient",
     "IntegratedGradients",

@@ -1,4 +1,4 @@
-"""The demo: a small network learns handwritten digits while both monitors watch."""
+"""The demo: a small network learns handwritten digits while the monitors watch."""
 
 import logging
 import shutil
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_explain.callbacks import ActiveNeuronMonitor, AttributionMonitor
+from lightning_explain.callbacks import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor
 from lightning_explain.log import tag
 from lightning_explain.probe import Probe
 
@@ -133,6 +133,7 @@ def run(*, logdir: Path, epochs: int, seed: int = 0, pictures: Path | None = Non
     train, held_out = digits_data(seed)
     probe = digits_probe(held_out, seed)
     neurons, attribution = ActiveNeuronMonitor(probe=probe), AttributionMonitor(probe=probe)
+    paths = DecisionPathMonitor(probe=probe)
     with tempfile.TemporaryDirectory() as scratch, _calm():
         # any logger that keeps files gets every picture as a PNG: from those, the last ones are kept
         files = [] if pictures is None else [CSVLogger(scratch, name="", version="")]
@@ -140,7 +141,7 @@ def run(*, logdir: Path, epochs: int, seed: int = 0, pictures: Path | None = Non
             max_epochs=epochs,
             devices=1,
             logger=[TensorBoardLogger(logdir, name=""), *files],
-            callbacks=[neurons, attribution],
+            callbacks=[neurons, attribution, paths],
             log_every_n_steps=10,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -149,7 +150,7 @@ def run(*, logdir: Path, epochs: int, seed: int = 0, pictures: Path | None = Non
         trainer.fit(DigitNet(), *loaders)
         if pictures is not None:
             keep_last_pictures(Path(scratch) / "explain", pictures)
-    print(report(neurons, attribution))
+    print(report(neurons, attribution, paths))
     print(where_to_look(logdir, pictures))
 
 
@@ -218,7 +219,7 @@ def _drift(attribution: AttributionMonitor) -> str:
     )
 
 
-def _overhead(*monitors: ActiveNeuronMonitor | AttributionMonitor) -> str:
+def _overhead(*monitors: ActiveNeuronMonitor | AttributionMonitor | DecisionPathMonitor) -> str:
     rows = [[m.name, _percent(m.records[-1]["scalars"][tag(m.name, "overhead")])] for m in monitors]
     return table(
         "Share of the wall time that each monitor took (less where an epoch has more than 4,000 images)",
@@ -227,9 +228,9 @@ def _overhead(*monitors: ActiveNeuronMonitor | AttributionMonitor) -> str:
     )
 
 
-def report(neurons: ActiveNeuronMonitor, attribution: AttributionMonitor) -> str:
+def report(neurons: ActiveNeuronMonitor, attribution: AttributionMonitor, paths: DecisionPathMonitor) -> str:
     """Say in tables what the monitors found."""
-    tables = [_classes(neurons), _layers(neurons), _drift(attribution), _overhead(neurons, attribution)]
+    tables = [_classes(neurons), _layers(neurons), _drift(attribution), _overhead(neurons, attribution, paths)]
     return "\n" + "\n\n".join(tables) + "\n"
 
 
@@ -241,6 +242,7 @@ def where_to_look(logdir: Path, pictures: Path | None) -> str:
         f"  tensorboard --logdir {logdir}",
         "",
         "  Images          explain/attribution/heatmaps and filmstrip; explain/neurons/<layer>/rates and maps",
+        "                  explain/path/<digit>: the way from the image over the neurons to the class",
         "  Scalars         explain/attribution/drift, mass_in_mask; explain/neurons/<layer>; precision, recall, f1",
         "  Custom Scalars  the drift curves, each with its error",
         "  Text            explain/attribution/summary: every distance at every explanation",

@@ -76,6 +76,7 @@ def test_class_figures_agree_with_the_accuracy(events):
     "tag",
     [
         "attribution/heatmaps", "attribution/filmstrip",
+        "path/3", "path/8",
         *(f"neurons/{layer}/rates" for layer in LAYERS), *(f"neurons/{layer}/maps" for layer in LAYERS[:2]),
     ],
 )  # fmt: skip
@@ -109,6 +110,7 @@ def test_tables_are_printed(demo, events):
     assert re.search(rf"^  {step} +{drift:.4f} ", printed, re.MULTILINE)
     assert re.search(r"^  neurons +\d+\.\d %$", printed, re.MULTILINE)
     assert re.search(r"^  attribution +\d+\.\d %$", printed, re.MULTILINE)
+    assert re.search(r"^  path +\d+\.\d %$", printed, re.MULTILINE)
     assert f"tensorboard --logdir {runs}\n" in printed
     assert str(pictures) in printed
     for place in ("Images", "Scalars", "Custom Scalars", "Text"):

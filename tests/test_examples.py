@@ -67,6 +67,57 @@ def test_iris_pictures_are_logged(iris):
     )
 
 
+def test_iris_draws_the_way_of_a_flower_of_each_species(iris):
+    printed, events = iris
+    ways = re.findall(
+        r"^(\w+): the strongest of all ways carries (\d+)% of the decision\n  (.+)$", printed, re.MULTILINE
+    )
+    assert [name for name, _, _ in ways] == ["setosa", "versicolor", "virginica"]
+    for name, share, way in ways:
+        assert 0 < int(share) <= 100
+        unit = r"[\w ]+ \([+-]\d+\.\d\d\)"
+        assert re.fullmatch(rf"(sepal|petal) (length|width) \([+-][\d.]+\) -> hidden \d+ \([+-][\d.]+\) -> {unit}", way)
+        assert f"-> {name} (" in way
+        assert f"explain/path/{name}" in events.images
+        (folder,) = re.findall(r"drawn in (\S+)/path_<species>.png", printed)
+        with Image.open(Path(folder) / f"path_{name}.png") as picture:
+            assert picture.size[0] <= 700
+
+
+@pytest.fixture(scope="module")
+def lenet(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lenet")
+    return run("lenet_paths", "--logdir", str(folder), "--epochs", "3"), folder / "version_0"
+
+
+def test_lenet_learns_and_its_ranked_units_lead_from_the_class_to_the_patches(lenet):
+    printed, folder = lenet
+    assert list(Events(folder).curve("val_acc").values())[-1] > 0.9
+    rows = re.findall(r"^ +(\d+)  (\w+) +(.+?) +([+-][\d.]+) +([\d.]+)%$", printed, re.MULTILINE)
+    assert [int(rank) for rank, *_ in rows] == list(range(30))
+    assert rows[0][1:3] == ("output", "class 3") and rows[0][4] == "100.0"
+    assert {layer for _, layer, *_ in rows} <= {"output", "fc2", "fc1", "conv2", "conv1", "input"}
+    assert rows[1][1] == "fc2"
+    searched = re.search(
+        r"The 10 strongest single ways carry ([\d.]+)% of the decision, found with (\d+) pops", printed
+    )
+    assert searched is not None, printed
+    assert 0 < float(searched[1]) < 100 and int(searched[2]) <= 60
+
+
+def test_lenet_logs_the_graph_as_it_forms(lenet):
+    printed, folder = lenet
+    events = Events(folder)
+    assert {f"explain/path/{digit}" for digit in range(10)} <= set(events.images)
+    assert events.steps("explain/path/3") == [0, 62, 125, 188]
+    turnover = list(events.curve("explain/path/turnover").values())
+    changed = re.findall(r"^ +(\d+)   (\d+)%$", printed, re.MULTILINE)
+    assert [int(step) for step, _ in changed] == [62, 125, 188]
+    assert [int(share) for _, share in changed] == [round(100 * value) for value in turnover]
+    with Image.open(folder / "path_3.png") as picture:
+        assert picture.size[0] <= 700
+
+
 @pytest.fixture(scope="module")
 def additive(tmp_path_factory):
     folder = tmp_path_factory.mktemp("additive")

@@ -13,7 +13,8 @@ import lightning_explain
 from lightning_explain import attribution
 
 PUBLIC = [
-    "ActiveNeuronMonitor", "ActiveNeurons", "Attribution", "AttributionMonitor", "GradCAM", "InputXGradient",
+    "ActiveNeuronMonitor", "ActiveNeurons", "Attribution", "AttributionMonitor", "DecisionPathMonitor",
+    "GradCAM", "InputXGradient",
     "IntegratedGradients", "LRP", "LayerConductance", "Probe", "Saliency", "SmoothGrad",
 ]  # fmt: skip
 

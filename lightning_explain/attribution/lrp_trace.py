@@ -37,11 +37,16 @@ IN_PLACE_FUNCTIONS = RELU_FUNCTIONS | {
 
 @dataclass(frozen=True)
 class _Call:
-    """What a layer read, the map it applied, and its rule."""
+    """What a layer read, the map it applied, its rule, and its name where it has one."""
 
     read: Tensor
     layer: AffineMap
     rule: AnyRule
+    name: str | None = None
+
+
+Cut = Callable[[Tensor, AffineMap, AnyRule, str | None, Callable[[Tensor], Tensor]], Tensor]
+"""Takes what a layer read, its map, rule, name and computation; returns its output, wherever the graph begins anew."""
 
 
 class _Ruled(torch.autograd.Function):
@@ -120,6 +125,7 @@ class RelevanceTrace(TorchFunctionMode):
         model: The model, for the names of its layers; it is only read.
         composite: The rules.
         inputs: The explained inputs: leaves that require grad.
+        cut: If given, it makes each layer's output, so that the layers can be walked one by one instead.
 
     Attributes:
         nodes: The layers' places in the autograd graph.
@@ -128,8 +134,11 @@ class RelevanceTrace(TorchFunctionMode):
         merged: Place of a layer before a BatchNorm -> place of the BatchNorm into which it was merged.
     """
 
-    def __init__(self, model: nn.Module, composite: Composite, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(
+        self, model: nn.Module, composite: Composite, inputs: tuple[Tensor, ...], *, cut: Cut | None = None
+    ) -> None:
         super().__init__()
+        self._cut = cut
         self.nodes: dict[Node, _Call] = {}
         self.first_layers: list[tuple[Tensor, Tensor]] = []
         self.merged: dict[Node, Node] = {}
@@ -217,7 +226,10 @@ class RelevanceTrace(TorchFunctionMode):
         return y
 
     def _ruled(self, call: _Call, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        out: Any = _Ruled.apply(call.read, call, compute)
+        if self._cut is None:
+            out: Any = _Ruled.apply(call.read, call, compute)
+        else:
+            out = self._cut(call.read, call.layer, call.rule, call.name, compute)
         self.nodes[out.grad_fn] = call
         return out
 
@@ -229,7 +241,7 @@ class RelevanceTrace(TorchFunctionMode):
         if rule is None:
             raise ConfigurationError(f"LRP has no rule for {_named(name, kind)}. Add one for its name or type.")
         if not isinstance(rule, InputRule):
-            return _Call(a, layer, rule)
+            return _Call(a, layer, rule, name)
         if not reads_input:
             raise ConfigurationError(
                 f"{type(rule).__name__} was given to {_named(name, kind)}, which does not read the model's input. "
@@ -237,7 +249,7 @@ class RelevanceTrace(TorchFunctionMode):
             )
         leaf = a.detach().requires_grad_()
         self.first_layers.append((a, leaf))
-        return _Call(leaf, layer, rule)
+        return _Call(leaf, layer, rule, name)
 
     def _owner(self, tensors: Iterable[Any], kind: type[nn.Module]) -> tuple[str | None, type[nn.Module]]:
         """Find the layer that a parameter or buffer belongs to: its name, and its type if that is a `kind`."""

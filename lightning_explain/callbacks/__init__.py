@@ -2,5 +2,6 @@
 
 from lightning_explain.callbacks.attribution import AttributionMonitor
 from lightning_explain.callbacks.neurons import ActiveNeuronMonitor
+from lightning_explain.callbacks.paths import DecisionPathMonitor
 
-__all__ = ["ActiveNeuronMonitor", "AttributionMonitor"]
+__all__ = ["ActiveNeuronMonitor", "AttributionMonitor", "DecisionPathMonitor"]

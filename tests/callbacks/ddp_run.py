@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_explain import LRP, ActiveNeuronMonitor, AttributionMonitor, IntegratedGradients
+from lightning_explain import LRP, ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor, IntegratedGradients
 
 
 class Net(pl.LightningModule):
@@ -35,6 +35,16 @@ class Net(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), self.learning_rate)
 
 
+def _paths(monitor: DecisionPathMonitor) -> dict[str, Any]:
+    assert monitor.latest is not None
+    return {
+        "turnover": [record["turnover"] for record in monitor.records],
+        "edges": [sorted(map(list, found.graph.single_edges)) for found in monitor.latest.classes],
+        "contributions": [node.contribution for found in monitor.latest.classes for node in found.graph.nodes],
+        "shares": [path.share for found in monitor.latest.classes for path in found.graph.paths.paths],
+    }
+
+
 def main(out: str, processes: int, learning_rate: float, n_train: int, n_val: int) -> None:
     torch.set_num_threads(1)
     pl.seed_everything(0, verbose=False)
@@ -46,13 +56,14 @@ def main(out: str, processes: int, learning_rate: float, n_train: int, n_val: in
     attribution = AttributionMonitor(
         method=[IntegratedGradients(), LRP()], faithfulness=["deletion", "randomisation"], on_error="raise"
     )
+    paths = DecisionPathMonitor(on_error="raise")
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=processes,
         strategy="ddp" if processes > 1 else "auto",
         max_epochs=2,
         logger=TensorBoardLogger(Path(out).parent, f"run{processes}"),
-        callbacks=[neurons, attribution],
+        callbacks=[neurons, attribution, paths],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -89,6 +100,7 @@ def main(out: str, processes: int, learning_rate: float, n_train: int, n_val: in
             "values": attribution.latest.attribution.parts[0].flatten().tolist(),
             "lrp": attribution.latest.attributions["LRP"].parts[0].flatten().tolist(),
             "targets": attribution.records[-1]["target"],
+            "paths": _paths(paths),
             "monitored": sorted(key for key in trainer.callback_metrics if key.startswith("explain/")),
         }
         Path(out).write_text(json.dumps(result))

@@ -54,6 +54,11 @@ def test_counts_and_attributions_equal_one_process_on_data_that_do_not_divide(tm
     assert one["targets"] == two["targets"]
     assert one["values"] == pytest.approx(two["values"], rel=1e-5, abs=1e-7)
     assert one["lrp"] == pytest.approx(two["lrp"], rel=1e-5, abs=1e-7)
+    assert one["paths"]["edges"] == two["paths"]["edges"]
+    assert one["paths"]["turnover"] == two["paths"]["turnover"]
+    assert sum(map(len, one["paths"]["edges"])) > 100
+    assert one["paths"]["contributions"] == pytest.approx(two["paths"]["contributions"], rel=1e-5, abs=1e-7)
+    assert one["paths"]["shares"] == pytest.approx(two["paths"]["shares"], rel=1e-5, abs=1e-7)
     assert one["monitored"] == two["monitored"]
     for tag in ("agreement/IntegratedGradients_vs_LRP", "LRP/drift/first", "deletion_auc", "LRP/randomisation"):
         curves = [[s[f"explain/attribution/{tag}"] for s in ran["scalars"][1:]] for ran in (one, two)]
@@ -61,6 +66,7 @@ def test_counts_and_attributions_equal_one_process_on_data_that_do_not_divide(tm
     events = Events(tmp_path / "run2" / "version_0")
     assert {"explain/attribution/heatmaps", "explain/neurons/head.1/rates"} <= set(events.images)
     assert events.steps("explain/attribution/heatmaps") == [0, 6, 13]  # written once, by the first process
+    assert events.steps("explain/path/3") == [0, 6, 13]
 
 
 def test_drift_equals_one_process_while_learning(tmp_path: Path) -> None:

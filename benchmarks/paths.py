@@ -1,0 +1,197 @@
+"""What decision paths cost: the search, the graph, the picture, and the monitor in a training run.
+
+    python benchmarks/paths.py [--repeats 5] [--rows search lenet picture monitor bytes]
+
+Times are medians of processor time in milliseconds, of samples one after the other on one thread. The monitor's row is
+the ratio watched : bare of whole runs, interleaved in one process, as median and range over the pairs.
+"""
+
+import argparse
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_explain import DecisionPathMonitor, Probe
+from lightning_explain.demo import digits_data
+from lightning_explain.paths import contributions, mean_graph, path_graph, ranking, top_paths
+from lightning_explain.render.paths import path_picture
+
+N_SAMPLES = 40
+IMAGES_AN_EPOCH = 60_000
+
+
+class Classifier(pl.LightningModule):
+    """Any network, trained by cross-entropy."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    def training_step(self, batch: Any) -> Tensor:
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: Any) -> None:
+        self.log("val_loss", nn.functional.cross_entropy(self(batch[0]), batch[1]))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters())
+
+
+def mlp() -> nn.Module:
+    """784-512-512-512-10."""
+    return nn.Sequential(
+        nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(),
+        nn.Linear(512, 10),
+    )  # fmt: skip
+
+
+def lenet() -> nn.Module:
+    """Convolutions of 6 and 16 channels, then 120, 84 and 10 units."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
+    )  # fmt: skip
+
+
+def trained(net: nn.Module, data: TensorDataset, epochs: int = 2) -> nn.Module:
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(data)).split(64):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(data.tensors[0][rows]), data.tensors[1][rows]).backward()
+            optimizer.step()
+    return net
+
+
+def milliseconds(work: Callable[[int], Any], n: int = N_SAMPLES) -> float:
+    work(0)
+    times: list[float] = []
+    for sample in range(n):
+        began = time.process_time()  # of this process alone: the machine may be busy
+        work(sample)
+        times.append(1000 * (time.process_time() - began))
+    return statistics.median(times)
+
+
+def line(name: str, figure: str, bar: str = "") -> None:
+    print(f"{name:72} {figure:>24}  {bar}", flush=True)
+
+
+def of_net(name: str, net: nn.Module, x: Tensor, y: Tensor, bar: str) -> Any:
+    found = contributions(net, x, y)
+    graphs = [found[sample] for sample in range(len(x))]
+    pops = statistics.median(top_paths(graph, 10).n_pops for graph in graphs)
+    many = statistics.median(top_paths(graph, 100).n_pops for graph in graphs)
+    search = milliseconds(lambda sample: top_paths(graphs[sample], 10))
+    wide = milliseconds(lambda sample: top_paths(graphs[sample], 100))
+    line(f"{name}: 10 strongest paths, ms a sample ({pops:.0f} pops)", f"{search:.2f}", bar)
+    line(f"{name}: 100 strongest paths, ms a sample ({many:.0f} pops)", f"{wide:.2f}")
+    line(f"{name}: 30 units ranked, ms a sample", f"{milliseconds(lambda s: ranking(graphs[s])):.2f}")
+    run = milliseconds(lambda _: contributions(net, x, y), 7) / len(x)
+    line(f"{name}: forward and backward pass, ms a sample of {len(x)}", f"{run:.2f}")
+    line(f"{name}: contribution graph, ms a sample", f"{milliseconds(lambda sample: found[sample]):.2f}")
+    share = statistics.mean(top_paths(graph, 10).share for graph in graphs)
+    line(f"{name}: share of the decision in the 10 strongest paths", f"{share:.2e}")
+    return found, graphs
+
+
+def picture(found: Any, graphs: Any) -> None:
+    shown = path_graph(mean_graph(graphs[:4]), input_names=[unit.names for unit in found.units])
+    cost = milliseconds(lambda _: path_picture(shown, title="A title " * 40, output_lines=["3", "p 98 %"]), 15)
+    line("picture of LeNet's graph, ms", f"{cost:.1f}", "<= 150")
+
+
+def training_run(callbacks: list[pl.Callback], data: tuple[TensorDataset, TensorDataset], epochs: int = 2) -> float:
+    """Train LeNet for epochs of MNIST's size, with validation and TensorBoard; return seconds."""
+    pl.seed_everything(0, verbose=False)
+    repeats = IMAGES_AN_EPOCH // len(data[0])
+    many = TensorDataset(*(part.repeat(repeats, *(1,) * (part.ndim - 1)) for part in data[0].tensors))
+    loaders = DataLoader(many, batch_size=128, shuffle=True), DataLoader(data[1], batch_size=250)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = pl.Trainer(
+            max_epochs=epochs, accelerator="cpu", logger=TensorBoardLogger(folder), callbacks=callbacks,
+            enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, num_sanity_val_steps=0,
+        )  # fmt: skip
+        began = time.perf_counter()
+        trainer.fit(Classifier(lenet()), *loaders)
+        return time.perf_counter() - began
+
+
+def monitor(data: tuple[TensorDataset, TensorDataset], repeats: int) -> None:
+    probe = Probe.from_dataset(data[1], per_class=4)
+    ratios: list[float] = []
+    shares: list[float] = []
+    for turn in range(repeats):
+        watching = DecisionPathMonitor(probe=probe)
+        runs: dict[str, Callable[[], float]] = {
+            "bare": lambda: training_run([], data),
+            "watched": lambda watching=watching: training_run([watching], data),
+        }
+        order = ("bare", "watched") if turn % 2 == 0 else ("watched", "bare")
+        seconds = {name: runs[name]() for name in order}
+        ratios.append(seconds["watched"] / seconds["bare"])
+        shares.append(watching.records[-1]["scalars"]["explain/path/overhead"])
+    figure = f"{statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})"
+    line(f"DecisionPathMonitor, LeNet, {IMAGES_AN_EPOCH:,} images an epoch, probe 40, watched : bare", figure)
+    line("  its own share of the wall time, as it logs it", f"{statistics.median(shares):.1%}")
+
+
+def bytes_per_explanation(data: tuple[TensorDataset, TensorDataset]) -> None:
+    probe = Probe.from_dataset(data[1], per_class=4)
+    with tempfile.TemporaryDirectory() as folder:
+        logger, watching = TensorBoardLogger(folder), DecisionPathMonitor(probe=probe)
+        trainer = pl.Trainer(
+            max_epochs=3, accelerator="cpu", logger=logger, callbacks=[watching], enable_progress_bar=False,
+            enable_model_summary=False, enable_checkpointing=False,
+        )  # fmt: skip
+        loaders = DataLoader(data[0], batch_size=250), DataLoader(data[1], batch_size=250)
+        trainer.fit(Classifier(lenet()), *loaders)
+        events = sum(path.stat().st_size for path in Path(logger.log_dir).glob("events.*"))
+        lines = (Path(logger.log_dir) / "explain" / "path" / "record.jsonl").stat().st_size
+        n = len(watching.records)
+    line("event file, kB per explanation with pictures of 10 classes", f"{events / 1000 / n:.0f}")
+    line("record.jsonl, kB per explanation", f"{lines / 1000 / n:.0f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    rows = ["search", "lenet", "picture", "monitor", "bytes"]
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rows", nargs="+", choices=rows, default=rows)
+    arguments = parser.parse_args()
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    data = digits_data(0)
+    probe = Probe.from_dataset(data[1], per_class=4)
+    x, y = probe.parts[0], probe.labels
+    assert y is not None
+    if "search" in arguments.rows:
+        flat = TensorDataset(data[0].tensors[0].flatten(1), data[0].tensors[1])
+        of_net("MLP 784-512x3-10", trained(mlp(), flat), x.flatten(1), y, "about 1.6")
+    if {"lenet", "picture"} & set(arguments.rows):
+        found, graphs = of_net("LeNet", trained(lenet(), data[0]), x, y, "")
+        picture(found, graphs)
+    if "monitor" in arguments.rows:
+        monitor(data, arguments.repeats)
+    if "bytes" in arguments.rows:
+        bytes_per_explanation(data)
+
+
+if __name__ == "__main__":
+    main()

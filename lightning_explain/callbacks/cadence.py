@@ -1,0 +1,114 @@
+"""When a monitor explains its probe and when it reports: Lightning's hooks in, two calls out."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.moments import due_in_validation
+from lightning_explain.callbacks.probe_keeper import ProbeKeeper
+from lightning_explain.log import current_step
+from lightning_explain.schedule import Schedule
+
+T = TypeVar("T")
+
+
+class Cadence(Generic[T]):
+    """Explains at the first batch of a validation that ends a due epoch, and reports at the end of that validation.
+
+    At the first batch averaged weights (EMA, SWA) are in place whatever the order of callbacks; at the end figures can
+    be logged in time for callbacks that monitor them. Epochs without validation are explained at their end.
+
+    Args:
+        schedule: When an explanation is due.
+        keeper: The probe.
+        guard: Of the monitor.
+        try_probe: Called as `try_probe(trainer, pl_module)` when there is a new probe; raises what is wrong with it.
+        explain: Called as `explain(trainer, pl_module, step)`; returns None where it failed.
+        report: Called as `report(trainer, pl_module, explanation, monitored)`; the last says whether the hook allows
+            `pl_module.log`.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        keeper: ProbeKeeper,
+        guard: Guard,
+        *,
+        try_probe: Callable[[Any, Any], None],
+        explain: Callable[[Any, Any, int], T | None],
+        report: Callable[[Any, Any, T, bool], None],
+    ) -> None:
+        self.explained_step = -1
+        self._schedule = schedule
+        self._keeper = keeper
+        self._guard = guard
+        self._try_probe = try_probe
+        self._explain = explain
+        self._report = report
+        self._pending: T | None = None
+
+    def begin(self) -> None:
+        """Forget where the last fit stood."""
+        self.explained_step, self._pending = -1, None
+
+    def _now(self, trainer: Any, pl_module: Any, *, step: int, monitored: bool) -> None:
+        explanation = self._explain(trainer, pl_module, step)
+        if explanation is not None:
+            self._report(trainer, pl_module, explanation, monitored)
+
+    def train_start(self, trainer: Any, pl_module: Any, *, is_first: bool) -> None:
+        """Find the probe and try it; explain the network as it is before training if this is a run's beginning."""
+        with self._guard.doing("setting up", at_set_up=True):
+            self._keeper.find(trainer)
+            self._try_probe(trainer, pl_module)
+        if is_first:
+            self._now(trainer, pl_module, step=current_step(trainer), monitored=False)
+
+    def step_done(self, trainer: Any, pl_module: Any) -> None:
+        """Explain after every n-th step; accumulated batches share one."""
+        if self._schedule.due_after_step(trainer.global_step) and trainer.global_step != self.explained_step:
+            self.explained_step = trainer.global_step
+            self._now(trainer, pl_module, step=current_step(trainer), monitored=True)
+
+    def validation_start(self, trainer: Any, pl_module: Any) -> None:
+        """Find the probe if training had no chance to: a late first validation, or `trainer.validate` alone."""
+        if trainer.sanity_checking or self._keeper.probe is not None:
+            return
+        with self._guard.doing("setting up", at_set_up=not trainer.fit_loop.epoch_loop.global_step):
+            self._keeper.find(trainer)
+            self._try_probe(trainer, pl_module)
+
+    def validation_batch(self, trainer: Any, pl_module: Any, batch: Any, *, batch_idx: int, loader: int) -> None:
+        """Collect the probe where it is collected; explain at the first batch of a due validation."""
+        if trainer.sanity_checking:
+            return
+        if self._keeper.collecting and loader == 0:
+            with self._guard.doing("collecting the probe"):
+                self._keeper.collect(batch)
+        if batch_idx == 0 and loader == 0 and self._due(trainer):
+            self._pending = self._explain(trainer, pl_module, current_step(trainer))
+
+    def _due(self, trainer: Any) -> bool:
+        explained = trainer.state.fn == "fit" and self.explained_step == trainer.global_step
+        return due_in_validation(trainer, self._schedule) and not explained
+
+    def validation_done(self, trainer: Any, pl_module: Any) -> None:
+        """Report what was explained."""
+        if trainer.sanity_checking:
+            return
+        if self._keeper.collecting:
+            with self._guard.doing("collecting the probe"):
+                self._keeper.finish_collecting()
+                self._try_probe(trainer, pl_module)
+            if self._due(trainer):
+                self._pending = self._explain(trainer, pl_module, current_step(trainer))
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            self.explained_step = trainer.global_step
+            self._report(trainer, pl_module, pending, True)
+
+    def epoch_done(self, trainer: Any, pl_module: Any) -> None:
+        """Explain at the end of a due epoch in which no validation did."""
+        if self._schedule.due_after_epoch(trainer.current_epoch) and self.explained_step != trainer.global_step:
+            self.explained_step = trainer.global_step
+            self._now(trainer, pl_module, step=current_step(trainer, after_train_epoch=True), monitored=True)

@@ -1,0 +1,254 @@
+"""The decision paths of the probe at one moment, and what is remembered of the moment before."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lightning_explain.attribution.lrp_composites import Composite, LayerRules
+from lightning_explain.callbacks.question import Question, undisturbed
+from lightning_explain.paths import (
+    ContributionGraph,
+    Contributions,
+    InputUnits,
+    PathChange,
+    PathGraph,
+    contributions,
+    effective_units,
+    mean_graph,
+    path_change,
+    path_graph,
+)
+from lightning_explain.probe import Probe
+from lightning_explain.render.path_layout import sticky_slots
+
+ALL = "all samples"
+
+Show = Literal["class", "sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathOptions:
+    """What of the paths is worked out.
+
+    Attributes:
+        rules: As in `contributions`, like `layers`, `patch` and `keep_positions`.
+        show: Whether pictures show the mean over a class's samples, or its first sample.
+        every_sample: Whether the graph of every single sample is kept.
+        n_units: As in `path_graph`, like `n_paths` and `max_pops`.
+    """
+
+    rules: Composite | LayerRules | None
+    layers: str | list[str] | None
+    patch: int | None
+    keep_positions: bool
+    show: Show
+    every_sample: bool
+    n_units: int
+    n_paths: int
+    max_pops: int
+
+    @property
+    def rules_name(self) -> str:
+        """Name the rules in titles and records."""
+        if self.rules is None:
+            return "LRP-epsilon"
+        return "LRP by own rules" if isinstance(self.rules, Mapping) else f"LRP {type(self.rules).__name__}"
+
+    def contributions(
+        self, model: nn.Module, inputs: tuple[Tensor, ...], target: Tensor | None, probe: Probe, names_from: nn.Module
+    ) -> Contributions:
+        """Run the model and get ready to work out graphs."""
+        return contributions(
+            model,
+            inputs if isinstance(probe.inputs, tuple) else inputs[0],
+            target,
+            rules=self.rules,
+            layers=self.layers,
+            feature_names=probe.feature_names,
+            patch=self.patch,
+            keep_positions=self.keep_positions,
+            names_from=names_from,
+        )
+
+    def shown(self, graph: ContributionGraph, units: tuple[InputUnits, ...], output_name: str) -> PathGraph:
+        """Choose what is shown of a graph."""
+        return path_graph(
+            graph,
+            input_names=[unit.names for unit in units],
+            output_name=output_name,
+            n_units=self.n_units,
+            n_paths=self.n_paths,
+            max_pops=self.max_pops,
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Probe samples whose paths are averaged: those of one class.
+
+    Attributes:
+        name: Of the class.
+        index: Class index; None where all samples make one group.
+        members: Rows of the probe.
+    """
+
+    name: str
+    index: int | None
+    members: tuple[int, ...]
+
+
+def groups_of(probe: Probe, target: Tensor | None) -> list[Group]:
+    """Group the samples by explained output; by class where there is one output; all together for regression."""
+    key = probe.labels if target is None else target
+    if key is None:
+        return [Group(ALL, None, tuple(range(len(probe))))]
+    return [
+        Group(probe.class_name(c), c, tuple((key == c).nonzero().flatten().tolist())) for c in key.unique().tolist()
+    ]
+
+
+@dataclass(frozen=True)
+class ClassPath:
+    """The mean path of one class.
+
+    Attributes:
+        group: The class and its samples.
+        graph: The mean over them.
+        effective: For each layer, over how many units the mean flow is really spread.
+        change: Since the explanation before; None for the first.
+    """
+
+    group: Group
+    graph: PathGraph
+    effective: dict[str, float]
+    change: PathChange | None
+
+
+@dataclass(frozen=True)
+class PathExplanation:
+    """The paths of the probe at one moment of training.
+
+    Attributes:
+        step: The step it is logged at.
+        epoch: The epoch it was made in; None before training.
+        classes: The mean path of each class.
+        samples: Paths of single samples, by their row in the probe.
+        scores: The model's scores for the probe [batch, classes] or [batch], on the CPU.
+        units: How the inputs fall into units.
+    """
+
+    step: int
+    epoch: int | None
+    classes: tuple[ClassPath, ...]
+    samples: dict[int, PathGraph]
+    scores: Tensor
+    units: tuple[InputUnits, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no search ended at `max_pops`."""
+        graphs = [*(found.graph for found in self.classes), *self.samples.values()]
+        return all(graph.paths.is_complete for graph in graphs)
+
+
+@dataclass
+class PathHistory:
+    """What a monitor remembers of earlier explanations; survives resume through `state_dict`.
+
+    Attributes:
+        count: Explanations so far.
+        target: The explained output of each sample, fixed for the whole run.
+        edges: Edges of each class in the explanation before, by the class's place.
+        slots: Where the units of each class stand in the pictures.
+    """
+
+    count: int = 0
+    target: Tensor | None = None
+    edges: dict[int, list[tuple[str, str]]] = field(default_factory=dict[int, list[tuple[str, str]]])
+    slots: dict[int, dict[str, list[int | None]]] = field(default_factory=dict[int, dict[str, list[int | None]]])
+
+    def change(self, place: int, graph: PathGraph) -> PathChange | None:
+        """Compare a class's edges with those of the explanation before."""
+        return path_change(graph.single_edges, self.edges[place]) if place in self.edges else None
+
+    def add(self, explanation: PathExplanation) -> None:
+        """Remember an explanation."""
+        self.count += 1
+        for place, found in enumerate(explanation.classes):
+            self.edges[place] = sorted(found.graph.single_edges)
+
+    def places(self, place: int, graph: PathGraph) -> dict[str, list[int | None]]:
+        """Say where a class's units stand in the picture: where they stood before."""
+        self.slots[place] = sticky_slots(graph, self.slots.get(place, {}))
+        return self.slots[place]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain tensors, numbers, strings and lists, which `torch.load(weights_only=True)` accepts."""
+        return {
+            "count": self.count,
+            "target": self.target,
+            "edges": {place: [list(edge) for edge in edges] for place, edges in self.edges.items()},
+            "slots": {place: {layer: list(units) for layer, units in s.items()} for place, s in self.slots.items()},
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Any]) -> "PathHistory":
+        """Rebuild what `state_dict` returned."""
+        return cls(
+            count=state["count"],
+            target=state["target"],
+            edges={place: [(a, b) for a, b in edges] for place, edges in state["edges"].items()},
+            slots={place: {layer: list(units) for layer, units in s.items()} for place, s in state["slots"].items()},
+        )
+
+
+def explain_paths(
+    pl_module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    probe: Probe,
+    *,
+    question: Question,
+    options: PathOptions,
+    targets: Callable[[Tensor], Tensor | None],
+    history: PathHistory,
+    step: int,
+    epoch: int | None,
+) -> PathExplanation:
+    """Follow the decisions on the probe, leaving the module as found.
+
+    Args:
+        pl_module: The module.
+        inputs: The probe's inputs on the module's device.
+        probe: The probe.
+        question: How the explained function is reached.
+        options: What is worked out.
+        targets: Says, given the scores, which output is explained for each sample.
+        history: With what is compared; it is only read.
+        step: The step it is logged at.
+        epoch: The epoch it is made in; None before training.
+
+    Cost: two forward and one backward pass, and for each sample about one gradient of the weights.
+    """
+    with undisturbed(pl_module):
+        with torch.no_grad():
+            module, scores = question.module(pl_module, tuple(part.clone() for part in inputs))
+        scores = scores.detach().float().cpu()
+        target = targets(scores)
+        indices = None if target is None else target.to(inputs[0].device)
+        found = options.contributions(module, inputs, indices, probe, pl_module)
+        classes: list[ClassPath] = []
+        samples: dict[int, PathGraph] = {}
+        for place, group in enumerate(groups_of(probe, target)):
+            # class by class: the graphs of a wide network's samples take megabytes each
+            graphs = [found[row] for row in group.members]
+            wanted = len(graphs) if options.every_sample else int(options.show == "sample")
+            for row, graph in list(zip(group.members, graphs, strict=True))[:wanted]:
+                samples[row] = options.shown(graph, found.units, group.name)
+            mean = mean_graph(graphs)
+            shown = options.shown(mean, found.units, group.name)
+            effective = {layer.name: effective_units(layer) for layer in mean.layers[:-1]}
+            classes.append(ClassPath(group, shown, effective, history.change(place, shown)))
+    return PathExplanation(step, epoch, tuple(classes), samples, scores, found.units)

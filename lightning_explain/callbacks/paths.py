@@ -1,0 +1,354 @@
+"""DecisionPathMonitor: the way from the input over the neurons to the class, and how it forms."""
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+from torch import Tensor, nn
+
+from lightning_explain.attribution import Composite, Rule
+from lightning_explain.attribution.scores import check_differentiable
+from lightning_explain.callbacks.cadence import Cadence
+from lightning_explain.callbacks.explanation import explained_targets, probe_scores
+from lightning_explain.callbacks.guard import Guard, OnError
+from lightning_explain.callbacks.path_explanation import PathExplanation, PathHistory, PathOptions, explain_paths
+from lightning_explain.callbacks.path_pictures import path_pictures
+from lightning_explain.callbacks.path_report import MOST_CLASSES, path_record, path_scalars, ranking_table
+from lightning_explain.callbacks.probe_keeper import ProbeKeeper
+from lightning_explain.callbacks.probe_source import to_device
+from lightning_explain.callbacks.question import Question, undisturbed
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.log import Journal, defined, tag
+from lightning_explain.probe import Probe
+from lightning_explain.render.colour import Picture
+from lightning_explain.schedule import Schedule, Stopwatch, worth_redrawing
+
+TRIED = 2
+"""Probe samples with which the paths are tried before training."""
+
+
+class DecisionPathMonitor(pl.Callback):
+    """Follows the decision on a held-out probe from the class back to the input, while the network trains.
+
+    For every probe sample the explained output is shared out layer by layer among the units that it came from, down to
+    features or image patches (layer-wise relevance propagation, epsilon rule). The strongest units and edges are drawn,
+    the strongest paths searched for, and compared with those of the explanation before. Weights, random streams and
+    metrics of the run stay bit-identical.
+
+    Units are neurons of linear layers, channels of convolutions, features of tables, patches of images. Networks of
+    linear layers and convolutions with activations, BatchNorm, pooling, dropout, flattening, concatenation and residual
+    sums can be followed; attention, recurrent layers and a softmax inside the model are refused by name, before
+    training.
+
+    Logs, with `{name}` being `path` by default:
+        - `explain/{name}/{class}` (image): the mean path of the class's probe samples, or of the first of them; for the
+          first ten classes; after 1, 2, 3, 4, 6, 8, 12, 16, ... explanations and at the end.
+        - `explain/{name}/turnover`: edges that changed since the explanation before (1 - Jaccard of the edges drawn
+          between single units), mean over the classes; `.../turnover/{class}`: of each.
+        - `explain/{name}/shown_share`: share of the decision that reaches the input through drawn single units alone;
+          `.../top_paths_share`: share that the strongest paths carry; `.../absorbed_share`: share that comes from
+          biases; each the mean over the classes.
+        - `explain/{name}/effective_units/{layer}`: over how many units of a layer the decision is spread (e to the
+          entropy of their shares); also for `input`.
+        - `explain/{name}/overhead`: share of wall time spent so far.
+        - `explain/{name}/ranking` (text): for each class the units in the order of best-first expansion, with their
+          contributions; edges won and lost.
+        - one JSON line per explanation in `explain/{name}/record.jsonl` in the run's folder: graphs, ranked units,
+          strongest paths, edges won and lost.
+
+    The figures also go through `pl_module.log`, so that `EarlyStopping(monitor="explain/path/turnover")` works.
+
+    Args:
+        layers: Names or globs of the linear layers and convolutions shown; by default all, or six of more. An
+            activation belongs to the layer before it.
+        probe: What is explained; by default a class-balanced one of at most 64 samples from the validation data.
+        input: Where a batch holds the input: index, key, attribute or callable.
+        target: Where a batch holds the target.
+        output: Where the model's output holds the scores.
+        forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.
+        explained: Which output is explained: the sample's `"label"`, or what was `"predicted"` for it at the first
+            explanation. Either way it stays the same for the whole run.
+        show: Whether the pictures show the mean over a `"class"`, or its first `"sample"`.
+        every_sample: Keep the graph of every single sample in `latest.samples`.
+        rules: How contributions are shared out: a composite, or a mapping from layer type, name or glob to
+            `ZeroRule`, `EpsilonRule`, `GammaRule` or `ZPlusRule`; by default epsilon everywhere.
+        patch: Side of an image's patches in pixels; by default about seven along the longer side.
+        keep_positions: Make each position of a channel a unit of its own (small networks only).
+        n_units: Most nodes of a layer in the graph: a larger layer shows `n_units - 2` units and bundles the others.
+        n_paths: How many of the strongest paths are searched for.
+        max_pops: Bound of the search; where it is hit, it is said.
+        class_names: Names of the classes, if the probe brings none.
+        feature_names: Names of the features of tabular inputs, if the probe brings none.
+        every_n_epochs: Explain at the end of every n-th epoch; None for never.
+        every_n_train_steps: Explain after every n-th training step; None for never.
+        on_error: `"warn"` once and go on when an explanation fails, or `"raise"`.
+        name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
+
+    Raises:
+        ConfigurationError: At construction or before the first training step: an option, the probe, or the model's
+            form makes paths impossible.
+
+    Example:
+        >>> monitor = DecisionPathMonitor(every_n_epochs=5, name="route")
+        >>> monitor.state_key
+        "DecisionPathMonitor{'name': 'route'}"
+    """
+
+    def __init__(
+        self,
+        *,
+        layers: str | Sequence[str] | None = None,
+        probe: Probe | None = None,
+        input: int | str | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
+        target: int | str | Callable[..., Any] | None = None,
+        output: int | str | Callable[..., Any] | None = None,
+        forward_fn: Callable[..., Any] | None = None,
+        explained: Literal["label", "predicted"] = "label",
+        show: Literal["class", "sample"] = "class",
+        every_sample: bool = False,
+        rules: Composite | Mapping[Any, Rule] | None = None,
+        patch: int | None = None,
+        keep_positions: bool = False,
+        n_units: int = 8,
+        n_paths: int = 10,
+        max_pops: int = 10_000,
+        class_names: Sequence[str] = (),
+        feature_names: Sequence[str] = (),
+        every_n_epochs: int | None = 1,
+        every_n_train_steps: int | None = None,
+        on_error: OnError = "warn",
+        name: str = "path",
+    ) -> None:
+        super().__init__()
+        for option, value, choices in (
+            ("explained", explained, ("label", "predicted")),
+            ("show", show, ("class", "sample")),
+        ):
+            if value not in choices:
+                raise ConfigurationError(f"{option}={value!r}; expected {choices[0]!r} or {choices[1]!r}.")
+        self.name = name
+        self.explained = explained
+        self.options = PathOptions(
+            rules=rules,
+            layers=layers if layers is None or isinstance(layers, str) else list(layers),
+            patch=patch,
+            keep_positions=keep_positions,
+            show=show,
+            every_sample=every_sample,
+            n_units=n_units,
+            n_paths=n_paths,
+            max_pops=max_pops,
+        )
+        self.records: list[dict[str, Any]] = []
+        """One record per explanation of this process's run, as in `record.jsonl` but for the graphs, with `scalars`."""
+        self.latest: PathExplanation | None = None
+        """The last explanation."""
+        self._question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
+        self._guard = Guard(f"DecisionPathMonitor(name={name!r})", on_error)
+        self._keeper = ProbeKeeper(
+            probe,
+            question=self._question,
+            owner=self._guard.owner,
+            class_names=class_names,
+            feature_names=feature_names,
+        )
+        self._cadence: Cadence[PathExplanation] = Cadence(
+            Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps),
+            self._keeper,
+            self._guard,
+            try_probe=self._try_probe,
+            explain=self._explain,
+            report=self._report,
+        )
+        self._stopwatch = Stopwatch()
+        self._history = PathHistory()
+        self._loaded: dict[str, Any] | None = None
+        self._module: weakref.ref[pl.LightningModule] | None = None
+
+    @property
+    def state_key(self) -> str:
+        """Identifies this monitor's state in a checkpoint."""
+        return self._generate_state_key(name=self.name)
+
+    @property
+    def probe(self) -> Probe | None:
+        """What is explained; None until it was drawn from the validation data."""
+        return self._keeper.probe
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return probe and last edges, so that a resumed run compares with the explanation before."""
+        if self._loaded is not None:
+            return self._loaded  # loaded, but no fit has taken it up yet
+        return {
+            "probe": self._keeper.state_dict(),
+            "history": self._history.state_dict(),
+            "explained_step": self._cadence.explained_step,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep a checkpoint's probe and history until a fit takes them up."""
+        self._loaded = state_dict
+
+    def _resume(self, state_dict: dict[str, Any]) -> None:
+        """Take up probe and history of the run that is resumed; a probe given by the user must be the same."""
+        if self._keeper.load_state_dict(state_dict["probe"]):
+            self._history = PathHistory.from_state_dict(state_dict["history"])
+            self._cadence.explained_step = state_dict["explained_step"]
+        elif state_dict["probe"] is not None:
+            self._guard.note(
+                "the checkpoint was written with another probe, so path turnover starts anew. To go on with the old "
+                "curve, give the same probe or none."
+            )
+
+    def _try_probe(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Try the model with two samples, so that what cannot be followed is said before training.
+
+        Raises:
+            ConfigurationError: Labels beyond the outputs, integer inputs, layers that no contribution can pass, ...
+        """
+        if self.probe is None:
+            return
+        check_differentiable(self.probe.parts)
+        if any(isinstance(p, nn.UninitializedParameter) for p in pl_module.parameters()):
+            return  # a trial forward would create the parameters of lazy layers before the run does
+        inputs = to_device(trainer, self.probe.parts)
+        target = explained_targets(self.probe, probe_scores(pl_module, inputs, self._question), self.explained)
+        few = tuple(part[:TRIED].clone() for part in inputs)
+        with undisturbed(pl_module):
+            module, _ = self._question.module(pl_module, few)
+            indices = None if target is None else target[:TRIED].to(few[0].device)
+            found = self.options.contributions(module, few, indices, self.probe, pl_module)
+            self.options.shown(found[0], found.units, "output")
+
+    def _explain(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> PathExplanation | None:
+        """Explain the probe now; None if it fails or there is no probe yet."""
+        if self.probe is None:
+            return None
+        with self._stopwatch.spending(), self._guard.doing("following the decision paths"):
+            return explain_paths(
+                pl_module,
+                to_device(trainer, self.probe.parts),
+                self.probe,
+                question=self._question,
+                options=self.options,
+                targets=self._targets,
+                history=self._history,
+                step=step,
+                epoch=trainer.current_epoch if trainer.global_step or self._history.count else None,
+            )
+        return None
+
+    def _targets(self, scores: Tensor) -> Tensor | None:
+        """Return the explained outputs: decided at the first explanation, the same ever after."""
+        if self._history.target is None and self.probe is not None:
+            self._history.target = explained_targets(self.probe, scores, self.explained)
+        return self._history.target
+
+    def _report(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, explanation: PathExplanation, monitored: bool
+    ) -> None:
+        """Log an explanation and remember it."""
+        if not explanation.is_complete:
+            self._guard.note(
+                f"the search for the strongest paths stopped at max_pops={self.options.max_pops:,}, so that fewer than "
+                f"{self.options.n_paths} are given. Give a larger max_pops=, or a smaller n_paths=.",
+                about="max_pops",
+            )
+        scalars: dict[str, float] = {}
+        with self._stopwatch.spending(), self._guard.doing("logging the decision paths"):
+            self._history.add(explanation)
+            self.latest = explanation
+            scalars = {**path_scalars(self.name, explanation), tag(self.name, "overhead"): self._stopwatch.share()}
+            if monitored:
+                # the loggers get these figures at a step of our own; this is for callbacks that monitor them
+                pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
+            Journal(trainer, explanation.step).scalars(scalars)
+        with self._stopwatch.spending(), self._guard.doing("recording and drawing the decision paths"):
+            self._write(trainer, explanation, scalars)
+
+    def _write(self, trainer: pl.Trainer, explanation: PathExplanation, scalars: dict[str, float]) -> None:
+        assert self.probe is not None
+        entry = path_record(explanation, self.probe, options=self.options)
+        kept = {key: value for key, value in entry.items() if key != "graphs"}  # those of a long run take gigabytes
+        self.records.append({"step": explanation.step, **kept, "scalars": scalars})
+        journal = Journal(trainer, explanation.step)
+        journal.record(tag(self.name, "record"), entry)
+        journal.text(tag(self.name, "ranking"), ranking_table(explanation))
+        if len(explanation.classes) > MOST_CLASSES:
+            self._guard.note(
+                f"the probe has {len(explanation.classes)} classes; the paths of the first {MOST_CLASSES} are drawn. "
+                "Give a probe of the classes that matter."
+            )
+        if worth_redrawing(self._history.count):
+            self._draw(journal)
+
+    def _draw(self, journal: Journal) -> None:
+        if journal.shows_pictures:
+            for part, picture in self.pictures().items():
+                journal.image(tag(self.name, part), picture)
+
+    def pictures(self) -> dict[str, Picture]:
+        """Draw the last explanation: class (as in the tags) -> uint8 [height, width, 3]; empty before the first."""
+        if self.latest is None or self.probe is None:
+            return {}
+        return path_pictures(self.latest, self.probe, self._history, self.options)
+
+    # -- hooks -------------------------------------------------------------------------------------------------
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take up the checkpoint's history, or begin a new one for a new module; start the clock."""
+        del trainer
+        known = self._module is not None and self._module() is pl_module
+        self._module = weakref.ref(pl_module)
+        self._cadence.begin()
+        if self._loaded is not None:
+            loaded, self._loaded = self._loaded, None
+            self._resume(loaded)
+        elif not known:
+            # another network's paths are no reference for this one's
+            self._history = PathHistory()
+            self._keeper.forget()
+        self._stopwatch.begin()
+        self._question.check(pl_module)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Find the probe, try it on the model, and explain the network as it is before training."""
+        self._cadence.train_start(trainer, pl_module, is_first=self._history.count == 0)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Explain after every n-th step."""
+        del outputs, batch, batch_idx
+        self._cadence.step_done(trainer, pl_module)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Find the probe if training had no chance to."""
+        self._cadence.validation_start(trainer, pl_module)
+
+    def on_validation_batch_start(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Explain at the first batch of the validation that ends a due epoch."""
+        self._cadence.validation_batch(trainer, pl_module, batch, batch_idx=batch_idx, loader=dataloader_idx)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log what was explained, in time for callbacks that monitor it."""
+        self._cadence.validation_done(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Explain at the end of a due epoch in which no validation did."""
+        self._cadence.epoch_done(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the last explanation, if that was not worth it before."""
+        del pl_module
+        if self.latest is not None and not worth_redrawing(self._history.count):
+            with self._stopwatch.spending(), self._guard.doing("drawing the decision paths"):
+                self._draw(Journal(trainer, self.latest.step))

@@ -1,0 +1,32 @@
+"""The way from input to class: which units contribute how much, along which paths, and how that changes."""
+
+from lightning_explain.paths.change import PathChange, path_change
+from lightning_explain.paths.contributions import Contributions, contributions
+from lightning_explain.paths.graph import ContributionGraph, Link, UnitLayer, effective_units, mean_graph
+from lightning_explain.paths.nodes import PathEdge, PathGraph, PathNode
+from lightning_explain.paths.ranking import Ranked, ranking
+from lightning_explain.paths.search import Path, Search, top_paths
+from lightning_explain.paths.shown import path_graph
+from lightning_explain.paths.units import InputUnits
+
+__all__ = [
+    "ContributionGraph",
+    "Contributions",
+    "InputUnits",
+    "Link",
+    "Path",
+    "PathChange",
+    "PathEdge",
+    "PathGraph",
+    "PathNode",
+    "Ranked",
+    "Search",
+    "UnitLayer",
+    "contributions",
+    "effective_units",
+    "mean_graph",
+    "path_change",
+    "path_graph",
+    "ranking",
+    "top_paths",
+]

@@ -1,0 +1,157 @@
+"""The part of a contribution graph that is shown: nodes and edges, as objects, as rows, as plain values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_explain.paths.ranking import Ranked
+from lightning_explain.paths.search import Search
+
+
+@dataclass(frozen=True)
+class PathNode:
+    """A unit, or a bundle of those not shown singly.
+
+    Attributes:
+        layer: Name of its layer.
+        unit: Its number; None for a bundle.
+        label: Its name: `fc1 12`, a feature's, or `37 others for`.
+        contribution: Signed, in units of the explained output.
+        share: Share of the decision's flow that passes it.
+        n_units: How many units it stands for.
+    """
+
+    layer: str
+    unit: int | None
+    label: str
+    contribution: float
+    share: float
+    n_units: int = 1
+
+    @property
+    def id(self) -> str:
+        """Tells it from all other nodes of the graph: `fc1:12`."""
+        return f"{self.layer}:{self.label if self.unit is None else self.unit}"
+
+
+@dataclass(frozen=True)
+class PathEdge:
+    """What goes from one node to the next.
+
+    Attributes:
+        source: The node nearer to the input.
+        target: The node nearer to the output.
+        contribution: Signed message, in units of the explained output.
+        share: Share of the decision's flow along this edge.
+    """
+
+    source: PathNode
+    target: PathNode
+    contribution: float
+    share: float
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it joins two units rather than bundles."""
+        return self.source.unit is not None and self.target.unit is not None
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The ids of its two nodes."""
+        return self.source.id, self.target.id
+
+
+@dataclass(frozen=True)
+class PathGraph:
+    """The part of a contribution graph that is shown, with what was found in the whole.
+
+    Attributes:
+        output: The explained output.
+        layers: Names of the layers, inputs first.
+        totals: What the units of each layer contribute together: with what biases above absorbed, the output.
+        n_units: How many units each layer has.
+        nodes: By layer, inputs first; single units in the order of their numbers, then bundles.
+        edges: The strongest of each layer first.
+        paths: The strongest paths through single units, in the whole graph.
+        ranked: Units in the order of best-first expansion, in the whole graph.
+        shown_share: Share of the flow that reaches the inputs along edges shown between single units.
+        absorbed_share: Share of the flow that ends in biases.
+    """
+
+    output: float
+    layers: tuple[str, ...]
+    totals: tuple[float, ...]
+    n_units: tuple[int, ...]
+    nodes: tuple[PathNode, ...]
+    edges: tuple[PathEdge, ...]
+    paths: Search
+    ranked: tuple[Ranked, ...]
+    shown_share: float
+    absorbed_share: float
+
+    def of_layer(self, name: str) -> list[PathNode]:
+        """Return the nodes of a layer."""
+        return [node for node in self.nodes if node.layer == name]
+
+    @property
+    def single_edges(self) -> frozenset[tuple[str, str]]:
+        """The ids of both ends of each edge between single units: what is compared between steps."""
+        return frozenset(edge.ends for edge in self.edges if edge.is_single)
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return the nodes as rows, the largest share first; `pandas.DataFrame(graph.to_rows())` takes them."""
+        rank = {(self.layers[r.unit[0]], r.unit[1]): r.rank for r in self.ranked}
+        rows = [
+            {
+                "layer": node.layer,
+                "unit": node.unit,
+                "label": node.label,
+                "contribution": node.contribution,
+                "share": node.share,
+                "rank": None if node.unit is None else rank.get((node.layer, node.unit)),
+            }
+            for node in self.nodes
+        ]
+        return sorted(rows, key=lambda row: -row["share"])
+
+    def edge_rows(self) -> list[dict[str, Any]]:
+        """Return the edges as rows, the largest share first."""
+        rows = [
+            {"source": e.source.id, "target": e.target.id, "contribution": e.contribution, "share": e.share}
+            for e in self.edges
+        ]
+        return sorted(rows, key=lambda row: -row["share"])
+
+    def to_json(self, *, title: str, class_name: str | None = None, sample: int | None = None) -> dict[str, Any]:
+        """Return the graph as plain values that JSON takes, nodes nearest to the input first."""
+        return {
+            "title": title,
+            "class": class_name,
+            "sample": sample,
+            "output": _short(self.output),
+            "shown_share": _short(self.shown_share),
+            "absorbed_share": _short(self.absorbed_share),
+            "nodes": [
+                {
+                    "id": node.id,
+                    "layer": node.layer,
+                    "unit": node.unit,
+                    "label": node.label,
+                    "contribution": _short(node.contribution),
+                    "share": _short(node.share),
+                }
+                for node in self.nodes
+            ],
+            "edges": [
+                {
+                    "source": edge.source.id,
+                    "target": edge.target.id,
+                    "share": _short(edge.share),
+                    "contribution": _short(edge.contribution),
+                }
+                for edge in self.edges
+            ],
+        }
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -1,0 +1,80 @@
+"""Best-first expansion of a contribution graph: its units ranked from the output down."""
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_explain.paths.graph import ContributionGraph, Link, Numbers
+from lightning_explain.paths.search import MAX_POPS, Unit, check_counts, largest
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A unit in the order in which best-first expansion reached it.
+
+    Attributes:
+        unit: Which.
+        rank: From 0, the output itself.
+        contribution: Its signed contribution, in units of the output.
+        share: Share of the flow that reaches it from units ranked before it.
+    """
+
+    unit: Unit
+    rank: int
+    contribution: float
+    share: float
+
+
+def ranking(graph: ContributionGraph, n_units: int = 30, *, max_pops: int = MAX_POPS) -> tuple[Ranked, ...]:
+    """Rank units by best-first expansion, from the output down to the inputs.
+
+    The unit that the most flow reaches is expanded next: what it got is divided among the units before it, and the
+    next one is chosen among all that were reached so far.
+
+    Args:
+        graph: Of one sample, or a mean.
+        n_units: How many units, the output included.
+        max_pops: Most entries taken off the heap.
+
+    Raises:
+        ConfigurationError: `n_units` or `max_pops` is below 1.
+
+    Cost: one pass over the edges of each expanded unit.
+    """
+    check_counts(n_units, max_pops)
+    reached = [np.zeros_like(layer.share) for layer in graph.layers]
+    is_ranked = [np.zeros(len(layer), dtype=bool) for layer in graph.layers]
+    last = len(graph.layers) - 1
+    reached[last][:] = graph.layers[last].share
+    heap: list[tuple[float, int, int]] = [(-float(reached[last][0]), last, 0)]
+    found: list[Ranked] = []
+    for _ in range(max_pops):
+        if not heap or len(found) == n_units:
+            break
+        key, layer, unit = heapq.heappop(heap)
+        if is_ranked[layer][unit]:
+            continue  # an older entry: more flow had reached the unit by the time that it was ranked
+        is_ranked[layer][unit] = True
+        contribution = float(graph.layers[layer].contribution[unit])
+        found.append(Ranked((layer, unit), len(found), contribution, -key))
+        for link in graph.into(layer):
+            _reach(heap, link, unit, reached[link.source], is_ranked[link.source], n_units - len(found))
+    return tuple(found)
+
+
+def _reach(
+    heap: list[tuple[float, int, int]],
+    link: Link,
+    unit: int,
+    reached: Numbers,
+    is_ranked: npt.NDArray[np.bool_],
+    n_left: int,
+) -> None:
+    """Hand a unit's flow on; only as many units of a layer can still be ranked as are left to rank."""
+    reached += link.share[unit]
+    waiting = np.where(is_ranked, 0.0, reached)
+    for source in largest(waiting, max(1, n_left)):
+        if waiting[source] > 0:
+            heapq.heappush(heap, (-float(waiting[source]), link.source, source))

@@ -1,0 +1,230 @@
+"""Best-first search for the strongest paths of a contribution graph."""
+
+import heapq
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.paths.graph import ContributionGraph, Link, Numbers
+
+Unit = tuple[int, int]
+"""Place of the layer in the graph, and number of the unit in it."""
+
+_Prefix = tuple[float, int, int, float, tuple[Unit, ...], int]
+"""In the heap: minus the bound, minus the length, a number to settle ties; then the share and the units of the prefix
+before its last unit, and which of the ways on from there that is."""
+
+MAX_POPS = 10_000
+
+
+@dataclass(frozen=True)
+class Path:
+    """One way from the output down to an input.
+
+    Attributes:
+        units: From the output to an input.
+        share: Share of the decision's flow that takes exactly this way.
+    """
+
+    units: tuple[Unit, ...]
+    share: float
+
+
+@dataclass(frozen=True)
+class Search:
+    """The strongest paths of a graph.
+
+    Attributes:
+        paths: The strongest first.
+        n_pops: Prefixes of paths taken off the heap.
+        is_complete: Whether these are all that were asked for (or all there are); False where the pops ran out.
+    """
+
+    paths: tuple[Path, ...]
+    n_pops: int
+    is_complete: bool
+
+    @property
+    def share(self) -> float:
+        """Share of the flow that these paths carry together."""
+        return float(sum(path.share for path in self.paths))
+
+
+def check_counts(n_wanted: int, max_pops: int) -> None:
+    """Refuse a search for nothing.
+
+    Raises:
+        ConfigurationError: Fewer than one result, or no pop.
+    """
+    if n_wanted < 1 or max_pops < 1:
+        raise ConfigurationError(f"{n_wanted} results within max_pops={max_pops}; expected at least 1 of each.")
+
+
+def remaining(graph: ContributionGraph) -> list[Numbers]:
+    """Say for every unit of each layer how much of a flow of 1 the strongest way from there to an input keeps.
+
+    Cost: two operations per edge.
+    """
+    best: list[Numbers] = [
+        np.ones_like(layer.share) if layer.is_input else np.zeros_like(layer.share) for layer in graph.layers
+    ]
+    for link in graph.links:  # by target: what is below a layer is known before it is reached
+        flow = graph.layers[link.target].share
+        onward = (link.share * best[link.source]).max(1, initial=0.0)
+        found = np.divide(onward, flow, out=np.zeros_like(flow), where=flow > 0)
+        np.maximum(best[link.target], found, out=best[link.target])
+    return best
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """The strongest ways on from one unit, the strongest first.
+
+    Attributes:
+        bounds: What a flow of 1 keeps to an input at best, along each.
+        kept: What it keeps to the next unit.
+        layers: Layer of the next unit.
+        units: The next unit.
+    """
+
+    bounds: Numbers
+    kept: Numbers
+    layers: npt.NDArray[np.intp]
+    units: npt.NDArray[np.intp]
+
+
+class _Onward:
+    """The ways on from each unit, worked out when first asked for.
+
+    Args:
+        graph: The graph.
+        n_ways: How many: of more ways than paths are wanted, the weaker ones cannot be among them.
+    """
+
+    def __init__(self, graph: ContributionGraph, n_ways: int) -> None:
+        self._graph = graph
+        self._n_ways = n_ways
+        self._links: dict[int, list[Link]] = {}
+        for link in graph.links:
+            self._links.setdefault(link.target, []).append(link)
+        self.best = remaining(graph)
+        self._known: dict[Unit, _Ways] = {}
+
+    def of(self, unit: Unit) -> _Ways:
+        """Return the ways on from a unit."""
+        if unit not in self._known:
+            self._known[unit] = self._ways(unit)
+        return self._known[unit]
+
+    def _ways(self, unit: Unit) -> _Ways:
+        layer, index = unit
+        flow = self._graph.layers[layer].share[index]
+        links = self._links.get(layer, [])
+        kept = np.concatenate([link.share[index] for link in links]) / flow
+        bounds = np.concatenate([link.share[index] * self.best[link.source] for link in links]) / flow
+        layers = np.concatenate([np.full(link.share.shape[1], link.source) for link in links])
+        units = np.concatenate([np.arange(link.share.shape[1]) for link in links])
+        strongest = np.array(largest(bounds, self._n_ways))
+        order = strongest[np.argsort(-bounds[strongest], kind="stable")]
+        order = order[bounds[order] > 0]
+        return _Ways(bounds[order], kept[order], layers[order], units[order])
+
+
+def largest(values: Numbers, n_wanted: int) -> list[int]:
+    """Return the places of the largest values, in no order.
+
+    Example:
+        >>> sorted(largest(np.array([3.0, 1.0, 2.0]), 2))
+        [0, 2]
+    """
+    if len(values) <= n_wanted:
+        return list(range(len(values)))
+    found: npt.NDArray[np.intp] = np.argpartition(values, len(values) - n_wanted)[-n_wanted:]
+    return [int(place) for place in found]
+
+
+def top_paths(graph: ContributionGraph, k: int = 10, *, max_pops: int = MAX_POPS) -> Search:
+    """Find the k paths from the output to an input along which the largest shares of the decision's flow run.
+
+    Best first: prefixes wait in a heap, ordered by the share of the strongest path that they can still become. That
+    bound is attained, so the first k complete paths to come off are the k strongest, and no prefix of any other path is
+    expanded; among equals no more than k of each length.
+
+    Args:
+        graph: Of one sample, or a mean.
+        k: How many.
+        max_pops: Most prefixes taken off the heap; the search ends there, and `is_complete` says so.
+
+    Raises:
+        ConfigurationError: `k` or `max_pops` is below 1.
+
+    Cost: two operations per edge for the bound, then about one pop per unit on a path that was found.
+
+    Example:
+        >>> import torch
+        >>> from lightning_explain.paths import contributions
+        >>> net = torch.nn.Linear(2, 1, bias=False)
+        >>> _ = net.weight.data.copy_(torch.tensor([[3.0, -1.0]]))
+        >>> [(path.units, round(path.share, 2)) for path in top_paths(contributions(net, torch.ones(1, 2))[0]).paths]
+        [(((1, 0), (0, 0)), 0.75), (((1, 0), (0, 1)), 0.25)]
+    """
+    check_counts(k, max_pops)
+    onward = _Onward(graph, k)
+    tie = count()
+    heap: list[_Prefix] = []
+
+    def wait(share: float, units: tuple[Unit, ...], rank: int) -> None:
+        """Put the rank-th way on from a prefix into the heap, if there is one."""
+        ways = onward.of(units[-1])
+        if rank < len(ways.bounds):
+            # longer prefixes first among equals, so that these are completed rather than all begun
+            heapq.heappush(heap, (-share * float(ways.bounds[rank]), -len(units), next(tie), share, units, rank))
+
+    last = len(graph.layers) - 1
+    if onward.best[last][0] > 0:
+        wait(1.0, ((last, 0),), 0)
+    found: list[Path] = []
+    n_pops = 0
+    popped: Counter[int] = Counter()
+    while heap and n_pops < max_pops and len(found) < k:
+        _, length, _, share, units, rank = heapq.heappop(heap)
+        if popped[length] == k:
+            continue  # k prefixes of this length become paths that are as strong: among equals this keeps to k a layer
+        popped[length] += 1
+        n_pops += 1
+        wait(share, units, rank + 1)
+        ways = onward.of(units[-1])
+        unit = (int(ways.layers[rank]), int(ways.units[rank]))
+        kept = share * float(ways.kept[rank])
+        if graph.layers[unit[0]].is_input:
+            found.append(Path((*units, unit), kept))
+        else:
+            wait(kept, (*units, unit), 0)
+    return Search(tuple(found), n_pops, len(found) == k or not heap)
+
+
+def share_along(graph: ContributionGraph, edges: Sequence[tuple[Unit, Unit]]) -> float:
+    """Return the share of the flow that reaches an input along the given edges alone.
+
+    Args:
+        graph: The graph.
+        edges: (unit nearer to the input, unit nearer to the output) of each.
+    """
+    last = len(graph.layers) - 1
+    arriving: dict[Unit, float] = {(last, 0): float(graph.layers[last].share[0])}
+    links = {(link.source, link.target): link for link in graph.links}
+    total = 0.0
+    for source, target in sorted(edges, key=lambda edge: -edge[1][0]):
+        flow = float(graph.layers[target[0]].share[target[1]])
+        if flow <= 0 or target not in arriving:
+            continue
+        passed = arriving[target] * float(links[source[0], target[0]].share[target[1], source[1]]) / flow
+        arriving[source] = arriving.get(source, 0.0) + passed
+    for (place, _), amount in arriving.items():
+        total += amount if graph.layers[place].is_input else 0.0
+    return total
