@@ -20,6 +20,7 @@ from lightning_explain.callbacks.attribution_report import (
     summary,
     trust,
 )
+from lightning_explain.callbacks.attribution_tab import log_attribution_tab
 from lightning_explain.callbacks.explanation import Explanation, History, explain, explained_targets, probe_scores
 from lightning_explain.callbacks.guard import Guard, OnError
 from lightning_explain.callbacks.moments import due_in_validation
@@ -52,6 +53,7 @@ class AttributionMonitor(pl.Callback):
         - `explain/{name}/convergence_delta` (mean absolute completeness gap), `.../error` (estimated relative L1
           error), `.../n_evaluations`, `.../total_attribution`, `.../mass_in_mask` (if the probe has masks),
           `.../overhead` (share of wall time spent explaining so far).
+        - `explain/{name}/tab`, `.../probe` (blobs): the same for TensorBoard's Explain tab.
         - `explain/{name}/summary` (text), and one JSON line per explanation in `explain/{name}/record.jsonl` in the
           run's folder.
 
@@ -258,6 +260,10 @@ class AttributionMonitor(pl.Callback):
             method=method,
             epoch=epoch,
             trust=trust(explanation.attribution, drifts),
+        )
+        methods, count = {method: explanation.attribution}, self._history.count
+        log_attribution_tab(
+            journal, self.name, self.probe, explanation, drifts, methods=methods, epoch=epoch, count=count
         )
 
     # -- hooks -------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from lightning_explain.callbacks.neuron_report import (
     log_rates,
     record,
 )
+from lightning_explain.callbacks.neuron_tab import log_neuron_tab
 from lightning_explain.callbacks.neuron_watch import NeuronWatch, Stage
 from lightning_explain.callbacks.probe_source import flat_loaders, probe_from_loader, to_device
 from lightning_explain.callbacks.question import Question
@@ -47,6 +48,7 @@ class ActiveNeuronMonitor(pl.Callback):
         - `explain/{name}/{layer}/maps` (image): activation maps of one probe sample, for convolutional layers.
         - `explain/{name}/train/{layer}/...`: the figures of the training batches of the epoch so far, at every
           `every_n_train_steps`.
+        - `explain/{name}/tab` (blobs): the same for TensorBoard's Explain tab.
         - one JSON line per epoch in `explain/{name}/record.jsonl` in the run's folder: rates, active sets, dead
           neurons.
 
@@ -315,6 +317,17 @@ class ActiveNeuronMonitor(pl.Callback):
         journal.record(tag(self.name, "record"), entry)
         moment = f"after epoch {trainer.current_epoch} ({'validation' if stage == 'val' else 'training'} data)"
         log_rates(journal, self.name, profiles, self.class_names, moment=moment)
+        log_neuron_tab(
+            journal,
+            self.name,
+            profiles,
+            self.class_figures,
+            self.class_names,
+            scalars=scalars,
+            stage=stage,
+            epoch=trainer.current_epoch,
+            count=len(self.records),
+        )
 
     def _log_maps(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the activation maps of the probe's first sample, if there is a probe and anything to draw it to."""

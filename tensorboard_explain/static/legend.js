@@ -1,0 +1,19 @@
+// What the colours mean.
+
+import { shareGradient, signedGradient } from "./colours.js";
+import { el, figure } from "./dom.js";
+
+/** The colour bar of signed values; `full` is null where each sample has its own scale. */
+export function signedLegend(full, unit) {
+  const [low, high] = full === null ? ["own minimum", "own maximum"] : [`−${figure(full)}`, `+${figure(full)} ${unit}`];
+  const [against, speaks] = unit === "output" ? ["lowers the output", "raises it"] : ["against the class", "for it"];
+  return el("div", { class: "legend" }, el("span", { text: against }), el("span", { class: "number", text: low }),
+    el("i", { class: "ramp", style: { background: signedGradient() } }),
+    el("span", { class: "number", text: high }), el("span", { text: speaks }));
+}
+
+/** The colour bar of rates. */
+export function shareLegend() {
+  return el("div", { class: "legend" }, el("span", { text: "active for" }), el("span", { class: "number", text: "no sample" }),
+    el("i", { class: "ramp", style: { background: shareGradient() } }), el("span", { class: "number", text: "every sample" }));
+}

@@ -1,0 +1,89 @@
+// A decision path as a drawing: layers from left to right, edges as wide as their share.
+
+import { el, figure, percent, short, svg } from "./dom.js";
+
+const COLUMN = 150;
+const ROW = 30;
+const PAD = { x: 96, y: 26 };
+
+const edgeKey = (edge) => `${edge.source}\u0000${edge.target}`;
+
+/** Say which edges of one graph another one lacks. */
+export function missing(graph, other) {
+  const there = new Set((other?.edges ?? []).map(edgeKey));
+  return new Set(graph.edges.filter((edge) => !there.has(edgeKey(edge))).map(edgeKey));
+}
+
+function columnsOf(graph) {
+  const columns = [];
+  const seen = new Map();
+  for (const node of graph.nodes) {
+    if (!seen.has(node.layer)) {
+      seen.set(node.layer, columns.length);
+      columns.push([]);
+    }
+    columns[seen.get(node.layer)].push(node);
+  }
+  return columns;
+}
+
+function placed(graph) {
+  const columns = columnsOf(graph);
+  const tallest = Math.max(...columns.map((column) => column.length), 1);
+  const places = new Map();
+  columns.forEach((column, x) => column.forEach((node, i) => {
+    places.set(node.id, { x: PAD.x + x * COLUMN, y: PAD.y + ROW * (i + (tallest - column.length) / 2) + ROW / 2 });
+  }));
+  return { columns, places, width: 2 * PAD.x + COLUMN * Math.max(0, columns.length - 1), height: 2 * PAD.y + ROW * tallest };
+}
+
+function edgeNode(edge, { places, full, marked, mark, say }) {
+  const [from, to] = [places.get(edge.source), places.get(edge.target)];
+  const middle = (from.x + to.x) / 2;
+  const changed = marked.has(edgeKey(edge));
+  const kind = changed ? mark : edge.contribution < 0 ? "against" : "for";
+  const words = `${edge.source} → ${edge.target}: share ${percent(edge.share, 1)}, contribution ${figure(edge.contribution)}${changed ? `, ${mark}` : ""}`;
+  return svg("path", {
+    class: `edge ${kind}`, fill: "none", d: `M${from.x} ${from.y}C${middle} ${from.y} ${middle} ${to.y} ${to.x} ${to.y}`,
+    "stroke-width": (1 + 9 * Math.min(1, Math.abs(edge.share) / full)).toFixed(1),
+    on: { pointerenter: () => say(words), pointerleave: () => say("") },
+  }, svg("title", { text: short(words, 300) }));
+}
+
+function nodeNode(node, place, isFirst, say) {
+  const words = `${short(node.label, 120)}: contribution ${figure(node.contribution)}`;
+  return svg("g", { class: `node ${node.contribution < 0 ? "against" : "for"}`, on: { pointerenter: () => say(words), pointerleave: () => say("") } },
+    svg("circle", { cx: place.x, cy: place.y, r: 5.5 }),
+    svg("text", { x: place.x + (isFirst ? -11 : 0), y: place.y + (isFirst ? 4 : -9), "text-anchor": isFirst ? "end" : "middle", text: short(node.label, isFirst ? 13 : 16) }),
+    svg("title", { text: words }));
+}
+
+function edgeTable(graph, marked, mark) {
+  const largest = [...graph.edges].sort((one, other) => Math.abs(other.share) - Math.abs(one.share)).slice(0, 40);
+  return el("details", {}, el("summary", { text: "The edges as a table" }),
+    el("table", {}, el("thead", {}, el("tr", {}, ...["from", "to", "share", "contribution", ""].map((name) => el("th", { scope: "col", text: name })))),
+      el("tbody", {}, ...largest.map((edge) => el("tr", {}, el("td", { text: short(edge.source, 40) }), el("td", { text: short(edge.target, 40) }),
+        el("td", { text: percent(edge.share, 1) }), el("td", { text: figure(edge.contribution) }), el("td", { text: marked.has(edgeKey(edge)) ? mark : "" }))))));
+}
+
+/** Draw a graph; `other` is the one it is compared with, `mark` ("won" or "lost") what an edge is that `other` lacks. */
+export function pathGraph(graph, { other, mark, letter }) {
+  const { columns, places, width, height } = placed(graph);
+  const marked = other ? missing(graph, other) : new Set();
+  const full = Math.max(...graph.edges.map((edge) => Math.abs(edge.share)).filter(Number.isFinite), 0) || 1;
+  const reading = el("output", { class: "reading" });
+  const say = (words) => { reading.textContent = short(words, 240); };
+  const edges = graph.edges.filter((edge) => Number.isFinite(edge.share)).sort((x, y) => Math.abs(x.share) - Math.abs(y.share));
+  const drawing = svg("svg", {
+    class: "path", viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
+    "aria-label": `Decision path: ${short(graph.title, 80)}; the table below has the figures`,
+  },
+  columns.map((column, x) => svg("text", { class: "layer", x: PAD.x + x * COLUMN, y: 12, "text-anchor": "middle", text: short(column[0].layer, 20) })),
+  edges.map((edge) => edgeNode(edge, { places, full, marked, mark, say })),
+  graph.nodes.map((node) => nodeNode(node, places.get(node.id), columns[0].includes(node), say)));
+  const share = Number.isFinite(graph.shownShare) ? `; the paths drawn carry ${percent(graph.shownShare)} of it` : "";
+  return el("section", { class: "path-block", "aria-label": `Path at ${letter || "this step"}` },
+    el("h3", {}, letter && el("span", { class: `step-letter ${letter.toLowerCase()}`, text: letter }), ` ${short(graph.title, 80)}`),
+    el("p", { class: "note", text: `Output ${figure(graph.output)}${share}.${other ? ` ${marked.size} of ${graph.edges.length} edges ${mark}.` : ""}` }),
+    el("div", { class: "scroll" }, drawing), reading, edgeTable(graph, marked, mark));
+}
