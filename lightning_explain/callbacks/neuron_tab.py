@@ -22,8 +22,11 @@ UNDEFINED = 255
 FULL = 250
 """A byte is `FULL * share`; 255 is kept for NaN."""
 
-Feeding = Mapping[str, Mapping[int, Sequence[tuple[str, float]]]]
-"""By layer and neuron: names of its strongest input features, each with its signed contribution."""
+MOST_FED = 6
+"""Features of a class and neuron in an event."""
+
+Feeding = Mapping[str, Sequence[Mapping[str, Any]]]
+"""By layer, rows with `class` (a name), `neuron`, `feature` (a name) and `value` (signed), strongest first."""
 
 
 def share_bytes(shares: Tensor) -> str:
@@ -69,12 +72,18 @@ def _layer(name: str, profile: LayerProfile, classes: Sequence[int], feeding: Fe
         "n_exclusive": int(profile.exclusive.sum()),
         "overlap": profile.mean_overlap(),
         "min_rate": profile.min_rate,
-        "feeding": {
-            str(neuron): [[shortened(feature, LONGEST), float(f"{value:.4g}")] for feature, value in fed]
-            for neuron, fed in feeding.get(name, {}).items()
-            if neuron in set(neurons)
-        },
+        "feeding": _fed(feeding.get(name, ()), set(neurons)),
     }
+
+
+def _fed(rows: Sequence[Mapping[str, Any]], shown: set[int]) -> list[list[Any]]:
+    """Group rows by neuron and class: `[neuron, class, [[feature, value], ...]]` each."""
+    groups: dict[tuple[int, str], list[list[Any]]] = {}
+    for row in rows:
+        group = groups.setdefault((int(row["neuron"]), shortened(str(row["class"]), LONGEST)), [])
+        if len(group) < MOST_FED:
+            group.append([shortened(str(row["feature"]), LONGEST), float(f"{row['value']:.3g}")])
+    return [[neuron, name, fed] for (neuron, name), fed in groups.items() if neuron in shown]
 
 
 def neuron_tab(
@@ -92,7 +101,7 @@ def neuron_tab(
         class_figures: Precision, recall and F1 by class.
         class_names: Names of the classes.
         turnover: By layer, where known.
-        feeding: Strongest input features of neurons; empty where unknown.
+        feeding: Strongest input features of classes' neurons; empty where unknown.
 
     Returns:
         Header; see `docs/tab.md`.

@@ -15,6 +15,15 @@ function ticks(low, high, most) {
   return found;
 }
 
+function logTicks(low, high) {
+  const [from, to] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+  const decades = Array.from({ length: to - from + 1 }, (_, i) => from + i);
+  const every = Math.ceil(decades.length / 6);
+  const within = (t) => t >= low && t <= high;
+  const whole = decades.filter((_, i) => i % every === 0).map((t) => 10 ** t).filter(within);
+  return whole.length > 2 ? whole : decades.flatMap((t) => [1, 2, 5].map((k) => Number((k * 10 ** t).toPrecision(3)))).filter(within);
+}
+
 function scaleOf(series, { log, range }) {
   const values = series.flatMap((s) => s.points.map((p) => p.y)).filter((y) => Number.isFinite(y) && (!log || y > 0));
   const tops = series.flatMap((s) => (s.band ? s.points.map((p) => p.y + (p.error || 0)) : [])).filter(Number.isFinite);
@@ -24,8 +33,7 @@ function scaleOf(series, { log, range }) {
   const place = log
     ? (y) => (Math.log10(Math.max(y, low)) - Math.log10(low)) / (Math.log10(high) - Math.log10(low) || 1)
     : (y) => (y - low) / (high - low || 1);
-  const decades = () => ticks(Math.floor(Math.log10(low)), Math.ceil(Math.log10(high)), 5).map((t) => 10 ** t);
-  const marks = log ? decades().filter((t) => t >= low && t <= high) : ticks(low, high, 4);
+  const marks = log ? logTicks(low, high) : ticks(low, high, 4);
   return { y: (value) => PAD.top + inner * (1 - Math.min(1, Math.max(0, place(value)))), marks };
 }
 

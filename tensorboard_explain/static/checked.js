@@ -107,12 +107,11 @@ function layerOf(value, nClasses) {
     overlap: number(layer.overlap),
     turnover: number(layer.turnover),
     minRate: number(layer.min_rate),
-    feeding: new Map(
-      Object.entries(mapping(layer.feeding)).map(([neuron, fed]) => [
-        Number(neuron),
-        list(fed).map(list).map(([feature, value]) => [words(feature), number(value)]),
-      ]),
-    ),
+    feeding: list(layer.feeding).map(list).map(([neuron, name, fed]) => ({
+      neuron: whole(neuron),
+      className: words(name),
+      features: list(fed).map(list).map(([feature, value]) => [words(feature), number(value)]),
+    })),
   };
 }
 

@@ -2,7 +2,7 @@
 
 const SIGNED = {
   light: ["#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#f7f7f7", "#fddbc7", "#f4a582", "#d6604d", "#b2182b", "#67001f"],
-  dark: ["#cfe8ff", "#9ecbff", "#5aa5ee", "#2f74bd", "#1c4470", "#14181d", "#70241d", "#bb4134", "#ee6c55", "#ffa58f", "#ffe0d6"],
+  dark: ["#a9d4ff", "#63aef5", "#3a86d1", "#1f5d99", "#173a5e", "#14181d", "#5c1f19", "#a5362a", "#e5563f", "#ff7d62", "#ffb8a5"],
 };
 const SHARES = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
 const CLASSES = {
@@ -57,6 +57,21 @@ export function paintShares(canvas, values, [height, width]) {
   const pixels = sized(canvas, height, width);
   painted(pixels.data, values, tables.shares, (value) => value);
   canvas.getContext("2d").putImageData(pixels, 0, 0);
+}
+
+const KINDS = { dead: "--wrong", exclusive: "--won", always: "--soft" };
+
+/** Paint a row of kinds of neurons: "dead", "exclusive", "always", or "" for none. */
+export function paintKinds(canvas, kinds) {
+  const style = getComputedStyle(document.documentElement);
+  const context = canvas.getContext("2d");
+  canvas.width = kinds.length;
+  canvas.height = 1;
+  kinds.forEach((kind, x) => {
+    if (!kind) return;
+    context.fillStyle = style.getPropertyValue(KINDS[kind]);
+    context.fillRect(x, 0, 1, 1);
+  });
 }
 
 /** Paint pixels as they are. */

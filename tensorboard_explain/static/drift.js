@@ -59,8 +59,11 @@ function f1Series(points, state, names) {
 }
 
 function f1Chart(state, { scores, steps, names }, onPick) {
+  const series = f1Series(scores, state, names);
+  const lowest = Math.min(...series.flatMap((s) => s.points.map((p) => p.y)).filter(Number.isFinite), 1);
   return chart({
-    title: "F1 by class, in validation", series: f1Series(scores, state, names), steps, range: [0, 1], onPick,
+    title: "F1 by class, in validation", series, steps, onPick,
+    range: [Math.max(0, Math.floor((lowest - 0.05) * 10) / 10), 1],
     empty: "Add ActiveNeuronMonitor() to the Trainer's callbacks to see the F1 of each class here.",
   });
 }
@@ -72,13 +75,13 @@ function controls(store) {
     type: "number", min: "0", step: "0.5", class: "narrow",
     on: { change: () => store.set({ factor: String(Number(factor.value) || 0) }) },
   });
-  const log = el("input", { type: "checkbox", on: { change: () => store.set({ log: log.checked ? "1" : "" }) } });
+  const log = el("input", { type: "checkbox", on: { change: () => store.set({ log: log.checked ? "1" : "0" }) } });
   const node = el("div", { class: "controls" }, labelled("Drift against", ref), labelled("Mark above error ×", factor),
     labelled("Log scale", log, { class: "field check" }));
   const show = (state) => {
     ref.value = state.ref === "first" ? "first" : "previous";
     factor.value = state.factor;
-    log.checked = Boolean(state.log);
+    log.checked = state.log === "1";
   };
   return { node, show };
 }
@@ -88,6 +91,11 @@ export function driftPanel(store, onPick) {
   const settings = controls(store);
   const drawn = el("div", { class: "charts" });
   let charts = [];
+  let cursor = [NaN, NaN];
+  const cursors = (a, b) => {
+    cursor = [a, b];
+    for (const one of charts) one.cursors(a, b);
+  };
   return {
     node: el("section", { class: "panel", "aria-label": "Drift and scores" }, settings.node, drawn),
     update(state, { points, scores, steps, names }) {
@@ -97,14 +105,15 @@ export function driftPanel(store, onPick) {
       charts = [
         chart({
           title: `Drift to ${reference} explanation${measure ? ` (${measure} distance)` : ""}`,
-          series: driftSeries(points, state, names), steps, log: Boolean(state.log), onPick,
+          series: driftSeries(points, state, names), steps, log: state.log === "1", onPick,
           empty: "Drift is known from the second explanation on.",
         }),
         f1Chart(state, { scores, steps, names }, onPick),
       ];
       drawn.replaceChildren(...charts.map((c) => c.node));
+      cursors(...cursor);
     },
-    cursors: (a, b) => charts.forEach((c) => c.cursors(a, b)),
+    cursors,
   };
 }
 

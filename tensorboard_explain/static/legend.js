@@ -17,3 +17,9 @@ export function shareLegend() {
   return el("div", { class: "legend" }, el("span", { text: "active for" }), el("span", { class: "number", text: "no sample" }),
     el("i", { class: "ramp", style: { background: shareGradient() } }), el("span", { class: "number", text: "every sample" }));
 }
+
+/** What the marks under a layer's neurons mean. */
+export function kindLegend() {
+  const key = (kind, words) => el("span", { class: `key ${kind}` }, el("i"), words);
+  return el("div", { class: "legend" }, key("dead", "dead"), key("exclusive", "exclusive to a class"), key("always", "always on"));
+}

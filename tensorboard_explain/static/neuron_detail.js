@@ -17,16 +17,19 @@ function flags(layer, neuron, names) {
   return said.length ? said.join("; ") : "active for several classes";
 }
 
-function feeding(letter, fed) {
-  if (!fed?.length) return null;
-  const full = Math.max(...fed.map(([, value]) => Math.abs(value)).filter(Number.isFinite), 0) || 1;
-  return el("div", { class: "bars" }, el("h4", {}, letter && el("span", { class: `step-letter ${letter.toLowerCase()}`, text: letter }), " fed by"),
-    ...fed.slice(0, 12).map(([feature, value]) => {
+function fedBy(letter, layer, neuron) {
+  const groups = layer?.feeding.filter((group) => group.neuron === neuron && group.features.length).slice(0, 10) ?? [];
+  return groups.map(({ className, features }) => {
+    const full = Math.max(...features.map(([, value]) => Math.abs(value)).filter(Number.isFinite), 0) || 1;
+    const mark = letter && el("span", { class: `step-letter ${letter.toLowerCase()}`, text: letter });
+    return el("div", { class: "bars" }, el("h4", {}, mark, ` what feeds it, for ${short(className, 40)}`), ...features.map(([feature, value]) => {
       const share = Math.min(50, (50 * Math.abs(value)) / full);
+      const style = { width: `${share}%`, left: value < 0 ? `${50 - share}%` : "50%" };
       return el("div", { class: "bar-row" }, el("span", { class: "name", text: short(feature, 28), title: short(feature, 300) }),
-        el("span", { class: "track" }, el("i", { class: `bar a ${value < 0 ? "against" : "for"}`, style: { width: `${share}%`, left: value < 0 ? `${50 - share}%` : "50%" } })),
+        el("span", { class: "track" }, el("i", { class: `bar a ${value < 0 ? "against" : "for"}`, style })),
         el("span", { class: "value", text: figure(value) }));
     }));
+  });
 }
 
 /** Make the panel. show({...}) fills it; only the newest call does. */
@@ -41,14 +44,14 @@ export function neuronDetail({ run, tag, onPick }) {
     async show({ a, b, layer, neuron, names, steps, cursor, stamp }) {
       const key = JSON.stringify([layer, neuron, stamp]);
       const words = el("p", { class: "note", text: a.neurons.includes(neuron) ? flags(a, neuron, names) : "not among the neurons that were written at this step" });
-      const fed = [feeding(b ? "A" : "", a.feeding.get(neuron)), feeding("B", b?.feeding.get(neuron))];
+      const fed = [...fedBy(b ? "A" : "", a, neuron), ...fedBy("B", b, neuron)];
       const title = el("h3", { text: `Neuron ${neuron} of ${short(layer, 60)}` });
       if (known === key && drawn) {
-        node.replaceChildren(title, words, drawn.node, ...fed.filter(Boolean));
+        node.replaceChildren(title, words, drawn.node, ...fed);
         return;
       }
       const mine = ++turn;
-      node.replaceChildren(title, words, ...fed.filter(Boolean));
+      node.replaceChildren(title, words, ...fed);
       let points = [];
       let problem = "Its history is not known.";
       try {
@@ -60,7 +63,7 @@ export function neuronDetail({ run, tag, onPick }) {
       known = key;
       drawn = historyChart(list(points), { names, steps, onPick, problem });
       drawn.cursors(...cursor);
-      node.replaceChildren(title, words, drawn.node, ...fed.filter(Boolean));
+      node.replaceChildren(title, words, drawn.node, ...fed);
     },
   };
 }

@@ -1,6 +1,6 @@
 // Class × neuron rates of a layer as a picture, at A, at B and their difference; a column is a neuron.
 
-import { paintShares, paintSigned } from "./colours.js";
+import { paintKinds, paintShares, paintSigned } from "./colours.js";
 import { el, percent, short } from "./dom.js";
 
 /** Rate of a class (row) and a neuron (column). */
@@ -55,6 +55,12 @@ function picture(letter, title, { classes, names, sort, onSort }) {
   return { canvas, node };
 }
 
+function kindOf(layer, neuron) {
+  if (layer.dead.has(neuron)) return "dead";
+  if (layer.exclusive.has(neuron)) return "exclusive";
+  return layer.alwaysOn.has(neuron) ? "always" : "";
+}
+
 /** Draw a layer's matrices. onNeuron(neuron) is called with the neuron that was chosen. */
 export function matrices({ a, b, classes, names, sort, neuron, onSort, onNeuron }) {
   const order = ordered(sort, { a, b, classes });
@@ -69,6 +75,11 @@ export function matrices({ a, b, classes, names, sort, neuron, onSort, onNeuron 
     const difference = (layer, row, i) => rateAt(layer, row, i) - rateAt(same, row, i);
     paintSigned(blocks[2].canvas, values(a, classes.length, order, difference), size, 1);
   }
+  blocks.slice(0, same ? 2 : 1).forEach((block, i) => {
+    const kinds = el("canvas", { class: "kinds", role: "img", "aria-label": "dead, exclusive and always active neurons" });
+    paintKinds(kinds, order.map((column) => kindOf(i ? same : a, a.neurons[column])));
+    block.node.append(el("div", { class: "matrix-row" }, el("span"), kinds));
+  });
   const reading = el("output", { class: "reading" });
   const place = (event) => {
     const box = event.target.getBoundingClientRect();

@@ -2,7 +2,7 @@
 
 import { mapping, neuronsOf, number, refusal } from "./checked.js";
 import { el, labelled, options, percent, short } from "./dom.js";
-import { shareLegend } from "./legend.js";
+import { kindLegend, shareLegend } from "./legend.js";
 import { neuronDetail } from "./neuron_detail.js";
 import { matrices } from "./neuron_matrix.js";
 import { scorePanel } from "./drift.js";
@@ -81,7 +81,7 @@ export function neuronView(store, onPick, where) {
       const names = a.classNames;
       layers.replaceChildren(table(a, b, layer, (name) => store.set({ layer: name, neuron: "" })));
       sort.show(state, a.classes, names, Boolean(other));
-      legend.replaceChildren(shareLegend());
+      legend.replaceChildren(shareLegend(), kindLegend());
       note.textContent = facts(a, layer, other);
       const neuron = state.neuron === "" ? defaultNeuron(layer) : number(Number(state.neuron));
       const hadFocus = matrix.firstChild && document.activeElement === matrix.firstChild;

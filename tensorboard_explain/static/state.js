@@ -11,7 +11,7 @@ export const DEFAULTS = Object.freeze({
   scale: "shared",
   ref: "previous",
   factor: "5",
-  log: "",
+  log: "1",
   layer: "",
   neuron: "",
   sort: "index",
