@@ -25,7 +25,6 @@ FILES = {
 }
 """Every file that is served, and its type."""
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 FOREVER = 3600
 """Seconds that a browser may keep a blob: its address names the moment it was written."""
 
@@ -59,8 +58,7 @@ class ExplainPlugin(base_plugin.TBPlugin):
             "/events": self._events,
             "/curves": self._curves,
             "/history": self._history,
-            "/header": self._header,
-            "/sprite": self._sprite,
+            "/event": self._event,
         }
         files = {route: functools.partial(_file, route) for route in FILES}
         return {route: _application(handler) for route, handler in {**files, **data}.items()}
@@ -85,16 +83,15 @@ class ExplainPlugin(base_plugin.TBPlugin):
         points = self._store.history(*_where(request), run, tag, layer, int(neuron))
         return _json(request, {"points": points})
 
-    def _header(self, request: wrappers.Request) -> Any:
-        blob = self._store.blob(_where(request)[0], _given(request, "key"))
-        parsed(blob)
-        return http_util.Respond(request, blob, "application/json", expires=FOREVER)
-
-    def _sprite(self, request: wrappers.Request) -> Any:
-        blob = self._store.blob(_where(request)[0], _given(request, "key"))
-        if not blob.startswith(PNG_SIGNATURE):
-            raise UnreadableError("the picture is no PNG")
-        return http_util.Respond(request, blob, "image/png", expires=FOREVER)
+    def _event(self, request: wrappers.Request) -> Any:
+        """Answer with length of the header (4 bytes, big-endian), header and picture: one request for each step."""
+        ctx = _where(request)[0]
+        header = self._store.blob(ctx, _given(request, "header"))
+        parsed(header)
+        sprite = request.args.get("sprite")
+        picture = self._store.blob(ctx, sprite) if sprite else b""
+        body = len(header).to_bytes(4, "big") + header + picture
+        return http_util.Respond(request, body, "application/octet-stream", expires=FOREVER)
 
 
 def _where(request: wrappers.Request) -> tuple[Any, str]:

@@ -38,14 +38,17 @@ const kept = new Map(); // address of an event -> {content: Promise, bytes}
 let keptBytes = 0;
 
 async function load(event) {
-  const moment = { at: event.at }; // the browser may keep a blob for ever: another run's has another address
-  const header = json("header", { key: event.header, ...moment });
-  if (!event.sprite) return { header: await header, sprite: null, trouble: "" };
-  const picture = answer("sprite", { key: event.sprite, ...moment }).then(async (r) => readSprite(await r.blob()));
-  const [h, p] = await Promise.allSettled([header, picture]);
-  if (h.status === "rejected") throw h.reason;
-  const trouble = p.status === "rejected" ? String(p.reason?.message ?? p.reason) : "";
-  return { header: h.value, sprite: p.status === "fulfilled" ? p.value : null, trouble };
+  // the browser may keep it for long: another run's event has another moment
+  const response = await answer("event", { header: event.header, sprite: event.sprite, at: event.at });
+  const bytes = await response.arrayBuffer();
+  const end = 4 + new DataView(bytes).getUint32(0);
+  const header = JSON.parse(new TextDecoder().decode(bytes.slice(4, end)));
+  if (!event.sprite) return { header, sprite: null, trouble: "" };
+  try {
+    return { header, sprite: await readSprite(new Blob([bytes.slice(end)], { type: "image/png" })), trouble: "" };
+  } catch (error) {
+    return { header, sprite: null, trouble: String(error.message ?? error) };
+  }
 }
 
 /** Load an event's header and sprite; kept in memory up to a limit, the least recently used go first. */

@@ -4,13 +4,20 @@ import { attributionOf, mapping, number, probeOf, refusal } from "./checked.js";
 import { barPanels } from "./bars.js";
 import { driftPanel } from "./drift.js";
 import { el, labelled, options, percent, short } from "./dom.js";
-import { signedLegend } from "./legend.js";
+import { barLegend, signedLegend } from "./legend.js";
 import { className, sampleCard } from "./sample_card.js";
 import { tileCount } from "./sprite.js";
 
-/** Read what was loaded of an event: {header, sprite, trouble}. */
+const known = new WeakMap(); // what was loaded -> what was read of it
+
+/** Read what was loaded of an event: {header, sprite, trouble}; null for none. */
 function understood(loaded) {
   if (!loaded) return null;
+  if (!known.has(loaded)) known.set(loaded, readEvent(loaded));
+  return known.get(loaded);
+}
+
+function readEvent(loaded) {
   const wrong = refusal(loaded.header, "attribution");
   if (wrong) throw new Error(wrong);
   const header = attributionOf(loaded.header);
@@ -102,7 +109,7 @@ export function attributionView(store, onPick) {
       const shown = state.sample !== "" && positions.includes(Number(state.sample)) ? [Number(state.sample)] : positions;
       picked.show(state, { header: a.header, method: a.method, positions });
       const full = state.scale === "own" ? null : sharedScale(points, a.method);
-      legend.replaceChildren(signedLegend(full, a.header.unit));
+      legend.replaceChildren(a.header.form === "table" ? barLegend(a.header.unit, Boolean(b)) : signedLegend(full, a.header.unit));
       const trouble = [a, b].map((at) => at?.trouble).filter(Boolean).join("; ");
       const formless = !a.header.form ? "These inputs have a form that has no picture here; drift and predictions are shown." : "";
       note.textContent = [trouble && `A picture could not be read: ${short(trouble, 200)}.`, formless,

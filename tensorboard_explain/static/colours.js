@@ -10,7 +10,7 @@ const CLASSES = {
   dark: ["#6fb7f2", "#f2a25c", "#66cf9b", "#ee8fc0", "#b9a2f5", "#e0c04e", "#5ecbd6", "#ff8d83", "#aab4c0", "#a9cc6b"],
 };
 const UNDEFINED = [160, 160, 160];
-const LEVELS = 255;
+const LEVELS = 254; // even, so that 0 has a colour of its own
 
 const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 

@@ -3,9 +3,11 @@
 const SVG = "http://www.w3.org/2000/svg";
 const ELLIPSIS = "…";
 
-/** Cut a word that is too long, and take line breaks out of it. */
+const TURNS = /[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g; // letters that turn the direction of what follows them
+
+/** Cut a word that is too long, and take out of it what would break or turn the line. */
 export function short(words, most = 60) {
-  const line = String(words ?? "").slice(0, 4 * most + 20).replace(/\s+/g, " ").trim();
+  const line = String(words ?? "").slice(0, 4 * most + 20).replace(TURNS, "").replace(/\s+/g, " ").trim();
   const letters = Array.from(line); // by code point, so that no letter is cut in half
   return letters.length <= most ? line : letters.slice(0, most - 1).join("") + ELLIPSIS;
 }

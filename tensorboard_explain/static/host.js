@@ -43,9 +43,11 @@ export function onReload(callback) {
   if (window.parent === window) return;
   const channel = new MessageChannel();
   channel.port1.onmessage = ({ data }) => {
-    if (!data || data.isReply) return;
-    if (data.type === "experimental.DataReloaded") callback();
-    channel.port1.postMessage({ type: data.type, id: data.id, payload: null, error: null, isReply: true });
+    const message = JSON.parse(data);
+    if (message.isReply) return;
+    if (message.type === "experimental.DataReloaded") callback();
+    const reply = { type: message.type, id: message.id, payload: null, error: null, isReply: true };
+    channel.port1.postMessage(JSON.stringify(reply));
   };
   window.parent.postMessage("experimental.bootstrap", "*", [channel.port2]);
 }

@@ -12,6 +12,21 @@ export function signedLegend(full, unit) {
     el("span", { class: "number", text: high }), el("span", { text: speaks }));
 }
 
+const key = (kind, words) => el("span", { class: `key ${kind}` }, el("i"), words);
+
+/** What the bars of tabular probes mean. */
+export function barLegend(unit, compared) {
+  const [speaks, against] = unit === "output" ? ["raises the output", "lowers it"] : ["for the class", "against it"];
+  const steps = compared ? [key("filled", "at A"), key("dashed", "at B")] : [];
+  return el("div", { class: "legend" }, key("for", speaks), key("against", against), ...steps, el("span", { text: `in ${unit}` }));
+}
+
+/** What the edges of a path mean. */
+export function edgeLegend(compared) {
+  return el("div", { class: "legend" }, key("for", "speaks for the output"), key("against", "against it"),
+    compared && key("won", "won since B"), compared && key("lost", "lost since B"));
+}
+
 /** The colour bar of rates. */
 export function shareLegend() {
   return el("div", { class: "legend" }, el("span", { text: "active for" }), el("span", { class: "number", text: "no sample" }),
@@ -20,6 +35,5 @@ export function shareLegend() {
 
 /** What the marks under a layer's neurons mean. */
 export function kindLegend() {
-  const key = (kind, words) => el("span", { class: `key ${kind}` }, el("i"), words);
   return el("div", { class: "legend" }, key("dead", "dead"), key("exclusive", "exclusive to a class"), key("always", "always on"));
 }

@@ -2,8 +2,9 @@
 
 import { el, figure, percent, short, svg } from "./dom.js";
 
-const COLUMN = 150;
-const ROW = 30;
+const WIDTH = 560; // of a graph with few layers; more layers make it wider
+const NARROWEST = 130;
+const ROW = 34;
 const PAD = { x: 96, y: 26 };
 
 const edgeKey = (edge) => `${edge.source}\u0000${edge.target}`;
@@ -29,12 +30,13 @@ function columnsOf(graph) {
 
 function placed(graph) {
   const columns = columnsOf(graph);
+  const step = Math.max(NARROWEST, (WIDTH - 2 * PAD.x) / Math.max(1, columns.length - 1));
   const tallest = Math.max(...columns.map((column) => column.length), 1);
   const places = new Map();
   columns.forEach((column, x) => column.forEach((node, i) => {
-    places.set(node.id, { x: PAD.x + x * COLUMN, y: PAD.y + ROW * (i + (tallest - column.length) / 2) + ROW / 2 });
+    places.set(node.id, { x: PAD.x + x * step, y: PAD.y + ROW * (i + (tallest - column.length) / 2) + ROW / 2 });
   }));
-  return { columns, places, width: 2 * PAD.x + COLUMN * Math.max(0, columns.length - 1), height: 2 * PAD.y + ROW * tallest };
+  return { columns, step, places, width: 2 * PAD.x + step * (columns.length - 1), height: 2 * PAD.y + ROW * tallest };
 }
 
 function edgeNode(edge, { places, full, marked, mark, say }) {
@@ -68,7 +70,7 @@ function edgeTable(graph, marked, mark) {
 
 /** Draw a graph; `other` is the one it is compared with, `mark` ("won" or "lost") what an edge is that `other` lacks. */
 export function pathGraph(graph, { other, mark, letter }) {
-  const { columns, places, width, height } = placed(graph);
+  const { columns, step, places, width, height } = placed(graph);
   const marked = other ? missing(graph, other) : new Set();
   const full = Math.max(...graph.edges.map((edge) => Math.abs(edge.share)).filter(Number.isFinite), 0) || 1;
   const reading = el("output", { class: "reading" });
@@ -78,7 +80,7 @@ export function pathGraph(graph, { other, mark, letter }) {
     class: "path", viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
     "aria-label": `Decision path: ${short(graph.title, 80)}; the table below has the figures`,
   },
-  columns.map((column, x) => svg("text", { class: "layer", x: PAD.x + x * COLUMN, y: 12, "text-anchor": "middle", text: short(column[0].layer, 20) })),
+  columns.map((column, x) => svg("text", { class: "layer", x: PAD.x + x * step, y: 12, "text-anchor": "middle", text: short(column[0].layer, 20) })),
   edges.map((edge) => edgeNode(edge, { places, full, marked, mark, say })),
   graph.nodes.map((node) => nodeNode(node, places.get(node.id), columns[0].includes(node), say)));
   const share = Number.isFinite(graph.shownShare) ? `; the paths drawn carry ${percent(graph.shownShare)} of it` : "";

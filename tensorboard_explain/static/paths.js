@@ -2,6 +2,7 @@
 
 import { pathsOf, refusal } from "./checked.js";
 import { el, labelled, options } from "./dom.js";
+import { edgeLegend } from "./legend.js";
 import { pathGraph } from "./path_graph.js";
 
 function understood(loaded) {
@@ -9,12 +10,6 @@ function understood(loaded) {
   const wrong = refusal(loaded.header, "paths");
   if (wrong) throw new Error(wrong);
   return pathsOf(loaded.header);
-}
-
-function legend(compared) {
-  const key = (kind, words) => el("span", { class: `key ${kind}` }, el("i"), words);
-  return el("div", { class: "legend" }, key("for", "speaks for the output"), key("against", "against it"),
-    compared && key("won", "won since B"), compared && key("lost", "lost since B"));
 }
 
 /** Make the view. */
@@ -31,7 +26,7 @@ export function pathView(store) {
       const graph = a.graphs.find(({ title }) => title === select.value);
       if (!graph) throw new Error("it holds no path");
       const other = b?.graphs.find(({ title }) => title === graph.title) ?? null;
-      keys.replaceChildren(legend(Boolean(other)));
+      keys.replaceChildren(edgeLegend(Boolean(other)));
       const shown = [pathGraph(graph, { other, mark: "won", letter: b ? "A" : "" })];
       if (other) shown.push(pathGraph(other, { other: graph, mark: "lost", letter: "B" }));
       else if (b) shown.push(el("p", { class: "note", text: "At B there was no such path." }));

@@ -59,13 +59,19 @@ export function sampleCard(position, { probe, name, onPick }) {
     else boxes.input.node.hidden = true;
   } else boxes.input.node.hidden = true;
 
+  const read = new WeakMap(); // by method, which is one event's: B mostly stays while A moves
   const values = (at) => {
     if (!at?.sprite || !at.header.tile || !at.method) return null;
-    return tileValues(at.sprite, at.header.tile, at.method.firstTile + position, at.method.scales[position] || 0);
+    if (!read.has(at.method)) {
+      read.set(at.method, tileValues(at.sprite, at.header.tile, at.method.firstTile + position, at.method.scales[position] || 0));
+    }
+    return read.get(at.method);
   };
   const paintBox = (box, map, tile, full) => {
     box.node.hidden = !map;
-    if (map) paintSigned(box.canvas, map, tile, full);
+    if (!map || (box.map === map && box.full === full)) return;
+    [box.map, box.full] = [map, full];
+    paintSigned(box.canvas, map, tile, full);
   };
   const minus = (one, other) => (one && other && one.length === other.length ? one.map((v, i) => v - other[i]) : null);
 

@@ -10,6 +10,7 @@ import { indexOf, timeline } from "./timeline.js";
 
 const VIEWS = { attribution: attributionView, neurons: neuronView, paths: pathView };
 const AHEAD = 3;
+const IDLE = 150; // milliseconds
 
 /** Read the server's list: [{run, monitors: [{tag, kind, ...}], probes: Map}] with at least one monitor. */
 export function readRuns(found) {
@@ -92,10 +93,14 @@ export function createView(store, stage) {
     return all.filter(Boolean).findLast((p) => p.header?.probe === content.header?.probe) ?? null;
   }
 
-  const prefetch = () => {
+  /** Load the neighbours of A, one by one, so that nobody who moves on has to wait for them. */
+  const prefetch = async (mine) => {
     const at = indexOf(data.steps, store.get().a);
     for (let by = 1; by <= AHEAD; by++) {
-      for (const step of [data.steps[at + by], data.steps[at - by]]) if (step !== undefined) loaded(step)?.catch(() => {});
+      for (const step of [data.steps[at + by], data.steps[at - by]]) {
+        if (mine !== turn) return;
+        if (step !== undefined) await loaded(step)?.catch(() => {});
+      }
     }
   };
 
@@ -123,7 +128,7 @@ export function createView(store, stage) {
     say(problem);
     stage.dataset.drawn = `${stepOf("a")}/${state.b === "" ? "" : stepOf("b")}`;
     stage.dataset.took = String(Math.round(performance.now() - began));
-    setTimeout(() => mine === turn && prefetch(), 30);
+    setTimeout(() => prefetch(mine), IDLE);
   }
 
   function learnNames(header) {

@@ -50,7 +50,7 @@ def attribution(values: torch.Tensor) -> Attribution:
         target=None,
         baseline=None,
         n_evaluations=torch.ones(n, dtype=torch.long),
-        coarse=values * 1.01,
+        coarse=values + 0.02 * values.roll(1, 0),
     )
 
 
@@ -194,9 +194,9 @@ def table_run(folder: Path) -> None:
         inputs=torch.rand(6, 4), targets=torch.tensor([0, 0, 1, 1, 2, 2]), class_names=["setosa", "versicolor", "virginica"],
         feature_names=names,
     )  # fmt: skip
-    for step in (0, 3):
+    for count, step in enumerate((0, 3), start=1):
         values = torch.tensor(np.linspace(-1, 1, 24).reshape(6, 4), dtype=torch.float32) * (1 + step)
-        log.explanation(probe, values, step=step, count=step + 1)
+        log.explanation(probe, values, step=step, count=count)
 
 
 def other_data(folder: Path) -> None:

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from importlib import resources
 from importlib.metadata import entry_points
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
 from tensorboard_explain.loader import KEPT, ExplainLoader
 from tensorboard_explain.plugin import FILES
@@ -67,7 +69,8 @@ def test_nothing_else_is_served(board: Board, path: str) -> None:
 def test_what_a_request_lacks_is_said(board: Board) -> None:
     for route, parameters, expected in [
         ("events", {}, 400), ("events", {"run": "no", "tag": "no"}, 404), ("curves", {"run": "known"}, 400),
-        ("header", {}, 400), ("header", {"key": "!!"}, 404), ("header", {"key": "WzEsMl0"}, 404), ("sprite", {"key": ""}, 404),
+        ("event", {}, 400), ("event", {"header": "!!"}, 404), ("event", {"header": "WzEsMl0"}, 404),
+        ("event", {"header": ""}, 404),
         ("history", {"run": "known", "tag": "x", "layer": "y", "neuron": "-1"}, 400),
     ]:  # fmt: skip
         status, body, _ = board.ask(f"data/plugin/explain/{route}", **parameters)
@@ -90,7 +93,7 @@ def test_curves_and_histories_are_those_of_the_headers(board: Board) -> None:
     points = board.data("curves", run="known", tag="explain/attribution/tab")["points"]
     assert [(p["step"], p["count"]) for p in points] == [(0, 1), (5, 2)]
     distance, error = points[1]["curve"]["drift"]["previous"]["all"]
-    assert distance == pytest.approx(2) and error == pytest.approx(0, abs=1e-4)  # from x to -x
+    assert distance == pytest.approx(2) and 0 < error < 0.1  # from x to -x
     real = {"run": "lightning_logs/version_0", "tag": "explain/neurons/tab"}
     history = board.data("history", **real, layer="head.1", neuron="3")["points"]
     assert len(history) == 3 and all(len(p["rates"]) == 10 for p in history)
@@ -101,6 +104,16 @@ def test_malformed_events_leave_the_rest_readable(board: Board) -> None:
     tag = "explain/attribution/tab"
     assert [p["step"] for p in board.data("curves", run="malformed", tag=tag)["points"]][-1] == 12
     for _, _, header, sprite in board.data("events", run="malformed", tag=tag)["events"]:
-        for route, key in (("header", header), ("sprite", sprite)):
-            if key:
-                assert board.ask(f"data/plugin/explain/{route}", key=key)[0] in (200, 422)
+        status, body, _ = board.ask("data/plugin/explain/event", header=header, sprite=sprite)
+        assert status in (200, 404, 422)
+        assert status == 200 or json.loads(body)["error"]
+
+
+def test_an_event_is_its_header_and_its_picture(board: Board) -> None:
+    tag = "explain/attribution/tab"
+    _, _, header, sprite = board.data("events", run="known", tag=tag)["events"][1]
+    status, body, headers = board.ask("data/plugin/explain/event", header=header, sprite=sprite)
+    end = 4 + int.from_bytes(body[:4], "big")
+    assert status == 200 and headers["Content-Type"] == "application/octet-stream"
+    assert json.loads(body[4:end])["step"] == 5
+    assert Image.open(BytesIO(body[end:])).size == (2 * 2 * 3, 2)  # two methods of two samples, 2 x 3 pixels each
