@@ -48,8 +48,8 @@ def _form(inputs: Tensor) -> str | None:
     return None if kind == "table" and inputs[0].numel() > MOST_FEATURES else kind
 
 
-def _numbers(values: Tensor) -> list[float]:
-    return [float(f"{value:.3g}") for value in values.tolist()]
+def _numbers(values: Tensor, *, digits: int = 3) -> list[float]:
+    return [float(f"{value:.{digits}g}") for value in values.tolist()]
 
 
 def _labels(probe: Probe, rows: Sequence[int]) -> list[int] | None:
@@ -87,16 +87,13 @@ def probe_tab(probe: Probe) -> tuple[dict[str, Any], Sprite | None]:
     return header, None
 
 
-def _predictions(scores: Tensor, rows: Sequence[int], labels: list[int] | None) -> dict[str, Any]:
+def _predictions(scores: Tensor, rows: Sequence[int]) -> dict[str, Any]:
     """Say what the model takes each sample for: class and confidence, or the output's value."""
     if scores.ndim != 2 or scores.shape[1] < 2:
         return {"outputs": _numbers(scores.flatten(1).mean(1)[list(rows)] if scores.ndim > 1 else scores[list(rows)])}
     shares = probabilities(scores)[list(rows)]
     confidence, predicted = shares.max(1)
-    said: dict[str, Any] = {"predicted": predicted.tolist(), "confidence": _numbers(confidence)}
-    if labels is not None and max(labels) < shares.shape[1]:
-        said["confidence_in_label"] = _numbers(shares.gather(1, torch.tensor(labels)[:, None])[:, 0])
-    return said
+    return {"predicted": predicted.tolist(), "confidence": _numbers(confidence)}
 
 
 def _drift_curve(drifts: Mapping[str, Drift], probe: Probe) -> dict[str, Any]:
@@ -139,7 +136,7 @@ def attribution_tab(
     rows = shown_samples(len(probe))
     form = _form(probe.parts[0])
     labels = _labels(probe, rows)
-    predictions = _predictions(explanation.scores, rows, labels)
+    predictions = _predictions(explanation.scores, rows)
     maps = [_maps(attribution.parts[0].float(), rows) for attribution in methods.values()] if form else []
     sprite = value_sprite(torch.cat(maps), max_pixels=EVENT_PIXELS) if form else None
     entries = [
@@ -148,7 +145,7 @@ def attribution_tab(
             "first_tile": position * len(rows),
             "scales": sprite.scales[position * len(rows) : (position + 1) * len(rows)] if sprite else [],
             "full_colour": colour_scale(maps[position]) if form else None,
-            "error": None if attribution.error is None else _numbers(attribution.error[rows]),
+            "error": None if attribution.error is None else _numbers(attribution.error[rows], digits=2),
         }
         for position, (name, attribution) in enumerate(methods.items())
     ]

@@ -24,6 +24,9 @@ QUANTILE = 0.995
 
 MIN_WIDTH = 420
 
+SMALL = 40
+"""Pictures of so few pixels are enlarged, which costs bytes; 18 greys show all there is in them."""
+
 
 def maps_of(values: Tensor) -> Tensor:
     """Reduce attributions to one map per sample: [batch, height, width]; channels are added up.
@@ -49,7 +52,8 @@ def input_pictures(inputs: Tensor) -> list[Picture]:
     if maps.shape[1] == 3:
         colours = (unit.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
         return list(colours)
-    return list(grey(unit.mean(1)))
+    small = max(maps.shape[-2:]) <= SMALL
+    return list(grey(unit.mean(1), step=15 if small else 3))
 
 
 def _n_columns(n_cells: int, labels: Tensor | None) -> int:

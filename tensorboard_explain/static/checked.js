@@ -62,7 +62,6 @@ export function attributionOf(header) {
     labels: orNull(header.labels, indices),
     predicted: orNull(header.predicted, indices),
     confidence: orNull(header.confidence, numbers),
-    labelConfidence: orNull(header.confidence_in_label, numbers),
     outputs: orNull(header.outputs, numbers),
     methods: list(header.methods).map(mapping).map((method) => ({
       name: words(method.name) || "method",
