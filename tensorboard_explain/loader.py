@@ -17,6 +17,8 @@ class ExplainLoader(base_plugin.TBLoader):
         """Keep `KEPT` events of each monitor, unless the user asked for another number."""
         flags.samples_per_plugin = {PLUGIN: KEPT, **(flags.samples_per_plugin or {})}
 
-    def load(self, context: base_plugin.TBContext) -> ExplainPlugin:
+    def load(  # pyright: ignore[reportIncompatibleMethodOverride] - TensorBoard's own returns nothing
+        self, context: base_plugin.TBContext
+    ) -> ExplainPlugin:
         """Make the plugin."""
         return ExplainPlugin(context)

@@ -6,6 +6,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from threading import Lock
 from typing import Any
 
@@ -76,10 +77,10 @@ class Store:
     """Reads runs, events and blobs of one TensorBoard.
 
     Args:
-        data_provider: TensorBoard's own reader of log directories.
+        data_provider: TensorBoard's own reader of log directories, a `DataProvider`.
     """
 
-    def __init__(self, data_provider: provider.DataProvider) -> None:
+    def __init__(self, data_provider: Any) -> None:
         self._provider = data_provider
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cached_bytes = 0
@@ -118,7 +119,8 @@ class Store:
         series = found.get(run, {}).get(tag)
         if series is None:
             raise errors.NotFoundError("no such run or monitor")
-        by_step = {datum.step: Event.of(datum) for datum in sorted(series, key=lambda datum: datum.wall_time)}
+        found_events = sorted((Event.of(datum) for datum in series), key=attrgetter("wall_time"))
+        by_step = {event.step: event for event in found_events}
         return [by_step[step] for step in sorted(by_step)]
 
     def blob(self, ctx: Any, key: str) -> bytes:

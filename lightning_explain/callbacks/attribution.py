@@ -261,10 +261,7 @@ class AttributionMonitor(pl.Callback):
             epoch=epoch,
             trust=trust(explanation.attribution, drifts),
         )
-        methods, count = {method: explanation.attribution}, self._history.count
-        log_attribution_tab(
-            journal, self.name, self.probe, explanation, drifts, methods=methods, epoch=epoch, count=count
-        )
+        log_attribution_tab(journal, self.name, self.probe, explanation, drifts, entry, count=self._history.count)
 
     # -- hooks -------------------------------------------------------------------------------------------------
 

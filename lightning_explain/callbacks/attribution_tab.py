@@ -170,10 +170,10 @@ def log_attribution_tab(
     probe: Probe,
     explanation: Explanation,
     drifts: Mapping[str, Drift],
+    entry: Mapping[str, Any],
     *,
-    methods: Mapping[str, Attribution],
-    epoch: int,
     count: int,
+    methods: Mapping[str, Attribution] | None = None,
 ) -> None:
     """Write an explanation's event for the Explain tab, and the probe's where the event file has none yet.
 
@@ -183,14 +183,14 @@ def log_attribution_tab(
         probe: What is explained.
         explanation: The explanation.
         drifts: Drift against each reference.
-        methods: The attributions by the name of their method.
-        epoch: The epoch.
+        entry: The explanation's record, for its `epoch` and `method`.
         count: How many explanations were made so far, this one included.
+        methods: The attributions by the name of their method; default: the explanation's, by the record's method.
     """
     if not journal.shows_tab:
         return
     inputs, tiles = probe_tab(probe)
     journal.tab_probe(name, {**inputs, "name": name}, tiles.picture if tiles else None)
-    header, sprite = attribution_tab(probe, explanation, drifts, methods)
-    moment = {"name": name, "step": journal.step, "epoch": epoch, "count": count}
+    header, sprite = attribution_tab(probe, explanation, drifts, methods or {entry["method"]: explanation.attribution})
+    moment = {"name": name, "step": journal.step, "epoch": entry["epoch"], "count": count}
     journal.tab(name, {**header, **moment}, sprite.picture if sprite else None)

@@ -140,12 +140,9 @@ def log_neuron_tab(
     journal: Journal,
     name: str,
     profiles: Profiles,
-    class_figures: Mapping[str, Sequence[float]],
-    class_names: Sequence[str],
-    *,
+    entry: Mapping[str, Any],
     scalars: Mapping[str, float],
-    stage: str,
-    epoch: int,
+    *,
     count: int,
     feeding: Feeding | None = None,
 ) -> None:
@@ -155,11 +152,8 @@ def log_neuron_tab(
         journal: Where to.
         name: The monitor's name.
         profiles: By layer.
-        class_figures: Precision, recall and F1 by class.
-        class_names: Names of the classes.
+        entry: The epoch's record, for its `epoch`, `stage`, `class_names` and `scores`.
         scalars: The logged figures by tag, which hold the turnover.
-        stage: `train` or `val`.
-        epoch: The epoch.
         count: How many epochs were logged so far, this one included.
         feeding: Strongest input features of neurons, where known.
     """
@@ -167,6 +161,6 @@ def log_neuron_tab(
         return
     tags = {layer: tag(name, layer, "turnover") for layer in profiles}
     turnover = {layer: scalars[key] for layer, key in tags.items() if key in scalars}
-    header = neuron_tab(profiles, class_figures, class_names, turnover=turnover, feeding=feeding or {})
-    moment = {"name": name, "step": journal.step, "epoch": epoch, "count": count, "stage": stage}
+    header = neuron_tab(profiles, entry["scores"], entry["class_names"], turnover=turnover, feeding=feeding or {})
+    moment = {"name": name, "step": journal.step, "epoch": entry["epoch"], "stage": entry["stage"], "count": count}
     journal.tab(name, {**header, **moment})

@@ -317,17 +317,7 @@ class ActiveNeuronMonitor(pl.Callback):
         journal.record(tag(self.name, "record"), entry)
         moment = f"after epoch {trainer.current_epoch} ({'validation' if stage == 'val' else 'training'} data)"
         log_rates(journal, self.name, profiles, self.class_names, moment=moment)
-        log_neuron_tab(
-            journal,
-            self.name,
-            profiles,
-            self.class_figures,
-            self.class_names,
-            scalars=scalars,
-            stage=stage,
-            epoch=trainer.current_epoch,
-            count=len(self.records),
-        )
+        log_neuron_tab(journal, self.name, profiles, entry, scalars, count=len(self.records))
 
     def _log_maps(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the activation maps of the probe's first sample, if there is a probe and anything to draw it to."""

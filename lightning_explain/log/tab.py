@@ -5,16 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from tensorboard.compat.proto.summary_pb2 import (  # pyright: ignore[reportAttributeAccessIssue]
-    DATA_CLASS_BLOB_SEQUENCE,
-    Summary,
-    SummaryMetadata,
-)
-from tensorboard.compat.proto.tensor_pb2 import TensorProto  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboard.compat.proto.tensor_shape_pb2 import (
-    TensorShapeProto,  # pyright: ignore[reportAttributeAccessIssue]
-)
-from tensorboard.compat.proto.types_pb2 import DT_STRING  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 
 from lightning_explain.log.json_ready import json_ready
 from lightning_explain.log.png import png_bytes
@@ -25,6 +16,12 @@ PLUGIN = "explain"
 
 VERSION = 1
 """Of the header's form. Readers refuse a larger one, so it is raised only when old readers would be wrong."""
+
+# generated modules, whose names type checkers do not see
+_PROTO: Any = summary_pb2
+_TENSOR: Any = tensor_pb2
+_SHAPE: Any = tensor_shape_pb2
+_TYPES: Any = types_pb2
 
 _written: WeakKeyDictionary[Any, set[tuple[str, str]]] = WeakKeyDictionary()
 
@@ -55,9 +52,10 @@ def tab_summary(tag: str, header: Mapping[str, Any], sprite: Picture | None) -> 
     words = json.dumps(json_ready({"v": VERSION, **header}), allow_nan=False, separators=(",", ":"))
     blobs = [words.encode()] if sprite is None else [words.encode(), png_bytes(sprite)]
     kind = json.dumps({"v": VERSION, "kind": header["kind"]}).encode()
-    metadata = SummaryMetadata(
-        plugin_data=SummaryMetadata.PluginData(plugin_name=PLUGIN, content=kind), data_class=DATA_CLASS_BLOB_SEQUENCE
+    metadata = _PROTO.SummaryMetadata(
+        plugin_data=_PROTO.SummaryMetadata.PluginData(plugin_name=PLUGIN, content=kind),
+        data_class=_PROTO.DATA_CLASS_BLOB_SEQUENCE,
     )
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=len(blobs))])
-    tensor = TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=blobs)
-    return Summary(value=[Summary.Value(tag=tag, metadata=metadata, tensor=tensor)])
+    shape = _SHAPE.TensorShapeProto(dim=[_SHAPE.TensorShapeProto.Dim(size=len(blobs))])
+    tensor = _TENSOR.TensorProto(dtype=_TYPES.DT_STRING, tensor_shape=shape, string_val=blobs)
+    return _PROTO.Summary(value=[_PROTO.Summary.Value(tag=tag, metadata=metadata, tensor=tensor)])

@@ -13,7 +13,13 @@ import pytest
 from playwright.sync_api import Browser, Error, Frame, Page, Playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-QUIET = ("--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+QUIET = (
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 HOW = "No browser: install one with `apt-get install chromium` or `playwright install chromium`."
 
 
@@ -80,3 +86,8 @@ class Tab:
         """The colour of a canvas's pixel."""
         script = "(c, [x, y]) => [...c.getContext('2d').getImageData(x, y, 1, 1).data].slice(0, 3)"
         return self.frame.locator(selector).first.evaluate(script, [x, y])
+
+    def wait_for_red(self, selector: str, x: int, red: int) -> None:
+        """Wait until a canvas's pixel in its first row has this much red."""
+        script = "([s, x, red]) => document.querySelector(s)?.getContext('2d').getImageData(x, 0, 1, 1).data[0] === red"
+        self.frame.wait_for_function(script, arg=[selector, x, red])

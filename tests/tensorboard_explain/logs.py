@@ -19,7 +19,7 @@ from lightning_explain.drift import drift
 from lightning_explain.log.tab import tab_summary
 from tests.models import DigitData, DigitNet
 
-HTML = "<img src=x onerror=\"window.top.hacked=1\"><script>window.top.hacked=1</script>"
+HTML = '<img src=x onerror="window.top.hacked=1"><script>window.top.hacked=1</script>'
 HOSTILE_NAMES = [HTML, "x" * 10_000, "數字 ☃ \u202e إيه 🐈", "a\nb\tc", "'\"`&amp;</script>"]
 
 
@@ -77,7 +77,14 @@ class Log:
         self.raw(summary, step)
 
     def explanation(
-        self, probe: Probe, values: torch.Tensor, *, step: int, name: str = "attribution", before: Any = None, **more: Any
+        self,
+        probe: Probe,
+        values: torch.Tensor,
+        *,
+        step: int,
+        name: str = "attribution",
+        before: Any = None,
+        **more: Any,
     ) -> Attribution:
         """An event as AttributionMonitor writes it, and the probe's if this is the first step."""
         explained = attribution(values)
@@ -190,10 +197,8 @@ def table_run(folder: Path) -> None:
     """A tabular probe with names."""
     log = Log(folder)
     names = ["sepal length", "sepal width", "petal length", "petal width"]
-    probe = Probe(
-        inputs=torch.rand(6, 4), targets=torch.tensor([0, 0, 1, 1, 2, 2]), class_names=["setosa", "versicolor", "virginica"],
-        feature_names=names,
-    )  # fmt: skip
+    classes, labels = ["setosa", "versicolor", "virginica"], torch.tensor([0, 0, 1, 1, 2, 2])
+    probe = Probe(inputs=torch.rand(6, 4), targets=labels, class_names=classes, feature_names=names)
     for count, step in enumerate((0, 3), start=1):
         values = torch.tensor(np.linspace(-1, 1, 24).reshape(6, 4), dtype=torch.float32) * (1 + step)
         log.explanation(probe, values, step=step, count=count)

@@ -46,17 +46,17 @@ def blobs(folder: Path, tag: str) -> list[tuple[int, list[bytes]]]:
 def tiles_of(picture: Any, n_tiles: int, height: int, width: int) -> Any:
     """Cut a sprite up, tile by tile: [tiles, height, width]."""
     columns = picture.shape[1] // width
-    return np.stack([
-        picture[height * (i // columns) : height * (i // columns + 1), width * (i % columns) : width * (i % columns + 1)]
-        for i in range(n_tiles)
-    ])  # fmt: skip
+    corners = [(height * (i // columns), width * (i % columns)) for i in range(n_tiles)]
+    return np.stack([picture[y : y + height, x : x + width] for y, x in corners])
 
 
 @given(
     n=st.integers(1, 20), height=st.integers(1, 7), width=st.integers(1, 7), seed=st.integers(0, 99),
     size=st.sampled_from([1e-6, 1.0, 1e6]),
 )  # fmt: skip
-def test_a_value_sprite_holds_the_values_to_half_a_step(n: int, height: int, width: int, seed: int, size: float) -> None:
+def test_a_value_sprite_holds_the_values_to_half_a_step(
+    n: int, height: int, width: int, seed: int, size: float
+) -> None:
     maps = torch.randn(n, height, width, generator=torch.Generator().manual_seed(seed)) * size
     sprite = value_sprite(maps, max_pixels=10_000)
     tiles = tiles_of(sprite.picture[..., 0], n, height, width).astype(float)
@@ -118,10 +118,10 @@ def test_a_large_probe_is_thinned_out_evenly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "form"),
-    [(torch.rand(2, 3, 8, 8), "image"), (torch.rand(2, 5), "table"), (torch.rand(2, 5000), None), (torch.rand(2, 2, 3, 4, 5), None)],
-)  # fmt: skip
-def test_every_form_of_input_has_a_header(inputs: torch.Tensor, form: str | None) -> None:
+    ("shape", "form"), [((2, 3, 8, 8), "image"), ((2, 5), "table"), ((2, 5000), None), ((2, 2, 3, 4, 5), None)]
+)
+def test_every_form_of_input_has_a_header(shape: tuple[int, ...], form: str | None) -> None:
+    inputs = torch.rand(shape)
     probe = Probe(inputs=inputs, targets=torch.tensor([0, 1]))
     values = attribution(torch.randn_like(inputs))
     header, sprite = attribution_tab(probe, Explanation(0, values, torch.randn(2, 2)), {}, {"IG": values})
@@ -139,7 +139,9 @@ def test_regression_has_outputs_and_no_classes() -> None:
 
 
 def test_long_names_are_cut() -> None:
-    probe = Probe(inputs=torch.rand(1, 2), targets=torch.tensor([0]), class_names=["c" * 9999], feature_names=["f" * 9999] * 2)
+    probe = Probe(
+        inputs=torch.rand(1, 2), targets=torch.tensor([0]), class_names=["c" * 9999], feature_names=["f" * 9999] * 2
+    )
     values = attribution(torch.randn(1, 2))
     header, _ = attribution_tab(probe, Explanation(0, values, torch.randn(1, 1)), {}, {"IG": values})
     assert len(json.dumps([header, probe_tab(probe)[0]])) < 2000
@@ -154,7 +156,9 @@ def test_rates_are_written_and_read_back() -> None:
     rates = torch.rand(3, 7, generator=torch.Generator().manual_seed(0))
     rates[:, 2] = 0
     rates[:, 4] = torch.tensor([0.9, 0.1, 0.2])
-    header = neuron_tab({"a": profile(rates)}, {"f1": [0.5, 0.25, 1.0]}, ["x", "y", "z"], turnover={"a": 0.125}, feeding={})
+    header = neuron_tab(
+        {"a": profile(rates)}, {"f1": [0.5, 0.25, 1.0]}, ["x", "y", "z"], turnover={"a": 0.125}, feeding={}
+    )
     (layer,) = header["layers"]
     assert layer["dead"] == [2] and [4, 0] in layer["exclusive"] and layer["turnover"] == 0.125
     assert header["curve"]["f1"] == {"0": 0.5, "1": 0.25, "2": 1.0}
@@ -177,7 +181,9 @@ def test_classes_that_were_not_seen_are_left_out() -> None:
     rates = torch.tensor([[0.5, 0.5], [float("nan")] * 2, [1.0, 0.0]])
     seen = LayerProfile(rates, rates, torch.tensor([3, 0, 2]), torch.tensor([True, True]), 0.5)
     header = neuron_tab({"a": seen}, {}, ["x", "y", "z"], turnover={}, feeding={})
-    assert header["classes"] == [0, 2] and header["class_names"] == {"0": "x", "2": "z"} and header["n_samples"] == [3, 2]
+    assert (
+        header["classes"] == [0, 2] and header["class_names"] == {"0": "x", "2": "z"} and header["n_samples"] == [3, 2]
+    )
 
 
 def test_feeding_features_are_grouped_by_neuron_and_class() -> None:
@@ -242,7 +248,10 @@ def test_an_explanation_of_64_digits_takes_at_most_60_kB_all_pictures_included(t
     data = TensorDataset(digits, classes)
     probe = Probe(inputs=digits[::7][:64], targets=classes[::7][:64])
     sizes = {}
-    for name, monitors in {"bare": [], "watched": [AttributionMonitor(probe=probe, every_n_train_steps=1, every_n_epochs=None)]}.items():
+    for name, monitors in {
+        "bare": [],
+        "watched": [AttributionMonitor(probe=probe, every_n_train_steps=1, every_n_epochs=None)],
+    }.items():
         pl.seed_everything(0, verbose=False)
         trainer = pl.Trainer(
             max_steps=24, logger=TensorBoardLogger(tmp_path, name), callbacks=monitors, accelerator="cpu",
