@@ -240,6 +240,7 @@ def where_to_look(logdir: Path, pictures: Path | None) -> str:
         "",
         f"  tensorboard --logdir {logdir}",
         "",
+        "  Explain         heatmaps, drift and neurons at any two steps side by side",
         "  Images          explain/attribution/heatmaps and filmstrip; explain/neurons/<layer>/rates and maps",
         "  Scalars         explain/attribution/drift, mass_in_mask; explain/neurons/<layer>; precision, recall, f1",
         "  Custom Scalars  the drift curves, each with its error",

@@ -30,11 +30,11 @@ Feeding = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def share_bytes(shares: Tensor) -> str:
-    """Write shares 0 to 1 as base64 of a byte each.
+    r"""Write shares 0 to 1 as base64 of a byte each.
 
     Example:
         >>> base64.b64decode(share_bytes(torch.tensor([0.0, 0.5, float("nan")])))
-        b'\\x00}\\xff'
+        b'\x00}\xff'
     """
     levels = torch.where(shares.isnan(), float(UNDEFINED), (shares.clamp(0, 1) * FULL).round())
     return base64.b64encode(levels.byte().numpy().tobytes()).decode()

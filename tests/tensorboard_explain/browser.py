@@ -43,7 +43,7 @@ class Tab:
         self.address = address
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", lambda message: self._heard(message))
+        page.on("console", self._heard)
 
     def _heard(self, message: Any) -> None:
         # a 4xx of ours is expected with malformed events, and said in the page

@@ -50,7 +50,7 @@ def attribution(values: torch.Tensor) -> Attribution:
         target=None,
         baseline=None,
         n_evaluations=torch.ones(n, dtype=torch.long),
-        coarse=values + 0.02 * values.roll(1, 0),
+        coarse=values + 0.02 * values.abs().roll(1, 0),
     )
 
 

@@ -140,7 +140,7 @@ def test_drift_is_drawn_with_its_error_and_a_click_jumps(tab: Tab) -> None:
     charts = tab.frame.locator(".chart")
     assert "Drift to the previous explanation (cosine distance)" in charts.first.inner_text()
     assert tab.count(".chart .marker") == 1  # from first to its opposite: 2, far above the error
-    tab.field("Mark above error ×").fill("1000")
+    tab.field("Mark above error ×").fill("1000000")
     tab.frame.locator("h3").first.click()
     tab.frame.wait_for_function("document.querySelectorAll('.chart .marker').length === 0")
     box = tab.frame.locator(".chart svg").first.bounding_box()
