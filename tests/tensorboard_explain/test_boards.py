@@ -75,6 +75,23 @@ def test_a_run_that_goes_on_appears_by_itself(load_fast: bool, tmp_path: Path, o
         tab.frame.wait_for_function("document.querySelectorAll('.toolbar option').length === 2", timeout=30_000)
 
 
+def test_tensorboards_own_reload_button_reloads_the_tab(tmp_path: Path, open_tab: Opener) -> None:
+    log, probe = logs.Log(tmp_path / "runs" / "a"), logs.image_probe(2, 4)
+    log.explanation(probe, torch.randn(2, 1, 4, 4), step=0)
+    with running(tmp_path / "runs", load_fast=False) as board:
+        board.wait_for_runs("a")
+        tab = open_tab(board).open()
+        tab.field("Live").uncheck()
+        tab.page.wait_for_timeout(6000)  # longer than the tab waits between two looks of its own
+        log.explanation(probe, torch.randn(2, 1, 4, 4), step=7, count=2)
+        while len(board.data("events", run="a", tag="explain/attribution/tab")["events"]) < 2:
+            tab.page.wait_for_timeout(300)
+        tab.page.wait_for_timeout(6000)
+        assert tab.count("#explain[data-drawn='0/']") == 1
+        tab.page.locator(".reload-button").click()
+        tab.drawn("7/")
+
+
 def test_dropped_events_are_counted(tmp_path: Path, open_tab: Opener) -> None:
     log, probe = logs.Log(tmp_path / "runs" / "a"), logs.image_probe(2, 4)
     for step in range(30):
