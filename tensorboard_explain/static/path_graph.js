@@ -2,17 +2,25 @@
 
 import { el, figure, percent, short, svg } from "./dom.js";
 
-const WIDTH = 560; // of a graph with few layers; more layers make it wider
+const WIDTH = 600; // of a graph with few layers; more layers make it wider
 const NARROWEST = 130;
-const ROW = 34;
-const PAD = { x: 96, y: 26 };
+const ROW = 38;
+const PAD = { left: 150, right: 60, y: 26 };
 
-const edgeKey = (edge) => `${edge.source}\u0000${edge.target}`;
+/** Name a node over time. One without a unit stands for the rest of its layer, however many that are at a step. */
+function keysOf(graph) {
+  return new Map(graph.nodes.map((node) => [
+    node.id, node.unit >= 0 ? node.id : `${node.layer}: rest ${node.contribution < 0 ? "against" : "for"}`,
+  ]));
+}
 
-/** Say which edges of one graph another one lacks. */
+const edgeKey = (keys, edge) => `${keys.get(edge.source)}\u0000${keys.get(edge.target)}`;
+
+/** Find the edges of one graph that another one lacks. */
 export function missing(graph, other) {
-  const there = new Set((other?.edges ?? []).map(edgeKey));
-  return new Set(graph.edges.filter((edge) => !there.has(edgeKey(edge))).map(edgeKey));
+  const [keys, otherKeys] = [keysOf(graph), keysOf(other)];
+  const there = new Set(other.edges.map((edge) => edgeKey(otherKeys, edge)));
+  return new Set(graph.edges.filter((edge) => !there.has(edgeKey(keys, edge))));
 }
 
 function columnsOf(graph) {
@@ -30,19 +38,19 @@ function columnsOf(graph) {
 
 function placed(graph) {
   const columns = columnsOf(graph);
-  const step = Math.max(NARROWEST, (WIDTH - 2 * PAD.x) / Math.max(1, columns.length - 1));
+  const step = Math.max(NARROWEST, (WIDTH - PAD.left - PAD.right) / Math.max(1, columns.length - 1));
   const tallest = Math.max(...columns.map((column) => column.length), 1);
   const places = new Map();
   columns.forEach((column, x) => column.forEach((node, i) => {
-    places.set(node.id, { x: PAD.x + x * step, y: PAD.y + ROW * (i + (tallest - column.length) / 2) + ROW / 2 });
+    places.set(node.id, { x: PAD.left + x * step, y: PAD.y + ROW * (i + (tallest - column.length) / 2) + ROW / 2 });
   }));
-  return { columns, step, places, width: 2 * PAD.x + step * (columns.length - 1), height: 2 * PAD.y + ROW * tallest };
+  return { columns, step, places, width: PAD.left + PAD.right + step * (columns.length - 1), height: 2 * PAD.y + ROW * tallest };
 }
 
 function edgeNode(edge, { places, full, marked, mark, say }) {
   const [from, to] = [places.get(edge.source), places.get(edge.target)];
   const middle = (from.x + to.x) / 2;
-  const changed = marked.has(edgeKey(edge));
+  const changed = marked.has(edge);
   const kind = changed ? mark : edge.contribution < 0 ? "against" : "for";
   const words = `${edge.source} → ${edge.target}: share ${percent(edge.share, 1)}, contribution ${figure(edge.contribution)}${changed ? `, ${mark}` : ""}`;
   return svg("path", {
@@ -56,7 +64,7 @@ function nodeNode(node, place, isFirst, say) {
   const words = `${short(node.label, 120)}: contribution ${figure(node.contribution)}`;
   return svg("g", { class: `node ${node.contribution < 0 ? "against" : "for"}`, on: { pointerenter: () => say(words), pointerleave: () => say("") } },
     svg("circle", { cx: place.x, cy: place.y, r: 5.5 }),
-    svg("text", { x: place.x + (isFirst ? -11 : 0), y: place.y + (isFirst ? 4 : -9), "text-anchor": isFirst ? "end" : "middle", text: short(node.label, isFirst ? 13 : 16) }),
+    svg("text", { x: place.x + (isFirst ? -11 : 0), y: place.y + (isFirst ? 4 : -9), "text-anchor": isFirst ? "end" : "middle", text: short(node.label, isFirst ? 24 : 16) }),
     svg("title", { text: words }));
 }
 
@@ -65,7 +73,7 @@ function edgeTable(graph, marked, mark) {
   return el("details", {}, el("summary", { text: "The edges as a table" }),
     el("table", {}, el("thead", {}, el("tr", {}, ...["from", "to", "share", "contribution", ""].map((name) => el("th", { scope: "col", text: name })))),
       el("tbody", {}, ...largest.map((edge) => el("tr", {}, el("td", { text: short(edge.source, 40) }), el("td", { text: short(edge.target, 40) }),
-        el("td", { text: percent(edge.share, 1) }), el("td", { text: figure(edge.contribution) }), el("td", { text: marked.has(edgeKey(edge)) ? mark : "" }))))));
+        el("td", { text: percent(edge.share, 1) }), el("td", { text: figure(edge.contribution) }), el("td", { text: marked.has(edge) ? mark : "" }))))));
 }
 
 /** Draw a graph; `other` is the one it is compared with, `mark` ("won" or "lost") what an edge is that `other` lacks. */
@@ -77,10 +85,10 @@ export function pathGraph(graph, { other, mark, letter }) {
   const say = (words) => { reading.textContent = short(words, 240); };
   const edges = graph.edges.filter((edge) => Number.isFinite(edge.share)).sort((x, y) => Math.abs(x.share) - Math.abs(y.share));
   const drawing = svg("svg", {
-    class: "path", viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
+    class: "path", viewBox: `0 0 ${width} ${height}`, role: "img", style: { "max-width": `${1.2 * width}px` },
     "aria-label": `Decision path: ${short(graph.title, 80)}; the table below has the figures`,
   },
-  columns.map((column, x) => svg("text", { class: "layer", x: PAD.x + x * step, y: 12, "text-anchor": "middle", text: short(column[0].layer, 20) })),
+  columns.map((column, x) => svg("text", { class: "layer", x: PAD.left + x * step, y: 12, "text-anchor": "middle", text: short(column[0].layer, 20) })),
   edges.map((edge) => edgeNode(edge, { places, full, marked, mark, say })),
   graph.nodes.map((node) => nodeNode(node, places.get(node.id), columns[0].includes(node), say)));
   const share = Number.isFinite(graph.shownShare) ? `; the paths drawn carry ${percent(graph.shownShare)} of it` : "";

@@ -171,10 +171,16 @@ def malformed_run(folder: Path) -> None:
 def path_graph(edges: list[tuple[str, str, float]]) -> dict[str, Any]:
     """A graph after the contract between the path monitor and the tab."""
     ids = list(dict.fromkeys([end for edge in edges for end in edge[:2]]))
-    layers = {"x": "input", "h": "net.0", "o": "net.2"}
+    layers = {"x": "input", "h": "net.0", "r": "net.0", "o": "net.2"}  # r: the rest of a layer, in one node
     nodes = [
-        {"id": i, "layer": layers[i[0]], "unit": int(i[1:]), "label": i, "contribution": (-1) ** int(i[1:]) * 0.5}
-        for i in sorted(ids, key=lambda i: "xho".index(i[0]))
+        {
+            "id": i,
+            "layer": layers[i[0]],
+            "unit": None if i[0] == "r" else int(i[1:]),
+            "label": i,
+            "contribution": (-1) ** int(i[1:]) * 0.5,
+        }
+        for i in sorted(ids, key=lambda i: "xhro".index(i[0]))
     ]
     drawn = [{"source": s, "target": t, "share": share, "contribution": share * 2} for s, t, share in edges]
     title = {"title": "class setosa", "class": "setosa", "sample": None, "output": 2.5, "shown_share": 0.8}
@@ -182,11 +188,11 @@ def path_graph(edges: list[tuple[str, str, float]]) -> dict[str, Any]:
 
 
 def path_run(folder: Path) -> None:
-    """Two steps of a path: one edge stays, one is lost, two are won."""
+    """Two steps of a path: three edges stay (one from the rest of a layer), one is lost, two are won."""
     log = Log(folder)
     graphs = {
-        0: path_graph([("x0", "h1", 0.5), ("x1", "h1", 0.2), ("h1", "o0", 0.7)]),
-        10: path_graph([("x0", "h1", 0.6), ("x2", "h3", 0.3), ("h3", "o0", 0.3), ("h1", "o0", 0.6)]),
+        0: path_graph([("x0", "h1", 0.5), ("x1", "h1", 0.2), ("h1", "o0", 0.7), ("r5", "o0", 0.1)]),
+        10: path_graph([("x0", "h1", 0.6), ("x2", "h3", 0.3), ("h3", "o0", 0.3), ("h1", "o0", 0.6), ("r9", "o0", 0.1)]),
     }
     for step, graph in graphs.items():
         header = {"kind": "paths", "name": "path", "step": step, "epoch": step // 10, "graphs": [graph]}

@@ -185,12 +185,12 @@ def test_paths_show_what_was_won_and_lost(tab: Tab) -> None:
     tab.open(run="path", b="0")
     assert tab.texts(".path-block h3") == ["A class setosa", "B class setosa"]
     assert tab.count(".edge.won") == 2 and tab.count(".edge.lost") == 1
-    assert tab.count(".edge") == 7 and tab.count(".node") == 5 + 4
+    assert tab.count(".edge") == 9 and tab.count(".node") == 6 + 5
     assert "the paths drawn carry 80 %" in tab.text(".path-block .note")
     tab.frame.locator(".edge.won").first.dispatch_event("pointerenter")
     assert "won" in tab.text(".path-block .reading") and "30.0 %" in tab.text(".path-block .reading")
     tab.open(run="path", a="0")
-    assert tab.count(".edge") == 3 and tab.count(".edge.won") == 0
+    assert tab.count(".edge") == 4 and tab.count(".edge.won") == 0
 
 
 def test_tabular_probes_have_bars(tab: Tab) -> None:
