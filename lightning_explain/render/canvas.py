@@ -11,8 +11,8 @@ from lightning_explain.render.colour import Picture, few_greys
 BACKGROUND = 255
 INK = (32, 32, 32)
 TEXT_SIZE = 12
-TEXT_GREYS = 51
-"""Letters take a third of a picture's bytes; their edges look the same in six greys."""
+TEXT_GREYS = 85
+"""Letters take a third of a picture's bytes; their edges look the same in four greys."""
 
 
 @lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ from lightning_explain.render.colour import Picture
 
 N_COLUMNS = 8
 ZERO = 128
-STEPS = 40
+STEPS = 32
 """A byte is `ZERO + STEPS * value / scale`; 0 is kept for NaN. Twice the steps would cost a bit
 more for each pixel."""
 
@@ -62,18 +62,18 @@ def _in_rows(tiles: npt.NDArray[np.uint8]) -> Picture:
 
 
 def value_sprite(maps: Tensor, *, max_pixels: int) -> Sprite:
-    """Write signed maps as bytes, each map in its own scale: 128 + 40 * value / scale, 0 for NaN.
+    """Write signed maps as bytes, each map in its own scale: 128 + 32 * value / scale, 0 for NaN.
 
     Args:
         maps: [tiles, height, width].
         max_pixels: Larger maps are averaged down, so that the sprite has about this many pixels at most.
 
     Returns:
-        Tiles whose values are exact to half a step, 1/80 of the tile's scale.
+        Tiles whose values are exact to half a step, 1/64 of the tile's scale.
 
     Example:
         >>> value_sprite(torch.tensor([[[0.0, -2.0, 1.0]]]), max_pixels=100).picture[0, :, 0].tolist()
-        [128, 88, 148]
+        [128, 96, 144]
     """
     tile = fitting_tile((maps.shape[1], maps.shape[2]), len(maps), max_pixels)
     small = _shrunk(maps, tile)

@@ -2,7 +2,7 @@
 
 const COLUMNS = 8;
 const ZERO = 128;
-const STEPS = 40;
+const STEPS = 32;
 const MOST_PIXELS = 16_000_000;
 
 /** Decode a PNG into {width, height, bytes: RGBA}. */
