@@ -172,7 +172,10 @@ def test_rates_are_written_and_read_back() -> None:
 def test_of_a_large_layer_the_telling_neurons_are_written() -> None:
     rates = torch.full((20, 5000), 0.5)
     rates[3, 4711] = 1.0
-    (layer,) = neuron_tab({"a": profile(rates)}, {}, [], turnover={}, feeding={})["layers"]
+    header = neuron_tab({"a": profile(rates)}, {}, [], turnover={}, feeding={})
+    (layer,) = header["layers"]
+    read = neuron_rates(header, "a", 4711)
+    assert read is not None and read["3"] == 1.0 and read["4"] == 0.5
     assert len(layer["neurons"]) == MOST_CELLS // 20 and 4711 in layer["neurons"] and layer["n_neurons"] == 5000
     assert len(base64.b64decode(layer["rates"])) == 20 * len(layer["neurons"])
 
