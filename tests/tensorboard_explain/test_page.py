@@ -247,12 +247,12 @@ def test_a_step_of_500_with_40_samples_is_drawn_within_100_ms(tab: Tab) -> None:
       }).observe(stage, { attributes: true }));
       slider.value = index; slider.dispatchEvent(new Event('input'));
       return drawn; }"""
-    steps, jumps = [], []
+    steps = []
     for index in range(200, 224):
         steps.append(tab.frame.evaluate(script, index))
         tab.page.wait_for_timeout(250)  # playing takes 350 ms from step to step
-    for index in range(7, 490, 31):
-        jumps.append(tab.frame.evaluate(script, index))  # far from what is in memory: the server has to read it
+    # far from what is in memory: the server has to read it
+    jumps = [tab.frame.evaluate(script, index) for index in range(7, 490, 31)]
     assert statistics.median(steps) < 100, steps
     # four times that where the machine is shared; quiet ones take about 80 ms
     assert statistics.median(jumps) < 400, jumps
