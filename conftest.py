@@ -1,4 +1,4 @@
-"""Test session set-up: one thread, no display, and every annotated call of the package checked."""
+"""Test session set-up: one thread, no display, and every annotated call of both packages checked."""
 
 import os
 
@@ -11,7 +11,8 @@ from beartype.claw import beartype_package
 from hypothesis import settings
 
 # is_random=False: checking a random item of each list would draw from the very stream that the tests compare
-beartype_package("lightning_explain", conf=BeartypeConf(is_random=False, is_pep484_tower=True))
+for package in ("lightning_explain", "tensorboard_explain"):
+    beartype_package(package, conf=BeartypeConf(is_random=False, is_pep484_tower=True))
 
 # no deadline: the machines that run the tests are shared
 settings.register_profile("shared machine", deadline=None)

@@ -241,6 +241,7 @@ def where_to_look(logdir: Path, pictures: Path | None) -> str:
         "",
         f"  tensorboard --logdir {logdir}",
         "",
+        "  Explain         heatmaps, drift and neurons at any two steps side by side",
         "  Images          explain/attribution/heatmaps and filmstrip; explain/neurons/<layer>/rates and maps",
         "                  explain/path/<digit>: the way from the image over the neurons to the class",
         "  Scalars         explain/attribution/drift, mass_in_mask; explain/neurons/<layer>; precision, recall, f1",

@@ -46,6 +46,7 @@ class AttributionMonitor(pl.Callback):
         - `explain/{name}/convergence_delta` (mean absolute completeness gap), `.../error` (estimated relative L1
           error), `.../n_evaluations`, `.../total_attribution`, `.../mass_in_mask` (if the probe has masks),
           `.../overhead` (share of wall time spent explaining so far).
+        - `explain/{name}/tab`, `.../probe` (blobs): the same for TensorBoard's Explain tab.
         - `explain/{name}/summary` (text), and one JSON line per explanation in `explain/{name}/record.jsonl` in the
           run's folder.
         - with several methods `explain/{name}/agreement/{a}_vs_{b}`: rank correlation of the signed attributions of

@@ -17,6 +17,7 @@ from lightning_explain.callbacks.neuron_report import (
     report_scalars,
 )
 from lightning_explain.callbacks.neuron_results import LayerReport, NeuronReport
+from lightning_explain.callbacks.neuron_tab import log_neuron_tab
 from lightning_explain.callbacks.neuron_watch import NeuronWatch, Profiles, Stage
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.feeding import FeedingFeatures
@@ -219,6 +220,7 @@ class NeuronReporter:
         journal.record(tag(self._name, "record"), entry)
         log_pictures(journal, self._name, report)
         log_feeding(journal, self._name, report, fresh)
+        log_neuron_tab(journal, self._name, report, scalars, count=len(self.records))
 
     def _draw_maps(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int, moment: str) -> None:
         """Draw the activation maps of the probe's first sample; all processes go forward, the first one draws."""

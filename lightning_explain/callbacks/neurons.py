@@ -49,6 +49,7 @@ class ActiveNeuronMonitor(pl.Callback):
           every `every_n_train_steps` as well.
         - `explain/{name}/train/{layer}/...`: the figures of the training batches of the epoch so far, at every
           `every_n_train_steps`.
+        - `explain/{name}/tab` (blobs): the same for TensorBoard's Explain tab.
         - one JSON line per epoch in `explain/{name}/record.jsonl` in the run's folder.
 
     The figures also go through `pl_module.log`, so that other callbacks can monitor them. From Python, `latest` holds

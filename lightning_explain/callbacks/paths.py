@@ -274,6 +274,8 @@ class DecisionPathMonitor(pl.Callback):
         self.records.append({"step": explanation.step, **kept, "scalars": scalars})
         journal = Journal(trainer, explanation.step)
         journal.record(tag(self.name, "record"), entry)
+        moment = {"name": self.name, "step": explanation.step, "epoch": explanation.epoch, "count": self._history.count}
+        journal.tab(self.name, {"kind": "paths", **moment, "graphs": entry["graphs"]})
         journal.text(tag(self.name, "ranking"), ranking_table(explanation))
         if len(explanation.classes) > MOST_CLASSES:
             self._guard.note(

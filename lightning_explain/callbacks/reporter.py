@@ -8,6 +8,7 @@ from lightning_explain.callbacks.attribution_figures import Figure, figures
 from lightning_explain.callbacks.attribution_methods import Methods, described, full_name, named_baseline
 from lightning_explain.callbacks.attribution_pictures import Gallery
 from lightning_explain.callbacks.attribution_report import record, summary
+from lightning_explain.callbacks.attribution_tab import log_attribution_tab
 from lightning_explain.callbacks.explanation import Explanation, removal_baseline
 from lightning_explain.callbacks.findings import Findings, compare
 from lightning_explain.callbacks.guard import Guard
@@ -98,6 +99,16 @@ class Reporter:
         if words:
             journal.text(tag(self._name, "summary"), words)
         gallery.show(journal, found, epoch=epoch)
+        log_attribution_tab(
+            journal,
+            self._name,
+            gallery.probe,
+            found.explanation,
+            found.primary_drifts,
+            epoch=epoch,
+            count=gallery.history.count,
+            methods={full_name(name, self._methods[name]): a for name, a in found.explanation.attributions.items()},
+        )
 
     def _gallery(self, probe: Probe, history: History) -> Gallery:
         return Gallery(name=self._name, probe=probe, methods=self._methods, history=history)

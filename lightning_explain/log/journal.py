@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_explain.log.sinks import TensorBoardSink, sink_of
+from lightning_explain.log.tags import tag as tag_of
 from lightning_explain.render.colour import Picture
 
 
@@ -73,6 +74,27 @@ class Journal:
         """Keep figures for machines to read."""
         for sink in self._sinks:
             sink.record(tag, record, self.step)
+
+    @property
+    def shows_tab(self) -> bool:
+        """Whether a logger's viewer has the Explain tab, so that an event for it is worth its bytes."""
+        return any(isinstance(sink, TensorBoardSink) for sink in self._sinks)
+
+    def tab(self, name: str, header: Mapping[str, Any], sprite: Picture | None = None) -> None:
+        """Write one event for the Explain tab: what a monitor has to show at this step.
+
+        Args:
+            name: The monitor's name; the event's tag is `explain/{name}/tab`.
+            header: Plain values for JSON, with `kind`; `docs/tab.md` says what each kind holds.
+            sprite: Picture tiles, uint8 [height, width, 3]; None if there are none.
+        """
+        for sink in self._sinks:
+            sink.tab(tag_of(name, "tab"), header, sprite, self.step, once=False)
+
+    def tab_probe(self, name: str, header: Mapping[str, Any], sprite: Picture | None = None) -> None:
+        """Write what the Explain tab needs of a probe, once for each event file: `explain/{name}/probe`."""
+        for sink in self._sinks:
+            sink.tab(tag_of(name, "probe"), header, sprite, self.step, once=True)
 
     def layout(self, charts: Mapping[str, list[str]]) -> None:
         """Group curves: chart title to tag patterns."""

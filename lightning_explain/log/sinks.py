@@ -1,11 +1,10 @@
 """Where pictures, words and records go: one sink per Lightning logger."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from tensorboard.compat.proto.summary_pb2 import (
     DATA_CLASS_BLOB_SEQUENCE,  # pyright: ignore[reportAttributeAccessIssue]
@@ -14,7 +13,9 @@ from tensorboard.compat.proto.summary_pb2 import (
     SummaryMetadata,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
+from lightning_explain.log.json_ready import json_ready
 from lightning_explain.log.png import png_bytes
+from lightning_explain.log.tab import first_of_its_kind, tab_summary
 from lightning_explain.log.tags import tag_part
 from lightning_explain.render.colour import Picture
 
@@ -39,17 +40,9 @@ class Sink(Protocol):
         """Group curves: chart title to tag patterns."""
         ...
 
-
-def _json_ready(value: Any) -> Any:
-    """Turn NaN and infinity, which JSON does not know, into null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        mapping = cast(Mapping[Any, Any], value)
-        return {str(key): _json_ready(part) for key, part in mapping.items()}
-    if isinstance(value, list | tuple):
-        return [_json_ready(part) for part in cast(list[Any], value)]
-    return value
+    def tab(self, tag: str, header: Mapping[str, Any], sprite: Picture | None, step: int, *, once: bool) -> None:
+        """Write an event for the Explain tab, if the logger's viewer has one."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -79,12 +72,15 @@ class FolderSink:
 
     def record(self, tag: str, record: Mapping[str, Any], step: int) -> None:
         """Append one line to `<tag>.jsonl`."""
-        line = json.dumps(_json_ready({"step": step, **record}), allow_nan=False)
+        line = json.dumps(json_ready({"step": step, **record}), allow_nan=False)
         with self._path(tag, ".jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def layout(self, charts: Mapping[str, list[str]]) -> None:
         """Do nothing: a folder has no charts."""
+
+    def tab(self, tag: str, header: Mapping[str, Any], sprite: Picture | None, step: int, *, once: bool) -> None:
+        """Do nothing: what the tab would show is in the records and pictures."""
 
 
 def _metadata(plugin: str, description: str) -> Any:
@@ -141,6 +137,11 @@ class TensorBoardSink:
     def record(self, tag: str, record: Mapping[str, Any], step: int) -> None:
         """Append one line to `<tag>.jsonl` in the run's folder."""
         self.folder.record(tag, record, step)
+
+    def tab(self, tag: str, header: Mapping[str, Any], sprite: Picture | None, step: int, *, once: bool) -> None:
+        """Add an event for the Explain tab; with `once`, only if this event file does not hold the same already."""
+        if not once or first_of_its_kind(self.writer, tag, header):
+            self.writer._get_file_writer().add_summary(tab_summary(tag, header, sprite), step)
 
     def layout(self, charts: Mapping[str, list[str]]) -> None:
         """Group curves in the Custom Scalars dashboard."""

@@ -11,7 +11,7 @@ from torch import Tensor
 Picture = npt.NDArray[np.uint8]
 """An image as uint8 [height, width, 3]."""
 
-LEVELS = 32
+LEVELS = 24
 """Colour steps of a table: few enough that pictures compress well, too many for the eye to count."""
 
 UNDEFINED = 160
@@ -51,15 +51,16 @@ def share_colours(values: Tensor) -> Picture:
     return _look_up(values.detach().cpu().double().numpy(), "cividis")
 
 
-def grey(values: Tensor) -> Picture:
-    """Draw values from 0 (black) to 1 (white) as grey: uint8 [..., 3]."""
-    levels = few_greys(np.clip(values.detach().cpu().double().numpy(), 0.0, 1.0) * 255)
+def grey(values: Tensor, *, step: int = 3) -> Picture:
+    """Draw values from 0 (black) to 1 (white) as grey, `step` of 255 levels apart: uint8 [..., 3]."""
+    levels = few_greys(np.clip(values.detach().cpu().double().numpy(), 0.0, 1.0) * 255, step=step)
     return np.repeat(levels[..., None], 3, axis=-1)
 
 
-def few_greys(levels: npt.NDArray[Any]) -> Picture:
-    """Round grey levels 0 to 255 to 86 of them.
+def few_greys(levels: npt.NDArray[Any], *, step: int = 3) -> Picture:
+    """Round grey levels 0 to 255 to multiples of `step`, a divisor of 255: 86 levels for 3.
 
-    With the colours of a table, a picture then stays within the 256 colours of a small PNG.
+    With the colours of a table, a picture then stays within the 256 colours of a small PNG; the fewer levels, the
+    smaller it is.
     """
-    return (np.rint(levels / 3) * 3).astype(np.uint8)
+    return (np.rint(levels / step) * step).astype(np.uint8)

@@ -35,6 +35,9 @@ LONGEST_NAME = 200
 SMALL, LARGE = 56, 64
 """Side of a picture in pixels; larger where a method's name must stand over it."""
 
+FEW_PIXELS = 40
+"""Pictures of so few pixels are enlarged, which costs bytes; 18 greys show all there is in them."""
+
 
 def maps_of(values: Tensor) -> Tensor:
     """Reduce attributions to one map per sample: [batch, height, width]; channels are added up.
@@ -60,7 +63,8 @@ def input_pictures(inputs: Tensor) -> list[Picture]:
     if maps.shape[1] == 3:
         colours = (unit.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
         return list(colours)
-    return list(grey(unit.mean(1)))
+    small = max(maps.shape[-2:]) <= FEW_PIXELS
+    return list(grey(unit.mean(1), step=15 if small else 3))
 
 
 def _n_columns(n_cells: int, labels: Tensor | None, most: int) -> int:

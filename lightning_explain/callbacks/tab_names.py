@@ -1,0 +1,18 @@
+"""Names as the Explain tab gets them: those that occur, and never long."""
+
+from collections.abc import Callable, Iterable
+
+from lightning_explain.render.canvas import shortened
+
+LONGEST = 120
+"""Letters of a name in an event: names come from data, and one of 10 kB would be in every event."""
+
+
+def names_of(indices: Iterable[int], name: Callable[[int], str]) -> dict[str, str]:
+    """Name the classes that occur: `{"3": "cat"}`.
+
+    Example:
+        >>> names_of([2, 0, 2], "abc".__getitem__)
+        {'0': 'a', '2': 'c'}
+    """
+    return {str(index): shortened(name(index), LONGEST) for index in sorted(set(indices))}

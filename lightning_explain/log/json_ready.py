@@ -1,0 +1,22 @@
+"""Values that JSON can hold."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+
+def json_ready(value: Any) -> Any:
+    """Turn NaN and infinity, which JSON does not know, into null; keys into words; tuples into lists.
+
+    Example:
+        >>> json_ready({1: (0.5, float("nan"))})
+        {'1': [0.5, None]}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        mapping = cast(Mapping[Any, Any], value)
+        return {str(key): json_ready(part) for key, part in mapping.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(part) for part in cast(list[Any], value)]
+    return value

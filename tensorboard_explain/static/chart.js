@@ -1,0 +1,135 @@
+// Line charts over training steps: bands, markers, two cursors, a click or a key to jump to a step.
+
+import { count, el, figure, short, svg } from "./dom.js";
+
+const WIDTH = 440;
+const HEIGHT = 168;
+const PAD = { left: 46, right: 10, top: 8, bottom: 22 };
+
+function ticks(low, high, most) {
+  const rough = (high - low) / most || 1;
+  const size = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((k) => k * size).find((s) => s >= rough);
+  const found = [];
+  for (let t = Math.ceil(low / step) * step; t <= high + step * 1e-9; t += step) found.push(Number(t.toPrecision(12)));
+  return found;
+}
+
+function logTicks(low, high) {
+  const [from, to] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+  const decades = Array.from({ length: to - from + 1 }, (_, i) => from + i);
+  const every = Math.ceil(decades.length / 6);
+  const within = (t) => t >= low && t <= high;
+  const whole = decades.filter((_, i) => i % every === 0).map((t) => 10 ** t).filter(within);
+  return whole.length > 2 ? whole : decades.flatMap((t) => [1, 2, 5].map((k) => Number((k * 10 ** t).toPrecision(3)))).filter(within);
+}
+
+function scaleOf(series, { log, range }) {
+  const values = series.flatMap((s) => s.points.map((p) => p.y)).filter((y) => Number.isFinite(y) && (!log || y > 0));
+  const tops = series.flatMap((s) => (s.band ? s.points.map((p) => p.y + (p.error || 0)) : [])).filter(Number.isFinite);
+  let [low, high] = range ?? [0, Math.max(...tops, ...values, 0) * 1.04 || 1];
+  if (log && values.length) [low, high] = [Math.min(...values) * 0.7, Math.max(...values, ...tops) * 1.3];
+  const inner = HEIGHT - PAD.top - PAD.bottom;
+  const place = log
+    ? (y) => (Math.log10(Math.max(y, low)) - Math.log10(low)) / (Math.log10(high) - Math.log10(low) || 1)
+    : (y) => (y - low) / (high - low || 1);
+  const marks = log ? logTicks(low, high) : ticks(low, high, 4);
+  return { y: (value) => PAD.top + inner * (1 - Math.min(1, Math.max(0, place(value)))), marks };
+}
+
+function path(points, x, y) {
+  let words = "";
+  let pen = false;
+  for (const point of points) {
+    const there = Number.isFinite(point.y);
+    if (there) words += `${pen ? "L" : "M"}${x(point.x).toFixed(1)} ${y(point.y).toFixed(1)}`;
+    pen = there;
+  }
+  return words;
+}
+
+function band(points, x, y) {
+  const known = points.filter((p) => Number.isFinite(p.y) && Number.isFinite(p.error));
+  if (known.length < 2) return "";
+  const edge = (sign) => known.map((p) => `${x(p.x).toFixed(1)} ${y(Math.max(0, p.y + sign * p.error)).toFixed(1)}`);
+  return `M${edge(1).join("L")}L${edge(-1).reverse().join("L")}Z`;
+}
+
+function drawn(series, x, y) {
+  return series.map((s) => {
+    const lines = [
+      s.band && svg("path", { d: band(s.points, x, y), fill: s.colour, class: "band" }),
+      svg("path", {
+        d: path(s.points, x, y), stroke: s.colour, "stroke-dasharray": s.dash || undefined,
+        class: s.bold ? "line bold" : s.faint ? "line faint" : "line",
+      }),
+      s.bold && s.points.length <= 60 && s.points.filter((p) => Number.isFinite(p.y)).map((p) =>
+        svg("circle", { cx: x(p.x), cy: y(p.y), r: 2, fill: s.colour })),
+      s.points.filter((p) => p.marked).map((p) =>
+        svg("circle", { cx: x(p.x), cy: y(p.y), r: 4.5, class: "marker", stroke: s.colour }, svg("title", { text: p.marked }))),
+    ];
+    return svg("g", {}, ...lines.flat());
+  });
+}
+
+/**
+ * Draw a chart.
+ *
+ * series: [{name, colour, dash, bold, faint, band, points: [{x, y, error, marked}]}]. onPick(step, withShift) is called
+ * with the step nearest to a click. Returns {node, cursors(a, b)}.
+ */
+export function chart({ title, series, steps, log = false, range = null, onPick, empty }) {
+  if (!series.some((s) => s.points.some((p) => Number.isFinite(p.y)))) {
+    return { node: el("div", { class: "chart none" }, el("h3", { text: title }), el("p", { text: empty })), cursors() {} };
+  }
+  const first = steps[0];
+  const span = steps[steps.length - 1] - first || 1;
+  const x = (step) => PAD.left + ((step - first) / span) * (WIDTH - PAD.left - PAD.right);
+  const { y, marks } = scaleOf(series, { log, range });
+  const cursor = (name) => svg("line", { class: `cursor ${name}`, y1: PAD.top, y2: HEIGHT - PAD.bottom, x1: -9, x2: -9 });
+  const [lineA, lineB, lineHover] = [cursor("a"), cursor("b"), cursor("hover")];
+  const plot = svg(
+    "svg",
+    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", tabindex: 0, "aria-label": `${title}. Click to jump to a step.` },
+    marks.map((t) => svg("g", { class: "tick" },
+      svg("line", { x1: PAD.left, x2: WIDTH - PAD.right, y1: y(t), y2: y(t) }),
+      svg("text", { x: PAD.left - 6, y: y(t) + 3.5, "text-anchor": "end", text: figure(t).replace(/\.?0+$/, "") || "0" }))),
+    ticks(first, first + span, 5).filter((t) => Number.isInteger(t)).map((t) =>
+      svg("text", { class: "tick", x: x(t), y: HEIGHT - 7, "text-anchor": "middle", text: count(t) })),
+    lineHover, lineB, ...drawn(series, x, y), lineA,
+  );
+  const said = el("output", { class: "reading", "aria-live": "off" });
+  const nearest = (event) => {
+    const box = plot.getBoundingClientRect();
+    const step = first + (((event.clientX - box.left) / box.width) * WIDTH - PAD.left) / (WIDTH - PAD.left - PAD.right) * span;
+    return steps.reduce((best, s) => (Math.abs(s - step) < Math.abs(best - step) ? s : best), first);
+  };
+  plot.addEventListener("pointermove", (event) => {
+    const step = nearest(event);
+    set(lineHover, x(step));
+    said.replaceChildren(...reading(series, step));
+  });
+  plot.addEventListener("pointerleave", () => { set(lineHover, -9); said.replaceChildren(); });
+  plot.addEventListener("click", (event) => onPick(nearest(event), event.shiftKey));
+  return {
+    node: el("div", { class: "chart" }, el("h3", { text: title }), plot, said),
+    cursors(a, b) {
+      set(lineA, Number.isFinite(a) ? x(a) : -9);
+      set(lineB, Number.isFinite(b) ? x(b) : -9);
+    },
+  };
+}
+
+function set(line, x) {
+  line.setAttribute("x1", x);
+  line.setAttribute("x2", x);
+}
+
+function reading(series, step) {
+  const found = series.map((s) => ({ s, p: s.points.find((p) => p.x === step) })).filter(({ p }) => p && Number.isFinite(p.y));
+  found.sort((one, other) => Number(Boolean(other.s.bold)) - Number(Boolean(one.s.bold)) || other.p.y - one.p.y);
+  const shown = found.slice(0, 6).map(({ s, p }) =>
+    el("span", {}, el("i", { style: { background: s.colour } }), `${short(s.name, 18)} ${figure(p.y)}`,
+      Number.isFinite(p.error) ? ` ± ${figure(p.error)}` : ""));
+  return [el("b", { text: `step ${count(step)}` }), ...shown, found.length > 6 ? `+ ${found.length - 6} more` : ""];
+}

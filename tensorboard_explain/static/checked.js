@@ -1,0 +1,173 @@
+// Headers come from files that anybody may have written: what is not as it should be becomes empty, not an exception.
+
+const VERSION = 1;
+const MOST = 100_000;
+
+export const number = (value) => (typeof value === "number" && Number.isFinite(value) ? value : NaN);
+export const whole = (value, otherwise = -1) => (Number.isSafeInteger(value) ? value : otherwise);
+export const words = (value) => (typeof value === "string" ? value : typeof value === "number" ? String(value) : "");
+export const list = (value) => (Array.isArray(value) ? value.slice(0, MOST) : []);
+export const mapping = (value) => (value && typeof value === "object" && !Array.isArray(value) ? value : {});
+const numbers = (value) => list(value).map(number);
+const indices = (value) => list(value).map((v) => whole(v));
+const orNull = (value, read) => (Array.isArray(value) ? read(value) : null);
+const names = (value) => new Map(Object.entries(mapping(value)).map(([key, name]) => [Number(key), words(name)]));
+
+function tile(value) {
+  const [height, width] = list(value).map((v) => whole(v));
+  return height > 0 && width > 0 && height * width <= 4_000_000 ? [height, width] : null;
+}
+
+/** Say what is wrong with a header as such; "" if nothing is. */
+export function refusal(header, kind) {
+  if (whole(header.v) > VERSION) return `it is of a newer form (${header.v}); update lightning-explain`;
+  if (whole(header.v) < 1) return "it does not say of which form it is";
+  return header.kind === kind ? "" : `it is not of kind “${kind}”`;
+}
+
+function moment(header) {
+  return {
+    step: number(header.step),
+    epoch: number(header.epoch),
+    count: number(header.count),
+    name: words(header.name),
+    classNames: names(header.class_names),
+  };
+}
+
+/** Read the header of a probe. */
+export function probeOf(header) {
+  return {
+    ...moment(header),
+    probe: words(header.probe),
+    form: words(header.form),
+    tile: tile(header.tile),
+    size: tile(header.size),
+    samples: indices(header.samples),
+    nSamples: number(header.n_samples),
+    labels: orNull(header.labels, indices),
+    features: list(header.features).map(words),
+    inputs: orNull(header.inputs, (rows) => rows.map(numbers)),
+  };
+}
+
+/** Read the header of an explanation. */
+export function attributionOf(header) {
+  return {
+    ...moment(header),
+    probe: words(header.probe),
+    form: words(header.form),
+    unit: words(header.unit) || "output",
+    tile: tile(header.tile),
+    labels: orNull(header.labels, indices),
+    predicted: orNull(header.predicted, indices),
+    confidence: orNull(header.confidence, numbers),
+    outputs: orNull(header.outputs, numbers),
+    methods: list(header.methods).map(mapping).map((method) => ({
+      name: words(method.name) || "method",
+      firstTile: whole(method.first_tile, 0),
+      scales: numbers(method.scales),
+      full: number(method.full_colour),
+      error: orNull(method.error, numbers),
+    })),
+  };
+}
+
+const UNDEFINED = 255;
+const FULL = 250;
+
+function shares(value) {
+  try {
+    return Float32Array.from(atob(words(value)), (letter) => {
+      const byte = letter.charCodeAt(0);
+      return byte === UNDEFINED ? NaN : byte / FULL;
+    });
+  } catch {
+    return new Float32Array(0);
+  }
+}
+
+function layerOf(value, nClasses) {
+  const layer = mapping(value);
+  const all = Math.max(0, Math.min(MOST, whole(layer.n_neurons, 0)));
+  const neurons = orNull(layer.neurons, indices) ?? Array.from({ length: all }, (_, i) => i);
+  let rates = shares(layer.rates);
+  if (rates.length !== neurons.length * nClasses) rates = new Float32Array(neurons.length * nClasses).fill(NaN);
+  return {
+    name: words(layer.name),
+    nNeurons: all,
+    neurons,
+    rates, // [class][neuron], as one array
+    selectivity: shares(layer.selectivity),
+    dead: new Set(indices(layer.dead)),
+    alwaysOn: new Set(indices(layer.always_on)),
+    exclusive: new Map(list(layer.exclusive).map(indices).map(([neuron, owner]) => [neuron, owner])),
+    counts: { dead: number(layer.n_dead), alwaysOn: number(layer.n_always_on), exclusive: number(layer.n_exclusive) },
+    overlap: number(layer.overlap),
+    turnover: number(layer.turnover),
+    minRate: number(layer.min_rate),
+    feeding: list(layer.feeding).map(list).map(([neuron, name, fed]) => ({
+      neuron: whole(neuron),
+      className: words(name),
+      features: list(fed).map(list).map(([feature, value]) => [words(feature), number(value)]),
+    })),
+  };
+}
+
+/** Read the header of a neuron monitor. */
+export function neuronsOf(header) {
+  const classes = indices(header.classes);
+  return {
+    ...moment(header),
+    stage: words(header.stage),
+    classes,
+    nClasses: whole(header.n_classes, classes.length),
+    nSamples: numbers(header.n_samples),
+    nLayers: whole(header.n_layers, 0),
+    layers: list(header.layers).map((layer) => layerOf(layer, classes.length)),
+  };
+}
+
+function graphOf(value) {
+  const graph = mapping(value);
+  const nodes = list(graph.nodes).slice(0, 1000).map(mapping).map((node) => ({
+    id: words(node.id),
+    layer: words(node.layer),
+    unit: whole(node.unit),
+    label: words(node.label) || words(node.id),
+    contribution: number(node.contribution),
+  }));
+  const known = new Set(nodes.map((node) => node.id));
+  const edges = list(graph.edges).slice(0, 5000).map(mapping)
+    .map((edge) => ({
+      source: words(edge.source),
+      target: words(edge.target),
+      share: number(edge.share),
+      contribution: number(edge.contribution),
+    }))
+    .filter((edge) => known.has(edge.source) && known.has(edge.target));
+  return {
+    title: words(graph.title) || "path",
+    className: words(graph.class),
+    sample: whole(graph.sample),
+    output: number(graph.output),
+    shownShare: number(graph.shown_share),
+    nodes,
+    edges,
+  };
+}
+
+/** Read the header of a path monitor. */
+export function pathsOf(header) {
+  return { ...moment(header), graphs: list(header.graphs).map(graphOf) };
+}
+
+/** Read a drift curve's points: {step, epoch, count, curve} each. */
+export function pointsOf(points) {
+  return list(points).map(mapping).map((point) => ({
+    step: number(point.step),
+    epoch: number(point.epoch),
+    count: number(point.count),
+    curve: mapping(point.curve),
+  }));
+}

@@ -1,0 +1,96 @@
+// Numbers to colours that colour-blind readers can tell apart. In the dark, 0 is dark instead of white.
+
+const SIGNED = {
+  light: ["#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#f7f7f7", "#fddbc7", "#f4a582", "#d6604d", "#b2182b", "#67001f"],
+  dark: ["#a9d4ff", "#63aef5", "#3a86d1", "#1f5d99", "#173a5e", "#14181d", "#5c1f19", "#a5362a", "#e5563f", "#ff7d62", "#ffb8a5"],
+};
+const SHARES = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
+const CLASSES = {
+  light: ["#0b6bb8", "#b3530a", "#1d7a4c", "#a8356f", "#6d4bb5", "#8a6a00", "#0a7a85", "#c0322b", "#55606e", "#4c6b1f"],
+  dark: ["#6fb7f2", "#f2a25c", "#66cf9b", "#ee8fc0", "#b9a2f5", "#e0c04e", "#5ecbd6", "#ff8d83", "#aab4c0", "#a9cc6b"],
+};
+const UNDEFINED = [160, 160, 160];
+const LEVELS = 254; // even, so that 0 has a colour of its own
+
+const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+
+function table(stops) {
+  const colours = stops.map(rgb);
+  const bytes = new Uint8Array(3 * (LEVELS + 1));
+  for (let level = 0; level <= LEVELS; level++) {
+    const place = (level / LEVELS) * (colours.length - 1);
+    const from = Math.min(colours.length - 2, Math.floor(place));
+    for (let c = 0; c < 3; c++) {
+      bytes[3 * level + c] = colours[from][c] + (place - from) * (colours[from + 1][c] - colours[from][c]);
+    }
+  }
+  return bytes;
+}
+
+const tables = { light: table(SIGNED.light), dark: table(SIGNED.dark), shares: table(SHARES) };
+const theme = () => (document.documentElement.dataset.theme === "dark" ? "dark" : "light");
+
+function painted(data, values, colours, share) {
+  for (let i = 0, at = 0; i < values.length; i++, at += 4) {
+    const value = values[i];
+    if (Number.isNaN(value)) data.set(UNDEFINED, at);
+    else {
+      const level = 3 * Math.round(LEVELS * Math.min(1, Math.max(0, share(value))));
+      data[at] = colours[level];
+      data[at + 1] = colours[level + 1];
+      data[at + 2] = colours[level + 2];
+    }
+    data[at + 3] = 255;
+  }
+}
+
+/** Paint signed values on a canvas: red for positive, blue for negative; `full` gets the full colour. */
+export function paintSigned(canvas, values, [height, width], full) {
+  const pixels = sized(canvas, height, width);
+  const scale = full > 0 ? full : 1;
+  painted(pixels.data, values, tables[theme()], (value) => (value / scale + 1) / 2);
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+}
+
+/** Paint shares from 0 (dark) to 1 (bright). */
+export function paintShares(canvas, values, [height, width]) {
+  const pixels = sized(canvas, height, width);
+  painted(pixels.data, values, tables.shares, (value) => value);
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+}
+
+const KINDS = { dead: "--wrong", exclusive: "--won", always: "--soft" };
+
+/** Paint a row of kinds of neurons: "dead", "exclusive", "always", or "" for none. */
+export function paintKinds(canvas, kinds) {
+  const style = getComputedStyle(document.documentElement);
+  const context = canvas.getContext("2d");
+  canvas.width = kinds.length;
+  canvas.height = 1;
+  kinds.forEach((kind, x) => {
+    if (!kind) return;
+    context.fillStyle = style.getPropertyValue(KINDS[kind]);
+    context.fillRect(x, 0, 1, 1);
+  });
+}
+
+/** Paint pixels as they are. */
+export function paintPixels(canvas, pixels) {
+  sized(canvas, pixels.height, pixels.width);
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+}
+
+function sized(canvas, height, width) {
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+  return new ImageData(width, height);
+}
+
+/** A CSS gradient of the signed colours. */
+export const signedGradient = () => `linear-gradient(to right, ${SIGNED[theme()].join(", ")})`;
+/** A CSS gradient of the colours of shares. */
+export const shareGradient = () => `linear-gradient(to right, ${SHARES.join(", ")})`;
+/** The colour of a class's curve. */
+export const classColour = (index) => CLASSES[theme()][((index % 10) + 10) % 10];
+/** Dashes for the classes beyond the tenth, which share colours. */
+export const classDash = (index) => ["", "6 3", "2 3", "8 3 2 3"][Math.floor(index / 10) % 4];

@@ -1,0 +1,132 @@
+// Drift over training with its error, by class; per-class F1 beside it.
+
+import { chart } from "./chart.js";
+import { mapping, number, list } from "./checked.js";
+import { classColour, classDash } from "./colours.js";
+import { el, labelled } from "./dom.js";
+
+const driftAt = (point, ref, c) => {
+  const reference = mapping(mapping(point.curve.drift)[ref]);
+  const pair = list(c === "" ? reference.all : mapping(reference.classes)[c]);
+  return { x: point.step, y: number(pair[0]), error: number(pair[1]) };
+};
+
+function marked(points, factor) {
+  return points.map((p) =>
+    factor > 0 && p.y > factor * p.error
+      ? { ...p, marked: `drift is ${(p.y / p.error).toFixed(1)} times its error` }
+      : p);
+}
+
+function classesIn(points, ref) {
+  const found = new Set();
+  for (const point of points) for (const c of Object.keys(mapping(mapping(mapping(point.curve.drift)[ref]).classes))) found.add(c);
+  return [...found].sort((one, other) => Number(one) - Number(other));
+}
+
+function driftSeries(points, state, names) {
+  const ofClass = (c, more) => ({
+    name: names.get(Number(c)) ?? `class ${c}`, colour: classColour(Number(c)), dash: classDash(Number(c)),
+    points: points.map((point) => driftAt(point, state.ref, c)), ...more,
+  });
+  const factor = Number(state.factor);
+  const chosen = state.class;
+  const all = { name: "all samples", colour: "var(--ink)", points: points.map((p) => driftAt(p, state.ref, "")) };
+  if (chosen !== "") {
+    const one = ofClass(chosen, { bold: true, band: true });
+    return [{ ...all, faint: true }, { ...one, points: marked(one.points, factor) }];
+  }
+  return [
+    ...classesIn(points, state.ref).map((c) => ofClass(c, { faint: true })),
+    { ...all, bold: true, band: true, points: marked(all.points, factor) },
+  ];
+}
+
+function f1Series(points, state, names) {
+  const known = points.filter((point) => Object.keys(mapping(point.curve.f1)).length);
+  const classes = [...new Set(known.flatMap((p) => Object.keys(mapping(p.curve.f1))))].sort((a, b) => a - b);
+  const series = classes.map((c) => ({
+    name: names.get(Number(c)) ?? `class ${c}`, colour: classColour(Number(c)), dash: classDash(Number(c)),
+    faint: state.class !== c, bold: state.class === c,
+    points: known.map((p) => ({ x: p.step, y: number(mapping(p.curve.f1)[c]) })),
+  }));
+  if (state.class !== "") return series;
+  const mean = (p) => {
+    const values = Object.values(mapping(p.curve.f1)).map(number).filter(Number.isFinite);
+    return values.length ? values.reduce((sum, v) => sum + v, 0) / values.length : NaN;
+  };
+  return [...series, { name: "mean", colour: "var(--ink)", bold: true, points: known.map((p) => ({ x: p.step, y: mean(p) })) }];
+}
+
+function f1Chart(state, { scores, steps, names }, onPick) {
+  const series = f1Series(scores, state, names);
+  const lowest = Math.min(...series.flatMap((s) => s.points.map((p) => p.y)).filter(Number.isFinite), 1);
+  return chart({
+    title: "F1 by class, in validation", series, steps, onPick,
+    range: [Math.max(0, Math.floor((lowest - 0.05) * 10) / 10), 1],
+    empty: "Add ActiveNeuronMonitor() to the Trainer's callbacks to see the F1 of each class here.",
+  });
+}
+
+function controls(store) {
+  const ref = el("select", { on: { change: () => store.set({ ref: ref.value }) } },
+    el("option", { value: "previous", text: "previous" }), el("option", { value: "first", text: "first" }));
+  const factor = el("input", {
+    type: "number", min: "0", step: "0.5", class: "narrow",
+    on: { change: () => store.set({ factor: String(Number(factor.value) || 0) }) },
+  });
+  const log = el("input", { type: "checkbox", on: { change: () => store.set({ log: log.checked ? "1" : "0" }) } });
+  const node = el("div", { class: "controls" }, labelled("Drift against", ref), labelled("Mark above error ×", factor),
+    labelled("Log scale", log, { class: "field check" }));
+  const show = (state) => {
+    ref.value = state.ref === "first" ? "first" : "previous";
+    factor.value = state.factor;
+    log.checked = state.log === "1";
+  };
+  return { node, show };
+}
+
+/** Make the panel. update(state, data) redraws it; cursors(a, b) only moves the two lines. */
+export function driftPanel(store, onPick) {
+  const settings = controls(store);
+  const drawn = el("div", { class: "charts" });
+  let charts = [];
+  let cursor = [NaN, NaN];
+  const cursors = (a, b) => {
+    cursor = [a, b];
+    for (const one of charts) one.cursors(a, b);
+  };
+  return {
+    node: el("section", { class: "panel", "aria-label": "Drift and scores" }, settings.node, drawn),
+    update(state, { points, scores, steps, names }) {
+      settings.show(state);
+      const measure = points.map((p) => mapping(mapping(p.curve.drift)[state.ref]).measure).find((m) => typeof m === "string");
+      const reference = state.ref === "first" ? "the first" : "the previous";
+      charts = [
+        chart({
+          title: `Drift to ${reference} explanation${measure ? ` (${measure} distance)` : ""}`,
+          series: driftSeries(points, state, names), steps, log: state.log === "1", onPick,
+          empty: "Drift is known from the second explanation on.",
+        }),
+        f1Chart(state, { scores, steps, names }, onPick),
+      ];
+      drawn.replaceChildren(...charts.map((c) => c.node));
+      cursors(...cursor);
+    },
+    cursors,
+  };
+}
+
+/** Make the panel of scores alone, for views without drift. */
+export function scorePanel(onPick) {
+  const node = el("section", { class: "panel", "aria-label": "Scores" });
+  let drawn = null;
+  return {
+    node,
+    update(state, { scores, steps, names }) {
+      drawn = f1Chart(state, { scores, steps, names }, onPick);
+      node.replaceChildren(drawn.node);
+    },
+    cursors: (a, b) => drawn?.cursors(a, b),
+  };
+}

@@ -1,0 +1,78 @@
+// One neuron: what it is, how often it fired for each class over training, what feeds it.
+
+import * as api from "./api.js";
+import { chart } from "./chart.js";
+import { list, mapping, number } from "./checked.js";
+import { classColour, classDash } from "./colours.js";
+import { el, figure, percent, short } from "./dom.js";
+
+function flags(layer, neuron, names) {
+  const said = [];
+  if (layer.dead.has(neuron)) said.push("dead: active at no position of any sample");
+  if (layer.alwaysOn.has(neuron)) said.push("always on: active for every sample");
+  if (layer.exclusive.has(neuron)) said.push(`exclusive to ${short(names.get(layer.exclusive.get(neuron)) ?? layer.exclusive.get(neuron), 40)}`);
+  const column = layer.neurons.indexOf(neuron);
+  const selectivity = layer.selectivity[column];
+  if (Number.isFinite(selectivity)) said.push(`class selectivity ${percent(selectivity)}`);
+  return said.length ? said.join("; ") : "active for several classes";
+}
+
+function fedBy(letter, layer, neuron) {
+  const groups = layer?.feeding.filter((group) => group.neuron === neuron && group.features.length).slice(0, 10) ?? [];
+  return groups.map(({ className, features }) => {
+    const full = Math.max(...features.map(([, value]) => Math.abs(value)).filter(Number.isFinite), 0) || 1;
+    const mark = letter && el("span", { class: `step-letter ${letter.toLowerCase()}`, text: letter });
+    return el("div", { class: "bars" }, el("h4", {}, mark, ` what feeds it, for ${short(className, 40)}`), ...features.map(([feature, value]) => {
+      const share = Math.min(50, (50 * Math.abs(value)) / full);
+      const style = { width: `${share}%`, left: value < 0 ? `${50 - share}%` : "50%" };
+      return el("div", { class: "bar-row" }, el("span", { class: "name", text: short(feature, 28), title: short(feature, 300) }),
+        el("span", { class: "track" }, el("i", { class: `bar a ${value < 0 ? "against" : "for"}`, style })),
+        el("span", { class: "value", text: figure(value) }));
+    }));
+  });
+}
+
+/** Make the panel. show({...}) fills it; only the newest call does. */
+export function neuronDetail({ run, tag, onPick }) {
+  const node = el("section", { class: "panel detail", "aria-label": "One neuron", "aria-live": "polite" });
+  let turn = 0;
+  let drawn = null;
+  let known = "";
+  return {
+    node,
+    cursors: (a, b) => drawn?.cursors(a, b),
+    async show({ a, b, layer, neuron, names, steps, cursor, stamp }) {
+      const key = JSON.stringify([layer, neuron, stamp]);
+      const words = el("p", { class: "note", text: a.neurons.includes(neuron) ? flags(a, neuron, names) : "not among the neurons that were written at this step" });
+      const fed = [...fedBy(b ? "A" : "", a, neuron), ...fedBy("B", b, neuron)];
+      const title = el("h3", { text: `Neuron ${neuron} of ${short(layer, 60)}` });
+      if (known === key && drawn) {
+        node.replaceChildren(title, words, drawn.node, ...fed);
+        return;
+      }
+      const mine = ++turn;
+      node.replaceChildren(title, words, ...fed);
+      let points = [];
+      let problem = "Its history is not known.";
+      try {
+        points = await api.history(run, tag, layer, neuron);
+      } catch (error) {
+        problem = `Its history cannot be read: ${short(error.message, 120)}.`;
+      }
+      if (mine !== turn) return;
+      known = key;
+      drawn = historyChart(list(points), { names, steps, onPick, problem });
+      drawn.cursors(...cursor);
+      node.replaceChildren(title, words, drawn.node, ...fed);
+    },
+  };
+}
+
+function historyChart(points, { names, steps, onPick, problem }) {
+  const classes = [...new Set(points.flatMap((p) => Object.keys(mapping(p.rates))))].sort((x, y) => x - y);
+  const series = classes.map((c) => ({
+    name: names.get(Number(c)) ?? `class ${c}`, colour: classColour(Number(c)), dash: classDash(Number(c)),
+    points: points.map((p) => ({ x: number(p.step), y: number(mapping(p.rates)[c]) })),
+  }));
+  return chart({ title: "Rate by class over training", series, steps, range: [0, 1], onPick, empty: problem });
+}

@@ -1,0 +1,109 @@
+// One probe sample: input, heatmap at A, heatmap at B, their difference; and what the network takes it for.
+
+import { paintPixels, paintSigned } from "./colours.js";
+import { el, figure, percent, short } from "./dom.js";
+import { tilePixels, tileValues } from "./sprite.js";
+
+/** Name a class by its index. */
+export function className(names, index) {
+  return names.get(index) || (index >= 0 ? String(index) : "?");
+}
+
+function largest(values) {
+  let top = 0;
+  for (const value of values) if (Math.abs(value) > top) top = Math.abs(value); // NaN is never larger
+  return top;
+}
+
+function said(header, position) {
+  if (header.outputs) return { words: `output ${figure(header.outputs[position])}`, right: null };
+  if (!header.predicted) return { words: "", right: null };
+  const predicted = header.predicted[position];
+  const share = percent(header.confidence?.[position] ?? NaN);
+  const right = header.labels ? predicted === header.labels[position] : null;
+  return { words: `${right ? "" : `as ${short(className(header.classNames, predicted), 24)}, `}${share}`, right };
+}
+
+function verdict(node, mark, header, position) {
+  const { words, right } = said(header, position);
+  node.replaceChildren(
+    mark && el("span", { class: `step-letter ${mark.toLowerCase()}`, text: mark }),
+    right === null ? "" : el("span", { class: right ? "right" : "wrong", text: right ? "✓" : "✗", title: right ? "as labelled" : "not as labelled" }),
+    ` ${words}`,
+  );
+  return right;
+}
+
+function tileBox(letter, title) {
+  const canvas = el("canvas", { role: "img", width: 1, height: 1 });
+  return { canvas, title, node: el("figure", { class: "tile" }, canvas, el("figcaption", { text: letter })) };
+}
+
+/** Make a card. paint(A, B, options) draws it; A and B are {header, sprite, method} or null. */
+export function sampleCard(position, { probe, name, onPick }) {
+  const boxes = {
+    input: tileBox("input", "input"), a: tileBox("A", "heatmap at A"),
+    b: tileBox("B", "heatmap at B"), difference: tileBox("A − B", "difference, A minus B"),
+  };
+  const title = el("b", { text: short(name, 40), title: short(name, 400) });
+  const [atA, atB] = [el("span", { class: "verdict" }), el("span", { class: "verdict" })];
+  const reading = el("output", { class: "reading" });
+  const node = el("button", {
+    class: "card", type: "button", "data-sample": position, on: { click: () => onPick(position) },
+  }, el("span", { class: "caption" }, title, atA, atB), el("span", { class: "tiles" }, ...Object.values(boxes).map((b) => b.node)), reading);
+  let drawn = {};
+
+  if (probe?.sprite && probe.header.tile) {
+    const pixels = tilePixels(probe.sprite, probe.header.tile, position);
+    if (pixels) paintPixels(boxes.input.canvas, pixels);
+    else boxes.input.node.hidden = true;
+  } else boxes.input.node.hidden = true;
+
+  const read = new WeakMap(); // by method, which is one event's: B mostly stays while A moves
+  const values = (at) => {
+    if (!at?.sprite || !at.header.tile || !at.method) return null;
+    if (!read.has(at.method)) {
+      read.set(at.method, tileValues(at.sprite, at.header.tile, at.method.firstTile + position, at.method.scales[position] || 0));
+    }
+    return read.get(at.method);
+  };
+  const paintBox = (box, map, tile, full) => {
+    box.node.hidden = !map;
+    if (!map || (box.map === map && box.full === full)) return;
+    [box.map, box.full] = [map, full];
+    paintSigned(box.canvas, map, tile, full);
+  };
+  const minus = (one, other) => (one && other && one.length === other.length ? one.map((v, i) => v - other[i]) : null);
+
+  node.addEventListener("pointermove", (event) => {
+    const key = Object.keys(boxes).find((k) => boxes[k].canvas === event.target);
+    const map = drawn[key];
+    if (!map || !node.classList.contains("large")) return reading.replaceChildren();
+    const box = event.target.getBoundingClientRect();
+    const [height, width] = drawn.tile;
+    const row = Math.min(height - 1, Math.floor(((event.clientY - box.top) / box.height) * height));
+    const column = Math.min(width - 1, Math.floor(((event.clientX - box.left) / box.width) * width));
+    return reading.replaceChildren(`${boxes[key].title}, row ${row}, column ${column}: ${figure(map[row * width + column])} ${drawn.unit}`);
+  });
+
+  return {
+    node,
+    paint(a, b, { full, large }) {
+      node.classList.toggle("large", large);
+      const [mapA, mapB] = [values(a), b ? values(b) : null];
+      const difference = minus(mapA, mapB);
+      const own = full === null ? Math.max(mapA ? largest(mapA) : 0, mapB ? largest(mapB) : 0) : full;
+      drawn = { a: mapA, b: mapB, difference, tile: a?.header.tile, unit: a?.header.unit };
+      paintBox(boxes.a, mapA, a?.header.tile, own);
+      paintBox(boxes.b, mapB, b?.header.tile, own);
+      paintBox(boxes.difference, difference, a?.header.tile, own);
+      const right = a ? verdict(atA, b ? "A" : "", a.header, position) : null;
+      node.classList.toggle("mistaken", right === false);
+      if (b) verdict(atB, "B", b.header, position);
+      else atB.replaceChildren();
+      node.setAttribute("aria-label", `sample ${position + 1}: ${short(name, 40)}; ${atA.textContent} ${atB.textContent}`);
+      for (const key of ["a", "b", "difference"]) boxes[key].canvas.setAttribute("aria-label", boxes[key].title);
+      boxes.input.canvas.setAttribute("aria-label", "input");
+    },
+  };
+}

@@ -1,0 +1,62 @@
+// What the reader has chosen: one flat object of words, which is also what stands in the address.
+
+export const DEFAULTS = Object.freeze({
+  run: "", // "": the first
+  monitor: "", // tag; "": the first
+  a: "", // step; "": the latest, also when more arrive
+  b: "", // step to compare with; "": none
+  class: "", // index; "": all
+  sample: "", // position in the probe; "": all
+  method: "", // name; "": the first
+  scale: "shared",
+  ref: "previous",
+  factor: "5",
+  log: "1",
+  layer: "",
+  neuron: "",
+  sort: "index",
+  graph: "",
+});
+
+const LONGEST = 400;
+
+/** Write what differs from the defaults as key=value&... */
+export function encoded(state, prefix = "") {
+  return Object.keys(DEFAULTS)
+    .filter((key) => state[key] !== DEFAULTS[key])
+    .map((key) => `${prefix}${key}=${encodeURIComponent(state[key])}`)
+    .join("&");
+}
+
+/** Read what `encoded` wrote; anything else in the words is ignored. */
+export function decoded(words, prefix = "") {
+  const state = { ...DEFAULTS };
+  for (const part of words.split("&")) {
+    const cut = part.indexOf("=");
+    const key = part.slice(prefix.length, cut);
+    if (cut < 0 || !part.startsWith(prefix) || !Object.hasOwn(DEFAULTS, key)) continue;
+    try {
+      state[key] = decodeURIComponent(part.slice(cut + 1)).slice(0, LONGEST);
+    } catch {
+      continue; // a broken escape
+    }
+  }
+  return state;
+}
+
+/** Hold the state, and tell listeners what changed. */
+export function createState(initial) {
+  let current = { ...DEFAULTS, ...initial };
+  const listeners = new Set();
+  return {
+    get: () => current,
+    set(change) {
+      const next = { ...current, ...change };
+      const changed = new Set(Object.keys(DEFAULTS).filter((key) => next[key] !== current[key]));
+      if (changed.size === 0) return;
+      current = next;
+      for (const listener of listeners) listener(current, changed);
+    },
+    listen: (listener) => listeners.add(listener),
+  };
+}

@@ -1,0 +1,70 @@
+"""One log directory with a run of every kind, one TensorBoard for each of its two loaders, one browser."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.tensorboard_explain import logs
+from tests.tensorboard_explain.board import Board
+from tests.tensorboard_explain.browser import Tab, launched
+
+MADE = {
+    "hostile": logs.hostile_run,
+    "known": logs.known_run,
+    "long": logs.long_run,
+    "malformed": logs.malformed_run,
+    "other": logs.other_data,
+    "path": logs.path_run,
+    "table": logs.table_run,
+}
+
+
+@pytest.fixture(scope="session")
+def logdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tab") / "runs"
+    for version in (0, 1):
+        logs.trained_run(folder / "lightning_logs", version)
+    for name, make in MADE.items():
+        make(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session", params=[True, False], ids=["fast", "classic"])
+def board(logdir: Path, request: pytest.FixtureRequest) -> Iterator[Board]:
+    """TensorBoard with the data loader that is written in Rust, and with the one in Python."""
+    board = Board(logdir, load_fast=request.param)
+    board.wait_for_runs("lightning_logs/version_0", "lightning_logs/version_1", *(set(MADE) - {"other"}))
+    yield board
+    board.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = launched(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_tab(chromium: Browser) -> Iterator[object]:
+    """Opens tabs; at the end none of them may have reported an error."""
+    tabs: list[Tab] = []
+
+    def opened(board: Board) -> Tab:
+        context = chromium.new_context(viewport={"width": 1400, "height": 950})
+        tabs.append(Tab(context.new_page(), board.address))
+        return tabs[-1]
+
+    yield opened
+    errors = [error for tab in tabs for error in tab.errors]
+    for tab in tabs:
+        tab.page.context.close()
+    assert not errors
+
+
+@pytest.fixture
+def tab(open_tab: object, board: Board) -> Tab:
+    return open_tab(board)  # type: ignore[operator]
