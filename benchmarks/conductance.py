@@ -9,16 +9,15 @@ profiler counts from call to return, without the weights.
 
 import argparse
 import statistics
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
-from itertools import accumulate
 from typing import Any
 
 import torch
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from captum.attr import LayerConductance as CaptumLayerConductance
+from measuring import peak_megabytes, seconds
 from torch import Tensor, nn
 
 from lightning_explain.attribution import integrated_gradients_and_conductance
@@ -111,22 +110,6 @@ def separate_calls(model: nn.Module, inputs: Tensor, target: Tensor, layers: lis
     found = [CaptumIntegratedGradients(model).attribute(inputs, **options)]
     found += [CaptumLayerConductance(model, model.get_submodule(name)).attribute(inputs, **options) for name in layers]
     return [values.detach() for values in found]
-
-
-def seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def peak_megabytes(run: Callable[[], object]) -> float:
-    """Add up what is allocated and freed, in order, and return the largest sum."""
-    with torch.autograd.profiler.profile(profile_memory=True) as found:
-        kept = run()
-    del kept
-    events = [event for event in found.kineto_results.events() if event.name() == "[memory]"]
-    events.sort(key=lambda event: event.start_ns())
-    return max(accumulate(event.nbytes() for event in events)) / 2**20
 
 
 def compared(ours: Callable[[], object], theirs: Callable[[], object], repeats: int) -> tuple[list[float], float]:

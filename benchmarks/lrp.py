@@ -8,7 +8,6 @@ and range of the ratios.
 
 import argparse
 import statistics
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +15,7 @@ from functools import partial
 import torch
 from captum.attr import LRP as CaptumLRP  # noqa: N811 - told apart from our own
 from captum.attr._utils.lrp_rules import EpsilonRule as CaptumEpsilon
+from measuring import seconds
 from torch import Tensor, nn
 
 from lightning_explain.attribution import LRP, EpsilonGammaBox
@@ -77,12 +77,6 @@ def captum_lrp(model: nn.Module, x: Tensor) -> Tensor:
         if isinstance(layer, nn.BatchNorm2d | nn.Flatten):
             layer.rule = CaptumEpsilon()
     return CaptumLRP(model).attribute(x, target=0)
-
-
-def seconds(run: Callable[[], object]) -> float:
-    start = time.process_time()
-    run()
-    return time.process_time() - start
 
 
 def ratios(

@@ -45,8 +45,9 @@ class _Call:
     name: str | None = None
 
 
-Cut = Callable[[Tensor, AffineMap, AnyRule, str | None, Callable[[Tensor], Tensor]], Tensor]
-"""Takes what a layer read, its map, rule, name and computation; returns its output, wherever the graph begins anew."""
+Cut = Callable[[Tensor, AffineMap, AnyRule, str | None, Callable[[Tensor], Tensor]], tuple[Tensor, Tensor]]
+"""Takes what a layer read, its map, rule, name and computation; returns its output as a leaf, where the graph begins
+anew, and as what the model goes on with."""
 
 
 class _Ruled(torch.autograd.Function):
@@ -139,6 +140,7 @@ class RelevanceTrace(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self._cut = cut
+        self._beginnings: list[Tensor] = []
         self.nodes: dict[Node, _Call] = {}
         self.first_layers: list[tuple[Tensor, Tensor]] = []
         self.merged: dict[Node, Node] = {}
@@ -190,7 +192,7 @@ class RelevanceTrace(TorchFunctionMode):
         parameters = [given for given in (*args[1:3], *kwargs.values()) if isinstance(given, Tensor)]
         name, kind = self._owner(parameters, LAYER_FUNCTIONS[function])
         weight: Any = args[1] if len(args) > 1 else kwargs["weight"]
-        if dependent_nodes(weight.grad_fn, self.leaves):
+        if dependent_nodes(weight.grad_fn, (*self.leaves, *self._beginnings)):
             raise ConfigurationError(
                 f"LRP has no rule for {_named(name, kind)}, whose weights are computed from the input. "
                 "Explain this model by IntegratedGradients."
@@ -229,7 +231,8 @@ class RelevanceTrace(TorchFunctionMode):
         if self._cut is None:
             out: Any = _Ruled.apply(call.read, call, compute)
         else:
-            out = self._cut(call.read, call.layer, call.rule, call.name, compute)
+            leaf, out = self._cut(call.read, call.layer, call.rule, call.name, compute)
+            self._beginnings.append(leaf)
         self.nodes[out.grad_fn] = call
         return out
 

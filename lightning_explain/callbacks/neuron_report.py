@@ -76,7 +76,8 @@ def log_pictures(journal: Journal, name: str, report: NeuronReport) -> None:
                 f"Layer {layer} {moment}: overlap of the active sets of every two classes, as percent of the neurons "
                 f"that either uses (Jaccard index); {overlap} in the mean."
             )
-            picture = overlap_picture(profile.overlap, class_names=names, title=title)
+            seen = [names[int(c)] for c in profile.seen.nonzero().flatten().tolist()]
+            picture = overlap_picture(profile.seen_overlap, class_names=seen, title=title)
             journal.image(tag(name, layer, "overlaps"), picture)
 
 

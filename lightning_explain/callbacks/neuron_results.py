@@ -15,6 +15,10 @@ MOST_RATES = 200_000
 """Rates of a layer with more classes x neurons are left out of the JSON record: it would fill memory and disk."""
 
 
+MOST_CLASSES = 100
+"""With more classes the overlap of every two of them is left out of the JSON record."""
+
+
 @dataclass(frozen=True, eq=False)
 class LayerReport:
     """One layer's neurons at one epoch.
@@ -75,7 +79,7 @@ class LayerReport:
             "exclusive": _indices(profile.exclusive),
             "died": {str(j): int(history.died[j]) for j in _indices(history.died >= 0)},
             "selectivity": _rounded(profile.selectivity) if small else None,
-            "overlap": [_rounded(profile.overlap[c, seen]) for c in seen],
+            "overlap": [_rounded(row) for row in profile.seen_overlap] if len(seen) <= MOST_CLASSES else None,
             "classes": {
                 class_names[c]: {
                     "n_samples": int(profile.n_samples[c]),
@@ -133,12 +137,11 @@ class NeuronReport:
         """Return a row for each layer and two classes: layer, class, other, jaccard (NaN where both sets are empty)."""
         rows: list[dict[str, Any]] = []
         for name, layer in self.layers.items():
-            overlap = layer.profile.overlap.tolist()
-            seen = layer.profile.seen.nonzero().flatten().tolist()
+            names = [self.class_names[c] for c in layer.profile.seen.nonzero().flatten().tolist()]
             rows += [
-                {"layer": name, "class": self.class_names[a], "other": self.class_names[b], "jaccard": overlap[a][b]}
-                for a in seen
-                for b in seen
+                {"layer": name, "class": a, "other": b, "jaccard": share}
+                for a, shares in zip(names, layer.profile.seen_overlap.tolist(), strict=True)
+                for b, share in zip(names, shares, strict=True)
             ]
         return rows
 

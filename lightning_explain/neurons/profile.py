@@ -63,6 +63,21 @@ def jaccard(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(union > 0, (a & b).sum(-1) / union, torch.nan)
 
 
+def overlaps(sets: Tensor) -> Tensor:
+    """Return the Jaccard index of every two sets, given as rows of booleans: [sets, sets]; NaN where both are empty.
+
+    Example:
+        >>> overlaps(torch.tensor([[True, True, False], [True, False, False]]))
+        tensor([[1.0000, 0.5000],
+                [0.5000, 1.0000]])
+    """
+    members = sets.float()
+    # as a product of matrices: comparing every two rows would take sets^2 * neurons bytes
+    both, sizes = members @ members.T, members.sum(1)
+    union = sizes[:, None] + sizes - both
+    return torch.where(union > 0, both / union, torch.nan)
+
+
 def turnover(previous: Tensor, current: Tensor) -> Tensor:
     """Return how much of each class's set changed: 1 - Jaccard, [classes]; 0 where both sets are empty.
 
@@ -192,13 +207,18 @@ class LayerProfile:
     @property
     def overlap(self) -> Tensor:
         """Jaccard index of the active sets of every two classes: [classes, classes]; NaN where both are empty."""
-        return jaccard(self.active_sets[:, None], self.active_sets[None])
+        return overlaps(self.active_sets)
+
+    @cached_property
+    def seen_overlap(self) -> Tensor:
+        """The same of the classes that were seen: [seen, seen]. Labels may be far apart, so that few of many are."""
+        return overlaps(self.active_sets[self.seen])
 
     def mean_overlap(self) -> float:
         """Return the mean overlap of two different classes that were seen; NaN with fewer than two."""
-        seen = self.seen.nonzero().flatten()
-        pairs = torch.triu_indices(len(seen), len(seen), offset=1)
-        return float(self.overlap[seen[pairs[0]], seen[pairs[1]]].nanmean())
+        n_seen = int(self.seen.sum())
+        first, second = torch.triu_indices(n_seen, n_seen, offset=1)
+        return float(self.seen_overlap[first, second].nanmean())
 
     def scalars(self) -> dict[str, float]:
         """Return the layer's figures: shares of dead, dormant, always-on and exclusive neurons; means of the rest."""

@@ -83,9 +83,8 @@ class _Begin(torch.autograd.Function):
 class _Cutter:
     """Collects the layers while the model runs."""
 
-    def __init__(self, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self) -> None:
         self.layers: list[CutLayer] = []
-        self._inputs = inputs
 
     def __call__(
         self,
@@ -94,13 +93,7 @@ class _Cutter:
         rule: AnyRule,
         name: str | None,
         compute: Callable[[Tensor], Tensor],
-    ) -> Tensor:
-        leaves = (*self._inputs, *(done.output for done in self.layers))
-        if dependent_nodes(layer.weight.grad_fn, leaves):
-            raise ConfigurationError(
-                f"The weights of layer {name or 'without a name'} are computed from the input, so no contribution can "
-                "be shared out among its inputs. Decision paths cannot be drawn through this model."
-            )
+    ) -> tuple[Tensor, Tensor]:
         if not isinstance(rule, SHARED_OUT):
             raise ConfigurationError(
                 f"rules= gives {type(rule).__name__} to {name or 'a layer'}; decision paths can share a contribution "
@@ -111,7 +104,7 @@ class _Cutter:
         output = output.detach().requires_grad_()
         self.layers.append(CutLayer(name or "functional", read, layer, rule, output))
         out: Any = _Begin.apply(output)
-        return out
+        return output, out
 
 
 def run_in_pieces(
@@ -130,7 +123,7 @@ def run_in_pieces(
     """
     check_covered(names_from, composite)
     parts = tuple(part.detach().clone().requires_grad_() for part in inputs)
-    cutter = _Cutter(parts)
+    cutter = _Cutter()
     with RelevanceTrace(names_from, composite, parts, cut=cutter) as trace:
         score = explained_score(model(*parts), target)
     if not score.requires_grad or not cutter.layers:

@@ -461,9 +461,10 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ("return chosen[::-1]", "return chosen", randomisation),
     ("parameter.mean() + spread * draw", "parameter + 0 * draw", randomisation),
     # drift
-    (".square().sum(1) / 2).float()", ".square().sum(1)).float()", drift_measures),
-    ("(below + up_to + 1).double() / 2", "below.double() + 1", drift_measures),
-    ("1 - spearman(a.abs(), b.abs())", "1 - spearman(a, b)", drift_measures),
+    ("b / norm_b).square().sum(1) / 2).float()", "b / norm_b).square().sum(1)).float()", drift_measures),
+    ("direction_b.double()).square().sum(1) / 2)", "direction_b.double()).square().sum(1))", drift_measures),
+    ("(below + up_to + 1).float() / 2", "below.float() + 1", drift_measures),
+    ("1 - correlation(a.absolute_ranks, b.absolute_ranks)", "1 - correlation(a.ranks, b.ranks)", drift_measures),
     ("(in_a & in_b).sum(1) / k", "(in_a | in_b).sum(1) / k", drift_measures),
     ("size = b.abs().sum(1)", "size = a.abs().sum(1)", drift_measures),
 ]

@@ -225,6 +225,7 @@ def test_a_failing_explanation_is_told_once_and_survived(fault: str) -> None:
     assert "log" not in vars(model) and not any(module._forward_hooks for module in model.modules())
 
 
+@pytest.mark.filterwarnings("ignore:A pass of")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_failing_explanation_raises_if_asked(fault: str) -> None:
     with pytest.raises((RuntimeError, ConfigurationError, ExplanationError), match=FAULTS[fault]):

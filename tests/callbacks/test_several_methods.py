@@ -410,7 +410,7 @@ def test_methods_whose_shapes_have_nothing_in_common_are_not_compared(tmp_path: 
     with pytest.warns(ExplanationWarning) as caught:
         _, events = fit(monitor, tmp_path, max_epochs=1)
     told = [str(w.message) for w in caught if issubclass(w.category, ExplanationWarning)]
-    assert sorted("agreement of" in words for words in told) == [True, True]
+    assert sum("agreement of" in words for words in told) == 2
     assert "explain/attribution/agreement/InputXGradient_vs_GradCAM" in events.scalars
 
 

@@ -466,7 +466,7 @@ def test_hypernetworks_are_refused():
         def forward(self, x):
             return functional.linear(self.a(x), self.w(x.mean(0)).reshape(2, 3))
 
-    with pytest.raises(ConfigurationError, match="weights of layer without a name are computed from the input"):
+    with pytest.raises(ConfigurationError, match="weights are computed from the input"):
         contributions(Net(), torch.rand(2, 3), 0)
 
 

@@ -95,7 +95,10 @@ class Log:
             header, sprite = probe_tab(probe)
             self.put(f"explain/{name}/probe", header, sprite.picture if sprite else None)
         methods = {"IntegratedGradients": explained, "Saliency": attribution(values.abs())}
-        header, sprite = attribution_tab(probe, Explanation(step, explained, scores), drifts, methods)
+        explanation = Explanation(
+            step=step, scores=scores, attributions={"IG": explained}, faithfulness={}, primary="IG"
+        )
+        header, sprite = attribution_tab(probe, explanation, drifts, methods)
         header |= {"name": name, "step": step, "epoch": step // 10, "count": more.pop("count", 1), **more}
         self.put(f"explain/{name}/tab", header, sprite.picture if sprite else None, step=step)
         return explained

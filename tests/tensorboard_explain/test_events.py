@@ -18,7 +18,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_explain import AttributionMonitor, Probe
+from lightning_explain import Attribution, AttributionMonitor, Probe
 from lightning_explain.callbacks.attribution_tab import MOST_SAMPLES, attribution_tab, probe_tab, shown_samples
 from lightning_explain.callbacks.explanation import Explanation
 from lightning_explain.callbacks.neuron_tab import FULL, MOST_CELLS, neuron_tab, share_bytes
@@ -95,7 +95,7 @@ def test_a_header_says_what_the_explanation_is() -> None:
     now, before = attribution(torch.randn(6, 1, 5, 5)), attribution(torch.randn(6, 1, 5, 5))
     scores = torch.randn(6, 10)
     moved = drift(now, before, ["cosine"])
-    header, sprite = attribution_tab(probe, Explanation(3, now, scores), {"first": moved}, {"IG": now, "two": before})
+    header, sprite = attribution_tab(probe, explanation(3, now, scores), {"first": moved}, {"IG": now, "two": before})
     assert sprite is not None and header["tile"] == (5, 5) and header["labels"] == [0, 1, 2, 3, 4, 5]
     assert header["predicted"] == scores.argmax(1).tolist()
     assert header["confidence"] == pytest.approx(scores.softmax(1).max(1).values.tolist(), rel=6e-3)
@@ -124,7 +124,7 @@ def test_every_form_of_input_has_a_header(shape: tuple[int, ...], form: str | No
     inputs = torch.rand(shape)
     probe = Probe(inputs=inputs, targets=torch.tensor([0, 1]))
     values = attribution(torch.randn_like(inputs))
-    header, sprite = attribution_tab(probe, Explanation(0, values, torch.randn(2, 2)), {}, {"IG": values})
+    header, sprite = attribution_tab(probe, explanation(0, values, torch.randn(2, 2)), {}, {"IG": values})
     described, _ = probe_tab(probe)
     assert header["form"] == described["form"] == form and (sprite is None) == (form is None)
     tab_summary("explain/x/tab", header, None)
@@ -134,7 +134,7 @@ def test_every_form_of_input_has_a_header(shape: tuple[int, ...], form: str | No
 def test_regression_has_outputs_and_no_classes() -> None:
     probe = Probe(inputs=torch.rand(3, 4), targets=torch.rand(3))
     values = attribution(torch.randn(3, 4))
-    header, _ = attribution_tab(probe, Explanation(0, values, torch.tensor([1.0, 2.0, 3.0])), {}, {"IG": values})
+    header, _ = attribution_tab(probe, explanation(0, values, torch.tensor([1.0, 2.0, 3.0])), {}, {"IG": values})
     assert header["outputs"] == [1, 2, 3] and header["labels"] is None and header["unit"] == "output"
 
 
@@ -143,13 +143,17 @@ def test_long_names_are_cut() -> None:
         inputs=torch.rand(1, 2), targets=torch.tensor([0]), class_names=["c" * 9999], feature_names=["f" * 9999] * 2
     )
     values = attribution(torch.randn(1, 2))
-    header, _ = attribution_tab(probe, Explanation(0, values, torch.randn(1, 1)), {}, {"IG": values})
+    header, _ = attribution_tab(probe, explanation(0, values, torch.randn(1, 1)), {}, {"IG": values})
     assert len(json.dumps([header, probe_tab(probe)[0]])) < 2000
+
+
+def explanation(step: int, values: Attribution, scores: torch.Tensor) -> Explanation:
+    return Explanation(step=step, scores=scores, attributions={"IG": values}, faithfulness={}, primary="IG")
 
 
 def profile(rates: torch.Tensor) -> LayerProfile:
     n_samples = torch.full((len(rates),), 10)
-    return LayerProfile(rates, rates, n_samples, (rates.nan_to_num() > 0).any(0), 0.5)
+    return LayerProfile(rates, rates, n_samples, (rates.nan_to_num() > 0).any(0), 0.5, rates.nan_to_num().mean(0))
 
 
 def test_rates_are_written_and_read_back() -> None:
@@ -182,7 +186,7 @@ def test_of_a_large_layer_the_telling_neurons_are_written() -> None:
 
 def test_classes_that_were_not_seen_are_left_out() -> None:
     rates = torch.tensor([[0.5, 0.5], [float("nan")] * 2, [1.0, 0.0]])
-    seen = LayerProfile(rates, rates, torch.tensor([3, 0, 2]), torch.tensor([True, True]), 0.5)
+    seen = LayerProfile(rates, rates, torch.tensor([3, 0, 2]), torch.tensor([True, True]), 0.5, torch.ones(2))
     header = neuron_tab({"a": seen}, {}, ["x", "y", "z"], turnover={}, feeding={})
     assert (
         header["classes"] == [0, 2] and header["class_names"] == {"0": "x", "2": "z"} and header["n_samples"] == [3, 2]
