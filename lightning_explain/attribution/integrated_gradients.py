@@ -117,7 +117,7 @@ class IntegratedGradients:
                 [self._integral(StraightPath(model, parts, baselines, indices, limit)) for baselines in draws],
                 error_per_distance=ERROR_PER_REFINEMENT if self.n_steps is None else 2 * ERROR_PER_SPLIT,
             )
-        self._warn_of_unfinished(integral.error)
+        self._warn_of_unfinished(integral.unfinished)
         return Attribution(
             values=shaped_like(integral.values, inputs),
             convergence_delta=flat(integral.values).sum(1) - integral.change,
@@ -133,13 +133,14 @@ class IntegratedGradients:
             return integrate_adaptive(path, tolerance=self.tolerance, max_steps=self.max_steps)
         return integrate_fixed(path, RULES[self.rule](self.n_steps))
 
-    def _warn_of_unfinished(self, error: torch.Tensor) -> None:
-        if self.n_steps is None and bool((error > self.tolerance).any()):
+    def _warn_of_unfinished(self, unfinished: torch.Tensor) -> None:
+        if bool(unfinished.any()):
             # without counts, so that python's warning filter shows it once a run
             warnings.warn(
                 f"IntegratedGradients used max_steps={self.max_steps} points and did not bring every sample's "
-                f"estimated error within tolerance={self.tolerance}: see Attribution.error. Raise max_steps, choose a "
-                "baseline nearer to the inputs, or accept a larger tolerance.",
+                f"estimated error and completeness gap within tolerance={self.tolerance}: see Attribution.error and "
+                "convergence_delta. Raise max_steps, choose a baseline nearer to the inputs, or accept a larger "
+                "tolerance.",
                 ExplanationWarning,
                 stacklevel=3,
             )

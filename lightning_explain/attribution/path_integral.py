@@ -28,13 +28,23 @@ where the output hardly changes, a relative gap would ask for the impossible."""
 
 @dataclass(frozen=True)
 class Integral:
-    """Attributions along a path, with what is known of their quality; per sample."""
+    """Attributions along a path, with what is known of their quality; per sample.
+
+    Attributes:
+        values: The attributions, each [batch, ...].
+        coarse: The same by a coarser rule; None where there is none.
+        change: F(input) - F(baseline) [batch].
+        error: Estimated relative L1 error [batch].
+        n_evaluations: Gradient evaluations spent [batch].
+        unfinished: Whether the points ran out before error and completeness gap were within the tolerance [batch].
+    """
 
     values: Parts
     coarse: Parts | None
     change: Tensor
     error: Tensor
     n_evaluations: Tensor
+    unfinished: Tensor
 
 
 def _completeness_gap(values: Tensor, change: Tensor) -> Tensor:
@@ -71,7 +81,8 @@ def integrate_fixed(path: StraightPath, rule: Rule) -> Integral:
         size = flat(values).abs().sum(1)
         split = (flat(coarse) - flat(other)).abs().sum(1)
         error = torch.where(split == 0, torch.zeros_like(size), ERROR_PER_SPLIT * split / size)
-    return Integral(values, coarse, change, error, torch.full((len(path),), n_steps))
+    n_evaluations = torch.full((len(path),), n_steps)
+    return Integral(values, coarse, change, error, n_evaluations, torch.zeros_like(change, dtype=torch.bool))
 
 
 def integrate_adaptive(path: StraightPath, *, tolerance: float, max_steps: int) -> Integral:
@@ -115,7 +126,9 @@ def integrate_adaptive(path: StraightPath, *, tolerance: float, max_steps: int) 
         going_on = (distance > tolerance * 4 / 3) | (gap > tolerance)
         active = active[going_on]
         sums = tuple(total[going_on] for total in sums)
-    return Integral(values, coarse, change, error, n_evaluations)
+    unfinished = torch.zeros_like(change, dtype=torch.bool)
+    unfinished[active] = True
+    return Integral(values, coarse, change, error, n_evaluations, unfinished)
 
 
 def averaged(integrals: Sequence[Integral], *, error_per_distance: float) -> Integral:
@@ -139,6 +152,7 @@ def averaged(integrals: Sequence[Integral], *, error_per_distance: float) -> Int
         torch.stack([integral.change for integral in integrals]).mean(0),
         error,
         torch.stack([integral.n_evaluations for integral in integrals]).sum(0),
+        torch.stack([integral.unfinished for integral in integrals]).any(0),
     )
 
 

@@ -219,6 +219,19 @@ def test_running_out_of_steps_is_said() -> None:
     assert result.error is not None and (result.error > 0.001).any()
 
 
+def test_a_gap_that_stays_open_is_said_though_the_error_is_small() -> None:
+    """A jump of the function moves its end and none of its gradients: the rules agree, and are both incomplete."""
+
+    def stepped(x: Tensor) -> Tensor:
+        return x.sum(1) + 5 * (x.detach().sum(1) > 1)
+
+    with pytest.warns(ExplanationWarning, match="completeness gap within tolerance"):
+        result = IntegratedGradients(max_steps=17)(stepped, torch.ones(3, 2))
+    assert result.error is not None and result.convergence_delta is not None
+    assert (result.error < 1e-6).all()
+    torch.testing.assert_close(result.convergence_delta, torch.full((3,), -5.0))
+
+
 # -- axioms -----------------------------------------------------------------------------------------------------
 
 

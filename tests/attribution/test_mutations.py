@@ -26,6 +26,7 @@ import tests.attribution.lrp_dense as dense
 from lightning_explain.attribution import (
     LRP,
     AlphaBetaRule,
+    AtEmbedding,
     EpsilonRule,
     FlatRule,
     GammaRule,
@@ -44,8 +45,10 @@ from lightning_explain.attribution import (
     from_captum,
     integrated_gradients_and_conductance,
     neuron_importance,
+    uniform_noise,
 )
-from lightning_explain.attribution.quadrature import gauss_legendre
+from lightning_explain.attribution.fast_convolutions import speed_up_convolutions
+from lightning_explain.attribution.quadrature import gauss_legendre, midpoint
 from lightning_explain.drift import cosine_distance, distances, relative_l1, spearman, top_k_overlap
 from lightning_explain.errors import ExplanationError
 from lightning_explain.faithfulness import (
@@ -56,6 +59,7 @@ from lightning_explain.faithfulness import (
     mass_in_mask,
     max_sensitivity,
 )
+from lightning_explain.isolation import explaining
 from tests.attribution.lrp_nets import with_statistics
 from tests.attribution.nets import convnet, drawn, mlp, seeded
 
@@ -114,6 +118,36 @@ def adaptive_rule() -> None:
 def delta_of_fixed_rule() -> None:
     # the middle of the path says 3 x (x / 2)^2 of x^3
     close(IntegratedGradients(n_steps=1)(lambda z: z[:, 0] ** 3, torch.tensor([[2.0]])).convergence_delta, [-2.0])
+
+
+def merging_of_batch_norm() -> None:
+    torch.manual_seed(0)
+    net = with_statistics(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten())).eval()
+    x = torch.rand(2, 1, 5, 5, dtype=next(net.parameters()).dtype)
+    with explaining(net):
+        speed_up_convolutions(net, (x,))
+        # a wrong merge is found out, and taken away again
+        assert "forward" in vars(net[1])
+
+
+def draws_differ() -> None:
+    # the mean over starts of (x - b)(x + b) is x^2 - mean(b^2): complete for each start, and so in the mean
+    x = torch.tensor([[0.0], [1.0], [4.0]], dtype=torch.double)
+    result = IntegratedGradients("noise", n_draws=4, n_steps=3)(lambda z: z[:, 0] ** 2, x)
+    starts = [uniform_noise(x, seed=seed) for seed in range(4)]
+    close(result.values, x**2 - torch.stack([start**2 for start in starts]).mean(0))
+    close(result.convergence_delta, [0.0, 0.0, 0.0])
+
+
+def tokens() -> None:
+    net = seeded(nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 1)))
+    ids = torch.tensor([[1, 4], [0, 2]])
+    close(AtEmbedding()(net, ids).values.sum(1), net(ids)[:, 0].detach() - net[2].bias.detach())
+
+
+def midpoints() -> None:
+    midpoint.cache_clear()
+    close(IntegratedGradients(n_steps=4, rule="midpoint")(lambda z: 3 * z[:, 0], torch.tensor([[2.0]])).values, [6.0])
 
 
 def blur_keeps_constants() -> None:
@@ -387,6 +421,12 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ("error[active] = ERROR_PER_REFINEMENT * distance", "error[active] = distance", adaptive_rule),
     ("(a - b).abs().sum(1), a.abs().sum(1)", "(a - b).abs().sum(1), b.abs().sum(1)", adaptive_rule),
     ("return weights / weights.sum(1, keepdim=True)", "return weights / weights.sum()", blur_keeps_constants),
+    ("return weight * scale[:, None, None, None], shift", "return weight, shift", merging_of_batch_norm),
+    ("shift * scale + norm.bias.detach()", "shift + norm.bias.detach()", merging_of_batch_norm),
+    ("seed=seed + draw)", "seed=seed)", draws_differ),
+    ("torch.stack([integral.change for integral in integrals]).mean(0)", "integrals[0].change", draws_differ),
+    ("others[found.position] = vectors.sum(-1)", "others[found.position] = vectors.mean(-1)", tokens),
+    ("torch.full((n_steps,), 1 / n_steps, dtype", "torch.full((n_steps,), 1 / (n_steps + 1), dtype", midpoints),
     # conductance
     ("value - last_value, value=0.5", "value - last_value, value=1.0", conductance),
     ("addcmul_(gradient + last_gradient,", "addcmul_(2 * gradient,", conductance),
