@@ -33,5 +33,5 @@ def png_bytes(picture: Picture) -> bytes:
     if found is not None:
         image = _with_palette(picture, [cast(tuple[int, int, int], colour) for _, colour in found])
     file = BytesIO()
-    image.save(file, format="PNG", compress_level=7)
+    image.save(file, format="PNG", compress_level=9)
     return file.getvalue()
