@@ -10,6 +10,7 @@ from lightning_explain.attribution import Attribution
 from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.callbacks.attribution_methods import explains_at_the_input, full_name, named_methods
 from lightning_explain.callbacks.attribution_report import charts
+from lightning_explain.callbacks.cadence import Cadence
 from lightning_explain.callbacks.continuity import Continuity
 from lightning_explain.callbacks.explanation import Examiner, Explanation, explained_targets, probe_scores
 from lightning_explain.callbacks.guard import Guard, OnError
@@ -22,7 +23,7 @@ from lightning_explain.callbacks.training_baselines import TrainingBaselines
 from lightning_explain.drift import MEASURES
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness import FAITHFULNESS
-from lightning_explain.log import Journal, current_step
+from lightning_explain.log import Journal
 from lightning_explain.probe import Probe
 from lightning_explain.schedule import Schedule, Stopwatch
 
@@ -149,12 +150,19 @@ class AttributionMonitor(pl.Callback):
         self._examiner = Examiner(
             methods=self.methods, measures=tuple(faithfulness), question=self._question, guard=self._guard
         )
+        self._cadence: Cadence[Explanation] = Cadence(
+            self._moments,
+            self._keeper,
+            self._guard,
+            try_probe=self._try_probe,
+            explain=self._explain,
+            report=self._report,
+        )
         self._stopwatch = Stopwatch()
         self._reporter = Reporter(
             name, methods=self.methods, measures=tuple(measures), guard=self._guard, stopwatch=self._stopwatch
         )
         self._explained = explained
-        self._unlogged: Explanation | None = None
 
     @property
     def state_key(self) -> str:
@@ -188,6 +196,8 @@ class AttributionMonitor(pl.Callback):
             ConfigurationError: Labels beyond the outputs, integer inputs, outputs of an unusable form, several inputs
                 whose explanation cannot be measured.
         """
+        if trainer.state.fn == "fit":
+            self._baselines.find(trainer, self._question)
         if self.probe is None:
             return
         if any(explains_at_the_input(method) for method in self.methods.values()):
@@ -211,19 +221,23 @@ class AttributionMonitor(pl.Callback):
                 step=step,
             )
 
-    def _report(self, trainer: pl.Trainer, explanation: Explanation | None, *, monitored: bool = True) -> None:
-        """Log an explanation and remember it; nothing for None."""
-        if explanation is not None and self.probe is not None:
-            self.latest = explanation
-            with self._stopwatch.spending():
-                self._reporter.report(
-                    trainer, explanation, probe=self.probe, history=self._continuity.history, monitored=monitored
-                )
+    def _report(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, explanation: Explanation, monitored: bool
+    ) -> None:
+        """Log an explanation and remember it."""
+        del pl_module
+        assert self.probe is not None
+        self.latest = explanation
+        with self._stopwatch.spending():
+            self._reporter.report(
+                trainer, explanation, probe=self.probe, history=self._continuity.history, monitored=monitored
+            )
 
     # -- hooks -------------------------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take up the checkpoint's history, or begin a new one for a new module; start the clock, group the curves."""
+        self._cadence.begin()
         with self._guard.doing("taking up the history"):
             self._continuity.begin(pl_module)
         self._reporter.begin()
@@ -238,29 +252,18 @@ class AttributionMonitor(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the probe, try it on the model, and explain the network as it is before training."""
-        with self._guard.doing("setting up", at_set_up=True):
-            self._keeper.find(trainer)
-            self._baselines.find(trainer, self._question)
-            self._try_probe(trainer, pl_module)
-        if self._continuity.history.count == 0:
-            self._report(trainer, self._explain(trainer, pl_module, current_step(trainer)), monitored=False)
+        self._cadence.train_start(trainer, pl_module, is_first=self._continuity.history.count == 0)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Explain after every n-th step."""
         del outputs, batch, batch_idx
-        if self._moments.after_step(trainer):
-            self._moments.take(trainer)
-            self._report(trainer, self._explain(trainer, pl_module, current_step(trainer)))
+        self._cadence.step_done(trainer, pl_module)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Find the probe if training had no chance to: a late first validation, or `trainer.validate` alone."""
-        if trainer.sanity_checking or self.probe is not None:
-            return
-        with self._guard.doing("setting up", at_set_up=not trainer.fit_loop.epoch_loop.global_step):
-            self._keeper.find(trainer)
-            self._try_probe(trainer, pl_module)
+        """Find the probe if training had no chance to."""
+        self._cadence.validation_start(trainer, pl_module)
 
     def on_validation_batch_start(
         self,
@@ -270,39 +273,16 @@ class AttributionMonitor(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Explain at the first batch of the validation that ends a due epoch.
-
-        Not after the last batch: here averaged weights (EMA, SWA) are in place whatever the order of callbacks.
-        """
-        if trainer.sanity_checking:
-            return
-        if self._keeper.collecting and dataloader_idx == 0:
-            with self._guard.doing("collecting the probe"):
-                self._keeper.collect(batch)
-        if batch_idx == 0 and dataloader_idx == 0 and self._moments.in_validation(trainer):
-            self._unlogged = self._explain(trainer, pl_module, current_step(trainer))
+        """Explain at the first batch of the validation that ends a due epoch."""
+        self._cadence.validation_batch(trainer, pl_module, batch, batch_idx=batch_idx, loader=dataloader_idx)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log what was explained, in time for callbacks that monitor it."""
-        if trainer.sanity_checking:
-            return
-        if self._keeper.collecting:
-            with self._guard.doing("collecting the probe"):
-                self._keeper.finish_collecting()
-                self._try_probe(trainer, pl_module)
-            if self._moments.in_validation(trainer):
-                self._unlogged = self._explain(trainer, pl_module, current_step(trainer))
-        if self._unlogged is not None:
-            explanation, self._unlogged = self._unlogged, None
-            self._moments.take(trainer)
-            self._report(trainer, explanation)
+        self._cadence.validation_done(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Explain at the end of a due epoch in which no validation did."""
-        if self._moments.after_epoch(trainer):
-            self._moments.take(trainer)
-            step = current_step(trainer, after_train_epoch=True)
-            self._report(trainer, self._explain(trainer, pl_module, step))
+        self._cadence.epoch_done(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the whole filmstrips."""

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from lightning_explain.callbacks.guard import Guard
-from lightning_explain.callbacks.moments import due_in_validation
+from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.log import current_step
-from lightning_explain.schedule import Schedule
 
 T = TypeVar("T")
 
@@ -19,7 +18,7 @@ class Cadence(Generic[T]):
     be logged in time for callbacks that monitor them. Epochs without validation are explained at their end.
 
     Args:
-        schedule: When an explanation is due.
+        moments: When an explanation is due.
         keeper: The probe.
         guard: Of the monitor.
         try_probe: Called as `try_probe(trainer, pl_module)` when there is a new probe; raises what is wrong with it.
@@ -30,7 +29,7 @@ class Cadence(Generic[T]):
 
     def __init__(
         self,
-        schedule: Schedule,
+        moments: Moments,
         keeper: ProbeKeeper,
         guard: Guard,
         *,
@@ -38,8 +37,7 @@ class Cadence(Generic[T]):
         explain: Callable[[Any, Any, int], T | None],
         report: Callable[[Any, Any, T, bool], None],
     ) -> None:
-        self.explained_step = -1
-        self._schedule = schedule
+        self._moments = moments
         self._keeper = keeper
         self._guard = guard
         self._try_probe = try_probe
@@ -49,7 +47,7 @@ class Cadence(Generic[T]):
 
     def begin(self) -> None:
         """Forget where the last fit stood."""
-        self.explained_step, self._pending = -1, None
+        self._moments.last, self._pending = -1, None
 
     def _now(self, trainer: Any, pl_module: Any, *, step: int, monitored: bool) -> None:
         explanation = self._explain(trainer, pl_module, step)
@@ -66,8 +64,8 @@ class Cadence(Generic[T]):
 
     def step_done(self, trainer: Any, pl_module: Any) -> None:
         """Explain after every n-th step; accumulated batches share one."""
-        if self._schedule.due_after_step(trainer.global_step) and trainer.global_step != self.explained_step:
-            self.explained_step = trainer.global_step
+        if self._moments.after_step(trainer):
+            self._moments.take(trainer)
             self._now(trainer, pl_module, step=current_step(trainer), monitored=True)
 
     def validation_start(self, trainer: Any, pl_module: Any) -> None:
@@ -85,12 +83,8 @@ class Cadence(Generic[T]):
         if self._keeper.collecting and loader == 0:
             with self._guard.doing("collecting the probe"):
                 self._keeper.collect(batch)
-        if batch_idx == 0 and loader == 0 and self._due(trainer):
+        if batch_idx == 0 and loader == 0 and self._moments.in_validation(trainer):
             self._pending = self._explain(trainer, pl_module, current_step(trainer))
-
-    def _due(self, trainer: Any) -> bool:
-        explained = trainer.state.fn == "fit" and self.explained_step == trainer.global_step
-        return due_in_validation(trainer, self._schedule) and not explained
 
     def validation_done(self, trainer: Any, pl_module: Any) -> None:
         """Report what was explained."""
@@ -100,15 +94,15 @@ class Cadence(Generic[T]):
             with self._guard.doing("collecting the probe"):
                 self._keeper.finish_collecting()
                 self._try_probe(trainer, pl_module)
-            if self._due(trainer):
+            if self._moments.in_validation(trainer):
                 self._pending = self._explain(trainer, pl_module, current_step(trainer))
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            self.explained_step = trainer.global_step
+            self._moments.take(trainer)
             self._report(trainer, pl_module, pending, True)
 
     def epoch_done(self, trainer: Any, pl_module: Any) -> None:
         """Explain at the end of a due epoch in which no validation did."""
-        if self._schedule.due_after_epoch(trainer.current_epoch) and self.explained_step != trainer.global_step:
-            self.explained_step = trainer.global_step
+        if self._moments.after_epoch(trainer):
+            self._moments.take(trainer)
             self._now(trainer, pl_module, step=current_step(trainer, after_train_epoch=True), monitored=True)

@@ -67,7 +67,6 @@ class Continuity:
         """Begin a fit: with the history of the checkpoint, of the last fit of this module, or with none."""
         known = self._module is not None and self._module() is pl_module
         self._module = weakref.ref(pl_module)
-        self._moments.last = -1
         if self._loaded is not None:
             loaded, self._loaded = self._loaded, None
             self._resume(loaded)

@@ -12,6 +12,7 @@ from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.callbacks.cadence import Cadence
 from lightning_explain.callbacks.explanation import explained_targets, probe_scores
 from lightning_explain.callbacks.guard import Guard, OnError
+from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.path_explanation import PathExplanation, PathHistory, PathOptions, explain_paths
 from lightning_explain.callbacks.path_pictures import path_pictures
 from lightning_explain.callbacks.path_report import MOST_CLASSES, path_record, path_scalars, ranking_table
@@ -153,8 +154,9 @@ class DecisionPathMonitor(pl.Callback):
             class_names=class_names,
             feature_names=feature_names,
         )
+        self._moments = Moments(Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps))
         self._cadence: Cadence[PathExplanation] = Cadence(
-            Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps),
+            self._moments,
             self._keeper,
             self._guard,
             try_probe=self._try_probe,
@@ -183,7 +185,7 @@ class DecisionPathMonitor(pl.Callback):
         return {
             "probe": self._keeper.state_dict(),
             "history": self._history.state_dict(),
-            "explained_step": self._cadence.explained_step,
+            "explained_step": self._moments.last,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -194,7 +196,7 @@ class DecisionPathMonitor(pl.Callback):
         """Take up probe and history of the run that is resumed; a probe given by the user must be the same."""
         if self._keeper.load_state_dict(state_dict["probe"]):
             self._history = PathHistory.from_state_dict(state_dict["history"])
-            self._cadence.explained_step = state_dict["explained_step"]
+            self._moments.last = state_dict["explained_step"]
         elif state_dict["probe"] is not None:
             self._guard.note(
                 "the checkpoint was written with another probe, so path turnover starts anew. To go on with the old "
