@@ -193,8 +193,9 @@ class NeuronReporter:
                 features = self._features(trainer, pl_module, report)
                 self._feeding |= features
                 report, fresh = report.with_feeding(features), list(features)
-        with self._stopwatch.spending(), self._guard.doing("recording and drawing active neurons"):
-            self._write(Journal(trainer, step), report, scalars, fresh)
+        writing = self._guard.doing("recording and drawing active neurons")
+        with self._stopwatch.spending(), writing, Journal(trainer, step) as journal:
+            self._write(journal, report, scalars, fresh)
         self._draw_maps(trainer, pl_module, step, f"after epoch {trainer.current_epoch}")
 
     def _features(self, trainer: pl.Trainer, pl_module: pl.LightningModule, report: NeuronReport) -> dict[str, Any]:

@@ -64,8 +64,10 @@ class Reporter:
         scalars: dict[str, float] = {}
         with self._guard.doing("measuring and logging drift"):
             scalars = self._log_figures(trainer, found, probe, monitored=monitored)
-        with self._guard.doing("recording and drawing an explanation"):
-            self._write(trainer, found, scalars, gallery=self._gallery(probe, history))
+        writing = self._guard.doing("recording and drawing an explanation")
+        with writing, Journal(trainer, explanation.step) as journal:
+            gallery = self._gallery(probe, history)
+            self._write(journal, found, scalars, epoch=trainer.current_epoch, gallery=gallery)
 
     def _log_figures(self, trainer: Any, found: Findings, probe: Probe, *, monitored: bool) -> dict[str, float]:
         by_tag = figures(
@@ -88,12 +90,13 @@ class Reporter:
         self._described.update(defined(scalars))
         return scalars
 
-    def _write(self, trainer: Any, found: Findings, scalars: dict[str, float], *, gallery: Gallery) -> None:
+    def _write(
+        self, journal: Journal, found: Findings, scalars: dict[str, float], *, epoch: int, gallery: Gallery
+    ) -> None:
         """Record an explanation, and draw it."""
-        step, epoch = found.explanation.step, trainer.current_epoch
+        step = found.explanation.step
         entry = record(found, gallery.probe, methods=self._methods, epoch=epoch)
         self.records.append({"step": step, **entry, "scalars": scalars})
-        journal = Journal(trainer, step)
         journal.record(tag(self._name, "record"), entry)
         words = summary(found, self._methods)
         if words:
