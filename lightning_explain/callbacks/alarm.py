@@ -50,6 +50,11 @@ class Alarm:
         self._name = name
         self._guard = guard
 
+    @property
+    def words(self) -> str:
+        """Say what counts as unusual."""
+        return f"{self._rule.measure} more than {self._rule.factor:g} times beyond its error and what was usual"
+
     def check(self, probe: Probe) -> None:
         """Refuse a rule that this probe cannot answer.
 
@@ -137,9 +142,11 @@ class Alarm:
 
     def _furthest(self, values: Tensor, beyond: list[tuple[Tensor, Excess]]) -> tuple[int, ...]:
         """Choose the samples that are themselves beyond the factor, the furthest first."""
-        size = _relative(values) if self._rule.measure == MASS else values
-        rows = {row for members, each in beyond for row in members.tolist() if size[row] > self._rule.factor * each.usual}
-        return tuple(sorted(rows, key=lambda row: float(size[row]), reverse=True)[:MOST_SAMPLES])
+        size = (_relative(values) if self._rule.measure == MASS else values).tolist()
+        rows = {
+            row for members, each in beyond for row in members.tolist() if size[row] > self._rule.factor * each.usual
+        }
+        return tuple(sorted(rows, key=size.__getitem__, reverse=True)[:MOST_SAMPLES])
 
 
 def _shares(found: Findings, probe: Probe) -> tuple[Tensor, Tensor] | None:

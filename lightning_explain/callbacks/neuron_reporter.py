@@ -144,8 +144,9 @@ class NeuronReporter:
     ) -> None:
         """Send figures to the loggers at the right step, and to callbacks that monitor them."""
         scalars[tag(self._name, "overhead")] = self._stopwatch.share()
-        Journal(trainer, step).scalars(scalars)
         pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
+        with self._guard.doing("sending the figures to the loggers"):
+            Journal(trainer, step).scalars(scalars)
 
     def report_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the training figures of the epoch so far, and the maps of this step."""
