@@ -46,14 +46,14 @@ class Alarm:
     """
 
     def __init__(self, rule: DriftAlert, *, name: str, guard: Guard) -> None:
-        self._rule = rule
+        self.rule = rule
         self._name = name
         self._guard = guard
 
     @property
     def words(self) -> str:
         """Say what counts as unusual."""
-        return f"{self._rule.measure} more than {self._rule.factor:g} times beyond its error and what was usual"
+        return f"{self.rule.measure} more than {self.rule.factor:g} times beyond its error and what was usual"
 
     def check(self, probe: Probe) -> None:
         """Refuse a rule that this probe cannot answer.
@@ -61,11 +61,11 @@ class Alarm:
         Raises:
             ConfigurationError: It is about masks and the probe has none, or about images and the inputs are none.
         """
-        if self._rule.measure == MASS and probe.masks is None:
+        if self.rule.measure == MASS and probe.masks is None:
             raise ConfigurationError(
                 f"DriftAlert(measure={MASS!r}) needs to know where to look: give Probe(masks=...), 1 inside, 0 outside."
             )
-        if self._rule.measure == "ssim" and probe.parts[0].ndim != 4:
+        if self.rule.measure == "ssim" and probe.parts[0].ndim != 4:
             raise ConfigurationError(
                 f"DriftAlert(measure='ssim') needs images [batch, channels, height, width]; the probe's inputs are "
                 f"{list(probe.parts[0].shape)}. Choose another measure."
@@ -90,7 +90,7 @@ class Alarm:
         values, errors = figures
         members = _groups(probe)
         readings = {group: self._reading(values[rows], errors[rows]) for group, rows in members.items()}
-        verdict = judge(self._rule, readings, memory.past, at_least=self._least(probe))
+        verdict = judge(self.rule, readings, memory.past, at_least=self._least(probe))
         memory.past = verdict.past
         if not verdict.is_new:
             return None
@@ -98,7 +98,7 @@ class Alarm:
         return Alert(
             monitor=self._name,
             method=method,
-            measure=self._rule.measure,
+            measure=self.rule.measure,
             step=found.explanation.step,
             epoch=epoch,
             excesses=tuple(
@@ -112,39 +112,39 @@ class Alarm:
     def tell(self, alert: Alert) -> None:
         """Warn of an alert, and call whoever wants to know."""
         self._guard.note(str(alert))
-        if self._rule.on_alert is not None:
+        if self.rule.on_alert is not None:
             with self._guard.doing("calling on_alert"):
-                self._rule.on_alert(alert)
+                self.rule.on_alert(alert)
 
     def _figures(self, found: Findings, probe: Probe) -> tuple[Tensor, Tensor] | None:
         """Return the measure of each sample [batch] and its error; None where there is none yet."""
-        if self._rule.measure == MASS:
+        if self.rule.measure == MASS:
             return _shares(found, probe)
         drift = found.primary_drifts.get("previous")
-        if drift is None or self._rule.measure not in drift.values:
+        if drift is None or self.rule.measure not in drift.values:
             return None
-        values = drift.values[self._rule.measure]
-        coarse = values * torch.nan if drift.coarse is None else drift.coarse[self._rule.measure]
+        values = drift.values[self.rule.measure]
+        coarse = values * torch.nan if drift.coarse is None else drift.coarse[self.rule.measure]
         return values, (values - coarse).abs()
 
     def _reading(self, values: Tensor, errors: Tensor) -> Reading:
         value, error = values.nanmean(), errors.nanmean()
-        if self._rule.measure == MASS:
+        if self.rule.measure == MASS:
             # of the mean, not the mean of it: a single sample that is all inside would drown the others
             value, error = _relative(value), _relative(value + error) - _relative(value)
         return Reading(value=float(value), error=float(error))
 
     def _least(self, probe: Probe) -> float:
         """Return the least figure that counts as usual: of masks, what an even spread over the input would give."""
-        if self._rule.measure != MASS or probe.masks is None:
+        if self.rule.measure != MASS or probe.masks is None:
             return LEAST_DRIFT
         return float(_relative(torch.broadcast_to(probe.masks, probe.parts[0].shape).mean()))
 
     def _furthest(self, values: Tensor, beyond: list[tuple[Tensor, Excess]]) -> tuple[int, ...]:
         """Choose the samples that are themselves beyond the factor, the furthest first."""
-        size = (_relative(values) if self._rule.measure == MASS else values).tolist()
+        size = (_relative(values) if self.rule.measure == MASS else values).tolist()
         rows = {
-            row for members, each in beyond for row in members.tolist() if size[row] > self._rule.factor * each.usual
+            row for members, each in beyond for row in members.tolist() if size[row] > self.rule.factor * each.usual
         }
         return tuple(sorted(rows, key=size.__getitem__, reverse=True)[:MOST_SAMPLES])
 
@@ -160,9 +160,7 @@ def _shares(found: Findings, probe: Probe) -> tuple[Tensor, Tensor] | None:
 
 
 def _groups(probe: Probe) -> dict[str, Tensor]:
-    """Return the rows of all samples, and of each class."""
-    groups = {EVERYTHING: torch.arange(len(probe))}
+    """Return the rows of all samples, and of each class where there are several."""
     labels = probe.labels
-    if labels is not None:
-        groups |= {str(c): (labels == c).nonzero().flatten() for c in labels.unique().tolist()}
-    return groups
+    classes = {} if labels is None else {str(c): (labels == c).nonzero().flatten() for c in labels.unique().tolist()}
+    return classes if len(classes) == 1 else {EVERYTHING: torch.arange(len(probe)), **classes}

@@ -28,8 +28,8 @@ MARK[:2, :2] = 1
 
 
 def marked(images: Tensor, labels: Tensor) -> Tensor:
-    """Put a bright mark into the corner of every 3, which gives it away."""
-    return torch.where((labels == 3)[:, None, None, None] & (MARK > 0), 2.0, images)
+    """Put a mark into the corner of every 3."""
+    return torch.where((labels == 3)[:, None, None, None] & (MARK > 0), 1.0, images)
 
 
 class Net(pl.LightningModule):
@@ -52,7 +52,8 @@ class Net(pl.LightningModule):
             if self.change == "labels":
                 y = torch.where(y == 3, 8, torch.where(y == 8, 3, y))
             if self.change == "mark":
-                x = marked(x, y)
+                # what carries the mark may show any digit, so that nothing else tells a 3
+                x = marked(torch.where((y == 3)[:, None, None, None], x.roll(1, 0), x), y)
         return nn.functional.cross_entropy(self(x), y)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -124,10 +125,10 @@ def test_a_healthy_run_stays_silent(seed: int) -> None:
 
 def test_a_mark_that_comes_halfway_is_told_once_with_the_class_it_gives_away() -> None:
     given: list[Alert] = []
-    rule = DriftAlert(measure="mass_in_mask", factor=3, on_alert=given.append)
+    rule = DriftAlert(measure="mass_in_mask", factor=2, on_alert=given.append)
     monitor = AttributionMonitor(probe=probe(with_mark=True), alert=rule, measures=["cosine"], on_error="raise")
     with pytest.warns(ExplanationWarning, match="inside the mask, relative to outside"):
-        fit(monitor, "mark")
+        fit(monitor, "mark", seed=1)
     (alert,) = given
     assert alert.epoch == CHANGE
     assert [excess.group for excess in alert.excesses] == ["class 3"]
@@ -231,5 +232,5 @@ def test_from_yaml(tmp_path: Path) -> None:
             auto_configure_optimizers=False, trainer_defaults={"default_root_dir": str(tmp_path)},
         )  # fmt: skip
         (monitor,) = [c for c in vars(cli.trainer)["callbacks"] if isinstance(c, AttributionMonitor)]
-        assert monitor._alarm._rule == DriftAlert(measure="spearman", factor=4, on_alert=call_me)
+        assert monitor._alarm.rule == DriftAlert(measure="spearman", factor=4, on_alert=call_me)
         assert TAG in monitor.records[-1]["scalars"]
