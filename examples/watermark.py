@@ -112,8 +112,8 @@ def masses(monitor: AttributionMonitor) -> list[float]:
 
 def draw(diary: Diary, inside: Sequence[float], alert: Alert | None, path: Path) -> None:
     """Draw accuracy and attribution inside the stamp over the epochs, and a 3 with its heatmaps."""
-    figure = Figure(figsize=(10, 5.2), layout="constrained")
-    curves, pictures = figure.subfigures(2, 1, height_ratios=(1.25, 1))
+    figure = Figure(figsize=(10, 4.8), layout="constrained")
+    curves, pictures = figure.subfigures(2, 1, height_ratios=(1.8, 1))
     axes = curves.subplots()
     epochs = range(len(inside))
     axes.plot(epochs, diary.accuracies, color="0.35", marker="o", label="accuracy on held-out digits, as they come")

@@ -31,9 +31,8 @@ def by_hand(table: list[list[float]], errors: list[list[float]], rule: DriftAler
     for at, row in enumerate(table):
         ratios = []
         for group, value in enumerate(row):
-            known = [earlier[group] for earlier in table[:at] if not math.isnan(earlier[group])][
-                -20 if rule.measure == "mass_in_mask" else -5 :
-            ]
+            known = [earlier[group] for earlier in table[:at] if not math.isnan(earlier[group])]
+            known = known[-20 if rule.measure == "mass_in_mask" else -5 :]
             if len(known) >= rule.min_history and not math.isnan(value):
                 levels = [float(np.median(known)), rule.at_least or 0.02, errors[at][group]]
                 ratios.append(value / float(np.nanmax(levels)))
