@@ -22,23 +22,22 @@ MONITORS = {name: f"explain/{name}/tab" for name in ("attribution", "neurons", "
 SHOTS = {
     "tab.png": (False, {"monitor": "attribution", "a": "251", "b": "62"}),
     "tab-dark.png": (True, {"monitor": "attribution", "a": "629", "b": "62", "class": "3"}),
-    "tab-neurons.png": (False, {"monitor": "neurons", "b": "62", "layer": "hidden.relu", "sort": "class:3"}),
-    "tab-neurons-dark.png": (True, {"monitor": "neurons", "b": "62", "layer": "hidden.relu", "sort": "class:3"}),
-    "tab-path.png": (False, {"monitor": "path", "a": "629", "b": "62", "graph": "3"}),
-    "tab-path-dark.png": (True, {"monitor": "path", "a": "629", "b": "62", "graph": "3"}),
+    "tab-neurons.png": (False, {"monitor": "neurons", "b": "62", "layer": "hidden.relu", "sort": "class:3", "neuron": "21"}),
+    "tab-neurons-dark.png": (True, {"monitor": "neurons", "b": "62", "layer": "hidden.relu", "sort": "class:3", "neuron": "21"}),
+    "tab-path.png": (False, {"monitor": "path", "a": "629", "b": "62", "graph": "class%203"}),
+    "tab-path-dark.png": (True, {"monitor": "path", "a": "629", "b": "62", "graph": "class%203"}),
 }
 
 
 def taken(browser: Browser, board: Board, *, dark: bool, state: dict[str, str]) -> Image.Image:
-    """Open the tab with this state, choose a neuron where there are some, and take a picture of the page."""
+    """Open the tab with this state, and take a picture of the page."""
     page = browser.new_context(viewport=SIZE).new_page()  # type: ignore[arg-type]
     tab = Tab(page, board.address).open(dark=dark, **{**state, "monitor": MONITORS[state["monitor"]]})
     page.wait_for_timeout(2000)
-    if "layer" in state:
-        tab.frame.locator("canvas").first.click(position={"x": 240, "y": 70})
-        page.wait_for_timeout(1500)
     page.mouse.move(2, 2)
     picture = Image.open(io.BytesIO(page.screenshot()))
+    if "graph" in state:
+        picture = picture.crop((0, 0, picture.width, 680))  # below is nothing
     page.context.close()
     return picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
 
