@@ -18,21 +18,23 @@ from tests.tensorboard_explain.browser import Tab, launched
 IMAGES = Path(__file__).parent / "images"
 SIZE = {"width": 1400, "height": 950}
 MONITORS = {name: f"explain/{name}/tab" for name in ("attribution", "neurons", "path")}
+NEURON = {"monitor": "neurons", "b": "62", "layer": "hidden.relu", "sort": "class:3", "neuron": "21"}
+PATH = {"monitor": "path", "a": "629", "b": "62", "graph": "class%203"}
 # file: (dark, state in the address); steps are those that the demo's ten epochs of 63 steps have
 SHOTS = {
     "tab.png": (False, {"monitor": "attribution", "a": "251", "b": "62"}),
     "tab-dark.png": (True, {"monitor": "attribution", "a": "629", "b": "62", "class": "3"}),
-    "tab-neurons.png": (False, {"monitor": "neurons", "b": "62", "layer": "hidden.relu", "sort": "class:3", "neuron": "21"}),
-    "tab-neurons-dark.png": (True, {"monitor": "neurons", "b": "62", "layer": "hidden.relu", "sort": "class:3", "neuron": "21"}),
-    "tab-path.png": (False, {"monitor": "path", "a": "629", "b": "62", "graph": "class%203"}),
-    "tab-path-dark.png": (True, {"monitor": "path", "a": "629", "b": "62", "graph": "class%203"}),
+    "tab-neurons.png": (False, NEURON),
+    "tab-neurons-dark.png": (True, NEURON),
+    "tab-path.png": (False, PATH),
+    "tab-path-dark.png": (True, PATH),
 }
 
 
 def taken(browser: Browser, board: Board, *, dark: bool, state: dict[str, str]) -> Image.Image:
     """Open the tab with this state, and take a picture of the page."""
     page = browser.new_context(viewport=SIZE).new_page()  # type: ignore[arg-type]
-    tab = Tab(page, board.address).open(dark=dark, **{**state, "monitor": MONITORS[state["monitor"]]})
+    Tab(page, board.address).open(dark=dark, **{**state, "monitor": MONITORS[state["monitor"]]})
     page.wait_for_timeout(2000)
     page.mouse.move(2, 2)
     picture = Image.open(io.BytesIO(page.screenshot()))
