@@ -100,6 +100,11 @@ def test_a_level_that_stays_becomes_usual() -> None:
     assert alerts([*CALM, *[0.8] * 6, 0.05, 0.05, 0.8], rule) == [5]
 
 
+def test_what_was_long_ago_does_not_hide_a_rise() -> None:
+    assert alerts([*[0.9] * 6, *[0.05] * 5, 0.4], DriftAlert()) == [11]
+    assert alerts([*[0.9] * 6, *[0.05] * 5, 0.4], DriftAlert(measure="mass_in_mask")) == []
+
+
 def test_drift_within_its_error_is_none() -> None:
     assert alerts([*CALM, 0.9], DriftAlert(), error=0.25) == []
     assert alerts([*CALM, 0.9], DriftAlert(), error=0.22) == [5]

@@ -230,8 +230,8 @@ class NeuronReporter:
         if not self._maps or not trainer.loggers:
             return
         with self._stopwatch.spending(), self._guard.doing("drawing activation maps"):
-            maps = self._probe.maps(trainer, pl_module, self._watch.layers)
-            journal, probe = Journal(trainer, step), self._probe.probe
-            if probe is not None and journal.shows_pictures:
-                profiles = self.profiles.get("val") or self.profiles.get("train") or {}
-                log_maps(journal, self._name, probe, maps, wanted=self._maps, profiles=profiles, moment=moment)
+            maps, probe = self._probe.maps(trainer, pl_module, self._watch.layers), self._probe.probe
+            profiles = self.profiles.get("val") or self.profiles.get("train") or {}
+            with Journal(trainer, step) as journal:
+                if probe is not None and journal.shows_pictures:
+                    log_maps(journal, self._name, probe, maps, wanted=self._maps, profiles=profiles, moment=moment)

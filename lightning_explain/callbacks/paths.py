@@ -354,5 +354,6 @@ class DecisionPathMonitor(pl.Callback):
         """Draw the last explanation, if that was not worth it before."""
         del pl_module
         if self.latest is not None and not worth_redrawing(self._history.count):
-            with self._stopwatch.spending(), self._guard.doing("drawing the decision paths"):
-                self._draw(Journal(trainer, self.latest.step))
+            drawing = self._guard.doing("drawing the decision paths")
+            with self._stopwatch.spending(), drawing, Journal(trainer, self.latest.step) as journal:
+                self._draw(journal)

@@ -159,5 +159,5 @@ class Reporter:
 
     def finish(self, trainer: Any, *, probe: Probe, history: History, step: int) -> None:
         """Draw the whole filmstrips."""
-        with self._guard.doing("drawing the filmstrip"):
-            self._gallery(probe, history).show_all_filmstrips(Journal(trainer, step))
+        with self._guard.doing("drawing the filmstrip"), Journal(trainer, step) as journal:
+            self._gallery(probe, history).show_all_filmstrips(journal)
