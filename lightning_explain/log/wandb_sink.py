@@ -29,7 +29,7 @@ class WandbSink:
     def image(self, tag: str, picture: Picture, step: int, description: str = "") -> None:
         """Log an image panel; its caption says what it is."""
         captions = {"caption": [description]} if description else {}
-        # not as an array: W&B would stretch a dark one to full brightness
+        # not as an array: what becomes of one depends on its values, and on the version of W&B
         self.logger.log_image(tag, [Image.fromarray(picture)], step=step, **captions)
 
     def text(self, tag: str, markdown: str, step: int) -> None:

@@ -44,7 +44,7 @@ HOSTILE = ["../../x", "/etc/x", "..", "a/../../../b", "x" * 10_000, "𠀀" * 300
 CLASSES = ["null", "<b>eins</b>", "../zwei", "猫", "犬", "fünf", "6 | 6", "7", "8", "9"]
 CURVE = "explain/attribution/drift/previous"
 HEATMAPS = "explain/attribution/heatmaps"
-PICTURE = np.random.default_rng(0).integers(0, 2, (6, 9, 3), dtype=np.uint8)  # dark: to be stretched by nobody
+PICTURE = np.random.default_rng(0).integers(0, 2, (6, 9, 3), dtype=np.uint8)  # dark: nobody may stretch it
 
 
 def needs(package: str) -> Any:
