@@ -1,7 +1,7 @@
 """Pictures as PNG files, small: ours have few colours, and a palette halves them."""
 
 from io import BytesIO
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ def _effort(n_colours: int) -> int:
     return 8 if n_colours < MANY else 7
 
 
-def _numbers(image: Image.Image) -> npt.NDArray[np.uint32]:
+def _numbers(image: Image.Image) -> npt.NDArray[np.integer[Any]]:
     """Return each pixel's colour as one number below 2^24."""
     return np.asarray(image.convert("RGBX")).view("<u4")[..., 0] & 0xFFFFFF
 
