@@ -110,7 +110,24 @@ def test_one_of_min_every_moments_is_explained_whatever_it_costs(min_every: int,
     with Run(Budget(max_overhead=share, min_every=min_every)) as run:
         run.of_even_epochs(50, pause=0.01, cost=5)
     gaps = [b - a for a, b in zip(run.explained, run.explained[1:], strict=False)]
-    assert max(gaps) <= min_every
+    assert set(gaps[:-1]) == {min_every}
+    assert gaps[-1] <= min_every
+    assert run.thrift.n_skipped == 0
+
+
+def test_the_next_explanation_is_taken_to_be_as_dear_as_the_dearer_of_the_last_two() -> None:
+    def verdict_after(*costs: float) -> Verdict:
+        with Run(Budget(max_overhead=0.5)) as run:
+            for number, cost in enumerate(costs):
+                run.moment(number, cost, is_last=True)
+            run.now += sum(costs) + 12
+            return run.thrift.verdict(is_last=False)
+
+    # 12 s to spare at half the time are room for two explanations of 6 s
+    assert verdict_after(5.9, 1.0) is Verdict.AFFORDABLE
+    assert verdict_after(6.1, 1.0) is Verdict.TOO_DEAR
+    assert verdict_after(1.0, 6.1) is Verdict.TOO_DEAR
+    assert verdict_after(6.1, 1.0, 1.0) is Verdict.AFFORDABLE
 
 
 def test_no_budget_lets_nothing_pass() -> None:
