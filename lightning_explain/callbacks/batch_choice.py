@@ -13,6 +13,9 @@ FOR_COUNTING = 0.5
 DECIDED_AFTER = tuple(16 << (3 * power) for power in range(8))
 """Batches of a training epoch after which it is seen anew how rarely to count: 16, 128, 1024, ..."""
 
+FEWEST = 8
+"""Batches of a validation that are counted at least: its samples may come sorted by class."""
+
 CHEAPER = 4
 """A validation batch goes forward only; until the first ones were timed they get so many times the stride."""
 
@@ -31,6 +34,7 @@ class StageChoice:
         self.every = 1
         self.n_counted = self.n_batches = 0
         self.is_timed = False
+        self._is_first = True
         self._forget_times()
 
     def _forget_times(self) -> None:
@@ -46,8 +50,9 @@ class StageChoice:
         """Note a batch, the seconds that counting it took, and all that passed from its begin to its end."""
         self.n_batches += 1
         self.n_counted += counted
-        if self.n_batches == 1 and not self.is_timed:
-            return  # the first batch of a run: memory is allocated, functional activations are looked for
+        if self._is_first:
+            self._is_first = False
+            return  # of the run: memory is allocated, functional activations are looked for
         for what, seconds, n in (("counting", counting, int(counted)), ("else", passed - counting, 1)):
             self._seconds[what] += seconds
             self._n[what] += n
@@ -77,6 +82,7 @@ class BatchChoice:
 
     def __init__(self, pacing: Pacing) -> None:
         self.counts = True
+        self._wholly = False
         self._pacing = pacing
         self._stages: dict[Stage, StageChoice] = {}
         self._at_begin = (0.0, 0.0)
@@ -89,19 +95,31 @@ class BatchChoice:
     def _now(self) -> tuple[float, float]:
         return self._pacing.stopwatch.spent, self._pacing.stopwatch.elapsed()
 
-    def begin_stage(self, stage: Stage, trainer: Any) -> None:
-        """Begin a stage anew; a collective call in a distributed run."""
+    def begin_stage(self, stage: Stage, trainer: Any, *, wholly: bool = False) -> None:
+        """Begin a stage anew; a collective call in a distributed run.
+
+        Args:
+            stage: The stage.
+            trainer: The Trainer.
+            wholly: Count every batch, whatever it costs.
+        """
         choice = self._stages[stage]
-        if trainer.state.fn != "fit":
-            choice.every = 1  # asked for, not watched on the way
-        elif self._pacing.limit is not None:
-            untimed = stage == "val" and not choice.is_timed
-            choice.every = largest(trainer, CHEAPER * self._stages["train"].every if untimed else choice.every)
+        self._wholly = wholly and stage == "val"
+        if self._pacing.limit is not None and trainer.state.fn == "fit":
+            every = choice.every
+            if stage == "val":
+                every = choice.every if choice.is_timed else CHEAPER * self._stages["train"].every
+                every = min(every, *(max(1, int(n) // FEWEST) for n in trainer.num_val_batches if n < float("inf")))
+            choice.every = largest(trainer, every)
         choice.begin()
 
     def begin_batch(self, stage: Stage, batch_idx: int) -> bool:
         """Say whether to count a batch."""
-        self.counts = self._pacing.limit is None or batch_idx % self._stages[stage].every == 0
+        self.counts = (
+            self._pacing.limit is None
+            or (stage == "val" and self._wholly)
+            or batch_idx % self._stages[stage].every == 0
+        )
         self._at_begin = self._now()
         return self.counts
 

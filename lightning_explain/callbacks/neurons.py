@@ -87,12 +87,12 @@ class ActiveNeuronMonitor(pl.Callback):
         every_n_epochs: Log at the end of every n-th epoch; None for never.
         every_n_train_steps: Also log the training figures after every n-th step; None for never.
         max_overhead: Share of the run's wall time that this monitor may take, e.g. `0.05`; None for any. Half of it is
-            for counting: if that is not enough for all, every 2nd, 4th, 8th, ... batch is counted, in training and in
-            validation; rates and class scores are then those of the samples counted, and title and record say how many
-            batches these are. Reports that are due are let pass until they fit in; turnover then spans the time since
-            the last one. The first and the last report are always made. Monitors of one Trainer that have a
-            `max_overhead` share it evenly, so that together they stay within it. Under DDP the slowest process decides
-            for all.
+            for counting: if that is not enough for all, every 2nd, 4th, 8th, ... training batch is counted; rates are
+            then those of the samples counted, and title and record say how many batches these are. Reports that are due
+            are let pass until they fit in; turnover then spans the time since the last one. A validation that is
+            reported is counted wholly, others like training, in case the run stops there. The first and the last report
+            are always made. Monitors of one Trainer that have a `max_overhead` share it evenly, so that together they
+            stay within it. Under DDP the slowest process decides for all.
         min_every: With `max_overhead`: of so many reports that are due, at least one is made, whatever it costs.
         on_error: `"warn"` once and go on when something fails, or `"raise"`.
         name: Prefix of the tags, and key of the state.
@@ -177,6 +177,7 @@ class ActiveNeuronMonitor(pl.Callback):
             maps=maps,
         )
         self._validated = False
+        self._reports = True
         self._logged_step = -1
         self._loaders: list[Any] = []
         self._loaded: dict[str, Any] | None = None
@@ -344,7 +345,9 @@ class ActiveNeuronMonitor(pl.Callback):
         if not trainer.sanity_checking:
             self._watch.attach(pl_module, self.layers, pl_module.device)
             self._watch.reset("val")
-            self._choice.begin_stage("val", trainer)
+            self._reports = trainer.state.fn != "fit" or (self._is_due(trainer) and self._pacing.allows(trainer))
+            self._pacing.start()
+            self._choice.begin_stage("val", trainer, wholly=self._reports)
             self._find_probe(trainer)
 
     def on_validation_batch_start(
@@ -382,17 +385,18 @@ class ActiveNeuronMonitor(pl.Callback):
         with self._guard.doing("collecting a probe for feeding features and activation maps"):
             self._probe.finish()
         self._choice.end_stage("val")
-        if due_in_validation(trainer, self._schedule):
-            self._report(trainer, pl_module, "val", current_step(trainer))
+        if self._is_due(trainer):
+            if self._pacing.limit is not None:
+                # decided once and by all processes together: one that fails must not ask again alone
+                self._reporter.reported = True
+            if self._reports:
+                self._report(trainer, pl_module, "val", current_step(trainer))
+
+    def _is_due(self, trainer: pl.Trainer) -> bool:
+        return due_in_validation(trainer, self._schedule)
 
     def _report(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, step: int) -> None:
-        """Report an epoch, unless a budget lets it pass."""
-        if self._pacing.limit is not None:
-            # decided once and by all processes together: one that fails must not ask again alone
-            self._reporter.reported = True
-            if not self._pacing.allows(trainer):
-                return
-        self._pacing.start()
+        """Report an epoch."""
         number = (trainer.current_epoch + 1) // (self._schedule.every_n_epochs or 1)
         self._reporter.report_epoch(trainer, pl_module, stage, step=step, number=number)
         self._pacing.done()
@@ -401,8 +405,11 @@ class ActiveNeuronMonitor(pl.Callback):
         """Report a due epoch that no validation ended: the last one in its middle, or training where there was none."""
         self._choice.end_stage("train")
         if self._schedule.due_after_epoch(trainer.current_epoch) and not self._reporter.reported:
-            stage: Stage = "val" if self._validated else "train"
-            self._report(trainer, pl_module, stage, current_step(trainer, after_train_epoch=True))
+            self._reporter.reported = self._pacing.limit is not None
+            if self._pacing.allows(trainer):
+                self._pacing.start()
+                stage: Stage = "val" if self._validated else "train"
+                self._report(trainer, pl_module, stage, current_step(trainer, after_train_epoch=True))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report the last epoch, if a budget let it pass."""

@@ -93,11 +93,12 @@ class Pacing:
             Journal(trainer, current_step(trainer)).scalars({tag(self._name, "overhead"): share})
         if share > self.limit and trainer.is_global_zero:
             seconds, shared = self.stopwatch.elapsed(), self._thrift.n_sharing
-            of = f", shared by {shared} monitors" if shared > 1 else ""
+            of = f", shared by {shared} monitors," if shared > 1 else ""
             self._guard.note(
-                f"it took {share:.1%} of the {seconds:.0f} s, more than max_overhead={self._budget.max_overhead}{of} "
-                "allows: the first and the last explanation are always made, and so is one of every min_every. A "
-                "smaller probe or fewer layers cost less; longer runs make it a smaller share.",
+                f"it took {100 * share:.3g} % of the {seconds:.0f} s, more than the {100 * self.limit:.3g} % that "
+                f"max_overhead={self._budget.max_overhead}{of} allows: the first and the last explanation are always "
+                "made, so is one of every min_every, and what one costs is only known afterwards. A smaller probe or "
+                "fewer layers cost less; of a longer run it is a smaller share.",
                 about="max_overhead",
             )
 
