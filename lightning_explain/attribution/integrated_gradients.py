@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 
 from lightning_explain.attribution.baselines import Baseline, drawn_baselines
+from lightning_explain.attribution.bisection import FIRST_INTERVALS
 from lightning_explain.attribution.fast_convolutions import speed_up_convolutions
 from lightning_explain.attribution.passes import RowLimit
 from lightning_explain.attribution.path_integral import (
-    FIRST_INTERVALS,
     Integral,
     averaged,
     integrate_adaptive,
