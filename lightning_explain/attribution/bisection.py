@@ -31,16 +31,26 @@ no distance is small enough."""
 
 @dataclass(frozen=True)
 class _Nodes:
-    """What was found at the nodes: gradient times way [rows, features], and the score [rows]."""
+    """What was found at the nodes: gradient times way [rows, features], its sum and the score [rows]."""
 
     contributions: Tensor
+    sums: Tensor
     scores: Tensor
+
+    @classmethod
+    def of(cls, contributions: Tensor, scores: Tensor) -> "_Nodes":
+        return cls(contributions, contributions.sum(1), scores)
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def joined(self, contributions: Tensor, scores: Tensor) -> "_Nodes":
-        return _Nodes(torch.cat([self.contributions, contributions]), torch.cat([self.scores, scores]))
+        pairs = zip(self._fields, _Nodes.of(contributions, scores)._fields, strict=True)
+        return _Nodes(*(torch.cat(pair) for pair in pairs))
+
+    @property
+    def _fields(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.contributions, self.sums, self.scores
 
 
 @dataclass(frozen=True)
@@ -80,15 +90,15 @@ class _Pieces:
 
     def coarse(self, at: Tensor) -> Tensor:
         """Integrate something known at the nodes [rows, ...] over each piece, by its ends only."""
-        return self._scaled(at[self.left] + at[self.right], 1 / 2)
+        return self._scaled(at[self.left].add_(at[self.right]), 1 / 2)
 
     def difference(self, at: Tensor) -> Tensor:
         """Return by how much that changes with the middle: two steps of half the width instead of one."""
-        return self._scaled(2 * at[self.middle] - at[self.left] - at[self.right], 1 / 4)
+        return self._scaled(at[self.middle].mul_(2).sub_(at[self.left]).sub_(at[self.right]), 1 / 4)
 
     def _scaled(self, total: Tensor, factor: float) -> Tensor:
         width = (self.width * factor).to(total)
-        return total * width.reshape(-1, *(1,) * (total.ndim - 1))
+        return total.mul_(width.reshape(-1, *(1,) * (total.ndim - 1)))
 
 
 @dataclass(frozen=True)
@@ -107,8 +117,7 @@ class _Measured:
 
     @classmethod
     def of(cls, pieces: _Pieces, nodes: _Nodes, difference: Tensor) -> "_Measured":
-        sums = nodes.contributions.sum(1)
-        total = pieces.coarse(sums) + pieces.difference(sums)
+        total = pieces.coarse(nodes.sums) + pieces.difference(nodes.sums)
         change = nodes.scores[pieces.right] - nodes.scores[pieces.left]
         return cls(pieces, difference.abs().sum(1), (total - change).abs())
 
@@ -218,7 +227,7 @@ def _begun(path: StraightPath, beginning: Tensor, start_scores: Tensor) -> tuple
     samples = torch.arange(n, device=device)
     positions = torch.arange(1, FIRST_INTERVALS + 1, dtype=torch.float64, device=device) / FIRST_INTERVALS
     found = contributions_at(path, samples.repeat(FIRST_INTERVALS), positions.repeat_interleave(n))
-    nodes = _Nodes(beginning, start_scores).joined(*found)
+    nodes = _Nodes.of(beginning, start_scores).joined(*found)
     row = samples + n * torch.arange(FIRST_INTERVALS + 1, device=device)[:, None]
     half = torch.full((n,), 0.5, dtype=torch.float64, device=device)
     pieces = _Pieces(samples, 0 * half, half, *row[:3]).joined(_Pieces(samples, half, half, *row[2:]))

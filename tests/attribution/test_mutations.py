@@ -262,6 +262,21 @@ def nothing_to_share() -> None:
     close(LRP({nn.Linear: ZPlusRule()})(layer, torch.tensor([[1.0, 2.0]]), 0).values, [0.0, 0.0])
 
 
+def nothing_to_share_by_gamma() -> None:
+    # the first output has no contributions at all, and a gradient
+    layer = nn.Linear(2, 2, bias=False).double()
+    layer.weight.data = torch.tensor([[0.0, 0.0], [1.0, -3.0]]).double()
+    weights = torch.tensor([1.0, 1.0]).double()
+    inputs = torch.tensor([[1.0, 2.0]]).double()
+    found = LRP({nn.Linear: GammaRule(1.0)})
+    assert bool(found(Weighed(layer, weights), inputs).values.isfinite().all())
+    # an input whose only way is a dead output must not get relevance at the layer before
+    both = nn.Sequential(nn.Linear(2, 2, bias=False).double(), layer)
+    both[0].weight.data = torch.eye(2).double()
+    layer.weight.data = torch.tensor([[0.0, 1.0], [0.0, 0.0]]).double()
+    close(found(both, torch.tensor([[1.0, 0.0]]).double(), 0).values, [0.0, 0.0])
+
+
 def relevance_of_a_convnet() -> None:
     """Without epsilon a ReLU network has input x gradient, here through BatchNorm, padding and a residual sum."""
 
@@ -446,7 +461,7 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ("device=device) / FIRST_INTERVALS", "device=device) / (FIRST_INTERVALS + 1)", adaptive_rule),
     ("nodes.scores[row[-1]] - start_scores", "nodes.scores[row[-1]] + start_scores + 1", adaptive_rule),
     ("is_first, ERROR_PER_FIRST_DISTANCE,", "~is_first, ERROR_PER_FIRST_DISTANCE,", adaptive_rule),
-    ("2 * at[self.middle] - at[self.left]", "at[self.middle] - at[self.left]", adaptive_rule),
+    ("at[self.middle].mul_(2)", "at[self.middle]", adaptive_rule),
     ("self.start + self.width / 2, self.width / 2", "self.start, self.width / 2", bisection),
     ("pieces.start + 3 * pieces.width / 4", "pieces.start + pieces.width / 2", bisection),
     ("difference(nodes.contributions), alpha=-1)", "difference(nodes.contributions), alpha=1)", bisection),
@@ -486,8 +501,12 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ),
     ("value=-self.epsilon", "value=self.epsilon", epsilon),
     ("z.abs().add_(self.epsilon)", "z.add(self.epsilon)", epsilon),
-    ("weight + gamma * one.for_positive", "weight - gamma * one.for_positive", gamma),
-    ("layer.bias + gamma * one.bias", "layer.bias", gamma),
+    ("_scaled_by_sign(weight, above, below), _scaled", "_scaled_by_sign(weight, below, above), _scaled", gamma),
+    ("_scaled_by_sign(layer.bias, above, below)", "layer.bias", gamma),
+    ("functional.leaky_relu(a, below / above)", "functional.leaky_relu(a, below)", gamma),
+    ("(1 + gamma, 1.0) if positive", "(1 + gamma, 1.0) if not positive", gamma),
+    ("float(a.amin()) == 0 and float(a.amax()) == 0", "True", gamma),
+    (".nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)", "", nothing_to_share_by_gamma),
     ("(2 + self.gamma) * z - total", "(1 + self.gamma) * z - total", gamma),
     ("falling = Favouring.more(layer, self.gamma, positive=False)", "falling = rising", gamma),
     ("total -= self.beta *", "total += self.beta *", alpha_beta),
