@@ -56,7 +56,8 @@ class IntegratedGradients:
             a few samples get the same scores that way: a third less time for a ResNet, the same explanation.
 
     Cost: adaptive 5, 7, 9, ... forward and backward passes per sample and draw (the baseline's gradient once per
-    class where all samples share it), and memory for the gradients at all points of the samples refined together; fixed `n_steps` of them and up to two forward passes.
+    class where all samples share it), and memory for the gradients at all points of the samples refined together;
+    fixed `n_steps` of them and up to two forward passes.
 
     Raises:
         ConfigurationError: An option or the target is impossible; the message says what to do.
