@@ -14,10 +14,14 @@ from lightning_explain.callbacks.explanation import Explanation, removal_baselin
 from lightning_explain.callbacks.findings import Findings, compare
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.history import History
+<<<<<<< HEAD
 from lightning_explain.drift_alert import Alert
 from lightning_explain.log import Journal, defined, tag
+=======
+from lightning_explain.callbacks.pacing import Pacing
+from lightning_explain.log import Journal, defined, running_epoch, tag
+>>>>>>> main
 from lightning_explain.probe import Probe
-from lightning_explain.schedule import Stopwatch
 
 
 class Reporter:
@@ -28,13 +32,18 @@ class Reporter:
         methods: Its methods.
         measures: Drift measures.
         guard: What fails is told once, and takes nothing else along.
+<<<<<<< HEAD
         stopwatch: Measures the time spent.
         alarm: Looks for what is unusual; None if nobody asked for alerts.
+=======
+        pacing: Measures the time spent.
+>>>>>>> main
 
     Attributes:
         records: One record per explanation, as in `record.jsonl`, with the logged `scalars`.
     """
 
+<<<<<<< HEAD
     def __init__(
         self,
         name: str,
@@ -45,13 +54,20 @@ class Reporter:
         stopwatch: Stopwatch,
         alarm: Alarm | None = None,
     ) -> None:
+=======
+    def __init__(self, name: str, *, methods: Methods, measures: tuple[str, ...], guard: Guard, pacing: Pacing) -> None:
+>>>>>>> main
         self.records: list[dict[str, Any]] = []
         self._name = name
         self._methods = methods
         self._measures = measures
         self._guard = guard
+<<<<<<< HEAD
         self._stopwatch = stopwatch
         self._alarm = alarm
+=======
+        self._pacing = pacing
+>>>>>>> main
         self._described: set[str] = set()
 
     def begin(self) -> None:
@@ -103,7 +119,7 @@ class Reporter:
             removal_baseline=named_baseline(removal_baseline(self._methods)),
         )
         by_tag[tag(self._name, "overhead")] = Figure(
-            self._stopwatch.share(), f"Share of wall time that {self._name} has spent explaining so far."
+            self._pacing.stopwatch.share(), f"Share of wall time that {self._name} has spent explaining so far."
         )
         if self._alarm is not None:
             meaning = f"1 at explanations with an alert ({self._alarm.words}), 0 at others."
@@ -130,10 +146,15 @@ class Reporter:
         gallery: Gallery,
     ) -> None:
         """Record an explanation, and draw it."""
+<<<<<<< HEAD
         step = found.explanation.step
         entry = record(found, gallery.probe, methods=self._methods, epoch=epoch)
         if self._alarm is not None:
             entry["alert"] = None if alert is None else alert_record(alert)
+=======
+        step, epoch = found.explanation.step, running_epoch(trainer)
+        entry = {**record(found, gallery.probe, methods=self._methods, epoch=epoch), **self._pacing.record()}
+>>>>>>> main
         self.records.append({"step": step, **entry, "scalars": scalars})
         journal.record(tag(self._name, "record"), entry)
         words = summary(found, self._methods)
@@ -159,5 +180,10 @@ class Reporter:
 
     def finish(self, trainer: Any, *, probe: Probe, history: History, step: int) -> None:
         """Draw the whole filmstrips."""
+<<<<<<< HEAD
         with self._guard.doing("drawing the filmstrip"), Journal(trainer, step) as journal:
             self._gallery(probe, history).show_all_filmstrips(journal)
+=======
+        with self._pacing.stopwatch.spending(), self._guard.doing("drawing the filmstrip"):
+            self._gallery(probe, history).show_all_filmstrips(Journal(trainer, step))
+>>>>>>> main
