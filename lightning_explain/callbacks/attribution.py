@@ -8,11 +8,8 @@ from torch import nn
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.attribution.scores import check_differentiable
-<<<<<<< HEAD
-from lightning_explain.callbacks.alarm import Alarm, check_alert
-=======
 from lightning_explain.budget import Budget
->>>>>>> main
+from lightning_explain.callbacks.alarm import Alarm, check_alert
 from lightning_explain.callbacks.attribution_methods import explains_at_the_input, full_name, named_methods
 from lightning_explain.callbacks.attribution_report import charts
 from lightning_explain.callbacks.cadence import Cadence
@@ -191,20 +188,14 @@ class AttributionMonitor(pl.Callback):
             explain=self._explain,
             report=self._report,
         )
-<<<<<<< HEAD
-        self._stopwatch = Stopwatch()
         self._alarm = None if alert is None else Alarm(alert, name=name, guard=self._guard)
         self._reporter = Reporter(
             name,
             methods=self.methods,
             measures=tuple(measures),
             guard=self._guard,
-            stopwatch=self._stopwatch,
+            pacing=self._pacing,
             alarm=self._alarm,
-=======
-        self._reporter = Reporter(
-            name, methods=self.methods, measures=tuple(measures), guard=self._guard, pacing=self._pacing
->>>>>>> main
         )
         self._explained = explained
 

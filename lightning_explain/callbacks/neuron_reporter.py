@@ -164,15 +164,10 @@ class NeuronReporter:
     ) -> None:
         """Send figures to the loggers at the right step, and to callbacks that monitor them."""
         scalars[tag(self._name, "overhead")] = self._stopwatch.share()
-<<<<<<< HEAD
-        pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
-        with self._guard.doing("sending the figures to the loggers"):
-            Journal(trainer, step).scalars(scalars)
-=======
-        Journal(trainer, step).scalars(scalars)
         if monitored:
             pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
->>>>>>> main
+        with self._guard.doing("sending the figures to the loggers"):
+            Journal(trainer, step).scalars(scalars)
 
     def report_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, monitored: bool = True) -> None:
         """Log the training figures of the epoch so far, and the maps of this step."""
@@ -231,16 +226,10 @@ class NeuronReporter:
                 features = self._features(trainer, pl_module, report)
                 self._feeding |= features
                 report, fresh = report.with_feeding(features), list(features)
-<<<<<<< HEAD
         writing = self._guard.doing("recording and drawing active neurons")
         with self._stopwatch.spending(), writing, Journal(trainer, step) as journal:
             self._write(journal, report, scalars, fresh)
-        self._draw_maps(trainer, pl_module, step, f"after epoch {trainer.current_epoch}")
-=======
-        with self._stopwatch.spending(), self._guard.doing("recording and drawing active neurons"):
-            self._write(Journal(trainer, step), report, scalars, fresh)
         self._draw_maps(trainer, pl_module, step, f"after epoch {running_epoch(trainer)}")
->>>>>>> main
 
     def _features(self, trainer: pl.Trainer, pl_module: pl.LightningModule, report: NeuronReport) -> dict[str, Any]:
         profiles = {layer: found.profile for layer, found in report.layers.items()}

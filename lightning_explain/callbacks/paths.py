@@ -373,12 +373,7 @@ class DecisionPathMonitor(pl.Callback):
         """Explain what came out, if a budget let the last moment pass; draw the last explanation if not drawn yet."""
         self._cadence.train_end(trainer, pl_module)
         if self.latest is not None and not worth_redrawing(self._history.count):
-<<<<<<< HEAD
             drawing = self._guard.doing("drawing the decision paths")
             with self._stopwatch.spending(), drawing, Journal(trainer, self.latest.step) as journal:
                 self._draw(journal)
-=======
-            with self._stopwatch.spending(), self._guard.doing("drawing the decision paths"):
-                self._draw(Journal(trainer, self.latest.step))
         self._pacing.close(trainer)
->>>>>>> main

@@ -14,13 +14,9 @@ from lightning_explain.callbacks.explanation import Explanation, removal_baselin
 from lightning_explain.callbacks.findings import Findings, compare
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.history import History
-<<<<<<< HEAD
-from lightning_explain.drift_alert import Alert
-from lightning_explain.log import Journal, defined, tag
-=======
 from lightning_explain.callbacks.pacing import Pacing
+from lightning_explain.drift_alert import Alert
 from lightning_explain.log import Journal, defined, running_epoch, tag
->>>>>>> main
 from lightning_explain.probe import Probe
 
 
@@ -32,18 +28,13 @@ class Reporter:
         methods: Its methods.
         measures: Drift measures.
         guard: What fails is told once, and takes nothing else along.
-<<<<<<< HEAD
-        stopwatch: Measures the time spent.
-        alarm: Looks for what is unusual; None if nobody asked for alerts.
-=======
         pacing: Measures the time spent.
->>>>>>> main
+        alarm: Looks for what is unusual; None if nobody asked for alerts.
 
     Attributes:
         records: One record per explanation, as in `record.jsonl`, with the logged `scalars`.
     """
 
-<<<<<<< HEAD
     def __init__(
         self,
         name: str,
@@ -51,23 +42,16 @@ class Reporter:
         methods: Methods,
         measures: tuple[str, ...],
         guard: Guard,
-        stopwatch: Stopwatch,
+        pacing: Pacing,
         alarm: Alarm | None = None,
     ) -> None:
-=======
-    def __init__(self, name: str, *, methods: Methods, measures: tuple[str, ...], guard: Guard, pacing: Pacing) -> None:
->>>>>>> main
         self.records: list[dict[str, Any]] = []
         self._name = name
         self._methods = methods
         self._measures = measures
         self._guard = guard
-<<<<<<< HEAD
-        self._stopwatch = stopwatch
-        self._alarm = alarm
-=======
         self._pacing = pacing
->>>>>>> main
+        self._alarm = alarm
         self._described: set[str] = set()
 
     def begin(self) -> None:
@@ -90,14 +74,14 @@ class Reporter:
         found = compare(explanation, history, full_names=full_names, measures=self._measures, guard=self._guard)
         alert: Alert | None = None
         with self._guard.doing("looking for alerts"):
-            alert = self._look(found, probe, history, epoch=trainer.current_epoch)
+            alert = self._look(found, probe, history, epoch=running_epoch(trainer))
         scalars: dict[str, float] = {}
         with self._guard.doing("measuring and logging drift"):
             scalars = self._log_figures(trainer, found, probe, alert=alert, monitored=monitored)
         writing = self._guard.doing("recording and drawing an explanation")
         with writing, Journal(trainer, explanation.step) as journal:
             gallery = self._gallery(probe, history)
-            self._write(journal, found, scalars, alert=alert, epoch=trainer.current_epoch, gallery=gallery)
+            self._write(journal, found, scalars, alert=alert, epoch=running_epoch(trainer), gallery=gallery)
         if alert is not None and self._alarm is not None and trainer.is_global_zero:
             self._alarm.tell(alert)
 
@@ -146,15 +130,10 @@ class Reporter:
         gallery: Gallery,
     ) -> None:
         """Record an explanation, and draw it."""
-<<<<<<< HEAD
         step = found.explanation.step
-        entry = record(found, gallery.probe, methods=self._methods, epoch=epoch)
+        entry = {**record(found, gallery.probe, methods=self._methods, epoch=epoch), **self._pacing.record()}
         if self._alarm is not None:
             entry["alert"] = None if alert is None else alert_record(alert)
-=======
-        step, epoch = found.explanation.step, running_epoch(trainer)
-        entry = {**record(found, gallery.probe, methods=self._methods, epoch=epoch), **self._pacing.record()}
->>>>>>> main
         self.records.append({"step": step, **entry, "scalars": scalars})
         journal.record(tag(self._name, "record"), entry)
         words = summary(found, self._methods)
@@ -180,10 +159,6 @@ class Reporter:
 
     def finish(self, trainer: Any, *, probe: Probe, history: History, step: int) -> None:
         """Draw the whole filmstrips."""
-<<<<<<< HEAD
-        with self._guard.doing("drawing the filmstrip"), Journal(trainer, step) as journal:
+        drawing = self._guard.doing("drawing the filmstrip")
+        with self._pacing.stopwatch.spending(), drawing, Journal(trainer, step) as journal:
             self._gallery(probe, history).show_all_filmstrips(journal)
-=======
-        with self._pacing.stopwatch.spending(), self._guard.doing("drawing the filmstrip"):
-            self._gallery(probe, history).show_all_filmstrips(Journal(trainer, step))
->>>>>>> main
