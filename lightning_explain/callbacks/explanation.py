@@ -12,7 +12,7 @@ from lightning_explain.attribution.result import Attribution, parts_of
 from lightning_explain.attribution.scores import check_target
 from lightning_explain.batches import Inputs
 from lightning_explain.callbacks.attribution_methods import Methods, baseline_of
-from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.guard import CALLING, Guard
 from lightning_explain.callbacks.question import Question, undisturbed
 from lightning_explain.errors import ConfigurationError, ExplanationError
 from lightning_explain.faithfulness import Claim, examine
@@ -149,7 +149,7 @@ class Examiner:
         """
         attributions: dict[str, Attribution] = {}
         tested: dict[str, dict[str, Tensor]] = {}
-        with self.guard.doing("explaining the probe"):
+        with self.guard.doing("explaining the probe", cure=CALLING):
             with undisturbed(pl_module), torch.no_grad():
                 module, scores = self.question.module(pl_module, tuple(part.clone() for part in inputs))
             scores = _cpu(scores)
@@ -158,7 +158,7 @@ class Examiner:
             asked = inputs[0] if single else inputs
             for name, method in self.methods.items():
                 # each isolated for itself: what one method leaves behind must not reach the next
-                with self.guard.doing(self._task(name)), undisturbed(pl_module):
+                with self.guard.doing(self._task(name), cure=CALLING), undisturbed(pl_module):
                     attribution = method(module, asked, indices)
                     attributions[name] = on_cpu(attribution)
                     tested[name] = self._tested(name, module, asked, indices, attribution)

@@ -154,7 +154,7 @@ class StageCounts:
         except Exception as error:  # nothing here may end the run
             if self._guard.on_error == "raise":
                 raise
-            self._guard.tell(f"counting active neurons of {key!r}", f"{type(error).__name__}: {error}")
+            self._guard.tell(f"counting active neurons of {key!r}", error)
             return None
         finally:
             self._stopwatch.spent += time.perf_counter() - started
@@ -204,7 +204,7 @@ class StageCounts:
             self._refused.add(key.split("#", maxsplit=1)[0])
             return
         buffer = self._buffers.get(key)
-        if buffer is None or buffer.n_classes != self._n_classes:
+        if buffer is None or buffer.n_classes != self._n_classes or buffer.n_neurons != n_neurons:
             self._drain()
             buffer = self._buffers[key] = CountBuffer(self._n_classes, n_neurons, activity.active.device)
         buffer.add(activity, rows.to(activity.active.device))
@@ -214,7 +214,8 @@ class StageCounts:
         with torch.inference_mode(mode=False):
             for key, buffer in self._buffers.items():
                 counts = buffer.drain()
-                if key not in self.metrics:
+                # counts of another width are those of a checkpoint, or of a layer that was there before
+                if key not in self.metrics or self.metrics[key].n_neurons != buffer.n_neurons:
                     self.metrics[key] = ActiveNeurons(self._n_classes, buffer.n_neurons).to(counts.active.device)
                 self.metrics[key].grow(self._n_classes)
                 self.metrics[key].add(counts)
@@ -252,8 +253,11 @@ class StageCounts:
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Take up counts that `state_dict` returned."""
+        restored: dict[str, ActiveNeurons] = {}
         for key, counts in state.items():
             n_classes, n_neurons = counts["active"].shape
-            self._n_classes = max(self._n_classes, n_classes)
-            self.metrics[key] = ActiveNeurons(n_classes, n_neurons).to(device)
-            self.metrics[key].add(ClassCounts(**counts))
+            restored[key] = ActiveNeurons(n_classes, n_neurons).to(device)
+            restored[key].add(ClassCounts(**counts))
+        # all or nothing: half of a damaged checkpoint's counts would look like whole ones
+        self.metrics |= restored
+        self._n_classes = max([self._n_classes, *(metric.n_classes for metric in restored.values())])

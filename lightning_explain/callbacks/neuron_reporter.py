@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.callbacks.activation_maps import log_maps
-from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.guard import CALLING, WRITING, Guard
 from lightning_explain.callbacks.neuron_probe import NeuronProbe
 from lightning_explain.callbacks.neuron_report import (
     gap_scalars,
@@ -69,6 +69,7 @@ class NeuronReporter:
         self.profiles: dict[Stage, Profiles] = {}
         self.class_figures: dict[str, list[float]] = {}
         self.reported = False
+        self.begun = ""
         self._name = name
         self._watch, self._probe, self._guard, self._stopwatch = watch, probe, guard, stopwatch
         self._class_names = tuple(class_names)
@@ -86,6 +87,7 @@ class NeuronReporter:
     def forget(self) -> None:
         """Begin anew, for another network."""
         self.profiles, self._histories, self._feeding, self.latest = {}, {}, {}, None
+        self.reported, self.begun = False, ""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the reports so far add up to, as plain tensors and dicts."""
@@ -97,11 +99,11 @@ class NeuronReporter:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        self.reported = state["reported"]
-        self._histories = {
+        histories: dict[Stage, dict[str, LayerHistory]] = {
             stage: {layer: LayerHistory.from_state_dict(saved) for layer, saved in layers.items()}
             for stage, layers in state["histories"].items()
         }
+        self.reported, self._histories = bool(state["reported"]), histories
 
     # -- making ------------------------------------------------------------------------------------------------
 
@@ -144,8 +146,9 @@ class NeuronReporter:
     ) -> None:
         """Send figures to the loggers at the right step, and to callbacks that monitor them."""
         scalars[tag(self._name, "overhead")] = self._stopwatch.share()
-        Journal(trainer, step).scalars(scalars)
+        # first for callbacks that monitor them: a logger that fails must not starve an EarlyStopping
         pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
+        Journal(trainer, step).scalars(scalars)
 
     def report_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the training figures of the epoch so far, and the maps of this step."""
@@ -167,7 +170,9 @@ class NeuronReporter:
             scalars = report_scalars(self._name, report)
             if stage == "val":
                 scalars |= gap_scalars(self._name, self.profiles.get("train", {}), self.profiles["val"])
-            self._publish(trainer, pl_module, scalars, step)
+            # a logger that fails must not cost the record and the pictures
+            with self._guard.doing("logging figures of active neurons", cure=WRITING):
+                self._publish(trainer, pl_module, scalars, step)
             return report, scalars
         return None
 
@@ -189,7 +194,7 @@ class NeuronReporter:
         report, scalars = found
         fresh: list[str] = []
         if self._n_feeding and worth_redrawing(number):
-            with self._stopwatch.spending(), self._guard.doing("working out what feeds the neurons"):
+            with self._stopwatch.spending(), self._guard.doing("working out what feeds the neurons", cure=CALLING):
                 features = self._features(trainer, pl_module, report)
                 self._feeding |= features
                 report, fresh = report.with_feeding(features), list(features)
@@ -217,17 +222,22 @@ class NeuronReporter:
         self.latest = report
         entry = report.record()
         self.records.append({"step": report.step, **entry, "scalars": scalars})
-        journal.record(tag(self._name, "record"), entry)
-        log_pictures(journal, self._name, report)
-        log_feeding(journal, self._name, report, fresh)
-        log_neuron_tab(journal, self._name, report, scalars, count=len(self.records))
+        # each for itself: what fails takes nothing else along
+        with self._guard.doing("recording active neurons", cure=WRITING):
+            journal.record(tag(self._name, "record"), entry)
+        with self._guard.doing("drawing active neurons", cure=WRITING):
+            log_pictures(journal, self._name, report)
+        with self._guard.doing("writing what feeds the neurons", cure=WRITING):
+            log_feeding(journal, self._name, report, fresh)
+        with self._guard.doing("writing active neurons for the Explain tab", cure=WRITING):
+            log_neuron_tab(journal, self._name, report, scalars, count=len(self.records))
 
     def _draw_maps(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int, moment: str) -> None:
         """Draw the activation maps of the probe's first sample; all processes go forward, the first one draws."""
         # not whether this process shows pictures: all must decide alike
         if not self._maps or not trainer.loggers:
             return
-        with self._stopwatch.spending(), self._guard.doing("drawing activation maps"):
+        with self._stopwatch.spending(), self._guard.doing("drawing activation maps", cure=CALLING):
             maps = self._probe.maps(trainer, pl_module, self._watch.layers)
             journal, probe = Journal(trainer, step), self._probe.probe
             if probe is not None and journal.shows_pictures:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.callbacks.functional_layers import refined
-from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.guard import BEGINNING_ANEW, Guard
 from lightning_explain.callbacks.neuron_counts import ATTENTION_EVERY, ActivityRule, StageCounts
 from lightning_explain.callbacks.neuron_labels import Labels
 from lightning_explain.callbacks.padding import counted_samples
@@ -89,8 +89,9 @@ class NeuronWatch:
             counts.recorder.attach()
             self._counts[stage] = counts
         self._catcher.attach(pl_module)
-        self._counts["train"].load_state_dict(self._restored, device)
-        self._restored = {}
+        restored, self._restored = self._restored, {}
+        with self._guard.doing("taking up the counts of a checkpoint", cure=BEGINNING_ANEW):
+            self._counts["train"].load_state_dict(restored, device)
 
     def _tell_unseen(self, attention: list[str]) -> None:
         if attention:

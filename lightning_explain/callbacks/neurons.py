@@ -2,13 +2,15 @@
 
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 from torch import Tensor
 
 from lightning_explain.attribution import Attribution
-from lightning_explain.callbacks.guard import Guard, OnError
+from lightning_explain.callbacks.asked import Asked, in_words, what_changed
+from lightning_explain.callbacks.guard import BEGINNING_ANEW, DRAWING_A_PROBE, TAKING_UP, Guard, OnError
 from lightning_explain.callbacks.moments import due_in_validation
 from lightning_explain.callbacks.neuron_counts import ActivityRule
 from lightning_explain.callbacks.neuron_probe import NeuronProbe
@@ -128,8 +130,10 @@ class ActiveNeuronMonitor(pl.Callback):
         self._guard = Guard(f"ActiveNeuronMonitor(name={name!r})", on_error)
         self._stopwatch = Stopwatch()
         question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
+        rule = ActivityRule(threshold=threshold, min_fraction=min_fraction, min_rate=min_rate)
+        self._asked: Asked = {key: in_words(option) for key, option in {**asdict(rule), "by": by}.items()}
         self._watch = NeuronWatch(
-            rule=ActivityRule(threshold=threshold, min_fraction=min_fraction, min_rate=min_rate),
+            rule=rule,
             by=by,
             n_classes=len(self._class_names),
             question=question,
@@ -205,11 +209,26 @@ class ActiveNeuronMonitor(pl.Callback):
         """Return what the epochs so far add up to, and the counts of the running one."""
         if self._loaded is not None:
             return self._loaded  # loaded, but no fit has taken it up yet
-        return {**self._reporter.state_dict(), "train_counts": self._watch.state_dict()}
+        return {**self._reporter.state_dict(), "train_counts": self._watch.state_dict(), "asked": self._asked}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep a checkpoint's history and counts until a fit takes them up."""
         self._loaded = state_dict
+
+    def _resume(self, loaded: dict[str, Any]) -> None:
+        """Go on with a checkpoint's history and counts, if they were counted by the same rule."""
+        changed = what_changed(loaded.get("asked"), self._asked)
+        counts = loaded["train_counts"]
+        if not changed:
+            self._reporter.load_state_dict(loaded)
+            self._watch.load_state_dict(counts)
+            self._reporter.begun = ""
+            return
+        self._reporter.begun = f"the checkpoint was written with {changed}"
+        self._guard.note(
+            f"{self._reporter.begun}, so turnover and the epochs in which neurons became active or died begin anew. To "
+            "go on with the old ones, give the same options."
+        )
 
     # -- hooks on and off --------------------------------------------------------------------------------------
 
@@ -219,15 +238,17 @@ class ActiveNeuronMonitor(pl.Callback):
         known = self._module is not None and self._module() is pl_module
         self._module = weakref.ref(pl_module)
         self._logged_step = -1
+        self._guard.begin()
         self._reporter.reported = False
-        if self._loaded is not None:
-            loaded, self._loaded = self._loaded, None
-            self._reporter.load_state_dict(loaded)
-            self._watch.load_state_dict(loaded["train_counts"])
-        elif not known:
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None or not known:
             # another network's sets are no reference for this one's
             self._reporter.forget()
             self._probe.forget()
+        if loaded is not None:
+            self._reporter.begun = "its checkpoint could not be read"
+            with self._guard.doing(TAKING_UP, cure=BEGINNING_ANEW):
+                self._resume(loaded)
         self._watch.attach(pl_module, self.layers, pl_module.device)
         self._stopwatch.begin()
 
@@ -263,13 +284,14 @@ class ActiveNeuronMonitor(pl.Callback):
         self._find_probe(trainer)
 
     def _find_probe(self, trainer: pl.Trainer) -> None:
-        with self._guard.doing("drawing a probe for feeding features and activation maps"):
+        with self._guard.doing("drawing a probe for feeding features and activation maps", cure=DRAWING_A_PROBE):
             self._probe.find(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin counting anew."""
         del trainer, pl_module
-        self._watch.reset("train")
+        with self._guard.doing("counting active neurons (train)"):
+            self._watch.reset("train")
         self._validated = self._reporter.reported = False
         self._loaders = []
 
@@ -309,7 +331,8 @@ class ActiveNeuronMonitor(pl.Callback):
         """Begin counting anew; put the hooks on if `trainer.validate` runs alone."""
         if not trainer.sanity_checking:
             self._watch.attach(pl_module, self.layers, pl_module.device)
-            self._watch.reset("val")
+            with self._guard.doing("counting active neurons (val)"):
+                self._watch.reset("val")
             self._find_probe(trainer)
 
     def on_validation_batch_start(
@@ -320,7 +343,7 @@ class ActiveNeuronMonitor(pl.Callback):
             loaders = flat_loaders(trainer.val_dataloaders)
             loader = loaders[dataloader_idx] if dataloader_idx < len(loaders) else None
             self._begin_batch("val", pl_module, batch, batch_idx, loader)
-            with self._guard.doing("collecting a probe for feeding features and activation maps"):
+            with self._guard.doing("collecting a probe", cure=DRAWING_A_PROBE):
                 self._probe.collect(batch)
 
     def on_validation_batch_end(
@@ -344,7 +367,7 @@ class ActiveNeuronMonitor(pl.Callback):
         if trainer.sanity_checking:
             return
         self._validated = True
-        with self._guard.doing("collecting a probe for feeding features and activation maps"):
+        with self._guard.doing("collecting a probe", cure=DRAWING_A_PROBE):
             self._probe.finish()
         if due_in_validation(trainer, self._schedule):
             number = (trainer.current_epoch + 1) // (self._schedule.every_n_epochs or 1)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.lrp_composites import Composite, LayerRules
+from lightning_explain.callbacks.asked import Asked, in_words
 from lightning_explain.callbacks.question import Question, undisturbed
+from lightning_explain.errors import ExplanationError
 from lightning_explain.paths import (
     ContributionGraph,
     Contributions,
@@ -49,6 +51,12 @@ class PathOptions:
     n_units: int
     n_paths: int
     max_pops: int
+
+    @property
+    def asked(self) -> Asked:
+        """What decides which edges there are, in words."""
+        own = {"layers": self.layers, "patch": self.patch, "keep_positions": self.keep_positions}
+        return {"rules": self.rules_name, **{key: in_words(option) for key, option in own.items()}}
 
     @property
     def rules_name(self) -> str:
@@ -163,12 +171,23 @@ class PathHistory:
         target: The explained output of each sample, fixed for the whole run.
         edges: Edges of each class in the explanation before, by the class's place.
         slots: Where the units of each class stand in the pictures.
+        begun: Why it begins in the middle of a run; empty if it does not.
     """
 
     count: int = 0
     target: Tensor | None = None
     edges: dict[int, list[tuple[str, str]]] = field(default_factory=dict[int, list[tuple[str, str]]])
     slots: dict[int, dict[str, list[int | None]]] = field(default_factory=dict[int, dict[str, list[int | None]]])
+    begun: str = ""
+
+    def check(self, n_samples: int) -> None:
+        """Refuse a history that is no history of so many samples.
+
+        Raises:
+            ExplanationError: It explained another number of samples.
+        """
+        if self.target is not None and len(self.target) != n_samples:
+            raise ExplanationError(f"it remembers paths of {len(self.target)} samples, its probe has {n_samples}.")
 
     def change(self, place: int, graph: PathGraph) -> PathChange | None:
         """Compare a class's edges with those of the explanation before."""
@@ -192,6 +211,7 @@ class PathHistory:
             "target": self.target,
             "edges": {place: [list(edge) for edge in edges] for place, edges in self.edges.items()},
             "slots": {place: {layer: list(units) for layer, units in s.items()} for place, s in self.slots.items()},
+            "begun": self.begun,
         }
 
     @classmethod
@@ -202,6 +222,7 @@ class PathHistory:
             target=state["target"],
             edges={place: [(a, b) for a, b in edges] for place, edges in state["edges"].items()},
             slots={place: {layer: list(units) for layer, units in s.items()} for place, s in state["slots"].items()},
+            begun=state.get("begun", ""),
         )
 
 

@@ -92,11 +92,8 @@ class ProbeKeeper:
         """Return the probe as plain tensors and lists."""
         return None if self.probe is None else self.probe.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any] | None) -> bool:
+    def take_up(self, saved: Probe) -> bool:
         """Take up a checkpoint's probe; say whether it asks the same question as the probe there was."""
-        if state is None:
-            return False
-        saved = Probe.from_state_dict(state)
         if self.probe is not None:
             return self.probe.fingerprint == saved.fingerprint
         self.probe = saved

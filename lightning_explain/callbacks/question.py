@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.batches import Selector, output_of
+from lightning_explain.callbacks.asked import Asked, in_words
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import isolated
 
@@ -46,6 +47,14 @@ class Question:
     target: Selector = None
     output: Selector = None
     forward_fn: Callable[..., Any] | None = None
+
+    @property
+    def asked(self) -> Asked:
+        """What is asked, in words: resumed with another question, curves begin anew."""
+        return {
+            name: in_words(option)
+            for name, option in (("input", self.input), ("output", self.output), ("forward_fn", self.forward_fn))
+        }
 
     def check(self, pl_module: nn.Module) -> None:
         """Refuse a module that cannot be called.

@@ -11,7 +11,7 @@ from lightning_explain.callbacks.attribution_report import record, summary
 from lightning_explain.callbacks.attribution_tab import log_attribution_tab
 from lightning_explain.callbacks.explanation import Explanation, removal_baseline
 from lightning_explain.callbacks.findings import Findings, compare
-from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.guard import WRITING, Guard
 from lightning_explain.callbacks.history import History
 from lightning_explain.log import Journal, defined, tag
 from lightning_explain.probe import Probe
@@ -62,12 +62,14 @@ class Reporter:
         full_names = {name: full_name(name, method) for name, method in self._methods.items()}
         found = compare(explanation, history, full_names=full_names, measures=self._measures, guard=self._guard)
         scalars: dict[str, float] = {}
-        with self._guard.doing("measuring and logging drift"):
-            scalars = self._log_figures(trainer, found, probe, monitored=monitored)
-        with self._guard.doing("recording and drawing an explanation"):
+        with self._guard.doing("measuring and logging drift", cure=WRITING):
+            self._log_figures(trainer, found, probe, scalars, monitored=monitored)
+        with self._guard.doing("recording and drawing an explanation", cure=WRITING):
             self._write(trainer, found, scalars, gallery=self._gallery(probe, history))
 
-    def _log_figures(self, trainer: Any, found: Findings, probe: Probe, *, monitored: bool) -> dict[str, float]:
+    def _log_figures(
+        self, trainer: Any, found: Findings, probe: Probe, scalars: dict[str, float], *, monitored: bool
+    ) -> None:
         by_tag = figures(
             self._name,
             found,
@@ -78,7 +80,8 @@ class Reporter:
         by_tag[tag(self._name, "overhead")] = Figure(
             self._stopwatch.share(), f"Share of wall time that {self._name} has spent explaining so far."
         )
-        scalars = {key: figure.value for key, figure in by_tag.items()}
+        # into what the record gets too: a logger that fails must not cost it the figures
+        scalars |= {key: figure.value for key, figure in by_tag.items()}
         if monitored:
             # as Lightning's LearningRateMonitor does: `pl_module.log` would make a torchmetric of each figure
             trainer.callback_metrics.update({key: torch.tensor(value) for key, value in defined(scalars).items()})
@@ -86,7 +89,6 @@ class Reporter:
         words = {key: figure.meaning for key, figure in by_tag.items() if key not in self._described}
         Journal(trainer, found.explanation.step).scalars(scalars, descriptions=words)
         self._described.update(defined(scalars))
-        return scalars
 
     def _write(self, trainer: Any, found: Findings, scalars: dict[str, float], *, gallery: Gallery) -> None:
         """Record an explanation, and draw it."""
@@ -94,26 +96,31 @@ class Reporter:
         entry = record(found, gallery.probe, methods=self._methods, epoch=epoch)
         self.records.append({"step": step, **entry, "scalars": scalars})
         journal = Journal(trainer, step)
-        journal.record(tag(self._name, "record"), entry)
+        # each for itself: what fails takes nothing else along
+        with self._guard.doing("recording an explanation", cure=WRITING):
+            journal.record(tag(self._name, "record"), entry)
         words = summary(found, self._methods)
         if words:
-            journal.text(tag(self._name, "summary"), words)
-        gallery.show(journal, found, epoch=epoch)
-        log_attribution_tab(
-            journal,
-            self._name,
-            gallery.probe,
-            found.explanation,
-            found.primary_drifts,
-            epoch=epoch,
-            count=gallery.history.count,
-            methods={full_name(name, self._methods[name]): a for name, a in found.explanation.attributions.items()},
-        )
+            with self._guard.doing("writing an explanation's summary", cure=WRITING):
+                journal.text(tag(self._name, "summary"), words)
+        with self._guard.doing("drawing an explanation", cure=WRITING):
+            gallery.show(journal, found, epoch=epoch)
+        with self._guard.doing("writing an explanation for the Explain tab", cure=WRITING):
+            log_attribution_tab(
+                journal,
+                self._name,
+                gallery.probe,
+                found.explanation,
+                found.primary_drifts,
+                epoch=epoch,
+                count=gallery.history.count,
+                methods={full_name(name, self._methods[name]): a for name, a in found.explanation.attributions.items()},
+            )
 
     def _gallery(self, probe: Probe, history: History) -> Gallery:
         return Gallery(name=self._name, probe=probe, methods=self._methods, history=history)
 
     def finish(self, trainer: Any, *, probe: Probe, history: History, step: int) -> None:
         """Draw the whole filmstrips."""
-        with self._guard.doing("drawing the filmstrip"):
+        with self._guard.doing("drawing the filmstrip", cure=WRITING):
             self._gallery(probe, history).show_all_filmstrips(Journal(trainer, step))

@@ -1,12 +1,14 @@
 """One place a monitor writes to: scalars to every logger, pictures, text and records to every sink."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
-from lightning_explain.log.sinks import TensorBoardSink, sink_of
+from lightning_explain.log.sinks import Sink, TensorBoardSink, sink_of
 from lightning_explain.log.tags import tag as tag_of
 from lightning_explain.render.colour import Picture
+
+T = TypeVar("T")
 
 
 def current_step(trainer: Any, *, after_train_epoch: bool = False) -> int:
@@ -44,6 +46,17 @@ class Journal:
         """Whether a picture would arrive anywhere, so that drawing it is worth the time."""
         return bool(self._sinks)
 
+    def _at_each(self, places: Iterable[T], write: Callable[[T], None]) -> None:
+        """Write at each place, whatever fails at another one; then raise what failed first."""
+        failed: Exception | None = None
+        for place in places:
+            try:
+                write(place)
+            except Exception as error:  # noqa: BLE001 - raised below
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
     def scalars(self, values: Mapping[str, float], *, descriptions: Mapping[str, str] | None = None) -> None:
         """Log figures by tag; undefined ones (NaN) are left out, because a curve has no point there.
 
@@ -53,27 +66,28 @@ class Journal:
         """
         figures = defined(values)
         words = {key: text for key, text in (descriptions or {}).items() if key in figures}
-        for logger, sink in self._places:
+
+        def write(place: tuple[Any, Sink | None]) -> None:
+            logger, sink = place
             if isinstance(sink, TensorBoardSink) and words:
                 sink.described_scalars({key: (figures[key], text) for key, text in words.items()}, self.step)
                 logger.log_metrics({key: value for key, value in figures.items() if key not in words}, step=self.step)
             else:
                 logger.log_metrics(figures, step=self.step)
 
+        self._at_each(self._places, write)
+
     def image(self, tag: str, picture: Picture, *, description: str = "") -> None:
         """Show a picture, uint8 [height, width, 3], and say what it is where the logger can."""
-        for sink in self._sinks:
-            sink.image(tag, picture, self.step, description)
+        self._at_each(self._sinks, lambda sink: sink.image(tag, picture, self.step, description))
 
     def text(self, tag: str, markdown: str) -> None:
         """Show a text."""
-        for sink in self._sinks:
-            sink.text(tag, markdown, self.step)
+        self._at_each(self._sinks, lambda sink: sink.text(tag, markdown, self.step))
 
     def record(self, tag: str, record: Mapping[str, Any]) -> None:
         """Keep figures for machines to read."""
-        for sink in self._sinks:
-            sink.record(tag, record, self.step)
+        self._at_each(self._sinks, lambda sink: sink.record(tag, record, self.step))
 
     @property
     def shows_tab(self) -> bool:
@@ -88,15 +102,12 @@ class Journal:
             header: Plain values for JSON, with `kind`; `docs/tab.md` says what each kind holds.
             sprite: Picture tiles, uint8 [height, width, 3]; None if there are none.
         """
-        for sink in self._sinks:
-            sink.tab(tag_of(name, "tab"), header, sprite, self.step, once=False)
+        self._at_each(self._sinks, lambda sink: sink.tab(tag_of(name, "tab"), header, sprite, self.step, once=False))
 
     def tab_probe(self, name: str, header: Mapping[str, Any], sprite: Picture | None = None) -> None:
         """Write what the Explain tab needs of a probe, once for each event file: `explain/{name}/probe`."""
-        for sink in self._sinks:
-            sink.tab(tag_of(name, "probe"), header, sprite, self.step, once=True)
+        self._at_each(self._sinks, lambda sink: sink.tab(tag_of(name, "probe"), header, sprite, self.step, once=True))
 
     def layout(self, charts: Mapping[str, list[str]]) -> None:
         """Group curves: chart title to tag patterns."""
-        for sink in self._sinks:
-            sink.layout(charts)
+        self._at_each(self._sinks, lambda sink: sink.layout(charts))

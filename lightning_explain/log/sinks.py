@@ -13,9 +13,10 @@ from tensorboard.compat.proto.summary_pb2 import (
     SummaryMetadata,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
+from lightning_explain.log.files import append_line, write_whole
 from lightning_explain.log.json_ready import json_ready
 from lightning_explain.log.png import png_bytes
-from lightning_explain.log.tab import first_of_its_kind, tab_summary
+from lightning_explain.log.tab import is_written, note_written, tab_summary
 from lightning_explain.log.tags import tag_part
 from lightning_explain.render.colour import Picture
 
@@ -60,21 +61,16 @@ class FolderSink:
     def image(self, tag: str, picture: Picture, step: int, description: str = "") -> None:
         """Write `<tag>/step_<step>.png`; its title says what it is."""
         del description
-        path = self._path(f"{tag}/step_{step:09d}", ".png")
-        unfinished = path.with_suffix(".part")
-        unfinished.write_bytes(png_bytes(picture))
-        # renamed when whole, so that nobody ever reads half a picture
-        unfinished.replace(path)
+        write_whole(self._path(f"{tag}/step_{step:09d}", ".png"), png_bytes(picture))
 
     def text(self, tag: str, markdown: str, step: int) -> None:
         """Write `<tag>/step_<step>.md`."""
-        self._path(f"{tag}/step_{step:09d}", ".md").write_text(markdown, encoding="utf-8")
+        write_whole(self._path(f"{tag}/step_{step:09d}", ".md"), markdown.encode(errors="replace"))
 
     def record(self, tag: str, record: Mapping[str, Any], step: int) -> None:
         """Append one line to `<tag>.jsonl`."""
         line = json.dumps(json_ready({"step": step, **record}), allow_nan=False)
-        with self._path(tag, ".jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        append_line(self._path(tag, ".jsonl"), line.encode())
 
     def layout(self, charts: Mapping[str, list[str]]) -> None:
         """Do nothing: a folder has no charts."""
@@ -140,8 +136,11 @@ class TensorBoardSink:
 
     def tab(self, tag: str, header: Mapping[str, Any], sprite: Picture | None, step: int, *, once: bool) -> None:
         """Add an event for the Explain tab; with `once`, only if this event file does not hold the same already."""
-        if not once or first_of_its_kind(self.writer, tag, header):
-            self.writer._get_file_writer().add_summary(tab_summary(tag, header, sprite), step)
+        if once and is_written(self.writer, tag, header):
+            return
+        self.writer._get_file_writer().add_summary(tab_summary(tag, header, sprite), step)
+        if once:
+            note_written(self.writer, tag, header)
 
     def layout(self, charts: Mapping[str, list[str]]) -> None:
         """Group curves in the Custom Scalars dashboard."""
