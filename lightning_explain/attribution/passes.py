@@ -5,11 +5,14 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from lightning_explain.errors import ExplanationWarning
+
+T = TypeVar("T")
 
 CPU_BUDGET = 128 * 2**20
 """Bytes that one pass may keep for its backward pass on the CPU: larger passes were no faster there."""
@@ -131,12 +134,49 @@ class RowLimit:
         if n_rows == 1 or not ran_out_of_memory(problem):
             raise problem
         self.rows = n_rows // 2
-        warnings.warn(
-            f"A pass of {n_rows} rows ran out of memory, so the explanation goes on with {self.rows}. To start there, "
-            f"give chunk_size={self.rows}.",
-            ExplanationWarning,
-            stacklevel=2,
-        )
+        _tell(n_rows, f"To start there, give chunk_size={self.rows}.")
+
+
+def _tell(n_rows: int, cure: str) -> None:
+    warnings.warn(
+        f"A pass of {n_rows} rows ran out of memory, so the explanation goes on with {n_rows // 2}. {cure}",
+        ExplanationWarning,
+        stacklevel=3,
+    )
+
+
+def in_halves(n_samples: int, run: Callable[[slice], T]) -> list[T]:
+    """Run all samples in one pass, or in halves, quarters, ... where memory runs out.
+
+    Args:
+        n_samples: Samples.
+        run: Runs some of them, on their own; what one sample gets must not depend on the others.
+
+    Returns:
+        What each pass gave, in the samples' order.
+
+    Raises:
+        MemoryError, RuntimeError: A single sample needs more memory than there is; or another error of `run`.
+
+    Example:
+        >>> in_halves(4, lambda samples: list(range(4)[samples]))
+        [[0, 1, 2, 3]]
+    """
+    pending, found = [slice(0, n_samples)], list[T]()
+    while pending:
+        samples = pending.pop()
+        n = samples.stop - samples.start
+        try:
+            found.append(run(samples))
+            continue
+        except (MemoryError, RuntimeError) as problem:
+            if n <= 1 or not ran_out_of_memory(problem):
+                raise
+        # after the handler: the exception holds on to all that the pass kept
+        _tell(n, "To start there, give a smaller probe.")
+        middle = samples.start + n // 2
+        pending += [slice(middle, samples.stop), slice(samples.start, middle)]
+    return found
 
 
 @dataclass(frozen=True)

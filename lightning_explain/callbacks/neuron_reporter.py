@@ -10,10 +10,12 @@ from lightning_explain.callbacks.activation_maps import log_maps
 from lightning_explain.callbacks.guard import CALLING, WRITING, Guard
 from lightning_explain.callbacks.neuron_probe import NeuronProbe
 from lightning_explain.callbacks.neuron_report import (
+    doubts,
     gap_scalars,
     layer_scalars,
     log_feeding,
     log_pictures,
+    log_silent,
     report_scalars,
 )
 from lightning_explain.callbacks.neuron_results import LayerReport, NeuronReport
@@ -70,6 +72,8 @@ class NeuronReporter:
         self.class_figures: dict[str, list[float]] = {}
         self.reported = False
         self.begun = ""
+        self._noticed: set[str] = set()
+        self._doubts = ""
         self._name = name
         self._watch, self._probe, self._guard, self._stopwatch = watch, probe, guard, stopwatch
         self._class_names = tuple(class_names)
@@ -87,7 +91,7 @@ class NeuronReporter:
     def forget(self) -> None:
         """Begin anew, for another network."""
         self.profiles, self._histories, self._feeding, self.latest = {}, {}, {}, None
-        self.reported, self.begun = False, ""
+        self.reported, self.begun, self._noticed, self._doubts = False, "", set(), ""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the reports so far add up to, as plain tensors and dicts."""
@@ -130,6 +134,8 @@ class NeuronReporter:
             class_names=self.class_names,
             feature_names=() if self._probe.probe is None else self._probe.probe.feature_names,
             scores=self.class_figures,
+            silent=self._watch.silent.get(stage, ()),
+            begun=self.begun,
             layers={
                 layer: LayerReport(
                     profile,
@@ -189,6 +195,10 @@ class NeuronReporter:
             number: How many reports this makes.
         """
         found = self._published(trainer, pl_module, stage, step)
+        with self._guard.doing("drawing layers that never fired", cure=WRITING):
+            silent = set(self._watch.silent.get(stage, ()))
+            log_silent(Journal(trainer, step), self._name, sorted(silent - self._noticed))
+            self._noticed = silent
         if found is None:
             return
         report, scalars = found
@@ -225,6 +235,11 @@ class NeuronReporter:
         # each for itself: what fails takes nothing else along
         with self._guard.doing("recording active neurons", cure=WRITING):
             journal.record(tag(self._name, "record"), entry)
+        words = doubts(report)
+        if words and words != self._doubts:
+            with self._guard.doing("writing notes on active neurons", cure=WRITING):
+                journal.text(tag(self._name, "notes"), words)
+        self._doubts = words
         with self._guard.doing("drawing active neurons", cure=WRITING):
             log_pictures(journal, self._name, report)
         with self._guard.doing("writing what feeds the neurons", cure=WRITING):

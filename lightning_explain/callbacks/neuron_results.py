@@ -76,6 +76,8 @@ class LayerReport:
             "dead": _indices(profile.dead),
             "dormant": _indices(profile.dormant),
             "always_on": _indices(profile.always_on),
+            "saturated": profile.saturated,
+            "not_finite": _indices(profile.not_finite),
             "exclusive": _indices(profile.exclusive),
             "died": {str(j): int(history.died[j]) for j in _indices(history.died >= 0)},
             "selectivity": _rounded(profile.selectivity) if small else None,
@@ -115,6 +117,8 @@ class NeuronReport:
         feature_names: Name of each feature of tabular inputs; may be empty.
         layers: Layer -> arrays.
         scores: Precision, recall and F1 by class, of the validation.
+        silent: Watched layers that never fired.
+        begun: Why turnover begins in the middle of a run; empty if it does not.
     """
 
     step: int
@@ -124,6 +128,8 @@ class NeuronReport:
     layers: Mapping[str, LayerReport]
     feature_names: Sequence[str] = ()
     scores: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
+    silent: Sequence[str] = ()
+    begun: str = ""
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return a row for each layer, class and neuron; `pandas.DataFrame(report.to_rows())` is a table.
@@ -169,6 +175,8 @@ class NeuronReport:
                 name: layer.feeding.record() for name, layer in self.layers.items() if layer.feeding is not None
             },
             "feature_names": list(self.feature_names),
+            "never_fired": list(self.silent),
+            "begun": self.begun,
         }
 
     def with_feeding(self, feeding: Mapping[str, FeedingFeatures]) -> "NeuronReport":

@@ -51,6 +51,8 @@ class ActiveNeuronMonitor(pl.Callback):
           every `every_n_train_steps` as well.
         - `explain/{name}/train/{layer}/...`: the figures of the training batches of the epoch so far, at every
           `every_n_train_steps`.
+        - `explain/{name}/notes` (text): what speaks against reading the figures (layers that never fired, saturated
+          layers, NaN), where there is anything; a layer that never fired gets these words in place of its rates.
         - `explain/{name}/tab` (blobs): the same for TensorBoard's Explain tab.
         - one JSON line per epoch in `explain/{name}/record.jsonl` in the run's folder.
 

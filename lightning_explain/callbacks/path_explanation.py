@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.lrp_composites import Composite, LayerRules
+from lightning_explain.attribution.passes import in_halves
 from lightning_explain.callbacks.asked import Asked, in_words
 from lightning_explain.callbacks.question import Question, undisturbed
 from lightning_explain.errors import ExplanationError
@@ -255,21 +256,41 @@ def explain_paths(
     """
     with undisturbed(pl_module):
         with torch.no_grad():
-            module, scores = question.module(pl_module, tuple(part.clone() for part in inputs))
+            module, scores = question.module(pl_module, inputs)
         scores = scores.detach().float().cpu()
         target = targets(scores)
         indices = None if target is None else target.to(inputs[0].device)
-        found = options.contributions(module, inputs, indices, probe, pl_module)
+        found = _in_pieces(module, inputs, indices, probe, options=options, pl_module=pl_module)
+        units = found[0][0].units
         classes: list[ClassPath] = []
         samples: dict[int, PathGraph] = {}
         for place, group in enumerate(groups_of(probe, target)):
             # class by class: the graphs of a wide network's samples take megabytes each
-            graphs = [found[row] for row in group.members]
+            graphs = [found[row][0][found[row][1]] for row in group.members]
             wanted = len(graphs) if options.every_sample else int(options.show == "sample")
             for row, graph in list(zip(group.members, graphs, strict=True))[:wanted]:
-                samples[row] = options.shown(graph, found.units, group.name)
+                samples[row] = options.shown(graph, units, group.name)
             mean = mean_graph(graphs)
-            shown = options.shown(mean, found.units, group.name)
+            shown = options.shown(mean, units, group.name)
             effective = {layer.name: effective_units(layer) for layer in mean.layers[:-1]}
             classes.append(ClassPath(group, shown, effective, history.change(place, shown)))
-    return PathExplanation(step, epoch, tuple(classes), samples, scores, found.units)
+    return PathExplanation(step, epoch, tuple(classes), samples, scores, units)
+
+
+def _in_pieces(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    target: Tensor | None,
+    probe: Probe,
+    *,
+    options: PathOptions,
+    pl_module: nn.Module,
+) -> list[tuple[Contributions, int]]:
+    """Run the samples in one pass, or in halves where memory runs out: of each its pass, and its place in that."""
+
+    def run(rows: slice) -> Contributions:
+        few = tuple(part[rows].clone() for part in inputs)
+        return options.contributions(module, few, None if target is None else target[rows], probe, pl_module)
+
+    pieces = in_halves(len(probe), run)
+    return [(piece, row) for piece in pieces for row in range(len(piece))]

@@ -217,9 +217,7 @@ class DecisionPathMonitor(pl.Callback):
 
     def _begin_anew(self, with_: str, cure: str) -> None:
         self._history.begun = f"the checkpoint was written with {with_}"
-        self._guard.note(
-            f"{self._history.begun}, so path turnover starts anew. To go on with the old curve, {cure}."
-        )
+        self._guard.note(f"{self._history.begun}, so path turnover starts anew. To go on with the old curve, {cure}.")
 
     def _try_probe(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Try the model with two samples, so that what cannot be followed is said before training.

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_explain.attribution.passes import in_halves
 from lightning_explain.batches import Selector, output_of
 from lightning_explain.callbacks.asked import Asked, in_words
 from lightning_explain.errors import ConfigurationError
@@ -82,17 +83,22 @@ class Question:
         return forward
 
     def module(self, pl_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module, Tensor]:
-        """Return a module from inputs to scores, and the scores; one forward pass.
+        """Return a module from inputs to scores, and the scores; one forward pass, or several where memory runs out.
 
         It is the LightningModule itself where that returns its scores as they are, so that layer names given to a
         method are its own.
         """
+        pieces = in_halves(len(inputs[0]), lambda rows: self._module(pl_module, tuple(part[rows] for part in inputs)))
+        return pieces[0][0], torch.cat([scores for _, scores in pieces])
+
+    def _module(self, pl_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module, Tensor]:
         if self.forward_fn is None and self.output is None:
-            answer = pl_module(*inputs)
+            # clones: a forward that works in place must not reach the probe
+            answer = pl_module(*(part.clone() for part in inputs))
             if isinstance(answer, Tensor):
                 return pl_module, output_of(answer)
         scored = _Scored(pl_module, self)
-        return scored, scored(*inputs)
+        return scored, scored(*(part.clone() for part in inputs))
 
 
 class _Scored(nn.Module):

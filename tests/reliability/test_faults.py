@@ -3,7 +3,7 @@
 import pytest
 
 from tests.reliability.fault_list import FAULTS
-from tests.reliability.faults import Fault, run, table
+from tests.reliability.faults import Fault, run
 
 
 @pytest.mark.filterwarnings("ignore")
