@@ -134,12 +134,12 @@ class RowLimit:
         if n_rows == 1 or not ran_out_of_memory(problem):
             raise problem
         self.rows = n_rows // 2
-        _tell(n_rows, f"To start there, give chunk_size={self.rows}.")
 
 
-def _tell(n_rows: int, cure: str) -> None:
+def _tell(failed: int, fitting: int, cure: str) -> None:
+    """Say that passes were made smaller; only once it helped, since what fails altogether is told by who asked."""
     warnings.warn(
-        f"A pass of {n_rows} rows ran out of memory, so the explanation goes on with {n_rows // 2}. {cure}",
+        f"A pass of {failed} rows ran out of memory, so the explanation goes on with {fitting}. {cure}",
         ExplanationWarning,
         stacklevel=3,
     )
@@ -162,7 +162,7 @@ def in_halves(n_samples: int, run: Callable[[slice], T]) -> list[T]:
         >>> in_halves(4, lambda samples: list(range(4)[samples]))
         [[0, 1, 2, 3]]
     """
-    pending, found = [slice(0, n_samples)], list[T]()
+    pending, found, smallest = [slice(0, n_samples)], list[T](), n_samples
     while pending:
         samples = pending.pop()
         n = samples.stop - samples.start
@@ -173,9 +173,11 @@ def in_halves(n_samples: int, run: Callable[[slice], T]) -> list[T]:
             if n <= 1 or not ran_out_of_memory(problem):
                 raise
         # after the handler: the exception holds on to all that the pass kept
-        _tell(n, "To start there, give a smaller probe.")
+        smallest = min(smallest, n // 2)
         middle = samples.start + n // 2
         pending += [slice(middle, samples.stop), slice(samples.start, middle)]
+    if smallest < n_samples:
+        _tell(n_samples, smallest, "To start there, give a smaller probe.")
     return found
 
 
@@ -231,7 +233,7 @@ def in_passes(
         run: Does one pass. It may fail for want of memory, and is then called again with smaller blocks; so it must
             change nothing before it has succeeded.
     """
-    pending = deque([Block(range(n_nodes), range(n_samples))])
+    pending, failed = deque([Block(range(n_nodes), range(n_samples))]), 0
     while pending:
         block = pending.popleft()
         if block.rows > limit.allowed:
@@ -244,3 +246,6 @@ def in_passes(
         except (MemoryError, RuntimeError) as problem:
             limit.adapt(block.rows, problem)
             pending.appendleft(block)
+            failed = max(failed, block.rows if ran_out_of_memory(problem) else 0)
+    if failed and limit.rows is not None:
+        _tell(failed, limit.rows, f"To start there, give chunk_size={limit.rows}.")

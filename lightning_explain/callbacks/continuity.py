@@ -81,7 +81,7 @@ class Continuity:
         self._keeper.forget()
         if loaded is not None:
             self.history.begun = "its checkpoint could not be read"
-            with self._guard.doing(TAKING_UP, cure=BEGINNING_ANEW):
+            with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
                 self._resume(loaded)
 
     def _resume(self, state_dict: dict[str, Any]) -> None:

@@ -40,29 +40,32 @@ class Guard:
         self._told.clear()
 
     @contextmanager
-    def doing(self, what: str, *, at_set_up: bool = False, cure: str = "") -> Generator[None, None, None]:
+    def doing(
+        self, what: str, *, at_set_up: bool = False, cure: str = "", consequence: str = ""
+    ) -> Generator[None, None, None]:
         """Run something that may fail; a failure ends the block, not the training.
 
         Args:
             what: What is being done, e.g. "explaining the probe".
             at_set_up: Whether training has not begun, so that a `ConfigurationError` must be raised.
             cure: What to do about a failure of which nothing better is known.
+            consequence: What follows from the failure, if more than that the thing is missing.
         """
         try:
             yield
         except Exception as error:  # whatever the user's model raises must not end the run
             if self.on_error == "raise" or (at_set_up and isinstance(error, ConfigurationError)):
                 raise
-            self.tell(what, error, cure)
+            self.tell(what, error, cure, consequence)
 
-    def tell(self, what: str, error: BaseException, cure: str = "") -> None:
+    def tell(self, what: str, error: BaseException, cure: str = "", consequence: str = "") -> None:
         """Warn once for each thing that failed, and once for each cause: a full disk interrupts many things."""
         cause = identity_of(error)
         known = {what, cause} & self._told
         self._told |= {what, cause}
         if known:
             return
-        words = [f"{type(error).__name__}: {error}", cure_of(error, cure)]
+        words = [f"{type(error).__name__}: {error}", cure_of(error, cure), consequence]
         warnings.warn(
             f"{self.owner}: {what} failed and is skipped; training goes on. {' '.join(word for word in words if word)} "
             "(Told once a run. To stop at such errors and see where they come from, give on_error='raise'.)",

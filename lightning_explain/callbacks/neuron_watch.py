@@ -106,7 +106,7 @@ class NeuronWatch:
             self._counts[stage] = counts
         self._catcher.attach(pl_module)
         restored, self._restored = self._restored, {}
-        with self._guard.doing("taking up the counts of a checkpoint", cure=BEGINNING_ANEW):
+        with self._guard.doing("taking up the counts of a checkpoint", consequence=BEGINNING_ANEW):
             self._counts["train"].load_state_dict(restored, device)
 
     def _tell_unseen(self, attention: list[str]) -> None:

@@ -249,7 +249,7 @@ class ActiveNeuronMonitor(pl.Callback):
             self._probe.forget()
         if loaded is not None:
             self._reporter.begun = "its checkpoint could not be read"
-            with self._guard.doing(TAKING_UP, cure=BEGINNING_ANEW):
+            with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
                 self._resume(loaded)
         self._watch.attach(pl_module, self.layers, pl_module.device)
         self._stopwatch.begin()

@@ -334,7 +334,7 @@ class DecisionPathMonitor(pl.Callback):
             self._keeper.forget()
         if loaded is not None:
             self._history.begun = "its checkpoint could not be read"
-            with self._guard.doing(TAKING_UP, cure=BEGINNING_ANEW):
+            with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
                 self._resume(loaded)
         self._stopwatch.begin()
         self._question.check(pl_module)

@@ -357,18 +357,21 @@ def _faults() -> list[Fault]:
         monitors=(ATTRIBUTION, PATH),
         records=1,
     )
-    add("weights turn NaN", partial(diverging, value=float("nan")), "NaN", records=1)
-    add("weights turn infinite", partial(diverging, value=float("inf")), "infinite", records=1)
-    add("inputs are NaN", nan_inputs, "NaN")
+    for name, inflict, word in (
+        ("weights turn NaN", partial(diverging, value=float("nan")), "NaN"),
+        ("weights turn infinite", partial(diverging, value=float("inf")), "infinit"),
+        ("inputs are NaN", nan_inputs, "NaN"),
+    ):
+        add(name, inflict, word, "Look at the loss", monitors=(ATTRIBUTION, PATH))
+        add(name, inflict, word, "Look at the loss", monitors=(NEURONS,), raises=False, records=2)
     memory = torch.OutOfMemoryError("CUDA out of memory (pretended)")
     add(
         "a pass runs out of memory",
         partial(breaking, before=too_many_rows),
-        "ran out of memory",
-        "chunk_size",
+        "ran out of memory, so the explanation goes on with",
         raises=False,
         records=2,
-        most=8,
+        most=2,
     )
     add(
         "every pass runs out of memory",
@@ -437,7 +440,7 @@ def _faults() -> list[Fault]:
         records=2,
     )
     add("the event file has no room", full_event_file, "No space left", "Make room", records=2)
-    add("the folder cannot be made", folder_taken, "File exists", GOES_ON, records=2)
+    add("the folder cannot be made", folder_taken, "Not a directory", "Give the logger a folder", GOES_ON, records=2)
     # the user's own code
     for where in ("training_step", "validation_step", "on_before_optimizer_step"):
         add(f"{where} raises", partial(stopping, where=where, error=OwnError), ends=(OwnError,), raises=False)

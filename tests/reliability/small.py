@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from tests.models import DigitNet, quiet_trainer
 
-N_TRAIN, N_VAL, BATCH = 32, 24, 16
+N_TRAIN, N_VAL, BATCH = 32, 16, 16
 
 
 def zeros_and_ones() -> tuple[TensorDataset, TensorDataset]:
