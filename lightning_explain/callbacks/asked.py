@@ -7,6 +7,18 @@ Asked = dict[str, str]
 """Options that decide what is asked, in words: by their names."""
 
 
+UNREADABLE = "Begins anew: its checkpoint could not be read."
+PROBE_CHANGED = "Begins anew: the samples of the probe have changed since the explanation before."
+DATA_CHANGED = (
+    "The probe is that of the checkpoint; the validation data have changed since, so that it may be no sample of them."
+)
+
+
+def begins_anew(with_: str) -> str:
+    """Say why a curve begins anew: because a checkpoint was written with something else."""
+    return f"Begins anew: the checkpoint was written with {with_}."
+
+
 def in_words(option: Any) -> str:
     """Write an option so that two runs of one script write the same.
 

@@ -214,6 +214,7 @@ class AttributionMonitor(pl.Callback):
         """Explain the probe now; None if it fails or there is no probe yet."""
         if self.probe is None:
             return None
+        self._continuity.check_probe()
         with self._stopwatch.spending():
             return self._examiner.explain(
                 pl_module,

@@ -174,6 +174,7 @@ def log_attribution_tab(
     epoch: int,
     count: int,
     methods: Mapping[str, Attribution],
+    caveat: str = "",
 ) -> None:
     """Write an explanation's event for the Explain tab, and the probe's where the event file has none yet.
 
@@ -186,11 +187,12 @@ def log_attribution_tab(
         epoch: The epoch it was made in.
         count: How many explanations were made so far, this one included.
         methods: The attributions by the name of their method.
+        caveat: What must be known to read the drift; empty if nothing.
     """
     if not journal.shows_tab:
         return
     inputs, tiles = probe_tab(probe)
     journal.tab_probe(name, {**inputs, "name": name}, tiles.picture if tiles else None)
     header, sprite = attribution_tab(probe, explanation, drifts, methods)
-    moment = {"name": name, "step": journal.step, "epoch": epoch, "count": count}
+    moment = {"name": name, "step": journal.step, "epoch": epoch, "count": count, "caveat": caveat}
     journal.tab(name, {**header, **moment}, sprite.picture if sprite else None)

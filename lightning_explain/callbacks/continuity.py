@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_explain.callbacks.asked import Asked, what_changed
+from lightning_explain.callbacks.asked import DATA_CHANGED, PROBE_CHANGED, UNREADABLE, Asked, begins_anew, what_changed
 from lightning_explain.callbacks.explanation import explained_targets
 from lightning_explain.callbacks.guard import BEGINNING_ANEW, TAKING_UP, Guard
 from lightning_explain.callbacks.history import History
@@ -80,7 +80,7 @@ class Continuity:
         self.history = History()
         self._keeper.forget()
         if loaded is not None:
-            self.history.begun = "its checkpoint could not be read"
+            self.history.caveat = UNREADABLE
             with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
                 self._resume(loaded)
 
@@ -89,7 +89,7 @@ class Continuity:
         history, last = History.from_state_dict(state_dict["history"]), int(state_dict["explained_step"])
         saved = None if state_dict["probe"] is None else Probe.from_state_dict(state_dict["probe"])
         if saved is None:
-            self.history.begun = ""
+            self.history.caveat = ""
             return
         history.check(len(saved))
         self._baselines.load_state_dict(state_dict["baselines"])
@@ -104,11 +104,28 @@ class Continuity:
         self._keep_own_methods()
 
     def _begin_anew(self, with_: str, cure: str) -> None:
-        self.history.begun = f"the checkpoint was written with {with_}"
+        self.history.caveat = begins_anew(with_)
         self._guard.note(
-            f"{self.history.begun}, so the drift curve starts anew from this run's own first explanation. To go on "
-            f"with the old curve, {cure}."
+            f"the checkpoint was written with {with_}, so the drift curve starts anew from this run's own first "
+            f"explanation. To go on with the old curve, {cure}."
         )
+
+    def check_probe(self) -> None:
+        """Begin anew if the samples of the probe are not those of the explanation before; say what else changed."""
+        probe = self._keeper.probe
+        if probe is None:
+            return
+        now = probe.fingerprint
+        if self.history.probe not in ("", now):
+            self.history = History(caveat=PROBE_CHANGED)
+            self._guard.note(
+                "the samples of the probe have changed since the explanation before, so the drift curve starts anew. "
+                "Leave the tensors of monitor.probe as they are; give another monitor= another probe."
+            )
+        self.history.probe = now
+        if self._keeper.data_changed and not self.history.caveat:
+            self.history.caveat = DATA_CHANGED
+            self._guard.note(f"{DATA_CHANGED} To explain the new data, go on without the monitor's state.")
 
     def _keep_own_methods(self) -> None:
         known = list(self.history.memories)

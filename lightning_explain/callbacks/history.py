@@ -81,13 +81,15 @@ class History:
         target: The explained output of each sample, fixed for the whole run.
         memories: What is remembered of each method, by its full name: a method with another baseline asks another
             question, and does not go on with this one's curve.
-        begun: Why it begins in the middle of a run; empty if it does not.
+        caveat: A sentence that must be known to read the curve, e.g. why it begins anew; empty if there is none.
+        probe: Fingerprint of the probe; empty before the first explanation.
     """
 
     count: int = 0
     target: Tensor | None = None
     memories: dict[str, Memory] = field(default_factory=dict[str, Memory])
-    begun: str = ""
+    caveat: str = ""
+    probe: str = ""
 
     def of(self, method: str) -> Memory:
         """Return what is remembered of a method, by its full name."""
@@ -100,7 +102,13 @@ class History:
     def state_dict(self) -> dict[str, Any]:
         """Return plain tensors, numbers, lists and dicts."""
         memories = {method: memory.state_dict() for method, memory in self.memories.items()}
-        return {"count": self.count, "target": self.target, "memories": memories, "begun": self.begun}
+        return {
+            "count": self.count,
+            "target": self.target,
+            "memories": memories,
+            "caveat": self.caveat,
+            "probe": self.probe,
+        }
 
     def check(self, n_samples: int) -> None:
         """Refuse a history that is no history of so many samples.
@@ -119,7 +127,13 @@ class History:
     def from_state_dict(cls, state: dict[str, Any]) -> "History":
         """Rebuild what `state_dict` returned."""
         memories = {method: Memory.from_state_dict(memory) for method, memory in state["memories"].items()}
-        return cls(count=state["count"], target=state["target"], memories=memories, begun=state.get("begun", ""))
+        return cls(
+            count=state["count"],
+            target=state["target"],
+            memories=memories,
+            caveat=state.get("caveat", ""),
+            probe=state.get("probe", ""),
+        )
 
 
 def _state(attribution: Attribution) -> dict[str, Any]:

@@ -77,8 +77,8 @@ def doubts(report: NeuronReport) -> str:
     lines = [line for line in lines if not line.endswith(": ")]
     if report.silent:
         lines.append(f"- {markdown_safe(silent_words(report.silent))}")
-    if report.begun:
-        lines.append(f"- Turnover begins anew: {markdown_safe(report.begun)}.")
+    if report.caveat:
+        lines.append(f"- Turnover: {markdown_safe(report.caveat)}")
     return "\n".join(lines)
 
 
@@ -92,7 +92,7 @@ def log_pictures(journal: Journal, name: str, report: NeuronReport) -> None:
     """Draw and log each layer's rates as class x neuron, and the overlap of its classes."""
     if not journal.shows_pictures:
         return
-    anew = f" Turnover begins anew: {report.begun}." if report.begun else ""
+    anew = f" Turnover: {report.caveat}" if report.caveat else ""
     unseen = f" Never fired, and not shown: {', '.join(report.silent[:3])}." if report.silent else ""
     data = "validation" if report.stage == "val" else "training"
     moment = f"after epoch {report.epoch} ({data} data)"

@@ -71,7 +71,7 @@ class NeuronReporter:
         self.profiles: dict[Stage, Profiles] = {}
         self.class_figures: dict[str, list[float]] = {}
         self.reported = False
-        self.begun = ""
+        self.caveat = ""
         self._noticed: set[str] = set()
         self._doubts = ""
         self._name = name
@@ -91,7 +91,7 @@ class NeuronReporter:
     def forget(self) -> None:
         """Begin anew, for another network."""
         self.profiles, self._histories, self._feeding, self.latest = {}, {}, {}, None
-        self.reported, self.begun, self._noticed, self._doubts = False, "", set(), ""
+        self.reported, self.caveat, self._noticed, self._doubts = False, "", set(), ""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the reports so far add up to, as plain tensors and dicts."""
@@ -135,7 +135,7 @@ class NeuronReporter:
             feature_names=() if self._probe.probe is None else self._probe.probe.feature_names,
             scores=self.class_figures,
             silent=self._watch.silent.get(stage, ()),
-            begun=self.begun,
+            caveat=self.caveat,
             layers={
                 layer: LayerReport(
                     profile,

@@ -118,7 +118,7 @@ class NeuronReport:
         layers: Layer -> arrays.
         scores: Precision, recall and F1 by class, of the validation.
         silent: Watched layers that never fired.
-        begun: Why turnover begins in the middle of a run; empty if it does not.
+        caveat: A sentence that must be known to read turnover; empty if there is none.
     """
 
     step: int
@@ -129,7 +129,7 @@ class NeuronReport:
     feature_names: Sequence[str] = ()
     scores: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
     silent: Sequence[str] = ()
-    begun: str = ""
+    caveat: str = ""
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return a row for each layer, class and neuron; `pandas.DataFrame(report.to_rows())` is a table.
@@ -176,7 +176,7 @@ class NeuronReport:
             },
             "feature_names": list(self.feature_names),
             "never_fired": list(self.silent),
-            "begun": self.begun,
+            "caveat": self.caveat,
         }
 
     def with_feeding(self, feeding: Mapping[str, FeedingFeatures]) -> "NeuronReport":

@@ -167,5 +167,5 @@ def log_neuron_tab(
     )
     moment = {"name": name, "step": journal.step, "epoch": report.epoch, "stage": report.stage, "count": count}
     silent = [shortened(layer, LONGEST) for layer in report.silent[:MOST_LAYERS]]
-    moment |= {"never_fired": silent, "begun": report.begun}
+    moment |= {"never_fired": silent, "caveat": report.caveat}
     journal.tab(name, {**header, **moment})

@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 from torch import Tensor
 
 from lightning_explain.attribution import Attribution
-from lightning_explain.callbacks.asked import Asked, in_words, what_changed
+from lightning_explain.callbacks.asked import UNREADABLE, Asked, begins_anew, in_words, what_changed
 from lightning_explain.callbacks.guard import BEGINNING_ANEW, DRAWING_A_PROBE, TAKING_UP, Guard, OnError
 from lightning_explain.callbacks.moments import due_in_validation
 from lightning_explain.callbacks.neuron_counts import ActivityRule
@@ -224,11 +224,11 @@ class ActiveNeuronMonitor(pl.Callback):
         if not changed:
             self._reporter.load_state_dict(loaded)
             self._watch.load_state_dict(counts)
-            self._reporter.begun = ""
+            self._reporter.caveat = ""
             return
-        self._reporter.begun = f"the checkpoint was written with {changed}"
+        self._reporter.caveat = begins_anew(changed)
         self._guard.note(
-            f"{self._reporter.begun}, so turnover and the epochs in which neurons became active or died begin anew. To "
+            f"the checkpoint was written with {changed}, so turnover and the epochs in which neurons became active or died begin anew. To "
             "go on with the old ones, give the same options."
         )
 
@@ -248,7 +248,7 @@ class ActiveNeuronMonitor(pl.Callback):
             self._reporter.forget()
             self._probe.forget()
         if loaded is not None:
-            self._reporter.begun = "its checkpoint could not be read"
+            self._reporter.caveat = UNREADABLE
             with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
                 self._resume(loaded)
         self._watch.attach(pl_module, self.layers, pl_module.device)

@@ -172,14 +172,16 @@ class PathHistory:
         target: The explained output of each sample, fixed for the whole run.
         edges: Edges of each class in the explanation before, by the class's place.
         slots: Where the units of each class stand in the pictures.
-        begun: Why it begins in the middle of a run; empty if it does not.
+        caveat: A sentence that must be known to read the curve, e.g. why it begins anew; empty if there is none.
+        probe: Fingerprint of the probe; empty before the first explanation.
     """
 
     count: int = 0
     target: Tensor | None = None
     edges: dict[int, list[tuple[str, str]]] = field(default_factory=dict[int, list[tuple[str, str]]])
     slots: dict[int, dict[str, list[int | None]]] = field(default_factory=dict[int, dict[str, list[int | None]]])
-    begun: str = ""
+    caveat: str = ""
+    probe: str = ""
 
     def check(self, n_samples: int) -> None:
         """Refuse a history that is no history of so many samples.
@@ -212,7 +214,8 @@ class PathHistory:
             "target": self.target,
             "edges": {place: [list(edge) for edge in edges] for place, edges in self.edges.items()},
             "slots": {place: {layer: list(units) for layer, units in s.items()} for place, s in self.slots.items()},
-            "begun": self.begun,
+            "caveat": self.caveat,
+            "probe": self.probe,
         }
 
     @classmethod
@@ -223,7 +226,8 @@ class PathHistory:
             target=state["target"],
             edges={place: [(a, b) for a, b in edges] for place, edges in state["edges"].items()},
             slots={place: {layer: list(units) for layer, units in s.items()} for place, s in state["slots"].items()},
-            begun=state.get("begun", ""),
+            caveat=state.get("caveat", ""),
+            probe=state.get("probe", ""),
         )
 
 

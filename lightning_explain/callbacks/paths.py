@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 from lightning_explain.attribution import Composite, Rule
 from lightning_explain.attribution.scores import check_differentiable
-from lightning_explain.callbacks.asked import Asked, in_words, what_changed
+from lightning_explain.callbacks.asked import (
+    DATA_CHANGED,
+    PROBE_CHANGED,
+    UNREADABLE,
+    Asked,
+    begins_anew,
+    in_words,
+    what_changed,
+)
 from lightning_explain.callbacks.cadence import Cadence
 from lightning_explain.callbacks.explanation import explained_targets, probe_scores
 from lightning_explain.callbacks.guard import BEGINNING_ANEW, CALLING, TAKING_UP, WRITING, Guard, OnError
@@ -22,6 +30,7 @@ from lightning_explain.callbacks.probe_source import to_device
 from lightning_explain.callbacks.question import Question, undisturbed
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.log import Journal, defined, tag
+from lightning_explain.log.words import markdown_safe
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
 from lightning_explain.schedule import Schedule, Stopwatch, worth_redrawing
@@ -203,7 +212,7 @@ class DecisionPathMonitor(pl.Callback):
         history, last = PathHistory.from_state_dict(state_dict["history"]), int(state_dict["explained_step"])
         saved = None if state_dict["probe"] is None else Probe.from_state_dict(state_dict["probe"])
         if saved is None:
-            self._history.begun = ""
+            self._history.caveat = ""
             return
         history.check(len(saved))
         if not self._keeper.take_up(saved):
@@ -216,8 +225,25 @@ class DecisionPathMonitor(pl.Callback):
         self._history, self._moments.last = history, last
 
     def _begin_anew(self, with_: str, cure: str) -> None:
-        self._history.begun = f"the checkpoint was written with {with_}"
-        self._guard.note(f"{self._history.begun}, so path turnover starts anew. To go on with the old curve, {cure}.")
+        self._history.caveat = begins_anew(with_)
+        self._guard.note(
+            f"the checkpoint was written with {with_}, so path turnover starts anew. To go on with the old curve, "
+            f"{cure}."
+        )
+
+    def _check_probe(self, probe: Probe) -> None:
+        """Begin anew if the samples of the probe are not those of the explanation before; say what else changed."""
+        now = probe.fingerprint
+        if self._history.probe not in ("", now):
+            self._history = PathHistory(caveat=PROBE_CHANGED)
+            self._guard.note(
+                "the samples of the probe have changed since the explanation before, so path turnover starts anew. "
+                "Leave the tensors of monitor.probe as they are."
+            )
+        self._history.probe = now
+        if self._keeper.data_changed and not self._history.caveat:
+            self._history.caveat = DATA_CHANGED
+            self._guard.note(f"{DATA_CHANGED} To explain the new data, go on without the monitor's state.")
 
     def _try_probe(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Try the model with two samples, so that what cannot be followed is said before training.
@@ -243,6 +269,7 @@ class DecisionPathMonitor(pl.Callback):
         """Explain the probe now; None if it fails or there is no probe yet."""
         if self.probe is None:
             return None
+        self._check_probe(self.probe)
         with self._stopwatch.spending(), self._guard.doing("following the decision paths", cure=CALLING):
             return explain_paths(
                 pl_module,
@@ -288,6 +315,7 @@ class DecisionPathMonitor(pl.Callback):
     def _write(self, trainer: pl.Trainer, explanation: PathExplanation, scalars: dict[str, float]) -> None:
         assert self.probe is not None
         entry = path_record(explanation, self.probe, options=self.options)
+        entry["caveat"] = self._history.caveat
         kept = {key: value for key, value in entry.items() if key != "graphs"}  # those of a long run take gigabytes
         self.records.append({"step": explanation.step, **kept, "scalars": scalars})
         journal = Journal(trainer, explanation.step)
@@ -296,9 +324,12 @@ class DecisionPathMonitor(pl.Callback):
             journal.record(tag(self.name, "record"), entry)
         moment = {"name": self.name, "step": explanation.step, "epoch": explanation.epoch, "count": self._history.count}
         with self._guard.doing("writing the decision paths for the Explain tab", cure=WRITING):
-            journal.tab(self.name, {"kind": "paths", **moment, "graphs": entry["graphs"]})
+            journal.tab(
+                self.name, {"kind": "paths", **moment, "caveat": self._history.caveat, "graphs": entry["graphs"]}
+            )
         with self._guard.doing("writing the ranking", cure=WRITING):
-            journal.text(tag(self.name, "ranking"), ranking_table(explanation))
+            words = [markdown_safe(self._history.caveat), ranking_table(explanation)]
+            journal.text(tag(self.name, "ranking"), "\n\n".join(word for word in words if word))
         if len(explanation.classes) > MOST_CLASSES:
             self._guard.note(
                 f"the probe has {len(explanation.classes)} classes; the paths of the first {MOST_CLASSES} are drawn. "
@@ -333,7 +364,7 @@ class DecisionPathMonitor(pl.Callback):
             self._history = PathHistory()
             self._keeper.forget()
         if loaded is not None:
-            self._history.begun = "its checkpoint could not be read"
+            self._history.caveat = UNREADABLE
             with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
                 self._resume(loaded)
         self._stopwatch.begin()

@@ -94,12 +94,13 @@ class Reporter:
         """Record an explanation, and draw it."""
         step, epoch = found.explanation.step, trainer.current_epoch
         entry = record(found, gallery.probe, methods=self._methods, epoch=epoch)
+        entry["caveat"] = gallery.history.caveat
         self.records.append({"step": step, **entry, "scalars": scalars})
         journal = Journal(trainer, step)
         # each for itself: what fails takes nothing else along
         with self._guard.doing("recording an explanation", cure=WRITING):
             journal.record(tag(self._name, "record"), entry)
-        words = summary(found, self._methods)
+        words = summary(found, self._methods, gallery.history.caveat)
         if words:
             with self._guard.doing("writing an explanation's summary", cure=WRITING):
                 journal.text(tag(self._name, "summary"), words)
@@ -114,6 +115,7 @@ class Reporter:
                 found.primary_drifts,
                 epoch=epoch,
                 count=gallery.history.count,
+                caveat=gallery.history.caveat,
                 methods={full_name(name, self._methods[name]): a for name, a in found.explanation.attributions.items()},
             )
 
