@@ -228,8 +228,8 @@ class ActiveNeuronMonitor(pl.Callback):
             return
         self._reporter.caveat = begins_anew(changed)
         self._guard.note(
-            f"the checkpoint was written with {changed}, so turnover and the epochs in which neurons became active or died begin anew. To "
-            "go on with the old ones, give the same options."
+            f"the checkpoint was written with {changed}, so turnover begins anew, and the epochs in which neurons "
+            "became active or died as well. To go on with the old ones, give the same options."
         )
 
     # -- hooks on and off --------------------------------------------------------------------------------------
