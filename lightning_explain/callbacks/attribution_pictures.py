@@ -11,6 +11,7 @@ from lightning_explain.callbacks.findings import Findings
 from lightning_explain.callbacks.history import History, Memory
 from lightning_explain.callbacks.question import probabilities
 from lightning_explain.log import Journal, tag
+from lightning_explain.log.words import markdown_safe
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.explanation import explanation_picture, film_frame, film_picture, full_scale, kind_of
@@ -83,7 +84,7 @@ class Gallery:
             tag(self.name, "heatmaps"),
             self._heatmaps(findings, epoch=epoch),
             description=f"The probe beside what each feature contributes to the explained output, by "
-            f"{', '.join(described_methods)}. Red: speaks for it; blue: against it.",
+            f"{markdown_safe(', '.join(described_methods))}. Red: speaks for it; blue: against it.",
         )
         for method in explanation.attributions:
             if worth_redrawing(self._memory(method).count):
@@ -102,7 +103,7 @@ class Gallery:
                 tag(*method_prefix(self.name, method, next(iter(self.methods))), "filmstrip"),
                 self._filmstrip(method),
                 description=f"How the explanation of the same samples forms as the network learns, by "
-                f"{described(method, self.methods[method])}: a column for each explanation.",
+                f"{markdown_safe(described(method, self.methods[method]))}: a column for each explanation.",
             )
 
     def _heatmaps(self, findings: Findings, *, epoch: int) -> Picture:

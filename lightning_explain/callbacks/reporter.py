@@ -78,7 +78,8 @@ class Reporter:
             removal_baseline=named_baseline(removal_baseline(self._methods)),
         )
         by_tag[tag(self._name, "overhead")] = Figure(
-            self._stopwatch.share(), f"Share of wall time that {self._name} has spent explaining so far."
+            self._stopwatch.share(),
+            "Share of wall time spent explaining so far.",
         )
         # into what the record gets too: a logger that fails must not cost it the figures
         scalars |= {key: figure.value for key, figure in by_tag.items()}

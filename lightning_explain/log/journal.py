@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 from lightning_explain.log.sinks import Sink, TensorBoardSink, sink_of
 from lightning_explain.log.tags import tag as tag_of
+from lightning_explain.log.words import LONGEST
+from lightning_explain.render.canvas import shortened
 from lightning_explain.render.colour import Picture
 
 T = TypeVar("T")
@@ -102,11 +104,13 @@ class Journal:
             header: Plain values for JSON, with `kind`; `docs/tab.md` says what each kind holds.
             sprite: Picture tiles, uint8 [height, width, 3]; None if there are none.
         """
-        self._at_each(self._sinks, lambda sink: sink.tab(tag_of(name, "tab"), header, sprite, self.step, once=False))
+        short = {**header, "name": shortened(name, LONGEST)}
+        self._at_each(self._sinks, lambda sink: sink.tab(tag_of(name, "tab"), short, sprite, self.step, once=False))
 
     def tab_probe(self, name: str, header: Mapping[str, Any], sprite: Picture | None = None) -> None:
         """Write what the Explain tab needs of a probe, once for each event file: `explain/{name}/probe`."""
-        self._at_each(self._sinks, lambda sink: sink.tab(tag_of(name, "probe"), header, sprite, self.step, once=True))
+        short = {**header, "name": shortened(name, LONGEST)}
+        self._at_each(self._sinks, lambda sink: sink.tab(tag_of(name, "probe"), short, sprite, self.step, once=True))
 
     def layout(self, charts: Mapping[str, list[str]]) -> None:
         """Group curves: chart title to tag patterns."""
