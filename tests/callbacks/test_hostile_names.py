@@ -81,7 +81,7 @@ def test_hostile_names_go_through_every_sink_and_come_back_without_pickle(kind: 
     assert trainer.current_epoch == 1 and all(monitor.records for monitor in watching)
     assert {path.parts[len(tmp_path.parts)] for path in tmp_path.rglob("*")} == {"logs", "ckpt"}
     n_files, wrong = broken_files(tmp_path / "logs")
-    assert n_files > 5 and not wrong
+    assert n_files >= 4 and not wrong
     _check_words(tmp_path / "logs", kind)
     state = torch.load(tmp_path / "ckpt" / "last.ckpt", weights_only=True)
     restored = monitors("../../<i>x\0")
