@@ -123,12 +123,12 @@ class Gallery:
         )
 
     def _captions(self, findings: Findings) -> list[str]:
-        """Caption the samples; those whose first explanation misses its tolerance begin with an exclamation mark."""
+        """Caption the samples; those whose first explanation misses its tolerance begin with a question mark."""
         explanation = findings.explanation
         words = captions(self.probe, explanation.scores)
         first = explanation.attributions.get(explanation.primary)
         for row in [] if first is None else missed(first, self.methods[explanation.primary]):
-            words[row] = f"! {words[row]}"
+            words[row] = f"? {words[row]}"
         return words
 
     def _title(self, findings: Findings, *, epoch: int) -> str:

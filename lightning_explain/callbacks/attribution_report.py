@@ -105,7 +105,7 @@ def missed_words(attribution: Attribution, method: AnyMethod) -> str:
     share = f"{tolerance_of(method):.0%}".replace("%", " %")
     return (
         f"{len(rows)} of {len(gaps)} samples miss the tolerance of {share} (worst completeness gap "
-        f"{_percent(gaps.max())}); ! marks them where they have names."
+        f"{_percent(gaps.max())}); ? marks them where they have names."
     )
 
 

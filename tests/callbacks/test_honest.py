@@ -152,7 +152,7 @@ def test_a_gap_above_the_tolerance(watched: Watched) -> None:
     watched.go(AttributionMonitor(method=IntegratedGradients(n_steps=1, tolerance=1e-4)))
     rows = watched.records[-1]["missed_tolerance"]
     assert rows and watched.said(f"{len(rows)} of 8 samples miss the tolerance of 0 %")
-    assert [row for row, caption in enumerate(watched.captions[-8:]) if caption.startswith("! ")] == rows
+    assert [row for row, caption in enumerate(watched.captions[-8:]) if caption.startswith("? ")] == rows
 
 
 def state_of(kind: Any, data: Any = None, **options: Any) -> Any:
