@@ -16,5 +16,9 @@ class ExplanationError(RuntimeError):
     """
 
 
+class LoggerError(ExplanationError):
+    """A logger failed to take what it was given; `__cause__` is what it raised."""
+
+
 class ExplanationWarning(UserWarning):
     """An explanation failed, or cannot be trusted; the message says why and what to do."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightning_explain.attribution.passes import ran_out_of_memory
 from lightning_explain.attribution.scores import Scores
 
 TRIAL_ROWS = 4
@@ -34,8 +35,13 @@ def speed_up_convolutions(model: Scores, inputs: tuple[Tensor, ...]) -> None:
     """
     if isinstance(model, nn.Module) and any(_plain(module, nn.Conv2d) for module in model.modules()):
         few = tuple(part[:TRIAL_ROWS] for part in inputs)
-        with torch.no_grad():
-            _try(model, few)
+        try:
+            with torch.no_grad():
+                _try(model, few)
+        except (MemoryError, RuntimeError) as problem:
+            # what only saves time must not fail for want of memory: the passes that follow may be smaller
+            if not ran_out_of_memory(problem):
+                raise
 
 
 def _try(model: nn.Module, few: tuple[Tensor, ...]) -> None:
@@ -48,10 +54,12 @@ def _try(model: nn.Module, few: tuple[Tensor, ...]) -> None:
         vars(convolution)["forward"] = _convolution(convolution, merged.get(convolution))
     for norm in merged.values():
         vars(norm)["forward"] = _unchanged
-    found = model(*_cloned(few))
-    size = expected.abs().max()
-    if not bool((found - expected).abs().max() <= SAME * size):
-        for module in (*faster, *merged.values()):
+    same = False
+    try:
+        found = model(*_cloned(few))
+        same = bool((found - expected).abs().max() <= SAME * expected.abs().max())
+    finally:
+        for module in () if same else (*faster, *merged.values()):
             del vars(module)["forward"]
 
 

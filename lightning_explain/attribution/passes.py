@@ -5,11 +5,14 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from lightning_explain.errors import ExplanationWarning
+
+T = TypeVar("T")
 
 CPU_BUDGET = 128 * 2**20
 """Bytes that one pass may keep for its backward pass on the CPU: larger passes were no faster there."""
@@ -131,12 +134,51 @@ class RowLimit:
         if n_rows == 1 or not ran_out_of_memory(problem):
             raise problem
         self.rows = n_rows // 2
-        warnings.warn(
-            f"A pass of {n_rows} rows ran out of memory, so the explanation goes on with {self.rows}. To start there, "
-            f"give chunk_size={self.rows}.",
-            ExplanationWarning,
-            stacklevel=2,
-        )
+
+
+def _tell(failed: int, fitting: int, cure: str) -> None:
+    """Say that passes were made smaller; only once it helped, since what fails altogether is told by who asked."""
+    warnings.warn(
+        f"A pass of {failed} rows ran out of memory, so the explanation goes on with {fitting}. {cure}",
+        ExplanationWarning,
+        stacklevel=3,
+    )
+
+
+def in_halves(n_samples: int, run: Callable[[slice], T]) -> list[T]:
+    """Run all samples in one pass, or in halves, quarters, ... where memory runs out.
+
+    Args:
+        n_samples: Samples.
+        run: Runs some of them, on their own; what one sample gets must not depend on the others.
+
+    Returns:
+        What each pass gave, in the samples' order.
+
+    Raises:
+        MemoryError, RuntimeError: A single sample needs more memory than there is; or another error of `run`.
+
+    Example:
+        >>> in_halves(4, lambda samples: list(range(4)[samples]))
+        [[0, 1, 2, 3]]
+    """
+    pending, found, smallest = [slice(0, n_samples)], list[T](), n_samples
+    while pending:
+        samples = pending.pop()
+        n = samples.stop - samples.start
+        try:
+            found.append(run(samples))
+            continue
+        except (MemoryError, RuntimeError) as problem:
+            if n <= 1 or not ran_out_of_memory(problem):
+                raise
+        # after the handler: the exception holds on to all that the pass kept
+        smallest = min(smallest, n // 2)
+        middle = samples.start + n // 2
+        pending += [slice(middle, samples.stop), slice(samples.start, middle)]
+    if smallest < n_samples:
+        _tell(n_samples, smallest, "To start there, give a smaller probe.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -191,7 +233,7 @@ def in_passes(
         run: Does one pass. It may fail for want of memory, and is then called again with smaller blocks; so it must
             change nothing before it has succeeded.
     """
-    pending = deque([Block(range(n_nodes), range(n_samples))])
+    pending, failed = deque([Block(range(n_nodes), range(n_samples))]), 0
     while pending:
         block = pending.popleft()
         if block.rows > limit.allowed:
@@ -204,3 +246,6 @@ def in_passes(
         except (MemoryError, RuntimeError) as problem:
             limit.adapt(block.rows, problem)
             pending.appendleft(block)
+            failed = max(failed, block.rows if ran_out_of_memory(problem) else 0)
+    if failed and limit.rows is not None:
+        _tell(failed, limit.rows, f"To start there, give chunk_size={limit.rows}.")

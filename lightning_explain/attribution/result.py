@@ -1,7 +1,7 @@
 """What every attribution method returns, and what counts as a method."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -70,6 +70,22 @@ class Attribution:
     def parts(self) -> tuple[Tensor, ...]:
         """The attributions as a tuple, one tensor for each input."""
         return parts_of(self.values)
+
+
+def joined(pieces: Sequence[Attribution]) -> Attribution:
+    """Put attributions of some samples each together to one of all of them."""
+    if len(pieces) == 1:
+        return pieces[0]
+    together: dict[str, Any] = {}
+    for entry in fields(Attribution):
+        values: list[Any] = [getattr(piece, entry.name) for piece in pieces]
+        if any(value is None for value in values):
+            together[entry.name] = None
+        elif isinstance(values[0], tuple):
+            together[entry.name] = tuple(torch.cat(parts) for parts in zip(*values, strict=True))
+        else:
+            together[entry.name] = torch.cat(values)
+    return Attribution(**together)
 
 
 @runtime_checkable

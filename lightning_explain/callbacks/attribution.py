@@ -10,12 +10,13 @@ from lightning_explain.attribution import Attribution
 from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.budget import Budget
 from lightning_explain.callbacks.alarm import Alarm, check_alert
+from lightning_explain.callbacks.asked import in_words
 from lightning_explain.callbacks.attribution_methods import explains_at_the_input, full_name, named_methods
 from lightning_explain.callbacks.attribution_report import charts
 from lightning_explain.callbacks.cadence import Cadence
 from lightning_explain.callbacks.continuity import Continuity
 from lightning_explain.callbacks.explanation import Examiner, Explanation, explained_targets, probe_scores
-from lightning_explain.callbacks.guard import Guard, OnError
+from lightning_explain.callbacks.guard import WRITING, Guard, OnError
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
@@ -175,6 +176,7 @@ class AttributionMonitor(pl.Callback):
             full_names=[full_name(*named) for named in self.methods.items()],
             explained=explained,
             baselines=self._baselines,
+            asked={"explained": in_words(explained), **self._question.asked},
         )
         self._examiner = Examiner(
             methods=self.methods, measures=tuple(faithfulness), question=self._question, guard=self._guard
@@ -249,6 +251,7 @@ class AttributionMonitor(pl.Callback):
         """Explain the probe now; None if it fails or there is no probe yet."""
         if self.probe is None:
             return None
+        self._continuity.check_probe()
         with self._stopwatch.spending():
             return self._examiner.explain(
                 pl_module,
@@ -274,15 +277,15 @@ class AttributionMonitor(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take up the checkpoint's history, or begin a new one for a new module; start the clock, group the curves."""
+        self._guard.begin()
         self._cadence.begin(trainer)
-        with self._guard.doing("taking up the history"):
-            self._continuity.begin(pl_module)
+        self._continuity.begin(pl_module)
         self._reporter.begin()
         self._question.check(pl_module)
         # one layout for all monitors of this Trainer: TensorBoard keeps one for each run
         monitors = [other for other in vars(trainer)["callbacks"] if isinstance(other, AttributionMonitor)]
         if monitors[0] is self:
-            with self._guard.doing("laying out the charts"):
+            with self._guard.doing("laying out the charts", cure=WRITING):
                 layout = {title: tags for m in monitors for title, tags in charts(m.name, m.methods).items()}
                 Journal(trainer, 0).layout(layout)
 

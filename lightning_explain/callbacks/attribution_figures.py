@@ -11,6 +11,7 @@ from lightning_explain.callbacks.findings import Findings
 from lightning_explain.callbacks.history import Drifts
 from lightning_explain.faithfulness import mass_in_mask
 from lightning_explain.log import class_parts, tag
+from lightning_explain.log.words import LONGEST, markdown_safe
 from lightning_explain.probe import Probe
 
 MAIN = "cosine"
@@ -75,11 +76,13 @@ def figures(
             **quality_figures(prefix, attribution, probe),
             **_faithfulness_figures(prefix, explanation.faithfulness.get(method, {}), removal_baseline),
         }
+        words = markdown_safe(words)
         found |= {key: Figure(figure.value, f"{words}: {figure.meaning}.") for key, figure in own.items()}
     for (a, b), values in findings.agreement.items():
         found[tag(name, "agreement", versus(a, b))] = Figure(
             float(values.nanmean()),
-            f"Rank correlation of the signed attributions of {descriptions[a]} and {descriptions[b]}, mean over the "
+            f"Rank correlation of the signed attributions of {markdown_safe(descriptions[a])} and "
+            f"{markdown_safe(descriptions[b])}, mean over the "
             "probe; 1: the same order of features, 0: unrelated, -1: reversed.",
         )
     return found
@@ -112,10 +115,10 @@ def drift_figures(prefix: tuple[str, ...], drifts: Drifts, probe: Probe) -> dict
         main = next(iter(drifts["previous"].values))
         group = "drift" if main == MAIN else f"drift_{main}"
         for part, class_name, members in _classes(probe):
+            of_class = markdown_safe(class_name, longest=LONGEST)
             found[tag(*prefix, group, part)] = Figure(
                 drifts["previous"].mean(main, members),
-                f"how far the explanations of class {class_name[:80]} are from the previous ones: "
-                f"{MEASURE_MEANINGS[main]}",
+                f"how far the explanations of class {of_class} are from the previous ones: {MEASURE_MEANINGS[main]}",
             )
     return found
 

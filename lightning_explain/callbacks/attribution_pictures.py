@@ -6,11 +6,12 @@ from torch import Tensor
 
 from lightning_explain.callbacks.attribution_figures import method_prefix
 from lightning_explain.callbacks.attribution_methods import Methods, described, full_name
-from lightning_explain.callbacks.attribution_report import agreement_words, trust
+from lightning_explain.callbacks.attribution_report import agreement_words, missed, trust
 from lightning_explain.callbacks.findings import Findings
 from lightning_explain.callbacks.history import History, Memory
 from lightning_explain.callbacks.question import probabilities
 from lightning_explain.log import Journal, tag
+from lightning_explain.log.words import markdown_safe
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.explanation import explanation_picture, film_frame, film_picture, full_scale, kind_of
@@ -83,7 +84,7 @@ class Gallery:
             tag(self.name, "heatmaps"),
             self._heatmaps(findings, epoch=epoch),
             description=f"The probe beside what each feature contributes to the explained output, by "
-            f"{', '.join(described_methods)}. Red: speaks for it; blue: against it.",
+            f"{markdown_safe(', '.join(described_methods))}. Red: speaks for it; blue: against it.",
         )
         for method in explanation.attributions:
             if worth_redrawing(self._memory(method).count):
@@ -102,7 +103,7 @@ class Gallery:
                 tag(*method_prefix(self.name, method, next(iter(self.methods))), "filmstrip"),
                 self._filmstrip(method),
                 description=f"How the explanation of the same samples forms as the network learns, by "
-                f"{described(method, self.methods[method])}: a column for each explanation.",
+                f"{markdown_safe(described(method, self.methods[method]))}: a column for each explanation.",
             )
 
     def _heatmaps(self, findings: Findings, *, epoch: int) -> Picture:
@@ -115,11 +116,20 @@ class Gallery:
             self.probe.parts[0],
             panels,
             labels=self.probe.labels,
-            captions=captions(self.probe, explanation.scores),
+            captions=self._captions(findings),
             group_names=group_names(self.probe),
             feature_names=self.probe.feature_names,
             title=self._title(findings, epoch=epoch),
         )
+
+    def _captions(self, findings: Findings) -> list[str]:
+        """Caption the samples; those whose first explanation misses its tolerance begin with a question mark."""
+        explanation = findings.explanation
+        words = captions(self.probe, explanation.scores)
+        first = explanation.attributions.get(explanation.primary)
+        for row in [] if first is None else missed(first, self.methods[explanation.primary]):
+            words[row] = f"? {words[row]}"
+        return words
 
     def _title(self, findings: Findings, *, epoch: int) -> str:
         explanation = findings.explanation
@@ -131,13 +141,17 @@ class Gallery:
             reading = f"Over each {'pair' if len(names) == 1 else 'row'}: label (confidence)."
         if len(names) == 1:
             (name,) = names
-            trusted = trust(explanation.attributions[name], findings.drifts.get(name, {}))
-            return f"What the network looks at {moment}. {names[name]}. {reading} {trusted}"
+            trusted = trust(explanation.attributions[name], findings.drifts.get(name, {}), self.methods[name])
+            return f"What the network looks at {moment}. {names[name]}. {reading} {trusted} {self._caveat}".strip()
         return (
             f"What the network looks at {moment}, by {len(names)} methods: {'; '.join(names.values())}. {reading} "
             f"Each method has a scale of its own, one for all samples and steps. {agreement_words(findings)} "
-            f"{_primary_trust(findings)}"
-        )
+            f"{self._primary_trust(findings)} {self._caveat}"
+        ).strip()
+
+    @property
+    def _caveat(self) -> str:
+        return f"Drift: {self.history.caveat}" if self.history.caveat else ""
 
     def _filmstrip(self, method: str) -> Picture:
         probe, labels, film = self.probe, self.probe.labels, self._memory(method).film
@@ -153,14 +167,14 @@ class Gallery:
             title=(
                 f"How the explanation forms: one column per explanation, named by training step. "
                 f"{full_name(method, self.methods[method])}. One colour scale for all: before a network has learnt, "
-                "its scores are small and its maps pale."
-            ),
+                f"its scores are small and its maps pale. {self._caveat}"
+            ).strip(),
         )
 
-
-def _primary_trust(findings: Findings) -> str:
-    explanation = findings.explanation
-    if explanation.primary not in explanation.attributions:
-        return ""
-    words = trust(explanation.attribution, findings.primary_drifts)
-    return f"{explanation.primary}: {words}" if words else ""
+    def _primary_trust(self, findings: Findings) -> str:
+        explanation = findings.explanation
+        if explanation.primary not in explanation.attributions:
+            return ""
+        method = self.methods[explanation.primary]
+        words = trust(explanation.attribution, findings.primary_drifts, method)
+        return f"{explanation.primary}: {words}" if words else ""

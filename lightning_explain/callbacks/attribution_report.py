@@ -7,13 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_explain.attribution import AtEmbedding, IntegratedGradients
 from lightning_explain.attribution.result import Attribution, flat
-from lightning_explain.callbacks.attribution_methods import Methods, baseline_of, full_name, named_baseline, versus
+from lightning_explain.callbacks.attribution_methods import (
+    AnyMethod,
+    Methods,
+    baseline_of,
+    full_name,
+    named_baseline,
+    versus,
+)
 from lightning_explain.callbacks.findings import Findings
 from lightning_explain.callbacks.history import Drifts
+from lightning_explain.drift import Drift
 from lightning_explain.drift_alert import Alert
 from lightning_explain.faithfulness import mass_in_mask
 from lightning_explain.log import tag
+from lightning_explain.log.words import LONGEST, markdown_safe
 from lightning_explain.probe import Probe
 
 
@@ -53,6 +63,8 @@ def _method_record(name: str, findings: Findings, probe: Probe, methods: Methods
         "convergence_delta": _numbers(attribution.convergence_delta),
         "error": _numbers(attribution.error),
         "n_evaluations": attribution.n_evaluations.tolist(),
+        "missed_tolerance": missed(attribution, methods[name]),
+        "drift_below_error": [ref for ref, drift in findings.drifts.get(name, {}).items() if below_error(drift)],
         **({} if masks is None else {"mass_in_mask": _numbers(mass_in_mask(attribution.parts[0], masks))}),
         "faithfulness": {figure: _numbers(values) for figure, values in explanation.faithfulness.get(name, {}).items()},
         "drift": {
@@ -60,6 +72,51 @@ def _method_record(name: str, findings: Findings, probe: Probe, methods: Methods
             for reference, drift in findings.drifts.get(name, {}).items()
         },
     }
+
+
+def tolerance_of(method: AnyMethod) -> float | None:
+    """Return what a method promises of its completeness gap and its error; None where it promises nothing."""
+    if isinstance(method, AtEmbedding):
+        return tolerance_of(method.method)
+    return method.tolerance if isinstance(method, IntegratedGradients) else None
+
+
+def completeness_gaps(attribution: Attribution) -> Tensor | None:
+    """Return the completeness gap relative to the output's change [batch]; None where there is no such promise."""
+    delta = attribution.convergence_delta
+    if delta is None:
+        return None
+    change = (flat(attribution.values).sum(1) - delta).abs()
+    return torch.where(delta == 0, torch.zeros_like(delta), delta.abs() / change)
+
+
+def missed(attribution: Attribution, method: AnyMethod) -> list[int]:
+    """Name the samples whose completeness gap or estimated error is beyond what the method promises."""
+    tolerance, gaps = tolerance_of(method), completeness_gaps(attribution)
+    if tolerance is None or gaps is None:
+        return []
+    beyond = gaps > tolerance
+    if attribution.error is not None:
+        beyond = beyond | (attribution.error > tolerance)
+    return beyond.nonzero().flatten().tolist()
+
+
+def missed_words(attribution: Attribution, method: AnyMethod) -> str:
+    """Say how many samples are beyond the tolerance, and how far; empty if none is."""
+    rows, gaps = missed(attribution, method), completeness_gaps(attribution)
+    if not rows or gaps is None:
+        return ""
+    share = f"{tolerance_of(method):.0%}".replace("%", " %")
+    return (
+        f"{len(rows)} of {len(gaps)} samples miss the tolerance of {share} (worst completeness gap "
+        f"{_percent(gaps.max())}); ? marks them where they have names."
+    )
+
+
+def below_error(moved: Drift) -> bool:
+    """Say whether a drift cannot be told from no change: it is smaller than its own error."""
+    measure = next(iter(moved.values))
+    return moved.mean(measure) < moved.error(measure)
 
 
 def charts(name: str, methods: Methods) -> dict[str, list[str]]:
@@ -80,9 +137,14 @@ def charts(name: str, methods: Methods) -> dict[str, list[str]]:
     return found
 
 
-def summary(findings: Findings, methods: Methods) -> str:
+def summary(findings: Findings, methods: Methods, caveat: str = "") -> str:
     """Write drift, agreement and faithfulness as markdown tables; empty where there is nothing to say yet."""
-    parts = [
+    parts = [markdown_safe(caveat)] if caveat else []
+    for name, attribution in findings.explanation.attributions.items():
+        words = missed_words(attribution, methods[name])
+        if words:
+            parts.append(f"{markdown_safe(name)}: {words}")
+    parts += [
         f"**{_plain(full_name(name, methods[name]))}**\n\n{_drift_table(drifts)}"
         for name, drifts in findings.drifts.items()
         if drifts
@@ -123,7 +185,7 @@ def alert_summary(alert: Alert) -> str:
 
 def _plain(words: str) -> str:
     """Take out of a name what a markdown table or HTML would take for its own."""
-    return words.replace("|", "/").replace("<", "(").replace(">", ")")
+    return markdown_safe(words, longest=LONGEST)
 
 
 def _table(what: str, value: str, rows: Mapping[str, str]) -> str:
@@ -133,29 +195,32 @@ def _table(what: str, value: str, rows: Mapping[str, str]) -> str:
 def _drift_table(drifts: Drifts) -> str:
     lines = ["| distance | " + " | ".join(f"to {r} (error)" for r in drifts) + " |", "|---" * (len(drifts) + 1) + "|"]
     for measure in next(iter(drifts.values())).values:
-        cells = [f"{drift.mean(measure):.4f}{_margin(drift.error(measure))}" for drift in drifts.values()]
+        cells = [f"{drift.mean(measure):.4f}{_margin(drift, measure)}" for drift in drifts.values()]
         lines.append(f"| {measure} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _margin(error: float) -> str:
-    return "" if math.isnan(error) else f" ({error:.4f})"
+def _margin(drift: Drift, measure: str) -> str:
+    error = drift.error(measure)
+    below = ", below its error" if drift.mean(measure) < error else ""
+    return "" if math.isnan(error) else f" ({error:.4f}{below})"
 
 
 def _mean(values: Tensor) -> float:
     return float(values.nanmean())
 
 
-def trust(attribution: Attribution, drifts: Drifts) -> str:
+def trust(attribution: Attribution, drifts: Drifts, method: AnyMethod) -> str:
     """Say in a picture's title how far it can be trusted."""
-    words: list[str] = []
+    beyond = missed_words(attribution, method)
+    words = [beyond] if beyond else []
     error = attribution.error
     if error is not None and not bool(error.isnan().all()):
         words.append(f"Estimated error {_percent(error.nanmean())} of the attribution (worst {_percent(error.max())}).")
     for reference, moved in drifts.items():
         measure = next(iter(moved.values))
         distance, noise = moved.mean(measure), moved.error(measure)
-        below = " (below its own error: not to be told from no change)" if distance < noise else ""
+        below = " (below its own error: not to be told from no change)" if below_error(moved) else ""
         margin = "" if math.isnan(noise) else f" ± {noise:.3f}"
         words.append(f"Drift to {reference}: {distance:.3f}{margin}{below}.")
     return " ".join(words)

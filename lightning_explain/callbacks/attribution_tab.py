@@ -178,6 +178,7 @@ def log_attribution_tab(
     count: int,
     methods: Mapping[str, Attribution],
     alert: str | None = None,
+    caveat: str = "",
 ) -> None:
     """Write an explanation's event for the Explain tab, and the probe's where the event file has none yet.
 
@@ -191,6 +192,7 @@ def log_attribution_tab(
         count: How many explanations were made so far, this one included.
         methods: The attributions by the name of their method.
         alert: What was unusual, if there is an alert.
+        caveat: What must be known to read the drift; empty if nothing.
     """
     if not journal.shows_tab:
         return
@@ -199,5 +201,5 @@ def log_attribution_tab(
     header, sprite = attribution_tab(probe, explanation, drifts, methods)
     if alert is not None:
         header["curve"]["alert"] = alert[:MOST_LETTERS]
-    moment = {"name": name, "step": journal.step, "epoch": epoch, "count": count}
+    moment = {"name": name, "step": journal.step, "epoch": epoch, "count": count, "caveat": caveat}
     journal.tab(name, {**header, **moment}, sprite.picture if sprite else None)

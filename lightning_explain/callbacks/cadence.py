@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.guard import CALLING, DRAWING_A_PROBE, Guard
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.log import current_step
 
 T = TypeVar("T")
+
+SET_UP = f"{DRAWING_A_PROBE} {CALLING}"
 
 
 class Cadence(Generic[T]):
@@ -82,7 +84,8 @@ class Cadence(Generic[T]):
 
     def train_start(self, trainer: Any, pl_module: Any, *, is_first: bool) -> None:
         """Find the probe and try it; explain the network as it is before training if this is a run's beginning."""
-        with self._pacing.stopwatch.spending(), self._guard.doing("setting up", at_set_up=True):
+        doing = self._guard.doing("setting up", at_set_up=True, cure=SET_UP)
+        with self._pacing.stopwatch.spending(), doing:
             self._keeper.find(trainer)
             self._try_probe(trainer, pl_module)
         if is_first:
@@ -99,7 +102,8 @@ class Cadence(Generic[T]):
         """Find the probe if training had no chance to: a late first validation, or `trainer.validate` alone."""
         if trainer.sanity_checking or self._keeper.probe is not None:
             return
-        with self._guard.doing("setting up", at_set_up=not trainer.fit_loop.epoch_loop.global_step):
+        is_early = not trainer.fit_loop.epoch_loop.global_step
+        with self._guard.doing("setting up", at_set_up=is_early, cure=SET_UP):
             self._keeper.find(trainer)
             self._try_probe(trainer, pl_module)
 
@@ -108,7 +112,7 @@ class Cadence(Generic[T]):
         if trainer.sanity_checking:
             return
         if self._keeper.collecting and loader == 0:
-            with self._guard.doing("collecting the probe"):
+            with self._guard.doing("collecting the probe", cure=SET_UP):
                 self._keeper.collect(batch)
         if batch_idx == 0 and loader == 0 and self._moments.in_validation(trainer):
             self._pending = self._before_report(trainer, pl_module)
@@ -118,7 +122,7 @@ class Cadence(Generic[T]):
         if trainer.sanity_checking:
             return
         if self._keeper.collecting:
-            with self._guard.doing("collecting the probe"):
+            with self._guard.doing("collecting the probe", cure=SET_UP):
                 self._keeper.finish_collecting()
                 self._try_probe(trainer, pl_module)
             if self._moments.in_validation(trainer):

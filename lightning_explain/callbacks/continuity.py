@@ -5,13 +5,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lightning_explain.callbacks.asked import DATA_CHANGED, PROBE_CHANGED, UNREADABLE, Asked, begins_anew, what_changed
 from lightning_explain.callbacks.explanation import explained_targets
-from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.guard import BEGINNING_ANEW, TAKING_UP, Guard
 from lightning_explain.callbacks.history import History
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.training_baselines import TrainingBaselines
+from lightning_explain.probe import Probe
 
 
 class Continuity:
@@ -25,6 +27,7 @@ class Continuity:
         full_names: Full names of the methods, under which their histories are kept.
         explained: Which output is explained: `"label"` or `"predicted"`.
         baselines: Means of the training data that methods compare with.
+        asked: What this run asks, in words.
 
     Attributes:
         history: What is remembered of earlier explanations.
@@ -40,6 +43,7 @@ class Continuity:
         full_names: list[str],
         explained: str,
         baselines: TrainingBaselines,
+        asked: Asked,
     ) -> None:
         self.history = History()
         self._keeper = keeper
@@ -49,6 +53,7 @@ class Continuity:
         self._full_names = full_names
         self._explained = explained
         self._baselines = baselines
+        self._asked = asked
         self._loaded: dict[str, Any] | None = None
         self._module: weakref.ref[nn.Module] | None = None
 
@@ -62,6 +67,7 @@ class Continuity:
             "explained_step": self._moments.last,
             "baselines": self._baselines.state_dict(),
             "pacing": self._pacing.state_dict(),
+            "asked": self._asked,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -72,27 +78,60 @@ class Continuity:
         """Begin a fit: with the history of the checkpoint, of the last fit of this module, or with none."""
         known = self._module is not None and self._module() is pl_module
         self._module = weakref.ref(pl_module)
-        if self._loaded is not None:
-            loaded, self._loaded = self._loaded, None
-            self._resume(loaded)
-        elif not known:
-            # another network's explanations are no reference for this one's
-            self.history = History()
-            self._keeper.forget()
+        loaded, self._loaded = self._loaded, None
+        if loaded is None and known:
+            return
+        # another network's explanations are no reference for this one's
+        self.history = History()
+        self._keeper.forget()
+        if loaded is not None:
+            self.history.caveat = UNREADABLE
+            with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
+                self._resume(loaded)
 
     def _resume(self, state_dict: dict[str, Any]) -> None:
         """Take up probe and history of the run that is resumed; a probe given by the user must be the same."""
-        if self._keeper.load_state_dict(state_dict["probe"]):
-            self.history = History.from_state_dict(state_dict["history"])
-            self._moments.last = state_dict["explained_step"]
-            self._baselines.load_state_dict(state_dict["baselines"])
-            self._pacing.load_state_dict(state_dict["pacing"])
-            self._keep_own_methods()
-        elif state_dict["probe"] is not None:
+        history, last = History.from_state_dict(state_dict["history"]), int(state_dict["explained_step"])
+        saved = None if state_dict["probe"] is None else Probe.from_state_dict(state_dict["probe"])
+        if saved is None:
+            self.history.caveat = ""
+            return
+        history.check(len(saved))
+        self._baselines.load_state_dict(state_dict["baselines"])
+        if not self._keeper.take_up(saved):
+            self._begin_anew("another probe", "give the same probe or none")
+            return
+        changed = what_changed(state_dict.get("asked"), self._asked)
+        if changed:
+            self._begin_anew(changed, "give the same options")
+            return
+        self.history, self._moments.last = history, last
+        self._pacing.load_state_dict(state_dict["pacing"])
+        self._keep_own_methods()
+
+    def _begin_anew(self, with_: str, cure: str) -> None:
+        self.history.caveat = begins_anew(with_)
+        self._guard.note(
+            f"the checkpoint was written with {with_}, so the drift curve starts anew from this run's own first "
+            f"explanation. To go on with the old curve, {cure}."
+        )
+
+    def check_probe(self) -> None:
+        """Begin anew if the samples of the probe are not those of the explanation before; say what else changed."""
+        probe = self._keeper.probe
+        if probe is None:
+            return
+        now = probe.fingerprint
+        if self.history.probe not in ("", now):
+            self.history = History(caveat=PROBE_CHANGED)
             self._guard.note(
-                "the checkpoint was written with another probe, so the drift curve starts anew from this run's own "
-                "first explanation. To go on with the old curve, give the same probe or none."
+                "the samples of the probe have changed since the explanation before, so the drift curve starts anew. "
+                "Leave the tensors of monitor.probe as they are; give another monitor= another probe."
             )
+        self.history.probe = now
+        if self._keeper.data_changed and not self.history.caveat:
+            self.history.caveat = DATA_CHANGED
+            self._guard.note(f"{DATA_CHANGED} To explain the new data, go on without the monitor's state.")
 
     def _keep_own_methods(self) -> None:
         known = list(self.history.memories)

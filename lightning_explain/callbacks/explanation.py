@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_explain.attribution import IntegratedGradients, LayerConductance
 from lightning_explain.attribution.baselines import Baseline
-from lightning_explain.attribution.result import Attribution, parts_of
+from lightning_explain.attribution.passes import in_halves
+from lightning_explain.attribution.result import Attribution, joined, parts_of, shaped_like
 from lightning_explain.attribution.scores import check_target
 from lightning_explain.batches import Inputs
-from lightning_explain.callbacks.attribution_methods import Methods, baseline_of
-from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.attribution_methods import AnyMethod, Methods, baseline_of
+from lightning_explain.callbacks.guard import CALLING, Guard
 from lightning_explain.callbacks.question import Question, undisturbed
 from lightning_explain.errors import ConfigurationError, ExplanationError
 from lightning_explain.faithfulness import Claim, examine
@@ -74,10 +76,24 @@ def on_cpu(attribution: Attribution) -> Attribution:
     )
 
 
+def _by_method(method: AnyMethod, module: nn.Module, inputs: Inputs, target: Tensor | None) -> Attribution:
+    """Explain all samples, or halves of them where memory runs out and the method has no passes of its own."""
+    n_samples = len(parts_of(inputs)[0])
+
+    def explain(rows: slice) -> Attribution:
+        # clones: a method that works in place must not reach the probe
+        parts = tuple(part[rows].clone() for part in parts_of(inputs))
+        return method(module, shaped_like(parts, inputs), None if target is None else target[rows])
+
+    if isinstance(method, IntegratedGradients | LayerConductance):
+        return explain(slice(0, n_samples))
+    return joined(in_halves(n_samples, explain))
+
+
 def probe_scores(pl_module: nn.Module, inputs: tuple[Tensor, ...], question: Question) -> Tensor:
     """Return the model's scores for the probe, on the CPU; one forward pass, isolated."""
     with undisturbed(pl_module), torch.no_grad():
-        return _cpu(question.scores(pl_module)(*(part.clone() for part in inputs)))
+        return _cpu(question.module(pl_module, inputs)[1])
 
 
 def explained_targets(probe: Probe, scores: Tensor, explained: str) -> Tensor | None:
@@ -149,17 +165,17 @@ class Examiner:
         """
         attributions: dict[str, Attribution] = {}
         tested: dict[str, dict[str, Tensor]] = {}
-        with self.guard.doing("explaining the probe"):
+        with self.guard.doing("explaining the probe", cure=CALLING):
             with undisturbed(pl_module), torch.no_grad():
-                module, scores = self.question.module(pl_module, tuple(part.clone() for part in inputs))
+                module, scores = self.question.module(pl_module, inputs)
             scores = _cpu(scores)
             target = targets(scores)
             indices = None if target is None else target.to(inputs[0].device)
             asked = inputs[0] if single else inputs
             for name, method in self.methods.items():
                 # each isolated for itself: what one method leaves behind must not reach the next
-                with self.guard.doing(self._task(name)), undisturbed(pl_module):
-                    attribution = method(module, asked, indices)
+                with self.guard.doing(self._task(name), cure=CALLING), undisturbed(pl_module):
+                    attribution = _by_method(method, module, asked, indices)
                     attributions[name] = on_cpu(attribution)
                     tested[name] = self._tested(name, module, asked, indices, attribution)
             if attributions:

@@ -5,9 +5,16 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Literal
 
+from lightning_explain.callbacks.cures import cure_of, identity_of
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 
 OnError = Literal["warn", "raise"]
+
+CALLING = "The model is called in eval mode with the probe: forward_fn= says how, probe= with what."
+WRITING = "What comes next is given to the logger again."
+DRAWING_A_PROBE = "Give probe=Probe.from_dataset(...) samples that can be read and fit the model."
+TAKING_UP = "taking up the checkpoint"
+BEGINNING_ANEW = "So its curves begin anew. To go on with them, resume from a whole checkpoint of this very run."
 
 
 class Guard:
@@ -28,28 +35,39 @@ class Guard:
         self.on_error = on_error
         self._told: set[str] = set()
 
+    def begin(self) -> None:
+        """Begin a run: what was told in an earlier one is told again."""
+        self._told.clear()
+
     @contextmanager
-    def doing(self, what: str, *, at_set_up: bool = False) -> Generator[None, None, None]:
+    def doing(
+        self, what: str, *, at_set_up: bool = False, cure: str = "", consequence: str = ""
+    ) -> Generator[None, None, None]:
         """Run something that may fail; a failure ends the block, not the training.
 
         Args:
             what: What is being done, e.g. "explaining the probe".
             at_set_up: Whether training has not begun, so that a `ConfigurationError` must be raised.
+            cure: What to do about a failure of which nothing better is known.
+            consequence: What follows from the failure, if more than that the thing is missing.
         """
         try:
             yield
         except Exception as error:  # whatever the user's model raises must not end the run
             if self.on_error == "raise" or (at_set_up and isinstance(error, ConfigurationError)):
                 raise
-            self.tell(what, f"{type(error).__name__}: {error}")
+            self.tell(what, error, cure, consequence)
 
-    def tell(self, what: str, cause: str) -> None:
-        """Warn once for each thing that failed."""
-        if what in self._told:
+    def tell(self, what: str, error: BaseException, cure: str = "", consequence: str = "") -> None:
+        """Warn once for each thing that failed, and once for each cause: a full disk interrupts many things."""
+        cause = identity_of(error)
+        known = {what, cause} & self._told
+        self._told |= {what, cause}
+        if known:
             return
-        self._told.add(what)
+        words = [f"{type(error).__name__}: {error}", cure_of(error, cure), consequence]
         warnings.warn(
-            f"{self.owner}: {what} failed and is skipped; training goes on. {cause} "
+            f"{self.owner}: {what} failed and is skipped; training goes on. {' '.join(word for word in words if word)} "
             "(Told once a run. To stop at such errors and see where they come from, give on_error='raise'.)",
             ExplanationWarning,
             stacklevel=3,

@@ -8,6 +8,7 @@ from torch import Tensor
 from lightning_explain.attribution.result import Attribution
 from lightning_explain.drift import ComparableExplanation, Drift, drift
 from lightning_explain.drift_alert import Past
+from lightning_explain.errors import ExplanationError
 
 LONGEST_FILM = 12
 
@@ -86,11 +87,15 @@ class History:
         target: The explained output of each sample, fixed for the whole run.
         memories: What is remembered of each method, by its full name: a method with another baseline asks another
             question, and does not go on with this one's curve.
+        caveat: A sentence that must be known to read the curve, e.g. why it begins anew; empty if there is none.
+        probe: Fingerprint of the probe; empty before the first explanation.
     """
 
     count: int = 0
     target: Tensor | None = None
     memories: dict[str, Memory] = field(default_factory=dict[str, Memory])
+    caveat: str = ""
+    probe: str = ""
 
     def of(self, method: str) -> Memory:
         """Return what is remembered of a method, by its full name."""
@@ -103,13 +108,38 @@ class History:
     def state_dict(self) -> dict[str, Any]:
         """Return plain tensors, numbers, lists and dicts."""
         memories = {method: memory.state_dict() for method, memory in self.memories.items()}
-        return {"count": self.count, "target": self.target, "memories": memories}
+        return {
+            "count": self.count,
+            "target": self.target,
+            "memories": memories,
+            "caveat": self.caveat,
+            "probe": self.probe,
+        }
+
+    def check(self, n_samples: int) -> None:
+        """Refuse a history that is no history of so many samples.
+
+        Raises:
+            ExplanationError: Some tensor in it has another number of samples.
+        """
+        remembered = [found.attribution for m in self.memories.values() for found in (m.first, m.previous) if found]
+        targets = [] if self.target is None else [self.target]
+        parts = [part for attribution in remembered for part in (*attribution.parts, attribution.n_evaluations)]
+        sizes = {len(tensor) for tensor in (*targets, *parts)}
+        if sizes - {n_samples}:
+            raise ExplanationError(f"it remembers explanations of {sorted(sizes)} samples, its probe has {n_samples}.")
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> "History":
         """Rebuild what `state_dict` returned."""
         memories = {method: Memory.from_state_dict(memory) for method, memory in state["memories"].items()}
-        return cls(count=state["count"], target=state["target"], memories=memories)
+        return cls(
+            count=state["count"],
+            target=state["target"],
+            memories=memories,
+            caveat=state.get("caveat", ""),
+            probe=state.get("probe", ""),
+        )
 
 
 def _state(attribution: Attribution) -> dict[str, Any]:

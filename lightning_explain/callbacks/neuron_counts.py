@@ -72,7 +72,7 @@ class StageCounts:
         self._stopwatch = stopwatch
         self._rows: Tensor | None = None
         self._counting = False
-        self._n_batches = 0
+        self._n_batches = self._n_begun = 0
         self._attention_every = attention_every
         self._attending = True
         self._scratch = Scratch()
@@ -86,6 +86,7 @@ class StageCounts:
             self._drain()
             for metric in self.metrics.values():
                 metric.reset()
+        self._n_begun = 0
 
     def watch(self, layers: Sequence[Layer]) -> None:
         """Watch other layers from here on."""
@@ -103,6 +104,7 @@ class StageCounts:
             count_now: Count in the hooks; otherwise `end` must be given the labels.
             batch_idx: Index of the batch in this process.
         """
+        self._n_begun += 1
         self._counting = count_now
         self._attending = batch_idx % self._attention_every == 0
         self._rows = None if labels is None else self._rows_of(labels, counted)
@@ -154,7 +156,7 @@ class StageCounts:
         except Exception as error:  # nothing here may end the run
             if self._guard.on_error == "raise":
                 raise
-            self._guard.tell(f"counting active neurons of {key!r}", f"{type(error).__name__}: {error}")
+            self._guard.tell(f"counting active neurons of {key!r}", error)
             return None
         finally:
             self._stopwatch.spent += time.perf_counter() - started
@@ -204,7 +206,7 @@ class StageCounts:
             self._refused.add(key.split("#", maxsplit=1)[0])
             return
         buffer = self._buffers.get(key)
-        if buffer is None or buffer.n_classes != self._n_classes:
+        if buffer is None or buffer.n_classes != self._n_classes or buffer.n_neurons != n_neurons:
             self._drain()
             buffer = self._buffers[key] = CountBuffer(self._n_classes, n_neurons, activity.active.device)
         buffer.add(activity, rows.to(activity.active.device))
@@ -214,7 +216,8 @@ class StageCounts:
         with torch.inference_mode(mode=False):
             for key, buffer in self._buffers.items():
                 counts = buffer.drain()
-                if key not in self.metrics:
+                # counts of another width are those of a checkpoint, or of a layer that was there before
+                if key not in self.metrics or self.metrics[key].n_neurons != buffer.n_neurons:
                     self.metrics[key] = ActiveNeurons(self._n_classes, buffer.n_neurons).to(counts.active.device)
                 self.metrics[key].grow(self._n_classes)
                 self.metrics[key].add(counts)
@@ -225,7 +228,7 @@ class StageCounts:
         return self._n_classes
 
     def profiles(self, n_classes: int) -> dict[str, LayerProfile]:
-        """Profile every layer that was counted, in the model's order; a collective call in a distributed run.
+        """Profile every layer that fired, in the model's order; a collective call in a distributed run.
 
         Args:
             n_classes: Classes met by any process.
@@ -238,11 +241,17 @@ class StageCounts:
         # counts of a layer that is not watched any more come from a checkpoint
         known = [key for key in self.metrics if key.split("#")[0] in order]
         keys = sorted(known, key=lambda key: (order[key.split("#")[0]], len(key), key))
-        return {key: LayerProfile.of(self.metrics[key].compute(), self._rule.min_rate) for key in keys}
+        profiles = {key: LayerProfile.of(self.metrics[key].compute(), self._rule.min_rate) for key in keys}
+        # a layer that has fired before, but not in this stage, would look dead
+        return {key: profile for key, profile in profiles.items() if bool(profile.seen.any())}
 
     def silent_layers(self) -> list[str]:
-        """Name the watched layers that never fired."""
-        heard = {key.split("#")[0] for key in (*self.metrics, *self._buffers)} | self._refused
+        """Name the watched layers that never fired in this stage; none before it has begun."""
+        if not self._n_begun:
+            return []
+        self._drain()
+        heard = {key.split("#")[0] for key, metric in self.metrics.items() if bool(metric.samples.any())}
+        heard |= self._refused
         return [layer.name for layer in self.recorder.layers if layer.name not in heard]
 
     def state_dict(self) -> dict[str, Any]:
@@ -252,8 +261,11 @@ class StageCounts:
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Take up counts that `state_dict` returned."""
+        restored: dict[str, ActiveNeurons] = {}
         for key, counts in state.items():
             n_classes, n_neurons = counts["active"].shape
-            self._n_classes = max(self._n_classes, n_classes)
-            self.metrics[key] = ActiveNeurons(n_classes, n_neurons).to(device)
-            self.metrics[key].add(ClassCounts(**counts))
+            restored[key] = ActiveNeurons(n_classes, n_neurons).to(device)
+            restored[key].add(ClassCounts(**counts))
+        # all or nothing: half of a damaged checkpoint's counts would look like whole ones
+        self.metrics |= restored
+        self._n_classes = max([self._n_classes, *(metric.n_classes for metric in restored.values())])

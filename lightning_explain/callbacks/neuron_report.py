@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 
 from lightning_explain.callbacks.neuron_results import LayerReport, NeuronReport
-from lightning_explain.callbacks.neuron_watch import Profiles
+from lightning_explain.callbacks.neuron_watch import Profiles, silent_words
 from lightning_explain.feeding import FeedingFeatures, feature_name
 from lightning_explain.log import Journal, class_parts, tag
-from lightning_explain.neurons.profile import rate_gap
+from lightning_explain.log.words import LONGEST, markdown_safe
+from lightning_explain.neurons.profile import LayerProfile, rate_gap
 from lightning_explain.render.neuron_features import fed_images_picture, fed_table_picture
-from lightning_explain.render.neurons import overlap_picture, rates_picture
+from lightning_explain.render.neurons import notice_picture, overlap_picture, rates_picture
 
 TOLD = 5
 """Feeding features told of each neuron in the text."""
@@ -56,19 +57,53 @@ def _percent(share: float) -> str:
     return "an unknown share" if math.isnan(share) else f"{share:.0%}".replace("%", " %")
 
 
+def layer_doubts(profile: LayerProfile) -> str:
+    """Say in words what speaks against reading a layer's rates; empty if nothing does."""
+    words: list[str] = []
+    n_odd = int(profile.not_finite.sum())
+    if n_odd:
+        words.append(f"{n_odd} of {len(profile.alive)} neurons gave NaN or infinity, which counts as not active.")
+    if profile.saturated:
+        words.append(
+            "Saturated: nearly every neuron is active for nearly every sample, so these rates say nothing of the "
+            "classes. Raise threshold= or min_fraction=."
+        )
+    return " ".join(words)
+
+
+def doubts(report: NeuronReport) -> str:
+    """Say as markdown what speaks against reading the report; empty if nothing does."""
+    lines = [f"- {markdown_safe(layer)}: {layer_doubts(found.profile)}" for layer, found in report.layers.items()]
+    lines = [line for line in lines if not line.endswith(": ")]
+    if report.silent:
+        lines.append(f"- {markdown_safe(silent_words(report.silent))}")
+    if report.caveat:
+        lines.append(f"- Turnover: {markdown_safe(report.caveat)}")
+    return "\n".join(lines)
+
+
+def log_silent(journal: Journal, name: str, layers: Sequence[str]) -> None:
+    """Put up a picture where the rates of layers would be that never fired."""
+    for layer in layers if journal.shows_pictures else ():
+        journal.image(tag(name, layer, "rates"), notice_picture(f"Layer {layer} has no rates: {silent_words([layer])}"))
+
+
 def log_pictures(journal: Journal, name: str, report: NeuronReport) -> None:
     """Draw and log each layer's rates as class x neuron, and the overlap of its classes."""
     if not journal.shows_pictures:
         return
+    anew = f" Turnover: {report.caveat}" if report.caveat else ""
+    unseen = f" Never fired, and not shown: {', '.join(report.silent[:3])}." if report.silent else ""
     data = "validation" if report.stage == "val" else "training"
     moment = f"after epoch {report.epoch} ({data} data)"
     for layer, found in report.layers.items():
         profile, names = found.profile, report.class_names
         overlap = _percent(profile.mean_overlap())
+        doubts_and_notes = " ".join(f"{report.counted_words()} {layer_doubts(profile)}{unseen}{anew}".split())
         title = (
             f"Layer {layer} {moment}: how often each neuron (across, by index) is active for each class (down). "
             f"{int(profile.dead.sum())} of {profile.rates.shape[1]} neurons are dead; classes share "
-            f"{overlap} of their active neurons. {report.counted_words()}"
+            f"{overlap} of their active neurons. {doubts_and_notes}"
         ).strip()
         journal.image(tag(name, layer, "rates"), rates_picture(profile.rates, class_names=names, title=title))
         if int(profile.seen.sum()) > 1:
@@ -81,9 +116,9 @@ def log_pictures(journal: Journal, name: str, report: NeuronReport) -> None:
             journal.image(tag(name, layer, "overlaps"), picture)
 
 
-def _cell(words: str) -> str:
-    # a bar would end the cell; TensorBoard cleans the HTML that it makes of markdown
-    return " ".join(words.split()).replace("|", "\\|")
+def _feature(index: int, feeding: FeedingFeatures, report: NeuronReport) -> str:
+    name = feature_name(index, feeding.shape, report.feature_names, kernel=feeding.kernel)
+    return markdown_safe(name, longest=LONGEST)
 
 
 def feeding_table(report: NeuronReport, layer: str) -> str:
@@ -96,14 +131,14 @@ def feeding_table(report: NeuronReport, layer: str) -> str:
     for place, (c, neuron) in enumerate(zip(feeding.classes.tolist(), feeding.neurons.tolist(), strict=True)):
         features = zip(feeding.features[place, :TOLD].tolist(), feeding.values[place, :TOLD].tolist(), strict=True)
         told = ", ".join(
-            f"{'+' if value > 0 else '-'}{abs(value):.3g} "
-            f"{_cell(feature_name(feature, feeding.shape, report.feature_names, kernel=feeding.kernel))}"
+            f"{'+' if value > 0 else '-'}{abs(value):.3g} {_feature(feature, feeding, report)}"
             for feature, value in features
             if value != 0
         )
         rate = f"{float(found.profile.rates[c, neuron]):.0%}".replace("%", " %")
-        rows.append(f"| {_cell(report.class_names[int(c)])} | {neuron} | {rate} of its samples | {told or 'nothing'} |")
-    return "\n".join([_what(feeding, report, layer), "", *rows])
+        name = markdown_safe(report.class_names[int(c)], longest=LONGEST)
+        rows.append(f"| {name} | {neuron} | {rate} of its samples | {told or 'nothing'} |")
+    return "\n".join([markdown_safe(_what(feeding, report, layer)), "", *rows])
 
 
 def _what(feeding: FeedingFeatures, report: NeuronReport, layer: str) -> str:

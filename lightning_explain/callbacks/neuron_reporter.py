@@ -8,13 +8,15 @@ import lightning.pytorch as pl
 from lightning_explain.attribution import Attribution
 from lightning_explain.callbacks.activation_maps import log_maps
 from lightning_explain.callbacks.batch_choice import BatchChoice
-from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.guard import CALLING, WRITING, Guard
 from lightning_explain.callbacks.neuron_probe import NeuronProbe
 from lightning_explain.callbacks.neuron_report import (
+    doubts,
     gap_scalars,
     layer_scalars,
     log_feeding,
     log_pictures,
+    log_silent,
     report_scalars,
 )
 from lightning_explain.callbacks.neuron_results import Counted, LayerReport, NeuronReport
@@ -73,6 +75,9 @@ class NeuronReporter:
         self.profiles: dict[Stage, Profiles] = {}
         self.class_figures: dict[str, list[float]] = {}
         self.reported = False
+        self.caveat = ""
+        self._noticed: set[str] = set()
+        self._doubts = ""
         self._name = name
         self._watch, self._probe, self._guard = watch, probe, guard
         self._pacing, self._stopwatch, self._choice = pacing, pacing.stopwatch, choice
@@ -93,6 +98,7 @@ class NeuronReporter:
         """Begin anew, for another network."""
         self.profiles, self._histories, self._feeding, self.latest = {}, {}, {}, None
         self._n_reports = 0
+        self.reported, self.caveat, self._noticed, self._doubts = False, "", set(), ""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the reports so far add up to, as plain tensors and dicts."""
@@ -104,12 +110,12 @@ class NeuronReporter:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        self.reported = state["reported"]
-        self._n_reports = state["n_reports"]
-        self._histories = {
+        histories: dict[Stage, dict[str, LayerHistory]] = {
             stage: {layer: LayerHistory.from_state_dict(saved) for layer, saved in layers.items()}
             for stage, layers in state["histories"].items()
         }
+        self.reported, self._histories = bool(state["reported"]), histories
+        self._n_reports = int(state["n_reports"])
 
     # -- making ------------------------------------------------------------------------------------------------
 
@@ -137,6 +143,8 @@ class NeuronReporter:
             feature_names=() if self._probe.probe is None else self._probe.probe.feature_names,
             scores=self.class_figures,
             counted=self._counted(stage),
+            silent=self._watch.silent.get(stage, ()),
+            caveat=self.caveat,
             layers={
                 layer: LayerReport(
                     profile,
@@ -164,9 +172,10 @@ class NeuronReporter:
     ) -> None:
         """Send figures to the loggers at the right step, and to callbacks that monitor them."""
         scalars[tag(self._name, "overhead")] = self._stopwatch.share()
+        # first for callbacks that monitor them: a logger that fails must not starve an EarlyStopping
         if monitored:
             pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
-        with self._guard.doing("sending the figures to the loggers"):
+        with self._guard.doing("sending the figures to the loggers", cure=WRITING):
             Journal(trainer, step).scalars(scalars)
 
     def report_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, monitored: bool = True) -> None:
@@ -217,12 +226,16 @@ class NeuronReporter:
             self._n_reports += 1
             number = self._n_reports
         found = self._published(trainer, pl_module, stage, step, monitored=monitored)
+        with self._guard.doing("drawing layers that never fired", cure=WRITING):
+            silent = set(self._watch.silent.get(stage, ()))
+            log_silent(Journal(trainer, step), self._name, sorted(silent - self._noticed))
+            self._noticed = silent
         if found is None:
             return
         report, scalars = found
         fresh: list[str] = []
         if self._n_feeding and worth_redrawing(number):
-            with self._stopwatch.spending(), self._guard.doing("working out what feeds the neurons"):
+            with self._stopwatch.spending(), self._guard.doing("working out what feeds the neurons", cure=CALLING):
                 features = self._features(trainer, pl_module, report)
                 self._feeding |= features
                 report, fresh = report.with_feeding(features), list(features)
@@ -251,17 +264,28 @@ class NeuronReporter:
         self.latest = report
         entry = {**report.record(), **self._pacing.record()}
         self.records.append({"step": report.step, **entry, "scalars": scalars})
-        journal.record(tag(self._name, "record"), entry)
-        log_pictures(journal, self._name, report)
-        log_feeding(journal, self._name, report, fresh)
-        log_neuron_tab(journal, self._name, report, scalars, count=len(self.records))
+        # each for itself: what fails takes nothing else along
+        with self._guard.doing("recording active neurons", cure=WRITING):
+            journal.record(tag(self._name, "record"), entry)
+        words = doubts(report)
+        if words and words != self._doubts:
+            with self._guard.doing("writing notes on active neurons", cure=WRITING):
+                journal.text(tag(self._name, "notes"), words)
+        self._doubts = words
+        with self._guard.doing("drawing active neurons", cure=WRITING):
+            log_pictures(journal, self._name, report)
+        with self._guard.doing("writing what feeds the neurons", cure=WRITING):
+            log_feeding(journal, self._name, report, fresh)
+        with self._guard.doing("writing active neurons for the Explain tab", cure=WRITING):
+            log_neuron_tab(journal, self._name, report, scalars, count=len(self.records))
 
     def _draw_maps(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int, moment: str) -> None:
         """Draw the activation maps of the probe's first sample; all processes go forward, the first one draws."""
         # not whether this process shows pictures: all must decide alike
         if not self._maps or not trainer.loggers:
             return
-        with self._stopwatch.spending(), self._guard.doing("drawing activation maps"):
+        drawing = self._guard.doing("drawing activation maps", cure=CALLING)
+        with self._stopwatch.spending(), drawing:
             maps, probe = self._probe.maps(trainer, pl_module, self._watch.layers), self._probe.probe
             profiles = self.profiles.get("val") or self.profiles.get("train") or {}
             with Journal(trainer, step) as journal:

@@ -97,6 +97,8 @@ class LayerReport:
             "dead": _indices(profile.dead),
             "dormant": _indices(profile.dormant),
             "always_on": _indices(profile.always_on),
+            "saturated": profile.saturated,
+            "not_finite": _indices(profile.not_finite),
             "exclusive": _indices(profile.exclusive),
             "died": {str(j): int(history.died[j]) for j in _indices(history.died >= 0)},
             "selectivity": _rounded(profile.selectivity) if small else None,
@@ -137,6 +139,8 @@ class NeuronReport:
         layers: Layer -> arrays.
         scores: Precision, recall and F1 by class, of the validation.
         counted: How many batches of each stage were counted; empty without a budget, where all are.
+        silent: Watched layers that never fired.
+        caveat: A sentence that must be known to read turnover; empty if there is none.
     """
 
     step: int
@@ -147,6 +151,8 @@ class NeuronReport:
     feature_names: Sequence[str] = ()
     scores: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
     counted: Mapping[str, Counted] = field(default_factory=dict[str, Counted])
+    silent: Sequence[str] = ()
+    caveat: str = ""
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return a row for each layer, class and neuron; `pandas.DataFrame(report.to_rows())` is a table.
@@ -193,6 +199,8 @@ class NeuronReport:
             },
             "feature_names": list(self.feature_names),
             **({"counted": {stage: vars(counted) for stage, counted in self.counted.items()}} if self.counted else {}),
+            "never_fired": list(self.silent),
+            "caveat": self.caveat,
         }
 
     def counted_words(self) -> str:

@@ -69,6 +69,8 @@ def _layer(name: str, profile: LayerProfile, classes: Sequence[int], feeding: Fe
         "always_on": _members(profile.always_on, neurons),
         "exclusive": [[neuron, int(owners[neuron])] for neuron in exclusive],
         "n_dead": int(profile.dead.sum()),
+        "saturated": profile.saturated,
+        "n_not_finite": int(profile.not_finite.sum()),
         "n_always_on": int(profile.always_on.sum()),
         "n_exclusive": int(profile.exclusive.sum()),
         "overlap": profile.mean_overlap(),
@@ -164,4 +166,6 @@ def log_neuron_tab(
         },
     )
     moment = {"name": name, "step": journal.step, "epoch": report.epoch, "stage": report.stage, "count": count}
+    silent = [shortened(layer, LONGEST) for layer in report.silent[:MOST_LAYERS]]
+    moment |= {"never_fired": silent, "caveat": report.caveat}
     journal.tab(name, {**header, **moment})

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.callbacks.functional_layers import refined
-from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.guard import BEGINNING_ANEW, Guard
 from lightning_explain.callbacks.neuron_counts import ATTENTION_EVERY, ActivityRule, StageCounts
 from lightning_explain.callbacks.neuron_labels import Labels
 from lightning_explain.callbacks.padding import counted_samples
@@ -21,8 +21,20 @@ from lightning_explain.schedule import Stopwatch
 
 Stage = Literal["train", "val"]
 STAGES: tuple[Stage, ...] = ("train", "val")
+MOST_NAMED = 8
+
 Profiles = dict[str, LayerProfile]
 """By layer."""
+
+
+def silent_words(layers: Sequence[str]) -> str:
+    """Say what it means that watched layers never fired, and what to do."""
+    listed = ", ".join(layers[:MOST_NAMED]) + (f" and {len(layers) - MOST_NAMED} more" * (len(layers) > MOST_NAMED))
+    return (
+        f"these watched layers never fired: {listed}. Is the layer unused, replaced by another module or by a function "
+        "(F.relu), called through another method than forward, or inside a compiled or traced region, into which "
+        "hooks cannot see? Watch another layer with layers=, or compile after the callbacks are attached."
+    )
 
 
 class NeuronWatch:
@@ -35,6 +47,9 @@ class NeuronWatch:
         question: Where batches hold the labels and outputs the scores.
         guard: For saying what cannot be counted.
         stopwatch: For the time spent.
+
+    Attributes:
+        silent: Layers that never fired, by stage, as of the last profiles.
     """
 
     def __init__(
@@ -60,6 +75,7 @@ class NeuronWatch:
         self._class_scores = ClassScores()
         self._counts: dict[Stage, StageCounts] = {}
         self._restored: dict[str, Any] = {}
+        self.silent: dict[Stage, tuple[str, ...]] = {}
         self._batch_labels: Tensor | None = None
         self._counted: Tensor | None = None
 
@@ -89,8 +105,9 @@ class NeuronWatch:
             counts.recorder.attach()
             self._counts[stage] = counts
         self._catcher.attach(pl_module)
-        self._counts["train"].load_state_dict(self._restored, device)
-        self._restored = {}
+        restored, self._restored = self._restored, {}
+        with self._guard.doing("taking up the counts of a checkpoint", consequence=BEGINNING_ANEW):
+            self._counts["train"].load_state_dict(restored, device)
 
     def _tell_unseen(self, attention: list[str]) -> None:
         if attention:
@@ -178,14 +195,18 @@ class NeuronWatch:
         own = torch.tensor(counts.n_classes, device=trainer.strategy.root_device)
         # counts must have one shape on all processes to be added up
         agreed = int(trainer.strategy.reduce(own, reduce_op="max"))
-        silent = counts.silent_layers()
-        if silent:
+        self.silent[stage] = tuple(counts.silent_layers())
+        if self.silent[stage]:
+            self._guard.note(silent_words(self.silent[stage]), about=f"never fired: {self.silent[stage]}")
+        profiles = counts.profiles(agreed)
+        odd = [layer for layer, profile in profiles.items() if bool(profile.not_finite.any())]
+        if odd:
             self._guard.note(
-                f"these watched layers never fired ({stage}): {', '.join(silent)}. Is the layer unused, replaced by a "
-                "function (F.relu), called through another method than forward, or inside a compiled or traced "
-                "region? Watch another layer with layers=, or compile after the callbacks are attached."
+                f"the neurons of {', '.join(odd)} gave NaN or infinity ({stage}), which counts as not active. Has "
+                "training diverged? Look at the loss, lower the learning rate, or clip gradients.",
+                about="not finite",
             )
-        return counts.profiles(agreed)
+        return profiles
 
     def class_figures(self) -> dict[str, list[float]]:
         """Return precision, recall and F1 by class of the validation; a collective call in a distributed run."""

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.budget import Budget
+from lightning_explain.callbacks.asked import UNREADABLE, Asked, begins_anew, in_words, what_changed
 from lightning_explain.callbacks.batch_choice import BatchChoice
-from lightning_explain.callbacks.guard import Guard, OnError
+from lightning_explain.callbacks.guard import BEGINNING_ANEW, DRAWING_A_PROBE, TAKING_UP, Guard, OnError
 from lightning_explain.callbacks.moments import due_in_validation
 from lightning_explain.callbacks.neuron_counts import ActivityRule
 from lightning_explain.callbacks.neuron_probe import NeuronProbe
@@ -52,6 +54,8 @@ class ActiveNeuronMonitor(pl.Callback):
           every `every_n_train_steps` as well.
         - `explain/{name}/train/{layer}/...`: the figures of the training batches of the epoch so far, at every
           `every_n_train_steps`.
+        - `explain/{name}/notes` (text): what speaks against reading the figures (layers that never fired, saturated
+          layers, NaN), where there is anything; a layer that never fired gets these words in place of its rates.
         - `explain/{name}/tab` (blobs): the same for TensorBoard's Explain tab.
         - one JSON line per epoch in `explain/{name}/record.jsonl` in the run's folder.
 
@@ -150,8 +154,10 @@ class ActiveNeuronMonitor(pl.Callback):
         )
         self._choice = BatchChoice(self._pacing)
         question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
+        rule = ActivityRule(threshold=threshold, min_fraction=min_fraction, min_rate=min_rate)
+        self._asked: Asked = {key: in_words(option) for key, option in {**asdict(rule), "by": by}.items()}
         self._watch = NeuronWatch(
-            rule=ActivityRule(threshold=threshold, min_fraction=min_fraction, min_rate=min_rate),
+            rule=rule,
             by=by,
             n_classes=len(self._class_names),
             question=question,
@@ -231,12 +237,27 @@ class ActiveNeuronMonitor(pl.Callback):
         """Return what the epochs so far add up to, and the counts of the running one."""
         if self._loaded is not None:
             return self._loaded  # loaded, but no fit has taken it up yet
-        own = {"pacing": self._pacing.state_dict(), "choice": self._choice.state_dict()}
+        own = {"pacing": self._pacing.state_dict(), "choice": self._choice.state_dict(), "asked": self._asked}
         return {**self._reporter.state_dict(), "train_counts": self._watch.state_dict(), **own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep a checkpoint's history and counts until a fit takes them up."""
         self._loaded = state_dict
+
+    def _resume(self, loaded: dict[str, Any]) -> None:
+        """Go on with a checkpoint's history and counts, if they were counted by the same rule."""
+        changed = what_changed(loaded.get("asked"), self._asked)
+        counts = loaded["train_counts"]
+        if not changed:
+            self._reporter.load_state_dict(loaded)
+            self._watch.load_state_dict(counts)
+            self._reporter.caveat = ""
+            return
+        self._reporter.caveat = begins_anew(changed)
+        self._guard.note(
+            f"the checkpoint was written with {changed}, so turnover begins anew, and the epochs in which neurons "
+            "became active or died as well. To go on with the old ones, give the same options."
+        )
 
     # -- hooks on and off --------------------------------------------------------------------------------------
 
@@ -245,19 +266,19 @@ class ActiveNeuronMonitor(pl.Callback):
         known = self._module is not None and self._module() is pl_module
         self._module = weakref.ref(pl_module)
         self._logged_step = -1
+        self._guard.begin()
         self._reporter.reported = False
         self._pacing.begin(trainer)
         self._choice.forget()
-        if self._loaded is not None:
-            loaded, self._loaded = self._loaded, None
-            self._reporter.load_state_dict(loaded)
-            self._watch.load_state_dict(loaded["train_counts"])
-            self._pacing.load_state_dict(loaded["pacing"])
-            self._choice.load_state_dict(loaded["choice"])
-        elif not known:
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None or not known:
             # another network's sets are no reference for this one's
             self._reporter.forget()
             self._probe.forget()
+        if loaded is not None:
+            self._reporter.caveat = UNREADABLE
+            with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
+                self._resume(loaded)
         self._watch.attach(pl_module, self.layers, pl_module.device)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -298,14 +319,15 @@ class ActiveNeuronMonitor(pl.Callback):
     def _find_probe(self, trainer: pl.Trainer) -> None:
         if not self._wants_probe:
             return
-        doing = "drawing a probe for feeding features and activation maps"
-        with self._stopwatch.spending(), self._guard.doing(doing):
+        doing = self._guard.doing("drawing a probe for feeding features and activation maps", cure=DRAWING_A_PROBE)
+        with self._stopwatch.spending(), doing:
             self._probe.find(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin counting anew."""
         del pl_module
-        self._watch.reset("train")
+        with self._guard.doing("counting active neurons (train)"):
+            self._watch.reset("train")
         self._choice.begin_stage("train", trainer)
         self._validated = self._reporter.reported = False
         self._loaders = []
@@ -349,7 +371,8 @@ class ActiveNeuronMonitor(pl.Callback):
         """Begin counting anew; put the hooks on if `trainer.validate` runs alone."""
         if not trainer.sanity_checking:
             self._watch.attach(pl_module, self.layers, pl_module.device)
-            self._watch.reset("val")
+            with self._guard.doing("counting active neurons (val)"):
+                self._watch.reset("val")
             self._reports = trainer.state.fn != "fit" or (self._is_due(trainer) and self._pacing.allows(trainer))
             self._pacing.start()
             self._choice.begin_stage("val", trainer, wholly=self._reports)
@@ -363,7 +386,7 @@ class ActiveNeuronMonitor(pl.Callback):
             loaders = flat_loaders(trainer.val_dataloaders)
             loader = loaders[dataloader_idx] if dataloader_idx < len(loaders) else None
             self._begin_batch("val", pl_module, batch, batch_idx, loader)
-            with self._guard.doing("collecting a probe for feeding features and activation maps"):
+            with self._guard.doing("collecting a probe", cure=DRAWING_A_PROBE):
                 self._probe.collect(batch)
 
     def on_validation_batch_end(
@@ -387,7 +410,7 @@ class ActiveNeuronMonitor(pl.Callback):
         if trainer.sanity_checking:
             return
         self._validated = True
-        with self._guard.doing("collecting a probe for feeding features and activation maps"):
+        with self._guard.doing("collecting a probe", cure=DRAWING_A_PROBE):
             self._probe.finish()
         self._choice.end_stage("val")
         if self._is_due(trainer):

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.lrp_composites import Composite, LayerRules
+from lightning_explain.attribution.passes import in_halves
+from lightning_explain.callbacks.asked import Asked, in_words
 from lightning_explain.callbacks.question import Question, undisturbed
+from lightning_explain.errors import ExplanationError
 from lightning_explain.paths import (
     ContributionGraph,
     Contributions,
@@ -49,6 +52,12 @@ class PathOptions:
     n_units: int
     n_paths: int
     max_pops: int
+
+    @property
+    def asked(self) -> Asked:
+        """What decides which edges there are, in words."""
+        own = {"layers": self.layers, "patch": self.patch, "keep_positions": self.keep_positions}
+        return {"rules": self.rules_name, **{key: in_words(option) for key, option in own.items()}}
 
     @property
     def rules_name(self) -> str:
@@ -163,12 +172,25 @@ class PathHistory:
         target: The explained output of each sample, fixed for the whole run.
         edges: Edges of each class in the explanation before, by the class's place.
         slots: Where the units of each class stand in the pictures.
+        caveat: A sentence that must be known to read the curve, e.g. why it begins anew; empty if there is none.
+        probe: Fingerprint of the probe; empty before the first explanation.
     """
 
     count: int = 0
     target: Tensor | None = None
     edges: dict[int, list[tuple[str, str]]] = field(default_factory=dict[int, list[tuple[str, str]]])
     slots: dict[int, dict[str, list[int | None]]] = field(default_factory=dict[int, dict[str, list[int | None]]])
+    caveat: str = ""
+    probe: str = ""
+
+    def check(self, n_samples: int) -> None:
+        """Refuse a history that is no history of so many samples.
+
+        Raises:
+            ExplanationError: It explained another number of samples.
+        """
+        if self.target is not None and len(self.target) != n_samples:
+            raise ExplanationError(f"it remembers paths of {len(self.target)} samples, its probe has {n_samples}.")
 
     def change(self, place: int, graph: PathGraph) -> PathChange | None:
         """Compare a class's edges with those of the explanation before."""
@@ -192,6 +214,8 @@ class PathHistory:
             "target": self.target,
             "edges": {place: [list(edge) for edge in edges] for place, edges in self.edges.items()},
             "slots": {place: {layer: list(units) for layer, units in s.items()} for place, s in self.slots.items()},
+            "caveat": self.caveat,
+            "probe": self.probe,
         }
 
     @classmethod
@@ -202,6 +226,8 @@ class PathHistory:
             target=state["target"],
             edges={place: [(a, b) for a, b in edges] for place, edges in state["edges"].items()},
             slots={place: {layer: list(units) for layer, units in s.items()} for place, s in state["slots"].items()},
+            caveat=state.get("caveat", ""),
+            probe=state.get("probe", ""),
         )
 
 
@@ -234,21 +260,41 @@ def explain_paths(
     """
     with undisturbed(pl_module):
         with torch.no_grad():
-            module, scores = question.module(pl_module, tuple(part.clone() for part in inputs))
+            module, scores = question.module(pl_module, inputs)
         scores = scores.detach().float().cpu()
         target = targets(scores)
         indices = None if target is None else target.to(inputs[0].device)
-        found = options.contributions(module, inputs, indices, probe, pl_module)
+        found = _in_pieces(module, inputs, indices, probe, options=options, pl_module=pl_module)
+        units = found[0][0].units
         classes: list[ClassPath] = []
         samples: dict[int, PathGraph] = {}
         for place, group in enumerate(groups_of(probe, target)):
             # class by class: the graphs of a wide network's samples take megabytes each
-            graphs = [found[row] for row in group.members]
+            graphs = [found[row][0][found[row][1]] for row in group.members]
             wanted = len(graphs) if options.every_sample else int(options.show == "sample")
             for row, graph in list(zip(group.members, graphs, strict=True))[:wanted]:
-                samples[row] = options.shown(graph, found.units, group.name)
+                samples[row] = options.shown(graph, units, group.name)
             mean = mean_graph(graphs)
-            shown = options.shown(mean, found.units, group.name)
+            shown = options.shown(mean, units, group.name)
             effective = {layer.name: effective_units(layer) for layer in mean.layers[:-1]}
             classes.append(ClassPath(group, shown, effective, history.change(place, shown)))
-    return PathExplanation(step, epoch, tuple(classes), samples, scores, found.units)
+    return PathExplanation(step, epoch, tuple(classes), samples, scores, units)
+
+
+def _in_pieces(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    target: Tensor | None,
+    probe: Probe,
+    *,
+    options: PathOptions,
+    pl_module: nn.Module,
+) -> list[tuple[Contributions, int]]:
+    """Run the samples in one pass, or in halves where memory runs out: of each its pass, and its place in that."""
+
+    def run(rows: slice) -> Contributions:
+        few = tuple(part[rows].clone() for part in inputs)
+        return options.contributions(module, few, None if target is None else target[rows], probe, pl_module)
+
+    pieces = in_halves(len(probe), run)
+    return [(piece, row) for piece in pieces for row in range(len(piece))]

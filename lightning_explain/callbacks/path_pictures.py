@@ -75,7 +75,7 @@ def picture_of(
     )
     return path_picture(
         graph,
-        title=_title(graph, found.group, rows, moment, options.rules_name),
+        title=f"{_title(graph, found.group, rows, moment, options.rules_name)} {history.caveat}".strip(),
         output_lines=_output_lines(explanation, found.group, graph, rows),
         shown=_input_picture(explanation, probe.parts[0], rows),
         slots=history.places(place, graph),

@@ -7,6 +7,7 @@ import numpy as np
 
 from lightning_explain.callbacks.path_explanation import ALL, ClassPath, PathExplanation, PathOptions, Show
 from lightning_explain.log import class_parts, tag
+from lightning_explain.log.words import LONGEST, markdown_safe
 from lightning_explain.paths import PathGraph, Ranked
 from lightning_explain.probe import Probe
 
@@ -90,7 +91,7 @@ def path_record(explanation: PathExplanation, probe: Probe, *, options: PathOpti
 
 
 def _escaped(words: str) -> str:
-    return words.replace("|", "\\|").replace("<", "&lt;")
+    return markdown_safe(words, longest=LONGEST)
 
 
 def _unit_name(found: ClassPath, ranked: Ranked) -> str:

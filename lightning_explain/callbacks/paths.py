@@ -10,9 +10,18 @@ from torch import Tensor, nn
 from lightning_explain.attribution import Composite, Rule
 from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.budget import Budget
+from lightning_explain.callbacks.asked import (
+    DATA_CHANGED,
+    PROBE_CHANGED,
+    UNREADABLE,
+    Asked,
+    begins_anew,
+    in_words,
+    what_changed,
+)
 from lightning_explain.callbacks.cadence import Cadence
 from lightning_explain.callbacks.explanation import explained_targets, probe_scores
-from lightning_explain.callbacks.guard import Guard, OnError
+from lightning_explain.callbacks.guard import BEGINNING_ANEW, CALLING, TAKING_UP, WRITING, Guard, OnError
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.path_explanation import PathExplanation, PathHistory, PathOptions, explain_paths
@@ -23,6 +32,7 @@ from lightning_explain.callbacks.probe_source import to_device
 from lightning_explain.callbacks.question import Question, undisturbed
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.log import Journal, defined, running_epoch, tag
+from lightning_explain.log.words import markdown_safe
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
 from lightning_explain.schedule import Schedule, Stopwatch, worth_redrawing
@@ -188,6 +198,10 @@ class DecisionPathMonitor(pl.Callback):
         self._module: weakref.ref[pl.LightningModule] | None = None
 
     @property
+    def _asked(self) -> Asked:
+        return {"explained": in_words(self.explained), **self._question.asked, **self.options.asked}
+
+    @property
     def state_key(self) -> str:
         """Identifies this monitor's state in a checkpoint."""
         return self._generate_state_key(name=self.name)
@@ -206,6 +220,7 @@ class DecisionPathMonitor(pl.Callback):
             "history": self._history.state_dict(),
             "explained_step": self._moments.last,
             "pacing": self._pacing.state_dict(),
+            "asked": self._asked,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -214,15 +229,42 @@ class DecisionPathMonitor(pl.Callback):
 
     def _resume(self, state_dict: dict[str, Any]) -> None:
         """Take up probe and history of the run that is resumed; a probe given by the user must be the same."""
-        if self._keeper.load_state_dict(state_dict["probe"]):
-            self._history = PathHistory.from_state_dict(state_dict["history"])
-            self._moments.last = state_dict["explained_step"]
-            self._pacing.load_state_dict(state_dict["pacing"])
-        elif state_dict["probe"] is not None:
+        history, last = PathHistory.from_state_dict(state_dict["history"]), int(state_dict["explained_step"])
+        saved = None if state_dict["probe"] is None else Probe.from_state_dict(state_dict["probe"])
+        if saved is None:
+            self._history.caveat = ""
+            return
+        history.check(len(saved))
+        if not self._keeper.take_up(saved):
+            self._begin_anew("another probe", "give the same probe or none")
+            return
+        changed = what_changed(state_dict.get("asked"), self._asked)
+        if changed:
+            self._begin_anew(changed, "give the same options")
+            return
+        self._history, self._moments.last = history, last
+        self._pacing.load_state_dict(state_dict["pacing"])
+
+    def _begin_anew(self, with_: str, cure: str) -> None:
+        self._history.caveat = begins_anew(with_)
+        self._guard.note(
+            f"the checkpoint was written with {with_}, so path turnover starts anew. To go on with the old curve, "
+            f"{cure}."
+        )
+
+    def _check_probe(self, probe: Probe) -> None:
+        """Begin anew if the samples of the probe are not those of the explanation before; say what else changed."""
+        now = probe.fingerprint
+        if self._history.probe not in ("", now):
+            self._history = PathHistory(caveat=PROBE_CHANGED)
             self._guard.note(
-                "the checkpoint was written with another probe, so path turnover starts anew. To go on with the old "
-                "curve, give the same probe or none."
+                "the samples of the probe have changed since the explanation before, so path turnover starts anew. "
+                "Leave the tensors of monitor.probe as they are."
             )
+        self._history.probe = now
+        if self._keeper.data_changed and not self._history.caveat:
+            self._history.caveat = DATA_CHANGED
+            self._guard.note(f"{DATA_CHANGED} To explain the new data, go on without the monitor's state.")
 
     def _try_probe(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Try the model with two samples, so that what cannot be followed is said before training.
@@ -248,7 +290,8 @@ class DecisionPathMonitor(pl.Callback):
         """Explain the probe now; None if it fails or there is no probe yet."""
         if self.probe is None:
             return None
-        with self._stopwatch.spending(), self._guard.doing("following the decision paths"):
+        self._check_probe(self.probe)
+        with self._stopwatch.spending(), self._guard.doing("following the decision paths", cure=CALLING):
             return explain_paths(
                 pl_module,
                 to_device(trainer, self.probe.parts),
@@ -279,7 +322,7 @@ class DecisionPathMonitor(pl.Callback):
                 about="max_pops",
             )
         scalars: dict[str, float] = {}
-        with self._stopwatch.spending(), self._guard.doing("logging the decision paths"):
+        with self._stopwatch.spending(), self._guard.doing("logging the decision paths", cure=WRITING):
             self._history.add(explanation)
             self.latest = explanation
             scalars = {**path_scalars(self.name, explanation), tag(self.name, "overhead"): self._stopwatch.share()}
@@ -287,19 +330,27 @@ class DecisionPathMonitor(pl.Callback):
                 # the loggers get these figures at a step of our own; this is for callbacks that monitor them
                 pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
             Journal(trainer, explanation.step).scalars(scalars)
-        writing = self._guard.doing("recording and drawing the decision paths")
+        writing = self._guard.doing("recording and drawing the decision paths", cure=WRITING)
         with self._stopwatch.spending(), writing, Journal(trainer, explanation.step) as journal:
             self._write(journal, explanation, scalars)
 
     def _write(self, journal: Journal, explanation: PathExplanation, scalars: dict[str, float]) -> None:
         assert self.probe is not None
         entry = {**path_record(explanation, self.probe, options=self.options), **self._pacing.record()}
+        entry["caveat"] = self._history.caveat
         kept = {key: value for key, value in entry.items() if key != "graphs"}  # those of a long run take gigabytes
         self.records.append({"step": explanation.step, **kept, "scalars": scalars})
-        journal.record(tag(self.name, "record"), entry)
+        # each for itself: what fails takes nothing else along
+        with self._guard.doing("recording the decision paths", cure=WRITING):
+            journal.record(tag(self.name, "record"), entry)
         moment = {"name": self.name, "step": explanation.step, "epoch": explanation.epoch, "count": self._history.count}
-        journal.tab(self.name, {"kind": "paths", **moment, "graphs": entry["graphs"]})
-        journal.text(tag(self.name, "ranking"), ranking_table(explanation))
+        with self._guard.doing("writing the decision paths for the Explain tab", cure=WRITING):
+            journal.tab(
+                self.name, {"kind": "paths", **moment, "caveat": self._history.caveat, "graphs": entry["graphs"]}
+            )
+        with self._guard.doing("writing the ranking", cure=WRITING):
+            words = [markdown_safe(self._history.caveat), ranking_table(explanation)]
+            journal.text(tag(self.name, "ranking"), "\n\n".join(word for word in words if word))
         if len(explanation.classes) > MOST_CLASSES:
             self._guard.note(
                 f"the probe has {len(explanation.classes)} classes; the paths of the first {MOST_CLASSES} are drawn. "
@@ -325,14 +376,17 @@ class DecisionPathMonitor(pl.Callback):
         """Take up the checkpoint's history, or begin a new one for a new module; start the clock."""
         known = self._module is not None and self._module() is pl_module
         self._module = weakref.ref(pl_module)
+        self._guard.begin()
         self._cadence.begin(trainer)
-        if self._loaded is not None:
-            loaded, self._loaded = self._loaded, None
-            self._resume(loaded)
-        elif not known:
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None or not known:
             # another network's paths are no reference for this one's
             self._history = PathHistory()
             self._keeper.forget()
+        if loaded is not None:
+            self._history.caveat = UNREADABLE
+            with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
+                self._resume(loaded)
         self._question.check(pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

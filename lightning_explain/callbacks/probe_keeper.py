@@ -37,10 +37,14 @@ class ProbeKeeper:
         self._passing: PassingProbe | None = None
         self._given = None if probe is None else self._named(probe)
         self.probe = self._given
+        self.data_changed = False
+        """Whether the validation data are not those that a checkpoint's probe was drawn from."""
+        self._to_compare = False
 
     def forget(self) -> None:
         """Go back to the probe the user gave, or to none: a drawn one belonged to another run."""
         self.probe, self._passing = self._given, None
+        self.data_changed = self._to_compare = False
 
     def _named(self, probe: Probe) -> Probe:
         return replace(
@@ -55,6 +59,8 @@ class ProbeKeeper:
         Raises:
             ConfigurationError: There are no validation data, or no input is recognised in them.
         """
+        if self._to_compare and self.probe is not None:
+            self._compare(trainer, self.probe)
         if self.probe is not None or self._passing is not None:
             return
         loaders = flat_loaders(trainer.val_dataloaders)
@@ -92,12 +98,17 @@ class ProbeKeeper:
         """Return the probe as plain tensors and lists."""
         return None if self.probe is None else self.probe.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any] | None) -> bool:
+    def take_up(self, saved: Probe) -> bool:
         """Take up a checkpoint's probe; say whether it asks the same question as the probe there was."""
-        if state is None:
-            return False
-        saved = Probe.from_state_dict(state)
         if self.probe is not None:
             return self.probe.fingerprint == saved.fingerprint
-        self.probe = saved
+        self.probe, self._to_compare = saved, bool(saved.indices)
         return True
+
+    def _compare(self, trainer: Any, restored: Probe) -> None:
+        """Draw as at the beginning of the run: other samples mean that the validation data have changed since."""
+        loaders = flat_loaders(trainer.val_dataloaders)
+        if loaders:
+            self._to_compare = False
+            drawn = probe_from_loader(trainer, loaders[0], self._question)
+            self.data_changed = drawn is not None and drawn.fingerprint != restored.fingerprint

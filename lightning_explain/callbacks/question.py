@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_explain.attribution.passes import in_halves
 from lightning_explain.batches import Selector, output_of
+from lightning_explain.callbacks.asked import Asked, in_words
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import isolated
 
@@ -57,6 +59,14 @@ class Question:
     output: Selector = None
     forward_fn: Callable[..., Any] | None = None
 
+    @property
+    def asked(self) -> Asked:
+        """What is asked, in words: resumed with another question, curves begin anew."""
+        return {
+            name: in_words(option)
+            for name, option in (("input", self.input), ("output", self.output), ("forward_fn", self.forward_fn))
+        }
+
     def check(self, pl_module: nn.Module) -> None:
         """Refuse a module that cannot be called.
 
@@ -100,17 +110,22 @@ class Question:
         return forward
 
     def module(self, pl_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module, Tensor]:
-        """Return a module from inputs to scores, and the scores; one forward pass.
+        """Return a module from inputs to scores, and the scores; one forward pass, or several where memory runs out.
 
         It is the LightningModule itself where that returns its scores as they are, so that layer names given to a
         method are its own.
         """
+        pieces = in_halves(len(inputs[0]), lambda rows: self._module(pl_module, tuple(part[rows] for part in inputs)))
+        return pieces[0][0], torch.cat([scores for _, scores in pieces])
+
+    def _module(self, pl_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module, Tensor]:
         if self.call(pl_module) is pl_module and self.output is None:
-            answer = pl_module(*inputs)
+            # clones: a forward that works in place must not reach the probe
+            answer = pl_module(*(part.clone() for part in inputs))
             if isinstance(answer, Tensor):
                 return pl_module, output_of(answer)
         scored = _Scored(pl_module, self)
-        return scored, scored(*inputs)
+        return scored, scored(*(part.clone() for part in inputs))
 
 
 class _Scored(nn.Module):

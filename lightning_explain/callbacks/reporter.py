@@ -12,7 +12,7 @@ from lightning_explain.callbacks.attribution_report import alert_record, alert_s
 from lightning_explain.callbacks.attribution_tab import log_attribution_tab
 from lightning_explain.callbacks.explanation import Explanation, removal_baseline
 from lightning_explain.callbacks.findings import Findings, compare
-from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.guard import WRITING, Guard
 from lightning_explain.callbacks.history import History
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.drift_alert import Alert
@@ -76,9 +76,9 @@ class Reporter:
         with self._guard.doing("looking for alerts"):
             alert = self._look(found, probe, history, epoch=running_epoch(trainer))
         scalars: dict[str, float] = {}
-        with self._guard.doing("measuring and logging drift"):
-            scalars = self._log_figures(trainer, found, probe, alert=alert, monitored=monitored)
-        writing = self._guard.doing("recording and drawing an explanation")
+        with self._guard.doing("measuring and logging drift", cure=WRITING):
+            self._log_figures(trainer, found, probe, scalars, alert=alert, monitored=monitored)
+        writing = self._guard.doing("recording and drawing an explanation", cure=WRITING)
         with writing, Journal(trainer, explanation.step) as journal:
             gallery = self._gallery(probe, history)
             self._write(journal, found, scalars, alert=alert, epoch=running_epoch(trainer), gallery=gallery)
@@ -93,8 +93,15 @@ class Reporter:
         return self._alarm.look(found, probe, history.of(method), method=method, epoch=epoch)
 
     def _log_figures(
-        self, trainer: Any, found: Findings, probe: Probe, *, alert: Alert | None, monitored: bool
-    ) -> dict[str, float]:
+        self,
+        trainer: Any,
+        found: Findings,
+        probe: Probe,
+        scalars: dict[str, float],
+        *,
+        alert: Alert | None,
+        monitored: bool,
+    ) -> None:
         by_tag = figures(
             self._name,
             found,
@@ -108,16 +115,16 @@ class Reporter:
         if self._alarm is not None:
             meaning = f"1 at explanations with an alert ({self._alarm.words}), 0 at others."
             by_tag[tag(self._name, "alert")] = Figure(float(alert is not None), meaning)
-        scalars = {key: figure.value for key, figure in by_tag.items()}
+        # into what the record gets too: a logger that fails must not cost it the figures
+        scalars |= {key: figure.value for key, figure in by_tag.items()}
         if monitored:
             # as Lightning's LearningRateMonitor does: `pl_module.log` would make a torchmetric of each figure
             trainer.callback_metrics.update({key: torch.tensor(value) for key, value in defined(scalars).items()})
         # an event file keeps the first description of a tag; more would only make it larger
         words = {key: figure.meaning for key, figure in by_tag.items() if key not in self._described}
-        with self._guard.doing("sending the figures to the loggers"):
+        with self._guard.doing("sending the figures to the loggers", cure=WRITING):
             Journal(trainer, found.explanation.step).scalars(scalars, descriptions=words)
         self._described.update(defined(scalars))
-        return scalars
 
     def _write(
         self,
@@ -132,33 +139,41 @@ class Reporter:
         """Record an explanation, and draw it."""
         step = found.explanation.step
         entry = {**record(found, gallery.probe, methods=self._methods, epoch=epoch), **self._pacing.record()}
+        entry["caveat"] = gallery.history.caveat
         if self._alarm is not None:
             entry["alert"] = None if alert is None else alert_record(alert)
         self.records.append({"step": step, **entry, "scalars": scalars})
-        journal.record(tag(self._name, "record"), entry)
-        words = summary(found, self._methods)
+        # each for itself: what fails takes nothing else along
+        with self._guard.doing("recording an explanation", cure=WRITING):
+            journal.record(tag(self._name, "record"), entry)
+        words = summary(found, self._methods, gallery.history.caveat)
         if words:
-            journal.text(tag(self._name, "summary"), words)
+            with self._guard.doing("writing an explanation's summary", cure=WRITING):
+                journal.text(tag(self._name, "summary"), words)
         if alert is not None:
-            journal.text(tag(self._name, "alerts"), alert_summary(alert))
-        gallery.show(journal, found, epoch=epoch)
-        log_attribution_tab(
-            journal,
-            self._name,
-            gallery.probe,
-            found.explanation,
-            found.primary_drifts,
-            epoch=epoch,
-            count=gallery.history.count,
-            alert=None if alert is None else str(alert),
-            methods={full_name(name, self._methods[name]): a for name, a in found.explanation.attributions.items()},
-        )
+            with self._guard.doing("writing an alert", cure=WRITING):
+                journal.text(tag(self._name, "alerts"), alert_summary(alert))
+        with self._guard.doing("drawing an explanation", cure=WRITING):
+            gallery.show(journal, found, epoch=epoch)
+        with self._guard.doing("writing an explanation for the Explain tab", cure=WRITING):
+            log_attribution_tab(
+                journal,
+                self._name,
+                gallery.probe,
+                found.explanation,
+                found.primary_drifts,
+                epoch=epoch,
+                count=gallery.history.count,
+                alert=None if alert is None else str(alert),
+                caveat=gallery.history.caveat,
+                methods={full_name(name, self._methods[name]): a for name, a in found.explanation.attributions.items()},
+            )
 
     def _gallery(self, probe: Probe, history: History) -> Gallery:
         return Gallery(name=self._name, probe=probe, methods=self._methods, history=history)
 
     def finish(self, trainer: Any, *, probe: Probe, history: History, step: int) -> None:
         """Draw the whole filmstrips."""
-        drawing = self._guard.doing("drawing the filmstrip")
+        drawing = self._guard.doing("drawing the filmstrip", cure=WRITING)
         with self._pacing.stopwatch.spending(), drawing, Journal(trainer, step) as journal:
             self._gallery(probe, history).show_all_filmstrips(journal)

@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
-from lightning_explain.errors import ExplanationError
+from lightning_explain.errors import LoggerError
 from lightning_explain.log.choice import sink_of
 from lightning_explain.log.mlflow_sink import MLflowSink, mlflow_name
 from lightning_explain.log.sinks import Sink, TensorBoardSink
 from lightning_explain.log.tags import tag as tag_of
+from lightning_explain.log.words import LONGEST
+from lightning_explain.render.canvas import shortened
 from lightning_explain.render.colour import Picture
 
 
@@ -61,7 +63,7 @@ class Journal:
         step: The step everything is logged at.
 
     Raises:
-        ExplanationError: From any of the methods, or at the end of the `with`: one or more loggers failed.
+        LoggerError: From any of the methods, or at the end of the `with`: one or more loggers failed.
     """
 
     def __init__(self, trainer: Any, step: int) -> None:
@@ -93,7 +95,7 @@ class Journal:
             return
         failures, self._failures = self._failures, []
         words = dict.fromkeys(f"{type(logger).__name__}: {type(error).__name__}: {error}" for logger, error in failures)
-        raise ExplanationError("; ".join(words)) from failures[0][1]
+        raise LoggerError("; ".join(words)) from failures[0][1]
 
     def _each(self, write: Callable[[Sink], None]) -> None:
         for logger, sink in self._places:
@@ -148,11 +150,13 @@ class Journal:
             header: Plain values for JSON, with `kind`; `docs/tab.md` says what each kind holds.
             sprite: Picture tiles, uint8 [height, width, 3]; None if there are none.
         """
-        self._each(lambda sink: sink.tab(tag_of(name, "tab"), header, sprite, self.step, once=False))
+        short = {**header, "name": shortened(name, LONGEST)}
+        self._each(lambda sink: sink.tab(tag_of(name, "tab"), short, sprite, self.step, once=False))
 
     def tab_probe(self, name: str, header: Mapping[str, Any], sprite: Picture | None = None) -> None:
         """Write what the Explain tab needs of a probe, once for each event file: `explain/{name}/probe`."""
-        self._each(lambda sink: sink.tab(tag_of(name, "probe"), header, sprite, self.step, once=True))
+        short = {**header, "name": shortened(name, LONGEST)}
+        self._each(lambda sink: sink.tab(tag_of(name, "probe"), short, sprite, self.step, once=True))
 
     def layout(self, charts: Mapping[str, list[str]]) -> None:
         """Group curves: chart title to tag patterns."""

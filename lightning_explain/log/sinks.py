@@ -13,9 +13,10 @@ from tensorboard.compat.proto.summary_pb2 import (
     SummaryMetadata,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
+from lightning_explain.log.files import append_line, write_whole
 from lightning_explain.log.json_ready import json_ready
 from lightning_explain.log.png import png_bytes
-from lightning_explain.log.tab import first_of_its_kind, tab_summary
+from lightning_explain.log.tab import is_written, note_written, tab_summary
 from lightning_explain.log.tags import file_name
 from lightning_explain.render.colour import Picture
 
@@ -64,21 +65,15 @@ class FolderSink:
     def image(self, tag: str, picture: Picture, step: int, description: str = "") -> None:
         """Write `<tag>/step_<step>.png`; its title says what it is."""
         del description
-        path = self._path(tag, ".png", step)
-        unfinished = path.with_suffix(".part")
-        unfinished.write_bytes(png_bytes(picture))
-        # renamed when whole, so that nobody ever reads half a picture
-        unfinished.replace(path)
+        write_whole(self._path(tag, ".png", step), png_bytes(picture))
 
     def text(self, tag: str, markdown: str, step: int) -> None:
         """Write `<tag>/step_<step>.md`."""
-        self._path(tag, ".md", step).write_text(markdown, encoding="utf-8")
+        write_whole(self._path(tag, ".md", step), markdown.encode(errors="replace"))
 
     def record(self, tag: str, record: Mapping[str, Any], step: int) -> None:
         """Append one line to `<tag>.jsonl`."""
-        line = record_line(record, step)
-        with self._path(tag, ".jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        append_line(self._path(tag, ".jsonl"), record_line(record, step).encode())
 
     def layout(self, charts: Mapping[str, list[str]]) -> None:
         """Do nothing: a folder has no charts."""
@@ -144,8 +139,11 @@ class TensorBoardSink:
 
     def tab(self, tag: str, header: Mapping[str, Any], sprite: Picture | None, step: int, *, once: bool) -> None:
         """Add an event for the Explain tab; with `once`, only if this event file does not hold the same already."""
-        if not once or first_of_its_kind(self.writer, tag, header):
-            self.writer._get_file_writer().add_summary(tab_summary(tag, header, sprite), step)
+        if once and is_written(self.writer, tag, header):
+            return
+        self.writer._get_file_writer().add_summary(tab_summary(tag, header, sprite), step)
+        if once:
+            note_written(self.writer, tag, header)
 
     def layout(self, charts: Mapping[str, list[str]]) -> None:
         """Group curves in the Custom Scalars dashboard."""

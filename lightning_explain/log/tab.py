@@ -26,16 +26,17 @@ _TYPES: Any = types_pb2
 _written: WeakKeyDictionary[Any, set[tuple[str, str]]] = WeakKeyDictionary()
 
 
-def first_of_its_kind(writer: Any, tag: str, header: Mapping[str, Any]) -> bool:
-    """Say whether this header's probe has not been written to this event file yet, and note that it now is.
+def is_written(writer: Any, tag: str, header: Mapping[str, Any]) -> bool:
+    """Say whether this header's probe has been written to this event file.
 
     Remembered for each writer, because that is one event file: a resumed run opens a new one, maybe elsewhere.
     """
-    known = _written.setdefault(writer, set())
-    key = (tag, str(header.get("probe")))
-    is_new = key not in known
-    known.add(key)
-    return is_new
+    return (tag, str(header.get("probe"))) in _written.get(writer, set())
+
+
+def note_written(writer: Any, tag: str, header: Mapping[str, Any]) -> None:
+    """Note that this header's probe is in this event file; to be called after that went well."""
+    _written.setdefault(writer, set()).add((tag, str(header.get("probe"))))
 
 
 def tab_summary(tag: str, header: Mapping[str, Any], sprite: Picture | None) -> Any:

@@ -1,27 +1,38 @@
 """Tag names: where everything is found in a logger."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 
 LONGEST = 80
 LONGEST_BYTES = 200
+LONGEST_NUMBERED = 40
+"""Letters of a name that gets a number: so that the number always fits."""
+
+DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\..*)?", re.IGNORECASE)
+"""Names that are no files on some systems, whatever follows after a dot."""
 
 
 def tag_part(name: str) -> str:
     r"""Make one part of a tag, or of a file name, out of a name that may hold anything.
 
-    Letters, digits, `_`, `-` and `.` stay; everything else, `/` included, becomes `_`. A part is never empty and
-    never starts with a dot, so that it cannot climb out of a folder.
+    Letters, digits, `_`, `-` and `.` stay; everything else, `/` included, becomes `_`. A part is never empty, neither
+    starts nor ends with a dot, so that it cannot climb out of a folder, and is no name of a device. A name that is
+    too long keeps its beginning and gets a checksum, so that two long names stay two.
 
     Example:
         >>> tag_part("cat / <b>dog</b>"), tag_part("../../etc")
         ('cat____b_dog__b_', '_._.._etc')
     """
     # a layer's second call, relu#1, is no other layer called relu_1
-    part = re.sub(r"[^\w.\-]", "_", name.replace("#", "-"))[:LONGEST] or "_"
-    # file systems count bytes, and a letter may take four
-    part = part.encode()[:LONGEST_BYTES].decode(errors="ignore")
-    return f"_{part[1:]}" if part.startswith(".") else part
+    part = re.sub(r"[^\w.\-]", "_", name.replace("#", "-")) or "_"
+    if len(part) > LONGEST or len(part.encode()) > LONGEST_BYTES:
+        checksum = hashlib.sha256(part.encode()).hexdigest()[:8]
+        # file systems count bytes, and a letter may take four
+        kept = part[: LONGEST - 9].encode()[: LONGEST_BYTES - 9].decode(errors="ignore")
+        part = f"{kept}-{checksum}"
+    part = re.sub(r"^\.|\.$", "_", part)
+    return f"_{part}" if DEVICE.fullmatch(part) else part
 
 
 def class_parts(names: Sequence[str], *, taken: Sequence[str] = ()) -> list[str]:
@@ -32,9 +43,14 @@ def class_parts(names: Sequence[str], *, taken: Sequence[str] = ()) -> list[str]
         ['cat', '_5', '_5_2', 'first_3']
     """
     parts: list[str] = []
+    used = {part.lower() for part in taken}
     for index, name in enumerate(names):
-        part = tag_part(name)
-        parts.append(f"{part}_{index}" if part in parts or part in taken else part)
+        part, tried = tag_part(name), index
+        # compared in small letters: some file systems know no others
+        while part.lower() in used:
+            part, tried = f"{tag_part(name)[:LONGEST_NUMBERED]}_{tried}", tried + len(names)
+        parts.append(part)
+        used.add(part.lower())
     return parts
 
 

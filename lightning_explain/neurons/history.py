@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_explain.errors import ConfigurationError
 from lightning_explain.neurons.profile import LayerProfile, turnover
 
 NEVER = -1
@@ -79,5 +80,16 @@ class LayerHistory:
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> "LayerHistory":
-        """Rebuild a history from `state_dict`."""
-        return cls(**state)
+        """Rebuild a history from `state_dict`.
+
+        Raises:
+            ConfigurationError: Its parts do not fit together.
+        """
+        found = cls(**state)
+        classes, neurons = found.active_sets.shape
+        if found.died.shape != (neurons,) or found.became_active.shape[1] != neurons or len(found.turnover) < classes:
+            raise ConfigurationError(
+                f"A layer's history holds sets of {classes} classes x {neurons} neurons, but {len(found.died)} epochs "
+                "of death; expected parts of one layer. The checkpoint is damaged."
+            )
+        return found

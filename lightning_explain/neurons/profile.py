@@ -120,6 +120,10 @@ def dormancy(magnitude: Tensor) -> Tensor:
     return torch.where(mean == 0, torch.zeros_like(magnitude), magnitude / mean)
 
 
+SATURATED_RATE, SATURATED_SHARE = 0.99, 0.9
+"""A layer is saturated when this share of its neurons is active in this share of all samples."""
+
+
 @dataclass(frozen=True)
 class LayerProfile:
     """What one layer's neurons do for the classes.
@@ -175,7 +179,23 @@ class LayerProfile:
     @property
     def dead(self) -> Tensor:
         """Neurons that were active at no position of any sample: boolean [neurons]."""
-        return ~self.alive
+        # NaN passes no threshold, but a neuron that gives it is not dead
+        return ~self.alive & ~self.not_finite
+
+    @property
+    def not_finite(self) -> Tensor:
+        """Neurons that were NaN or infinite for some sample: boolean [neurons]; none if no class was seen."""
+        return ~self.magnitude.isfinite() & self.seen.any()
+
+    @property
+    def saturated(self) -> bool:
+        """Whether nearly every neuron is active for nearly every sample, so that rates say nothing of classes."""
+        seen = self.seen
+        if not bool(seen.any()):
+            return False
+        counts = self.n_samples[seen].to(self.rates.dtype)
+        overall = (self.rates[seen] * counts[:, None]).sum(0) / counts.sum()
+        return bool((overall >= SATURATED_RATE).float().mean() >= SATURATED_SHARE)
 
     @cached_property
     def dormancy(self) -> Tensor:

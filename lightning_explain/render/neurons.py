@@ -59,6 +59,11 @@ def rates_picture(rates: Tensor, *, class_names: Sequence[str], title: str) -> P
     return framed(below([paragraph(title, width=width), bar, below([cells, axis])], gap=6))
 
 
+def notice_picture(words: str) -> Picture:
+    """Draw words where there is nothing else to show: uint8 [height, width, 3]."""
+    return framed(paragraph(words, width=420))
+
+
 def overlap_picture(overlap: Tensor, *, class_names: Sequence[str], title: str) -> Picture:
     """Draw how much of their active sets every two classes share: a row and a column for each class.
 

@@ -1,8 +1,7 @@
-"""Bad configuration is refused before training; bad luck is told once and survived."""
+"""Bad configuration is refused before training. What goes wrong later: `tests/reliability/fault_list.py`."""
 
 import subprocess
 import sys
-import warnings
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, IntegratedGradients, Probe
-from lightning_explain.errors import ConfigurationError, ExplanationError, ExplanationWarning
+from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from tests.models import DigitData, DigitNet, Mapped, quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
@@ -177,90 +176,6 @@ def test_choices_are_checked(call: str) -> None:
 # -- run time: told once, survived ------------------------------------------------------------------------------
 
 
-class Breaking(DigitNet):
-    """Fails on the probe, and only there, from some explanation on."""
-
-    def __init__(self, fault: str) -> None:
-        super().__init__()
-        self.fault = fault
-
-    def forward(self, x: Any) -> Any:
-        scores = super().forward(x)
-        explaining = not self.training and torch.is_grad_enabled() and self.current_epoch >= 1
-        if explaining and self.fault == "raise":
-            raise RuntimeError("the model has had enough")
-        if explaining and self.fault == "memory":
-            raise torch.OutOfMemoryError("CUDA out of memory (pretended)")
-        if explaining and self.fault == "nan":
-            return scores * torch.sqrt((x * 0).sum((1, 2, 3)))[:, None]
-        if explaining and self.fault == "detach":
-            return scores.detach()
-        if explaining and self.fault == "shape":
-            return scores[:, :2]
-        return scores
-
-
-FAULTS = {
-    "raise": "the model has had enough",
-    "memory": "out of memory",
-    "nan": "NaN or infinite",
-    "detach": "does not depend on its input",
-    "shape": "class index 9",
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_failing_explanation_is_told_once_and_survived(fault: str) -> None:
-    monitor, model = AttributionMonitor(), Breaking(fault)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        trainer = fit(monitor, model=model, max_epochs=4)
-    told = [
-        w for w in caught if issubclass(w.category, ExplanationWarning) and "explaining the probe" in str(w.message)
-    ]
-    assert len(told) == 1
-    assert FAULTS[fault] in str(told[0].message) and "training goes on" in str(told[0].message)
-    assert trainer.current_epoch == 4 and len(monitor.records) == 2  # before training, and epoch 0
-    assert model.frozen.training is False and model.head.training is True
-    assert "log" not in vars(model) and not any(module._forward_hooks for module in model.modules())
-
-
-@pytest.mark.filterwarnings("ignore:A pass of")
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_failing_explanation_raises_if_asked(fault: str) -> None:
-    with pytest.raises((RuntimeError, ConfigurationError, ExplanationError), match=FAULTS[fault]):
-        fit(AttributionMonitor(on_error="raise"), model=Breaking(fault))
-
-
-def test_a_failing_first_forward_does_not_kill_either() -> None:
-    class Never(DigitNet):
-        def forward(self, x: Any) -> Any:
-            if not self.training and len(x) == 40:  # the probe
-                raise RuntimeError("no")
-            return super().forward(x)
-
-    with pytest.warns(ExplanationWarning) as caught:
-        trainer = fit(AttributionMonitor(), model=Never())
-    assert trainer.current_epoch == 2
-    told = [str(w.message) for w in caught if issubclass(w.category, ExplanationWarning)]
-    assert len(told) == 2
-    assert "setting up failed" in told[0] and "explaining the probe failed" in told[1]
-
-
-def test_a_failing_logger_does_not_kill(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    from lightning_explain.log.sinks import TensorBoardSink
-
-    def full(*args: Any) -> None:
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(TensorBoardSink, "image", full)
-    with pytest.warns(ExplanationWarning, match="No space left"):
-        trainer = fit(AttributionMonitor(), ActiveNeuronMonitor(), logger=TensorBoardLogger(tmp_path))
-    assert trainer.current_epoch == 2
-
-
 def test_labels_that_do_not_fit_do_not_kill_counting() -> None:
     train, val = DigitData().train, DigitData().val
 
@@ -280,16 +195,3 @@ def test_labels_that_do_not_fit_do_not_kill_counting() -> None:
         fit(monitor, model=Net(), data=Data())
     assert monitor.profiles["train"]["head.1"].n_samples.tolist() == [256]
     assert len(monitor.profiles["val"]["head.1"].n_samples) == 10  # the validation's labels are where they should be
-
-
-def test_hooks_are_gone_after_an_interrupt() -> None:
-    class Interrupted(DigitNet):
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            if batch_idx == 2:
-                raise KeyboardInterrupt
-            return super().training_step(batch, batch_idx)
-
-    model = Interrupted()
-    with pytest.raises((SystemExit, KeyboardInterrupt)):
-        fit(ActiveNeuronMonitor(), AttributionMonitor(), model=model)
-    assert not any(module._forward_hooks for module in model.modules())

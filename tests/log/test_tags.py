@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from lightning_explain.log.tags import tag, tag_part
 
 HOSTILE = [
-    "", ".", "..", "...", "/", "//", "\\", "../../x", "~", "a/b", "C:\\x", "\n", "\0", "*?", "con", "-rf", " ",
+    "", ".", "..", "...", "/", "//", "\\", "../../x", "~", "a/b",
+    "C:\\x", "\n", "\0", "*?", "con", "NUL.txt", "Com1", "a.", "-rf", " ",
     "x" * 10_000, "猫" * 500, "𠀀" * 500, "\ud800",
 ]  # fmt: skip
 
@@ -21,7 +22,8 @@ def test_a_part_is_one_plain_file_name(name: str) -> None:
     assert not part.startswith(".")
     assert len(part) <= 80 and len((part + ".jsonl").encode()) <= 255
     assert PurePosixPath(part).parts == (part,)
-    assert not set(part) & set('/\\:*?"<>|\0\n ')
+    assert not set(part) & set('/\\:*?"<>|\0\n ') and not part.endswith(".")
+    assert part.lower().split(".")[0] not in ("con", "nul", "aux", "com1")
 
 
 @given(name=st.text())
@@ -39,4 +41,4 @@ def test_plain_names_stay(name: str) -> None:
 def test_a_tag_has_as_many_parts_as_were_given() -> None:
     assert tag("attribution", "drift") == "explain/attribution/drift"
     assert tag() == "explain"
-    assert tag("a/b", "..", "").split("/") == ["explain", "a_b", "_.", "_"]
+    assert tag("a/b", "..", "").split("/") == ["explain", "a_b", "__", "_"]

@@ -1,0 +1,1 @@
+"""What a run must survive, and that watching it changes nothing."""
