@@ -15,7 +15,7 @@ from lightning_explain import attribution
 PUBLIC = [
     "ActiveNeuronMonitor", "ActiveNeurons", "Attribution", "AttributionMonitor", "DecisionPathMonitor",
     "GradCAM", "InputXGradient",
-    "IntegratedGradients", "LRP", "LayerConductance", "Probe", "Saliency", "SmoothGrad",
+    "IntegratedGradients", "LRP", "LayerConductance", "Probe", "Saliency", "SmoothGrad", "replay",
 ]  # fmt: skip
 
 PUBLIC_ATTRIBUTION = [

@@ -127,7 +127,8 @@ class ActiveNeuronMonitor(pl.Callback):
         self._schedule = Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps)
         self._guard = Guard(f"ActiveNeuronMonitor(name={name!r})", on_error)
         self._stopwatch = Stopwatch()
-        question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
+        self.question = question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
+        """Where batches hold what, and how the module is called."""
         self._watch = NeuronWatch(
             rule=ActivityRule(threshold=threshold, min_fraction=min_fraction, min_rate=min_rate),
             by=by,
@@ -348,6 +349,8 @@ class ActiveNeuronMonitor(pl.Callback):
             self._probe.finish()
         if due_in_validation(trainer, self._schedule):
             number = (trainer.current_epoch + 1) // (self._schedule.every_n_epochs or 1)
+            if trainer.state.fn == "validate":
+                number = len(self.records) + 1  # checkpoints may be of any epochs
             self._reporter.report_epoch(trainer, pl_module, "val", step=current_step(trainer), number=number)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
