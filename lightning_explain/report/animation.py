@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lightning_explain.report.checked import words
 from lightning_explain.report.filmstrip import Film, films, inputs, spread
-from lightning_explain.report.pictures import AGAINST, FOR, Numbers
+from lightning_explain.report.pictures import AGAINST, FOR, RISE, Numbers
 from lightning_explain.report.reading import LoggedRun, Series
 
 MOST_FRAMES = 60
@@ -30,7 +30,7 @@ def heatmap_film(run: LoggedRun) -> tuple[Series, Film] | None:
 
 def _painted(values: Numbers, full: float) -> Image.Image:
     """Paint a heatmap on white."""
-    strength = np.clip(np.abs(np.nan_to_num(values)) / (full if full > 0 else 1), 0, 1)[..., None] ** 0.8
+    strength = np.clip(np.abs(np.nan_to_num(values)) / (full if full > 0 else 1), 0, 1)[..., None] ** RISE
     colour = np.where((np.nan_to_num(values) >= 0)[..., None], np.array(FOR), np.array(AGAINST))
     pixels = np.rint(255 + strength * (colour - 255)).astype(np.uint8)
     pixels[np.isnan(values)] = 160

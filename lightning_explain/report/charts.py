@@ -9,6 +9,8 @@ WIDTH, HEIGHT = 460, 190
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 8, 24
 DASHES = (None, "6 3", "2 3", "8 3 2 3")
 MOST_ROWS = 40
+MUCH = 8
+"""How many times the middle value the largest one is, for the scale to be logarithmic."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,34 @@ class _Frame:
     last: float
     low: float
     high: float
+    log: bool = False
 
     def x(self, step: float) -> float:
         return LEFT + (step - self.first) / ((self.last - self.first) or 1) * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
-        share = (value - self.low) / ((self.high - self.low) or 1)
+        if self.log:
+            share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
+        else:
+            share = (value - self.low) / ((self.high - self.low) or 1)
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - min(1.0, max(0.0, share)))
+
+
+def _log_marks(low: float, high: float) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1,) if len(decades) > 3 else (1, 2, 5)
+    return [k * 10.0**decade for decade in decades for k in steps if low <= k * 10.0**decade <= high]
+
+
+def _frame(lines: list[Line], range_: tuple[float, float] | None) -> _Frame:
+    """Find where steps and values go; on a logarithmic scale where a few values would press all others to the ground."""
+    steps = [step for line in lines for step, _, _ in line.points]
+    values = sorted(value for line in lines for _, value, _ in line.points if not math.isnan(value))
+    tops = [value + error for line in lines for _, value, error in line.points if not math.isnan(value + error)]
+    low, high = range_ or (0.0, max([*tops, *values], default=1.0) * 1.04 or 1.0)
+    if range_ is None and values[0] > 0 and values[-1] > MUCH * values[len(values) // 2]:
+        return _Frame(min(steps), max(steps), values[0] * 0.7, high * 1.2, log=True)
+    return _Frame(min(steps), max(steps), low, high)
 
 
 def _path(points: list[tuple[float, float]]) -> str:
@@ -103,6 +126,17 @@ def _said(line: Line, point: tuple[int, float, float]) -> str:
     return f"{clean(line.name)}, step {point[0]:,}: {figure(point[1])}{error}"
 
 
+def score_range(lines: list[Line]) -> tuple[float, float]:
+    """Choose the range of scores: up to 1, from below the lowest.
+
+    Example:
+        >>> score_range([Line("F1", [(0, 0.87, 0.0)])])
+        (0.8, 1.0)
+    """
+    values = [value for line in lines for _, value, _ in line.points if not math.isnan(value)]
+    return max(0.0, math.floor((min([*values, 1.0]) - 0.05) * 10) / 10), 1.0
+
+
 def chart(title: str, lines: list[Line], *, range_: tuple[float, float] | None = None, note: str = "") -> Markup | None:
     """Draw a chart; None where no line has a point.
 
@@ -115,10 +149,7 @@ def chart(title: str, lines: list[Line], *, range_: tuple[float, float] | None =
     lines = [line for line in lines if any(not math.isnan(value) for _, value, _ in line.points)]
     if not lines:
         return None
-    steps = [step for line in lines for step, _, _ in line.points]
-    tops = [value + (0 if math.isnan(error) else error) for line in lines for _, value, error in line.points]
-    low, high = range_ or (0.0, max([top for top in tops if not math.isnan(top)], default=1.0) * 1.04 or 1.0)
-    frame = _Frame(min(steps), max(steps), low, high)
+    frame = _frame(lines, range_)
     grid = [
         el(
             "g",
@@ -126,7 +157,7 @@ def chart(title: str, lines: list[Line], *, range_: tuple[float, float] | None =
             el("text", figure(mark), x=LEFT - 6, y=round(frame.y(mark) + 3.5, 1), text_anchor="end"),
             class_="tick",
         )
-        for mark in _marks(low, high, 4)
+        for mark in (_log_marks(frame.low, frame.high) if frame.log else _marks(frame.low, frame.high, 4))
     ]
     below = [
         el("text", f"{mark:,.0f}", x=round(frame.x(mark), 1), y=HEIGHT - 7, text_anchor="middle", class_="tick")
@@ -139,9 +170,9 @@ def chart(title: str, lines: list[Line], *, range_: tuple[float, float] | None =
     )
     return el(
         "div",
-        el("h4", title),
+        el("h4", title, el("small", ", logarithmic") if frame.log else None),
         plot,
-        _legend(lines),
+        _legend(lines) if len(lines) > 1 else None,
         el("p", note, class_="note") if note else None,
         _figures(title, lines),
         class_="chart",
@@ -167,7 +198,9 @@ def _legend(lines: list[Line]) -> Markup:
 
 def _figures(title: str, lines: list[Line]) -> Markup:
     steps = sorted({step for line in lines for step, _, _ in line.points})
-    shown = steps if len(steps) <= MOST_ROWS else [steps[k * (len(steps) - 1) // (MOST_ROWS - 1)] for k in range(MOST_ROWS)]
+    shown = (
+        steps if len(steps) <= MOST_ROWS else [steps[k * (len(steps) - 1) // (MOST_ROWS - 1)] for k in range(MOST_ROWS)]
+    )
     by_step = [{step: (value, error) for step, value, error in line.points} for line in lines]
 
     def cell(found: dict[int, tuple[float, float]], step: int) -> Child:

@@ -105,7 +105,8 @@ def films(series: Series, most_steps: int) -> list[Film]:
     for name in dict.fromkeys(names[:20]):
         full = max([_full(event, name) for event in series.events], default=0.0)
         frames = [
-            Frame(event.step, event.header, _maps(event, sheet, name)) for event, sheet in zip(shown, sheets, strict=True)
+            Frame(event.step, event.header, _maps(event, sheet, name))
+            for event, sheet in zip(shown, sheets, strict=True)
         ]
         made.append(Film(name, frames, full, words(series.events[-1].header.get("unit")) or "output"))
     return made

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from lightning_explain.report.charts import Line, chart
+from lightning_explain.report.charts import Line, chart, score_range
 from lightning_explain.report.checked import class_name, indices, items, mapping, number, numbers, shares, whole, words
 from lightning_explain.report.markup import Child, Markup, clean, el, figure, join, percent, png_address, table
 from lightning_explain.report.pictures import share_picture
@@ -11,6 +11,7 @@ from lightning_explain.report.reading import Series, points
 
 MOST_LAYERS = 40
 MOST_FED = 40
+MOST_NAMES = 30
 KINDS = {"n_dead": "dead", "n_always_on": "always on", "n_exclusive": "exclusive to a class"}
 
 
@@ -33,7 +34,8 @@ def score_charts(series: Series) -> list[Markup | None]:
     lines = [
         score_line(series, class_name(header, c), of_class=str(c), colour=place) for place, c in enumerate(classes)
     ]
-    return [chart("F1 by class, in validation", [*lines, score_line(series, "mean", colour=-1)], range_=(0, 1))]
+    lines.append(score_line(series, "mean", colour=-1))
+    return [chart("F1 by class, in validation", lines, range_=score_range(lines))]
 
 
 def score_table(series: Series) -> Markup | None:
@@ -49,7 +51,10 @@ def score_table(series: Series) -> Markup | None:
 
     classes = indices(last.header.get("classes"))
     rows: list[list[Child]] = [
-        [el("bdi", clean(class_name(last.header, c), 30)), *(cell(what, str(c)) for what in ("precision", "recall", "f1"))]
+        [
+            el("bdi", clean(class_name(last.header, c), 30)),
+            *(cell(what, str(c)) for what in ("precision", "recall", "f1")),
+        ]
         for c in classes
     ]
     return table(["class", "precision", "recall", "F1"], rows, caption=f"Scores by class at step {last.step:,}")
@@ -94,16 +99,23 @@ def _rates(layer: dict[str, Any], header: dict[str, Any], classes: list[int]) ->
         return None
     rates = shares(layer.get("rates"), len(classes), n_neurons)
     name = clean(words(layer.get("name")), 40)
-    said = f"Rates of {n_neurons} neurons of {name} for {len(classes)} classes; a column is a neuron, bright fires often"
-    names = [el("li", el("bdi", clean(class_name(header, c), 16))) for c in classes]
+    said = (
+        f"Rates of {n_neurons} neurons of {name} for {len(classes)} classes; a column is a neuron, bright fires often"
+    )
+    names = (
+        [el("li", el("bdi", clean(class_name(header, c), 16))) for c in classes] if len(classes) <= MOST_NAMES else []
+    )
+    height = max(60, min(480, 16 * len(classes)))
     return el(
         "div",
         el("h4", f"{name}: how often each neuron fires for each class"),
         el(
             "div",
             el("ul", *names, class_="row-names"),
-            el("img", src=png_address(share_picture(rates)), alt=said, title=said, class_="pixels rates"),
-            class_=f"matrix rows-{min(30, max(3, len(classes)))}",
+            el(
+                "img", src=png_address(share_picture(rates)), alt=said, title=said, height=height, class_="pixels rates"
+            ),
+            class_="matrix",
         ),
         _fed(layer),
     )

@@ -8,7 +8,7 @@ from importlib import resources
 
 from lightning_explain import __version__
 from lightning_explain.report import heatmaps, neurons, paths
-from lightning_explain.report.charts import Line, chart
+from lightning_explain.report.charts import Line, chart, score_range
 from lightning_explain.report.markup import Child, Markup, clean, el, figure, join, percent, table
 from lightning_explain.report.reading import LoggedRun, Series
 
@@ -135,7 +135,7 @@ def _together(kind: str, pairs: Pairs) -> list[Markup | None]:
     numbered = list(enumerate(pairs))
     if kind == "neurons":
         lines = [Line(run.name, neurons.score_line(series, "").points, k, bold=True) for k, (run, series) in numbered]
-        return [chart("Mean F1 of every run", lines, range_=(0, 1))]
+        return [chart("Mean F1 of every run", lines, range_=score_range(lines))]
     return [
         chart(
             f"Drift of every run to {said}",

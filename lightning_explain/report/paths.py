@@ -10,7 +10,7 @@ from lightning_explain.report.reading import Event, Series
 
 MOST_GRAPHS, MOST_NODES, MOST_EDGES = 30, 400, 2000
 COLUMN, ROW = 132, 34
-LEFT, RIGHT, TOP = 132, 56, 34
+LEFT, RIGHT, TOP = 150, 40, 34
 
 Edge = tuple[str, str, float, float]
 
@@ -76,7 +76,9 @@ def path_blocks(series: Series) -> Markup:
 
 def _block(graph: Graph, before: Graph | None, first: int, last: int) -> Markup:
     won = graph.ways() - before.ways() if before else set[tuple[str, str]]()
-    said = f"Output {figure(graph.output)} at step {last:,}; single units drawn carry {percent(graph.shown_share)} of it."
+    said = (
+        f"Output {figure(graph.output)} at step {last:,}; single units drawn carry {percent(graph.shown_share)} of it."
+    )
     if before:
         said += f" {len(won)} of {len(graph.ways())} edges were not there at step {first:,}: they are dashed."
     title = clean(graph.title, 60)
@@ -86,9 +88,11 @@ def _block(graph: Graph, before: Graph | None, first: int, last: int) -> Markup:
         el("div", _drawing(graph, won), class_="scroll", tabindex="0", role="region", aria_label=f"Path: {title}"),
     ]
     if before:
-        drawn = el("div", _drawing(before, set()), class_="scroll", tabindex="0", role="region", aria_label=f"{title} at first")
+        drawn = el(
+            "div", _drawing(before, set()), class_="scroll", tabindex="0", role="region", aria_label=f"{title} at first"
+        )
         parts.append(el("details", el("summary", f"The same at step {first:,}"), drawn))
-    return el("details", *parts, _edge_table(graph, title), class_="path-block", open=graph is not None)
+    return el("details", *parts, _edge_table(graph, title), class_="path-block", open=True)
 
 
 def _places(graph: Graph) -> tuple[dict[str, tuple[float, float]], list[tuple[str, float]], int]:
@@ -113,7 +117,7 @@ def _drawing(graph: Graph, won: set[tuple[str, str]]) -> Markup:
     nodes = [_node(node, places[key], is_input=places[key][0] == LEFT) for key, node in graph.nodes.items()]
     names = [el("text", clean(layer, 18), x=x, y=14, text_anchor="middle", class_="layer") for layer, x in heads]
     return el(
-        "svg", *names, *edges, *nodes, view_box=f"0 0 {width} {height}", width=width, role="img", class_="path",
+        "svg", *names, *edges, *nodes, view_box=f"0 0 {width} {height}", role="img", class_="path",
         aria_label=f"Decision path, {clean(graph.title, 60)}; its edges are in the table below",
     )  # fmt: skip
 
@@ -137,7 +141,7 @@ def _edge(
 
 def _node(node: tuple[str, int, str, float], place: tuple[float, float], *, is_input: bool) -> Markup:
     _, _, label, contribution = node
-    (x, y), shown = place, clean(label, 20 if is_input else 17)
+    (x, y), shown = place, clean(label, 24 if is_input else 17)
     return el(
         "g",
         el("title", f"{clean(label)}: contribution {figure(contribution)}"),

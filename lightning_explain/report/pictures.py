@@ -15,11 +15,14 @@ ZERO = 128
 STEPS = 32
 MOST_PIXELS = 16_000_000
 
-FOR = (205, 42, 36)
-AGAINST = (36, 108, 200)
+FOR = (222, 54, 42)
+AGAINST = (44, 122, 224)
 UNDEFINED = (150, 150, 150, 255)
 SHARES = ((0, 34, 78), (59, 73, 108), (112, 113, 115), (165, 156, 116), (254, 232, 56))
 """From 0, dark, to 1, bright; told apart by colour-blind readers, on light and on dark pages."""
+
+RISE = 0.65
+"""Power by which strength grows with size: below 1, so that weak attributions are seen on dark pages too."""
 
 LEVELS = 40
 """Steps of strength of a colour; few, since a picture of few colours is small."""
@@ -71,7 +74,7 @@ def signed_picture(values: Numbers, full: float) -> bytes:
     """
     level = np.clip(np.nan_to_num(values) / (full if full > 0 else 1), -1, 1)
     index = np.where(np.isnan(values), 2 * LEVELS + 1, np.rint(level * LEVELS) + LEVELS)
-    strength = [round(255 * (abs(k) / LEVELS) ** 0.8) for k in range(-LEVELS, LEVELS + 1)]
+    strength = [round(255 * (abs(k) / LEVELS) ** RISE) for k in range(-LEVELS, LEVELS + 1)]
     palette = [(*(FOR if k > 0 else AGAINST), a) for k, a in zip(range(-LEVELS, LEVELS + 1), strength, strict=True)]
     return _indexed(index, [*palette, UNDEFINED])
 
