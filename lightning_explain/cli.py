@@ -116,9 +116,9 @@ def _add_replay(commands: Any) -> None:
         commands,
         "replay",
         "explain the saved checkpoints of a run that was not watched",
-        "Explain the saved checkpoints of a run that was not watched, each at its own step, with the tags, pictures and\n"
-        "events of a run that was. Checkpoints are read without executing anything in them; one that does not fit is\n"
-        "named and skipped.",
+        "Explain the saved checkpoints of a run that was not watched, each at its own step, with the tags, pictures\n"
+        "and events of a run that was. Checkpoints are read without executing anything in them; one that does not\n"
+        "fit is named and skipped.",
         REPLAY_EXAMPLES,
     )
     add = replay.add_argument

@@ -20,7 +20,7 @@ FRAME_MS, LAST_MS = 500, 2000
 
 
 def heatmap_film(run: LoggedRun) -> tuple[Series, Film] | None:
-    """Find the heatmaps that an animation of a run shows: the first monitor's first method's; None if there are none."""
+    """Find the heatmaps that an animation shows: the first monitor's, by its first method; None if there are none."""
     for series in run.of("attribution"):
         for film in films(series, MOST_FRAMES):
             if words(film.frames[-1].header.get("form")) == "image":

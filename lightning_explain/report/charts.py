@@ -76,7 +76,7 @@ def _log_marks(low: float, high: float) -> list[float]:
 
 
 def _frame(lines: list[Line], range_: tuple[float, float] | None) -> _Frame:
-    """Find where steps and values go; on a logarithmic scale where a few values would press all others to the ground."""
+    """Find where steps and values go; logarithmic where a few values would press all others to the ground."""
     steps = [step for line in lines for step, _, _ in line.points]
     values = sorted(value for line in lines for _, value, _ in line.points if not math.isnan(value))
     tops = [value + error for line in lines for _, value, error in line.points if not math.isnan(value + error)]

@@ -77,6 +77,5 @@ def shares(value: Any, n_rows: int, n_columns: int) -> NDArray[np.float32]:
         levels = np.empty(0, dtype=np.uint8)
     if levels.size != n_rows * n_columns:
         return np.full((n_rows, n_columns), np.nan, dtype=np.float32)
-    found = levels.reshape(n_rows, n_columns).astype(np.float32) / FULL
-    found[found > 1] = np.nan
-    return found
+    found = levels.reshape(n_rows, n_columns).astype(np.float32) / np.float32(FULL)
+    return np.where(found > 1, np.float32(np.nan), found)

@@ -60,8 +60,8 @@ def _written(
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
         raise ReportError(
-            f"lightning-explain report: {', '.join(map(str, missing))}: no such folder. Expected what TensorBoard reads, "
-            "e.g. lightning_logs or runs/demo.\n"
+            f"lightning-explain report: {', '.join(map(str, missing))}: no such folder. Expected what TensorBoard "
+            "reads, e.g. lightning_logs or runs/demo.\n"
         )
     runs = read_runs(folders)
     if not runs:

@@ -83,7 +83,7 @@ def _block(graph: Graph, before: Graph | None, first: int, last: int) -> Markup:
         said += f" {len(won)} of {len(graph.ways())} edges were not there at step {first:,}: they are dashed."
     title = clean(graph.title, 60)
     parts: list[Child] = [
-        el("summary", el("bdi", title), el("small", f" {percent(graph.shown_share)} in single units")),
+        el("summary", el("bdi", title), el("small", f" {carried} in single units")),
         el("p", said, class_="note"),
         el("div", _drawing(graph, won), class_="scroll", tabindex="0", role="region", aria_label=f"Path: {title}"),
     ]

@@ -1,5 +1,6 @@
 """Pictures that hold numbers, and the pictures that a page shows of them."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -55,8 +56,8 @@ def values_of(tile: Bytes, scale: float) -> Numbers:
     return np.where(level == 0, np.nan, (level - ZERO) / STEPS * scale).astype(np.float32)
 
 
-def _indexed(index: NDArray[Any], palette: list[tuple[int, int, int, int]]) -> bytes:
-    image = Image.fromarray(index.astype(np.uint8), mode=None)
+def _indexed(index: NDArray[Any], palette: Sequence[tuple[int, ...]]) -> bytes:
+    image = Image.fromarray(index.astype(np.uint8))
     image.putpalette([part for colour in palette for part in colour[:3]])
     file = BytesIO()
     image.save(file, format="PNG", transparency=bytes(colour[3] for colour in palette), optimize=True)
@@ -75,7 +76,9 @@ def signed_picture(values: Numbers, full: float) -> bytes:
     level = np.clip(np.nan_to_num(values) / (full if full > 0 else 1), -1, 1)
     index = np.where(np.isnan(values), 2 * LEVELS + 1, np.rint(level * LEVELS) + LEVELS)
     strength = [round(255 * (abs(k) / LEVELS) ** RISE) for k in range(-LEVELS, LEVELS + 1)]
-    palette = [(*(FOR if k > 0 else AGAINST), a) for k, a in zip(range(-LEVELS, LEVELS + 1), strength, strict=True)]
+    palette: list[tuple[int, ...]] = [
+        (*(FOR if k > 0 else AGAINST), a) for k, a in zip(range(-LEVELS, LEVELS + 1), strength, strict=True)
+    ]
     return _indexed(index, [*palette, UNDEFINED])
 
 
@@ -84,8 +87,8 @@ def share_picture(values: Numbers) -> bytes:
     index = np.where(np.isnan(values), LEVELS + 1, np.rint(np.clip(np.nan_to_num(values), 0, 1) * LEVELS))
     stops = np.linspace(0, 1, len(SHARES))
     channels = [np.interp(np.arange(LEVELS + 1) / LEVELS, stops, [stop[c] for stop in SHARES]) for c in range(3)]
-    palette = [(*(round(float(channel[k])) for channel in channels), 255) for k in range(LEVELS + 1)]
-    return _indexed(index, [*palette, UNDEFINED])  # type: ignore[list-item]
+    palette = [(*(round(float(c)) for c in colour), 255) for colour in zip(*channels, strict=True)]
+    return _indexed(index, [*palette, UNDEFINED])
 
 
 def plain_picture(pixels: Bytes) -> bytes:
