@@ -220,6 +220,7 @@ def _run_report(arguments: argparse.Namespace) -> int:
     return run(
         arguments.logdir,
         output=arguments.output,
+        version=__version__,
         gif=arguments.gif,
         most_steps=arguments.steps,
         most_samples=arguments.samples,

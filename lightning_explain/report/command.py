@@ -26,13 +26,20 @@ class ReportError(Exception):
 
 
 def run(
-    folders: Sequence[Path], *, output: Path, gif: Path | None = None, most_steps: int = 12, most_samples: int = 20
+    folders: Sequence[Path],
+    *,
+    output: Path,
+    version: str,
+    gif: Path | None = None,
+    most_steps: int = 12,
+    most_samples: int = 20,
 ) -> int:
     """Write the report.
 
     Args:
         folders: Folders with runs.
         output: The page.
+        version: Of this package.
         gif: The animated picture; one for each run, numbered, if there are several. None for none.
         most_steps: Most columns of a filmstrip.
         most_samples: Most rows of it.
@@ -43,8 +50,14 @@ def run(
     # TensorBoard's reader tells of unfinished records, which every live run has
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     try:
-        for line in _written(folders, output=output, gif=gif, most_steps=most_steps, most_samples=most_samples):
-            print(line)
+        runs = _read(folders)
+        title = f"Explanations of {', '.join(folder.resolve().name for folder in folders)}"
+        html = page(runs, title=title, version=version, most_steps=most_steps, most_samples=most_samples).encode()
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(html)
+        print(f"{output}: {len(runs)} run{'s' if len(runs) > 1 else ''}, {len(html) / 1e6:.2f} MB")
+        if gif is not None:
+            _animate(runs, gif, most_samples)
     except ReportError as error:
         sys.stderr.write(str(error))
         return 1
@@ -54,9 +67,7 @@ def run(
     return 0
 
 
-def _written(
-    folders: Sequence[Path], *, output: Path, gif: Path | None, most_steps: int, most_samples: int
-) -> list[str]:
+def _read(folders: Sequence[Path]) -> list[LoggedRun]:
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
         raise ReportError(
@@ -66,23 +77,15 @@ def _written(
     runs = read_runs(folders)
     if not runs:
         raise ReportError(NOTHING.format(places=", ".join(map(str, folders))))
-    title = f"Explanations of {', '.join(folder.resolve().name for folder in folders)}"
-    html = page(runs, title=title, most_steps=most_steps, most_samples=most_samples).encode()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(html)
-    many = "runs" if len(runs) > 1 else "run"
-    said = [f"{output}: {len(runs)} {many}, {len(html) / 1e6:.2f} MB"]
-    return said if gif is None else [*said, *_animated(runs, gif, most_samples)]
+    return runs
 
 
-def _animated(runs: list[LoggedRun], gif: Path, most_samples: int) -> list[str]:
+def _animate(runs: list[LoggedRun], gif: Path, most_samples: int) -> None:
     found = [(run, film) for run in runs if (film := heatmap_film(run)) is not None]
     if not found:
         raise ReportError("lightning-explain report: --gif needs heatmaps of pictures, and the runs have none.\n")
     gif.parent.mkdir(parents=True, exist_ok=True)
-    said: list[str] = []
     for number, (run, (series, film)) in enumerate(found, start=1):
         path = gif if len(found) == 1 else gif.with_stem(f"{gif.stem}-{number}")
         write_animation(path, series, film, most_samples=most_samples)
-        said.append(f"{path}: {run.name}, {len(film.frames)} frames, {path.stat().st_size / 1e6:.2f} MB")
-    return said
+        print(f"{path}: {run.name}, {len(film.frames)} frames, {path.stat().st_size / 1e6:.2f} MB")

@@ -8,11 +8,12 @@ import numpy as np
 from lightning_explain.report.charts import Line, chart
 from lightning_explain.report.checked import class_name, items, mapping, numbers, words
 from lightning_explain.report.filmstrip import Film, Frame, films, inputs
-from lightning_explain.report.markup import Child, Markup, clean, el, figure, join, png_address, table
+from lightning_explain.report.markup import UNKNOWN, Child, Markup, clean, el, figure, join, png_address, table
 from lightning_explain.report.pictures import Bytes, plain_picture, signed_picture
 from lightning_explain.report.reading import Series, points
 
 MOST_FEATURES = 12
+MINUS = "\u2212"
 REFERENCES = {"previous": "the previous explanation", "first": "the first explanation"}
 FIGURES = {
     "mass_in_mask": "Share of the attribution inside the mask",
@@ -110,7 +111,7 @@ def _cells(film: Film, sample: int) -> list[Child]:
 def _cell(frame: Frame, sample: int, full: float) -> Child:
     values = frame.maps[sample] if sample < len(frame.maps) else None
     if values is None:
-        return "–"
+        return UNKNOWN
     name, right = frame.verdict(sample)
     said = f"step {frame.step:,}: taken for {clean(name, 40)}" if name else f"step {frame.step:,}"
     wrong = "wrong" if right is False else ""
@@ -122,7 +123,7 @@ def _scale(film: Film) -> Markup:
     ends = figure(film.full)
     return el(
         "p",
-        f"against −{ends} ",
+        f"against {MINUS}{ends} ",
         el("img", src=png_address(ramp), alt="blue over nothing to red", class_="ramp"),
         f" +{ends} for the class, in {clean(film.unit)}",
         class_="scale",
@@ -153,7 +154,7 @@ def _class_features(film: Film, members: Sequence[int], label: str, names: list[
     rows: list[list[Child]] = [
         [
             el("bdi", clean(names[f] if f < len(names) else f"feature {f}", 30)),
-            _picture(signed_picture(over_time[f][None], film.full), "from the first step to the last", small=True, class_="strip"),
+            _picture(signed_picture(over_time[f][None], film.full), "over the steps", small=True, class_="strip"),
             figure(float(over_time[f, 0])),
             figure(float(over_time[f, -1])),
         ]

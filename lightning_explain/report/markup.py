@@ -5,6 +5,9 @@ import html
 import re
 from dataclasses import dataclass
 
+UNKNOWN = "\u2013"
+"""Stands where there is no figure."""
+
 LONGEST = 80
 """Letters of a name that are shown."""
 
@@ -84,11 +87,11 @@ def figure(value: float) -> str:
     """Write a figure shortly; an undefined one as a dash.
 
     Example:
-        >>> figure(0.123456), figure(float("nan")), figure(12345.6)
-        ('0.123', '–', '12,346')
+        >>> figure(0.123456), figure(float("nan")) == UNKNOWN, figure(12345.6)
+        ('0.123', True, '12,346')
     """
     if value != value:  # noqa: PLR0124 - that is what NaN is
-        return "–"
+        return UNKNOWN
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
@@ -99,7 +102,7 @@ def percent(share: float) -> str:
         >>> percent(0.1234)
         '12.3 %'
     """
-    return "–" if share != share else f"{100 * share:.1f} %"  # noqa: PLR0124
+    return UNKNOWN if share != share else f"{100 * share:.1f} %"  # noqa: PLR0124
 
 
 def steps_named(steps: list[int]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from lightning_explain.report.charts import Line, chart, score_range
 from lightning_explain.report.checked import class_name, indices, items, mapping, number, numbers, shares, whole, words
-from lightning_explain.report.markup import Child, Markup, clean, el, figure, join, percent, png_address, table
+from lightning_explain.report.markup import UNKNOWN, Child, Markup, clean, el, figure, join, percent, png_address, table
 from lightning_explain.report.pictures import share_picture
 from lightning_explain.report.reading import Series, points
 
@@ -71,17 +71,24 @@ def layer_table(series: Series) -> Markup:
     rows: list[list[Child]] = []
     for layer in _layers(last.header):
         n_neurons, then = whole(layer.get("n_neurons"), 0), before.get(words(layer.get("name")), {})
-        row: list[Child] = [el("bdi", clean(words(layer.get("name")), 40)), f"{n_neurons:,}"]
-        for kind in KINDS:
-            row.append(_share(whole(layer.get(kind), 0), whole(then.get(kind)), n_neurons))
-        rows.append([*row, percent(number(layer.get("overlap"))), percent(number(layer.get("turnover")))])
+        name = el("bdi", clean(words(layer.get("name")), 40))
+        kinds = [_share(whole(layer.get(kind), 0), whole(then.get(kind)), n_neurons) for kind in KINDS]
+        rows.append(
+            [
+                name,
+                f"{n_neurons:,}",
+                *kinds,
+                percent(number(layer.get("overlap"))),
+                percent(number(layer.get("turnover"))),
+            ]
+        )
     head: list[Child] = ["layer", "neurons", *KINDS.values(), "overlap of classes", "turnover"]
     return table(head, rows, caption=f"Layers at step {last.step:,}; small: at step {first.step:,}")
 
 
 def _share(now: int, then: int, n_neurons: int) -> Child:
     if not n_neurons:
-        return "–"
+        return UNKNOWN
     return join(percent(now / n_neurons), el("small", f" was {percent(then / n_neurons)}") if then >= 0 else None)
 
 

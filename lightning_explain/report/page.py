@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from importlib import resources
 
-from lightning_explain import __version__
 from lightning_explain.report import heatmaps, neurons, paths
 from lightning_explain.report.charts import Line, chart, score_range
-from lightning_explain.report.markup import Child, Markup, clean, el, figure, join, percent, table
+from lightning_explain.report.markup import UNKNOWN, Child, Markup, clean, el, figure, join, percent, table
 from lightning_explain.report.reading import LoggedRun, Series
 
 KINDS = {"attribution": "What it looks at", "neurons": "Which neurons it uses", "paths": "Which way it decides"}
@@ -17,12 +16,13 @@ KINDS = {"attribution": "What it looks at", "neurons": "Which neurons it uses", 
 Pairs = list[tuple[LoggedRun, Series]]
 
 
-def page(runs: Sequence[LoggedRun], *, title: str, most_steps: int, most_samples: int) -> str:
+def page(runs: Sequence[LoggedRun], *, title: str, version: str, most_steps: int, most_samples: int) -> str:
     """Write the page.
 
     Args:
         runs: What was read.
         title: Its title.
+        version: Of this package, for the record.
         most_steps: Most columns of a filmstrip.
         most_samples: Most rows of it.
 
@@ -47,7 +47,7 @@ def page(runs: Sequence[LoggedRun], *, title: str, most_steps: int, most_samples
         el("title", clean(title)),
         Markup(f"<style>{style}</style>"),
     )
-    body = el("body", _head(runs, title), el("main", _overview(runs), *sections))
+    body = el("body", _head(runs, title, version), el("main", _overview(runs), *sections))
     html = f'<!DOCTYPE html>\n<html lang="en">{head.code}{body.code}</html>\n'
     # lone halves of letters can be in any name that came as JSON
     return html.encode("utf-8", "replace").decode("utf-8")
@@ -69,7 +69,7 @@ def _heading(kind: str, name: str) -> str:
     return KINDS[kind] if name in (kind, kind.removesuffix("s")) else f"{KINDS[kind]}: {clean(name, 40)}"
 
 
-def _head(runs: Sequence[LoggedRun], title: str) -> Markup:
+def _head(runs: Sequence[LoggedRun], title: str, version: str) -> Markup:
     links = [
         el("a", _heading(kind, name), href=f"#{_anchor(kind, name)}") for kind in KINDS for name in _names(runs, kind)
     ]
@@ -77,7 +77,7 @@ def _head(runs: Sequence[LoggedRun], title: str) -> Markup:
         "header",
         el("h1", el("bdi", clean(title))),
         el("nav", el("a", "Overview", href="#overview"), *links, aria_label="Sections"),
-        el("p", f"Made by lightning-explain {__version__} from what its monitors logged. Loads nothing from anywhere.",
+        el("p", f"Made by lightning-explain {version} from what its monitors logged. Loads nothing from anywhere.",
            class_="note"),
     )  # fmt: skip
 
@@ -107,7 +107,7 @@ def _overview_row(run: LoggedRun) -> list[Child]:
         el("bdi", clean(run.name)),
         f"{most:,}",
         f"{steps[0]:,} to {steps[-1]:,}",
-        f"{figure(drift[0][1])} ± {figure(drift[0][2])}" if drift else "–",
+        f"{figure(drift[0][1])} ± {figure(drift[0][2])}" if drift else UNKNOWN,
         figure(f1),
         percent(dead),
     ]

@@ -76,9 +76,8 @@ def path_blocks(series: Series) -> Markup:
 
 def _block(graph: Graph, before: Graph | None, first: int, last: int) -> Markup:
     won = graph.ways() - before.ways() if before else set[tuple[str, str]]()
-    said = (
-        f"Output {figure(graph.output)} at step {last:,}; single units drawn carry {percent(graph.shown_share)} of it."
-    )
+    carried = percent(graph.shown_share)
+    said = f"Output {figure(graph.output)} at step {last:,}; single units drawn carry {carried} of it."
     if before:
         said += f" {len(won)} of {len(graph.ways())} edges were not there at step {first:,}: they are dashed."
     title = clean(graph.title, 60)
@@ -88,9 +87,7 @@ def _block(graph: Graph, before: Graph | None, first: int, last: int) -> Markup:
         el("div", _drawing(graph, won), class_="scroll", tabindex="0", role="region", aria_label=f"Path: {title}"),
     ]
     if before:
-        drawn = el(
-            "div", _drawing(before, set()), class_="scroll", tabindex="0", role="region", aria_label=f"{title} at first"
-        )
+        drawn = el("div", _drawing(before, set()), class_="scroll", tabindex="0", role="region", aria_label=title)
         parts.append(el("details", el("summary", f"The same at step {first:,}"), drawn))
     return el("details", *parts, _edge_table(graph, title), class_="path-block", open=True)
 
