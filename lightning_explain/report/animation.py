@@ -23,7 +23,7 @@ def heatmap_film(run: LoggedRun) -> tuple[Series, Film] | None:
     """Find the heatmaps that an animation shows: the first monitor's, by its first method; None if there are none."""
     for series in run.of("attribution"):
         for film in films(series, MOST_FRAMES):
-            if words(film.frames[-1].header.get("form")) == "image":
+            if words(film.frames[-1].header.get("form")) in ("image", "signal"):
                 return series, film
     return None
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,10 +10,13 @@ from lightning_explain.report.charts import Line, chart
 from lightning_explain.report.checked import class_name, items, mapping, numbers, words
 from lightning_explain.report.filmstrip import Film, Frame, films, inputs
 from lightning_explain.report.markup import UNKNOWN, Child, Markup, clean, el, figure, join, png_address, table
-from lightning_explain.report.pictures import Bytes, plain_picture, signed_picture
+from lightning_explain.report.pictures import RISE, Bytes, plain_picture, signed_picture
 from lightning_explain.report.reading import Series, points
 
 MOST_FEATURES = 12
+SHADES = 6
+"""Strengths of colour behind a word; the style sheet has them."""
+
 MINUS = "\u2212"
 REFERENCES = {"previous": "the previous explanation", "first": "the first explanation"}
 FIGURES = {
@@ -76,7 +80,9 @@ def _film(film: Film, series: Series, most_samples: int) -> Markup:
     samples = film.chosen(most_samples)
     if form == "table":
         return _feature_block(film, series)
-    if form != "image":
+    if form == "tokens":
+        return _texts(film, series, samples)
+    if form not in ("image", "signal"):
         return el("p", f"{clean(film.method)}: inputs of this form have no picture.", class_="note")
     pictures = inputs(series, samples)
     head: list[Child] = ["label", "input", *(f"{frame.step:,}" for frame in film.frames)]
@@ -128,6 +134,31 @@ def _scale(film: Film) -> Markup:
         f" +{ends} for the class, in {clean(film.unit)}",
         class_="scale",
     )
+
+
+def _texts(film: Film, series: Series, samples: Sequence[int]) -> Markup:
+    """Show texts at the last step, each word in the colour of its attribution."""
+    last = film.frames[-1]
+    texts = [items(text) for text in items(mapping(series.probe.header if series.probe else {}).get("tokens"))]
+    rows: list[list[Child]] = []
+    for sample in samples:
+        values = last.maps[sample] if sample < len(last.maps) else None
+        words_of = texts[sample] if sample < len(texts) else []
+        if values is not None:
+            rows.append([_named(film, sample), _coloured(words_of, values.ravel().tolist(), film.full)])
+    title = f"Texts by {clean(film.method)} at step {last.step:,}"
+    return join(el("h4", title), _scale(film), table(["label", "text"], rows, caption=title, class_="texts"))
+
+
+def _coloured(text: list[Any], values: list[float], full: float) -> Markup:
+    made: list[Child] = []
+    for word, value in zip(text, values, strict=False):
+        if not isinstance(word, str):
+            continue  # padding
+        strength = 0 if math.isnan(value) else round(SHADES * min(1.0, abs(value) / (full or 1)) ** RISE)
+        kind = f"{'for' if value > 0 else 'against'}-{strength}" if strength else None
+        made += [el("span", clean(word, 40), class_=kind, title=figure(value)), " "]
+    return el("bdi", *made)
 
 
 def _feature_block(film: Film, series: Series) -> Markup:

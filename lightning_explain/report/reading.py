@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 PLUGIN = "explain"
 VERSION = 1
 MOST_HEADER_BYTES = 8_000_000
-OURS = re.compile(r"explain/([^/]+)/(tab|probe)")
+OURS = re.compile(r"explain/(.+)/(tab|probe)")  # a monitor of several inputs writes one series for each
 FIGURES = re.compile(r"explain/([^/]+)/(mass_in_mask|total_attribution|convergence_delta)")
 
 Header = dict[str, Any]

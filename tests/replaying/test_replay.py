@@ -2,8 +2,6 @@
 
 import copy
 import json
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -227,14 +225,6 @@ def test_loaders_instead_of_a_datamodule_and_a_trainer_of_ones_own(run: Any, tmp
     assert model.head[0].weight.dtype == torch.float32
     baseline = monitor.latest.attribution.baseline
     torch.testing.assert_close(baseline[0].float(), data.train.tensors[0].mean(0), atol=1e-5, rtol=0)
-
-
-def test_modules_of_pytorch_lightning(tmp_path: Path) -> None:
-    # in a process of its own: under pytest every annotation is checked, and ours name Lightning's classes
-    script = Path(__file__).with_name("pytorch_lightning_replay.py")
-    done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["(7,)", "1"]
 
 
 class Trained(DigitNet):

@@ -23,7 +23,7 @@ from tests.tensorboard_explain import logs
 
 FREE = {"html", "head", "meta", "title", "style", "body", "header", "h1", "nav", "a", "p", "main", "section", "h2", "h3",
         "h4", "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "bdi", "small", "details", "summary", "ul",
-        "li", "img", "svg", "g", "path", "line", "circle", "text"}  # fmt: skip
+        "li", "img", "span", "svg", "g", "path", "line", "circle", "text"}  # fmt: skip
 
 
 def names_in(element: Element) -> set[str]:
@@ -146,6 +146,30 @@ def test_tables_show_every_feature_over_time(tmp_path: Path) -> None:
         # a byte in 32 steps of the largest value
         assert shown == pytest.approx([mean, 4 * mean], abs=0.15)
         assert rows[feature].all("img")[0].pixels().shape == (1, 2, 4)
+
+
+def test_words_have_the_colours_of_their_attributions(tmp_path: Path) -> None:
+    log = logs.Log(tmp_path / "run")
+    # one of two inputs of a monitor, as a series of its own
+    tag = "explain/attribution/review"
+    log.put(f"{tag}/probe", {"v": 1, "kind": "probe", "form": "tokens", "tokens": [["a", "<b>good</b>", None, "bad"]]})
+    values = sprite_of(torch.tensor([[0.0, 1.0, 1.0, -0.5]]))
+    method = {"name": "IG", "first_tile": 0, "scales": [1.0], "full_colour": 1.0}
+    header = {"kind": "attribution", "form": "tokens", "tile": [1, 4], "labels": [1], "class_names": {"1": "liked"}}
+    log.put(f"{tag}/tab", {"v": 1, **header, "methods": [method]}, values, step=4)
+    page = reported(tmp_path / "run", tmp_path)
+    assert_loads_nothing(page)
+    words = page.all("table", "texts")[0].all("span")
+    assert [(word.text, word.attributes.get("class")) for word in words] == [
+        ("a", None), ("<b>good</b>", "for-6"), ("bad", "against-4"),
+    ]  # fmt: skip
+    assert "What it looks at: attribution/review" in texts(page.all("h2"))
+
+
+def sprite_of(rows: torch.Tensor) -> Any:
+    """One tile with a byte of `128 + 32 * value` each."""
+    level = (128 + 32 * rows).round().byte().numpy()
+    return np.repeat(level[..., None], 3, axis=2)
 
 
 def test_neurons_and_scores(tmp_path: Path) -> None:
@@ -300,7 +324,7 @@ def test_it_loads_neither_torch_nor_lightning(tmp_path: Path) -> None:
     script = f"""
 import sys
 from lightning_explain.cli import main
-assert main(["report", {str(tmp_path / 'run')!r}, "-o", {str(tmp_path / 'r.html')!r}, "--gif", {str(tmp_path / 'r.gif')!r}]) == 0
+assert main(["report", {str(tmp_path / "run")!r}, "-o", {str(tmp_path / "r.html")!r}, "--gif", {str(tmp_path / "r.gif")!r}]) == 0
 heavy = {{"torch", "lightning", "pytorch_lightning", "torchmetrics", "matplotlib", "tensorflow", "pandas"}}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
