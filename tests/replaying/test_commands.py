@@ -41,7 +41,7 @@ CONFIG = {
 
 
 def lightning_cli(folder: Path, config: dict[str, Any], **options: Any) -> Any:
-    """Train as a project's own script does; LightningCLI leaves checkpoints, and its configuration if there is a logger."""
+    """Train as a project's own script does; LightningCLI leaves checkpoints and its configuration."""
     folder.mkdir(exist_ok=True)
     (folder / "asked.yaml").write_text(yaml.safe_dump(config))
     return LightningCLI(

@@ -209,6 +209,16 @@ def test_weights_alone_take_their_step_from_the_name_or_the_order(run: Any, tmp_
     assert quick(DigitNet(), files, tmp_path)[1].steps == (0, 1)
 
 
+def test_feeding_features_are_found_whatever_the_epochs_of_the_checkpoints(run: Any, tmp_path: Path) -> None:
+    content = torch.load(run[0] / "checkpoints" / "last.ckpt", weights_only=True)
+    # no 5th report of a watched run has any
+    torch.save({**content, "epoch": 4}, tmp_path / "fifth.ckpt")
+    monitor = ActiveNeuronMonitor(on_error="raise", maps=0)
+    quick(DigitNet(), tmp_path / "fifth.ckpt", tmp_path, monitor)
+    assert monitor.latest.layers["head.1"].feeding is not None
+    assert monitor.latest.epoch == 4
+
+
 def test_loaders_instead_of_a_datamodule_and_a_trainer_of_ones_own(run: Any, tmp_path: Path) -> None:
     data = DigitData(n_val=20)
     callback = pl.Callback()

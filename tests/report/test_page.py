@@ -21,9 +21,11 @@ from lightning_explain.report.markup import Markup, clean, el
 from tests.report.reports import Element, parsed, reported
 from tests.tensorboard_explain import logs
 
-FREE = {"html", "head", "meta", "title", "style", "body", "header", "h1", "nav", "a", "p", "main", "section", "h2", "h3",
-        "h4", "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "bdi", "small", "details", "summary", "ul",
-        "li", "img", "span", "svg", "g", "path", "line", "circle", "text"}  # fmt: skip
+FREE = {
+    "html", "head", "meta", "title", "style", "body", "header", "h1", "nav", "a", "p", "main", "section", "h2", "h3", "h4",
+    "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "bdi", "small", "details", "summary", "ul", "li", "img",
+    "span", "svg", "g", "path", "line", "circle", "text",
+}  # fmt: skip
 
 
 def names_in(element: Element) -> set[str]:
@@ -321,10 +323,11 @@ def test_what_is_wrong_is_said(argv: list[str], words: str, tmp_path: Path, monk
 
 def test_it_loads_neither_torch_nor_lightning(tmp_path: Path) -> None:
     logs.known_run(tmp_path / "run")
+    argv = ["report", str(tmp_path / "run"), "-o", str(tmp_path / "r.html"), "--gif", str(tmp_path / "r.gif")]
     script = f"""
 import sys
 from lightning_explain.cli import main
-assert main(["report", {str(tmp_path / "run")!r}, "-o", {str(tmp_path / "r.html")!r}, "--gif", {str(tmp_path / "r.gif")!r}]) == 0
+assert main({argv!r}) == 0
 heavy = {{"torch", "lightning", "pytorch_lightning", "torchmetrics", "matplotlib", "tensorflow", "pandas"}}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
