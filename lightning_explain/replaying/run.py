@@ -134,7 +134,8 @@ def replay(
 def _validate(trainer: Any, model: Any, checkpoint: Checkpoint, *, datamodule: Any, val_dataloaders: Any) -> None:
     """Validate one checkpoint at its own step; every validation finds the random streams alike."""
     trainer.fit_loop.epoch_loop._batches_that_stepped = checkpoint.step
-    trainer.fit_loop.epoch_progress.current.processed = checkpoint.epoch
+    progress = trainer.fit_loop.epoch_progress.current
+    progress.processed = progress.completed = checkpoint.epoch
     with rng_preserved():
         trainer.validate(model, dataloaders=val_dataloaders, datamodule=datamodule, verbose=False)
 
@@ -192,7 +193,8 @@ def trainer_for(model: Any, logdir: str | Path, **options: Any) -> Any:
 def _lent(trainer: Any, callbacks: list[Any]) -> Generator[None, None, None]:
     """Give the Trainer other callbacks for a while, and keep its loggers open from one validation to the next."""
     own, place = trainer.callbacks, trainer.fit_loop.epoch_loop._batches_that_stepped
-    epoch = trainer.fit_loop.epoch_progress.current.processed
+    progress = trainer.fit_loop.epoch_progress.current
+    epochs = progress.processed, progress.completed
     trainer.callbacks = callbacks
     loggers: list[Any] = list(trainer.loggers)
     for logger in loggers:
@@ -203,7 +205,7 @@ def _lent(trainer: Any, callbacks: list[Any]) -> Generator[None, None, None]:
     finally:
         trainer.callbacks = own
         trainer.fit_loop.epoch_loop._batches_that_stepped = place
-        trainer.fit_loop.epoch_progress.current.processed = epoch
+        progress.processed, progress.completed = epochs
         for logger in loggers:
             del logger.finalize
             logger.finalize("success")

@@ -100,6 +100,7 @@ def test_attributions_are_those_of_the_watched_run(run: Any, replayed: Any) -> N
     watched, explained = run[1][1], replayed[1][1]
     assert len(watched.records) == len(explained.records) == 3
     for one, other in zip(watched.records, explained.records, strict=True):
+        assert one["epoch"] == other["epoch"]
         figures = {key: value for key, value in one["scalars"].items() if not key.endswith("/overhead")}
         assert figures.keys() == other["scalars"].keys() - {"explain/attribution/overhead"}
         assert {key: other["scalars"][key] for key in figures} == pytest.approx(figures, abs=1e-6, nan_ok=True)

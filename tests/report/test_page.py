@@ -22,9 +22,9 @@ from tests.report.reports import Element, parsed, reported
 from tests.tensorboard_explain import logs
 
 FREE = {
-    "html", "head", "meta", "title", "style", "body", "header", "h1", "nav", "a", "p", "main", "section", "h2", "h3", "h4",
-    "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "bdi", "small", "details", "summary", "ul", "li", "img",
-    "span", "svg", "g", "path", "line", "circle", "text",
+    "html", "head", "meta", "title", "style", "body", "header", "h1", "nav", "a", "p", "main", "section", "h2", "h3",
+    "h4", "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "bdi", "small", "details", "summary", "ul",
+    "li", "img", "span", "svg", "g", "path", "line", "circle", "text",
 }  # fmt: skip
 
 
