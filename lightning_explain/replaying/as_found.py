@@ -1,5 +1,6 @@
 """Leaving a module as it was before its checkpoints were loaded into it."""
 
+from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -7,11 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+CONTAINERS = (dict, list, set, deque)
+
 
 def _saved_tensors(module: nn.Module) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """List parameters and buffers, each with the memory that it uses and a copy of its values."""
-    tensors: list[Tensor] = [*module.parameters(), *module.buffers()]
+    """List parameters, buffers and loose tensors, each with the memory that it uses and a copy of its values."""
+    loose = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
+    tensors: list[Tensor] = [*module.parameters(), *module.buffers(), *loose]
     return [(t, t.data, t.detach().clone()) for t in tensors if not nn.parameter.is_lazy(t)]
+
+
+def _refill(container: Any, content: Any) -> None:
+    container.clear()
+    if isinstance(container, list | deque):
+        container.extend(content)
+    else:
+        container.update(content)
 
 
 @contextmanager
@@ -23,18 +35,19 @@ def left_as_found(module: nn.Module) -> Generator[None, None, None]:
     Args:
         module: What is put back, all submodules included.
     """
-    attributes: list[tuple[nn.Module, dict[str, Any]]] = []
-    for part in module.modules():
-        kept = dict(vars(part))
-        # a module keeps parameters, buffers, submodules and hooks in dictionaries
-        attributes.append((part, {k: v.copy() if isinstance(v, dict) else v for k, v in kept.items()}))
+    attributes = [(part, dict(vars(part))) for part in module.modules()]
+    # a module keeps parameters, buffers, submodules and hooks in such containers too; others may hold them as well
+    containers: list[tuple[Any, Any]] = [
+        (value, value.copy()) for _, kept in attributes for value in kept.values() if isinstance(value, CONTAINERS)
+    ]
     tensors = _saved_tensors(module)
     try:
         yield
     finally:
         for part, kept in attributes:
-            part.__dict__.clear()
-            part.__dict__.update(kept)
+            _refill(part.__dict__, kept)
+        for container, content in containers:
+            _refill(container, content)
         with torch.no_grad():
             for tensor, memory, values in tensors:
                 memory.copy_(values)

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
+from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_explain import (
     ActiveNeuronMonitor,
@@ -249,6 +250,46 @@ class Trained(DigitNet):
 def test_a_probe_drawn_while_validating_can_be_differentiated(run: Any, tmp_path: Path) -> None:
     monitor, _ = quick(Trained(), run[0] / "checkpoints" / "last.ckpt", tmp_path, DecisionPathMonitor(on_error="raise"))
     assert len(monitor.records) == 1
+
+
+class Counting(DigitNet):
+    """Keeps count in every way that a module may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accuracy = MulticlassAccuracy(10)
+        self.accuracy.update(torch.tensor([1, 2]), torch.tensor([1, 3]))
+        self.seen = torch.zeros(1)
+        self.register_buffer("n_batches", torch.zeros(1))
+        self.cache: dict[str, int] = {}
+        self.sizes: list[int] = []
+
+    def forward(self, x: Any) -> Any:
+        self.seen += len(x)
+        self.n_batches += 1
+        self.cache["last"] = len(x)
+        self.sizes.append(len(x))
+        return super().forward(x)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.accuracy(self(batch[0]), batch[1])
+        self.log("accuracy", self.accuracy)
+
+
+def test_what_a_module_counts_is_left_as_it_was(tmp_path: Path) -> None:
+    model = Counting()
+    torch.save(model.state_dict(), tmp_path / "step=3.pt")
+    cache, sizes, modes = model.cache, model.sizes, [m.training for m in model.modules()]
+    with torch.no_grad():
+        model.head[0].weight.mul_(0)
+    assert quick(model, tmp_path, tmp_path)[1].steps == (3,)
+    assert float(model.seen) == float(model.n_batches) == 0
+    assert model.cache is cache and not cache
+    assert model.sizes is sizes and not sizes
+    assert float(model.accuracy.tp.sum()) == 1
+    assert not model.head[0].weight.any()
+    assert [m.training for m in model.modules()] == modes
+    assert model._trainer is None
 
 
 class SetUpForFitOnly(DigitData):
