@@ -76,6 +76,21 @@ def test_heatmaps_have_the_colours_of_their_values(tmp_path: Path) -> None:
     assert second.all("img")[1].pixels()[0, 2, 3] > red[3]
 
 
+def test_every_sample_gets_its_own_heatmap_in_colours_that_compare_over_time(tmp_path: Path) -> None:
+    log, probe = logs.Log(tmp_path / "run"), logs.image_probe(12, 2)
+    signs = torch.tensor([1.0, -1.0]).repeat(6).reshape(12, 1, 1, 1).expand(12, 1, 2, 2)
+    for step in (0, 1):
+        log.explanation(probe, signs * (step + 1), step=step, count=step + 1)
+    film = reported(tmp_path / "run", tmp_path).all("table", "film")[0]
+    rows = film.all("tr")[1:]
+    # by class, so that the samples 10 and 11 follow the samples 0 and 1
+    order = [0, 10, 1, 11, *range(2, 10)]
+    for sample, row in zip(order, rows, strict=True):
+        before, after = (img.pixels()[0, 0] for img in row.all("img")[1:])
+        assert (before[0] > before[2]) == (after[0] > after[2]) == (sample % 2 == 0)
+        assert before[3] < after[3]
+
+
 def test_a_wrong_prediction_is_marked(tmp_path: Path) -> None:
     log, probe = logs.Log(tmp_path / "run"), logs.image_probe(6, 4)
     log.explanation(probe, torch.randn(6, 1, 4, 4), step=0, predicted=[0, 9, 2, 9, 4, 5])
