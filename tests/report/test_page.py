@@ -269,7 +269,7 @@ def test_files_that_only_look_like_event_files(tmp_path: Path, content: bytes, c
 
 
 def test_long_runs_are_thinned_out_evenly_and_said(tmp_path: Path) -> None:
-    log, probe = logs.Log(tmp_path / "run"), logs.image_probe(40, 4)
+    log, probe = logs.Log(tmp_path / "run"), Probe(inputs=torch.rand(40, 1, 4, 4), targets=torch.arange(40) // 4)
     for k in range(30):
         log.explanation(probe, torch.randn(40, 1, 4, 4), step=k, count=k + 1)
     page = reported(tmp_path / "run", tmp_path, most_steps=4, most_samples=15)
