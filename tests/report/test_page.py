@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,19 @@ def test_drift_is_drawn_with_its_error_and_tabulated(tmp_path: Path) -> None:
     # higher drift is drawn higher
     assert np.corrcoef(values, heights)[0, 1] < -0.99
     assert texts(drift.all("li")) == [*map(str, range(10)), "all samples"]
+
+
+def test_the_band_of_a_curve_is_its_error_on_both_sides() -> None:
+    made = chart("drift", [Line("all", [(0, 1.0, 0.5), (1, 2.0, 0.25)])])
+    assert made is not None
+    band = re.search(r'<path d="M([^"]*)Z" class="band"', made.code)
+    assert band is not None
+    heights = [float(point.split()[1]) for point in band[1].split("L")]
+    lows = [float(y) for y in re.findall(r'cy="([^"]*)"', made.code)]
+    unit = lows[0] - lows[1]  # the two values are one apart
+    upper, lower = heights[:2], heights[:1:-1]
+    assert [(y - top) / unit for y, top in zip(lows, upper, strict=True)] == pytest.approx([0.5, 0.25], abs=0.01)
+    assert [(bottom - y) / unit for y, bottom in zip(lows, lower, strict=True)] == pytest.approx([0.5, 0.25], abs=0.01)
 
 
 def test_a_chart_is_logarithmic_where_one_value_dwarfs_the_others() -> None:
