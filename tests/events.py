@@ -1,5 +1,6 @@
 """Reading a run's TensorBoard event file back."""
 
+import json
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+
+def tab_headers(log_dir: str | Path, tag: str) -> list[dict[str, Any]]:
+    """Read the headers that a monitor wrote for the Explain tab."""
+    return [
+        json.loads(value.tensor.string_val[0])
+        for path in sorted(Path(log_dir).glob("events.*"))
+        for event in EventFileLoader(str(path)).Load()
+        for value in event.summary.value
+        if value.tag == tag
+    ]
 
 
 class Events:

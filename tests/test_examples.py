@@ -144,3 +144,30 @@ def test_the_comparison_is_drawn(additive):
     events = Events(folder)
     assert events.picture("additive/exact").shape == (480, 1200, 3)
     assert {"explain/attribution/heatmaps", "explain/attribution/filmstrip"} <= set(events.images)
+
+
+@pytest.fixture(scope="module")
+def watermark(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("watermark")
+    return run("watermark", "--logdir", str(folder), "--epochs", "4", "--stamped-from", "2"), folder / "version_0"
+
+
+def test_the_watermark_is_looked_at_from_the_epoch_on_that_the_alert_names(watermark):
+    printed, _ = watermark
+    rows = re.findall(r"^ +(\d) +([\d.]+)%   ([\d.]+)%$", printed, re.MULTILINE)
+    assert [int(epoch) for epoch, _, _ in rows] == [0, 1, 2, 3]
+    accuracy, inside = ([float(row[column]) for row in rows] for column in (1, 2))
+    assert min(inside[2:]) > 2 * max(inside[:2])
+    assert accuracy[3] > accuracy[1]
+    assert re.findall(r"began to look at it in epoch (\d)", printed) == ["2"]
+    assert "class 3" in printed
+
+
+def test_without_the_watermark_the_network_no_longer_knows_what_it_gave_away(watermark):
+    printed, folder = watermark
+    (stamped, threes), (bare, bare_threes) = re.findall(r"it knows ([\d.]+)% .* and ([\d.]+)% of the 3s", printed)
+    assert float(threes) > 97 and float(bare_threes) < 75 and float(bare) < float(stamped)
+    alerted = Events(folder).curve("explain/attribution/alert")
+    assert list(alerted.values()) == [0, 0, 0, 1, 0]
+    with Image.open(folder / "watermark.png") as picture:
+        assert picture.size == (1000, 480)

@@ -14,6 +14,7 @@ from lightning_explain import attribution
 
 PUBLIC = [
     "ActiveNeuronMonitor", "ActiveNeurons", "Attribution", "AttributionMonitor", "DecisionPathMonitor",
+    "DriftAlert",
     "GradCAM", "InputXGradient",
     "IntegratedGradients", "LRP", "LayerConductance", "Probe", "Saliency", "SmoothGrad", "replay",
 ]  # fmt: skip

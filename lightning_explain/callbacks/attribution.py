@@ -9,6 +9,7 @@ from torch import nn
 from lightning_explain.attribution import Attribution
 from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.budget import Budget
+from lightning_explain.callbacks.alarm import Alarm, check_alert
 from lightning_explain.callbacks.attribution_methods import explains_at_the_input, full_name, named_methods
 from lightning_explain.callbacks.attribution_report import charts
 from lightning_explain.callbacks.cadence import Cadence
@@ -23,6 +24,7 @@ from lightning_explain.callbacks.question import Question
 from lightning_explain.callbacks.reporter import Reporter
 from lightning_explain.callbacks.training_baselines import TrainingBaselines
 from lightning_explain.drift import MEASURES
+from lightning_explain.drift_alert import DriftAlert
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness import FAITHFULNESS
 from lightning_explain.log import Journal
@@ -56,6 +58,8 @@ class AttributionMonitor(pl.Callback):
           each pair, mean over the probe. All that is listed here is the first method's; of each other one the
           filmstrip and the same figures (`overhead` excepted) are at `explain/{name}/{method}/...`. The heatmaps
           stand side by side.
+        - with `alert=`: `explain/{name}/alert` (1 where there is one, 0 elsewhere), `.../alerts` (text), a marker in
+          record and tab, and a warning.
         - with `faithfulness=`: `explain/{name}/deletion_auc`, `.../insertion_auc`, `.../infidelity`,
           `.../max_sensitivity`, `.../randomisation` and `.../randomisation_absolute`; means over the probe.
 
@@ -83,6 +87,8 @@ class AttributionMonitor(pl.Callback):
             cost 21 forward passes each, `"infidelity"` 11, `"max_sensitivity"` 11 explanations, `"randomisation"` a
             copy of the module and one explanation more than it has layers with weights. Deleted features get the
             first method's baseline, or zeros, whichever method is measured.
+        alert: When to say that explanations move as they did not before: `DriftAlert(factor=5)`; None for never. It is
+            the first method that is watched.
         class_names: Names of the classes, if the probe brings none.
         feature_names: Names of the features of tabular inputs, if the probe brings none.
         every_n_epochs: Explain at the end of every n-th epoch; None for never.
@@ -120,6 +126,7 @@ class AttributionMonitor(pl.Callback):
         explained: Literal["label", "predicted"] = "label",
         measures: Sequence[str] = MEASURES,
         faithfulness: Sequence[str] = (),
+        alert: DriftAlert | None = None,
         class_names: Sequence[str] = (),
         feature_names: Sequence[str] = (),
         every_n_epochs: int | None = 1,
@@ -132,6 +139,8 @@ class AttributionMonitor(pl.Callback):
         super().__init__()
         _check_choice("measures", measures, MEASURES, at_least=1)
         _check_choice("faithfulness", faithfulness, tuple(FAITHFULNESS), at_least=0)
+        if alert is not None:
+            check_alert(alert, tuple(measures))
         if explained not in ("label", "predicted"):
             raise ConfigurationError(f"explained={explained!r}; expected 'label' or 'predicted'.")
         self.methods = named_methods(method)
@@ -179,8 +188,14 @@ class AttributionMonitor(pl.Callback):
             explain=self._explain,
             report=self._report,
         )
+        self._alarm = None if alert is None else Alarm(alert, name=name, guard=self._guard)
         self._reporter = Reporter(
-            name, methods=self.methods, measures=tuple(measures), guard=self._guard, pacing=self._pacing
+            name,
+            methods=self.methods,
+            measures=tuple(measures),
+            guard=self._guard,
+            pacing=self._pacing,
+            alarm=self._alarm,
         )
         self._explained = explained
 
@@ -223,6 +238,8 @@ class AttributionMonitor(pl.Callback):
         if any(explains_at_the_input(method) for method in self.methods.values()):
             check_differentiable(self.probe.parts)
         self._examiner.check_measurable(self.probe)
+        if self._alarm is not None:
+            self._alarm.check(self.probe)
         if any(isinstance(p, nn.UninitializedParameter) for p in pl_module.parameters()):
             return  # a trial forward would create the parameters of lazy layers before the run does
         scores = probe_scores(pl_module, to_device(trainer, self.probe.parts), self._question)

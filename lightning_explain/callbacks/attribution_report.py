@@ -11,6 +11,7 @@ from lightning_explain.attribution.result import Attribution, flat
 from lightning_explain.callbacks.attribution_methods import Methods, baseline_of, full_name, named_baseline, versus
 from lightning_explain.callbacks.findings import Findings
 from lightning_explain.callbacks.history import Drifts
+from lightning_explain.drift_alert import Alert
 from lightning_explain.faithfulness import mass_in_mask
 from lightning_explain.log import tag
 from lightning_explain.probe import Probe
@@ -94,6 +95,30 @@ def summary(findings: Findings, methods: Methods) -> str:
             rows = {figure: f"{_mean(values):.4g}" for figure, values in measured.items()}
             parts.append(_table(f"faithfulness of {_plain(name)}", "mean over the probe", rows))
     return "\n\n".join(parts)
+
+
+def alert_record(alert: Alert) -> dict[str, Any]:
+    """Return an alert as plain values."""
+    return {
+        "measure": alert.measure,
+        "groups": [
+            {"group": each.group, "value": each.value, "usual": each.usual, "error": each.error, "times": each.times}
+            for each in alert.excesses
+        ],
+        "samples": list(alert.samples),
+        "indices": list(alert.indices),
+        "words": str(alert),
+    }
+
+
+def alert_summary(alert: Alert) -> str:
+    """Write an alert as markdown: its words, and a row for each group."""
+    rows = [
+        f"| {_plain(each.group)} | {each.value:.4g} | {each.usual:.4g} | {each.error:.2g} | {each.times:.1f} |"
+        for each in alert.excesses
+    ]
+    head = f"| | {alert.measure} | usual | error | times |\n|---|---|---|---|---|"
+    return "\n".join([f"**Alert**: {_plain(str(alert))}", "", head, *rows])
 
 
 def _plain(words: str) -> str:

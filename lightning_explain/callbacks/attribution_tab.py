@@ -25,6 +25,9 @@ EVENT_PIXELS = 1 << 17
 PROBE_PIXELS = 1 << 19
 """The inputs are written once, so they may be larger than the heatmaps."""
 
+MOST_LETTERS = 600
+"""Of an alert: class names in it may be long."""
+
 MOST_FEATURES = 1024
 MOST_NUMBERS = 1 << 14
 """Input values of tabular samples, which are written as numbers."""
@@ -174,6 +177,7 @@ def log_attribution_tab(
     epoch: int,
     count: int,
     methods: Mapping[str, Attribution],
+    alert: str | None = None,
 ) -> None:
     """Write an explanation's event for the Explain tab, and the probe's where the event file has none yet.
 
@@ -186,11 +190,14 @@ def log_attribution_tab(
         epoch: The epoch it was made in.
         count: How many explanations were made so far, this one included.
         methods: The attributions by the name of their method.
+        alert: What was unusual, if there is an alert.
     """
     if not journal.shows_tab:
         return
     inputs, tiles = probe_tab(probe)
     journal.tab_probe(name, {**inputs, "name": name}, tiles.picture if tiles else None)
     header, sprite = attribution_tab(probe, explanation, drifts, methods)
+    if alert is not None:
+        header["curve"]["alert"] = alert[:MOST_LETTERS]
     moment = {"name": name, "step": journal.step, "epoch": epoch, "count": count}
     journal.tab(name, {**header, **moment}, sprite.picture if sprite else None)

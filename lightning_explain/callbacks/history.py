@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lightning_explain.attribution.result import Attribution
 from lightning_explain.drift import ComparableExplanation, Drift, drift
+from lightning_explain.drift_alert import Past
 
 LONGEST_FILM = 12
 
@@ -24,6 +25,7 @@ class Memory:
         previous: The last one.
         film: Step and maps of the explanations that the filmstrip shows.
         scale: Colour scale so far; it only grows, so that pictures of different steps compare.
+        past: Earlier figures, for alerts.
     """
 
     count: int = 0
@@ -31,6 +33,7 @@ class Memory:
     previous: ComparableExplanation | None = None
     film: list[tuple[int, Tensor]] = field(default_factory=list[tuple[int, Tensor]])
     scale: float = 0.0
+    past: Past = field(default_factory=Past)
 
     def add(self, explanation: ComparableExplanation) -> None:
         """Remember an explanation."""
@@ -57,6 +60,7 @@ class Memory:
             "previous": None if self.previous is None else _state(self.previous.attribution),
             "film": [[step, maps] for step, maps in self.film],
             "scale": self.scale,
+            "past": self.past.state_dict(),
         }
 
     @classmethod
@@ -68,6 +72,8 @@ class Memory:
             previous=_comparable(state["previous"]),
             film=[(step, maps) for step, maps in state["film"]],
             scale=state["scale"],
+            # checkpoints of before there were alerts have none
+            past=Past.from_state_dict(state["past"]) if "past" in state else Past(),
         )
 
 

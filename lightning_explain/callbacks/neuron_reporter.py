@@ -164,9 +164,10 @@ class NeuronReporter:
     ) -> None:
         """Send figures to the loggers at the right step, and to callbacks that monitor them."""
         scalars[tag(self._name, "overhead")] = self._stopwatch.share()
-        Journal(trainer, step).scalars(scalars)
         if monitored:
             pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
+        with self._guard.doing("sending the figures to the loggers"):
+            Journal(trainer, step).scalars(scalars)
 
     def report_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, monitored: bool = True) -> None:
         """Log the training figures of the epoch so far, and the maps of this step."""
@@ -225,8 +226,9 @@ class NeuronReporter:
                 features = self._features(trainer, pl_module, report)
                 self._feeding |= features
                 report, fresh = report.with_feeding(features), list(features)
-        with self._stopwatch.spending(), self._guard.doing("recording and drawing active neurons"):
-            self._write(Journal(trainer, step), report, scalars, fresh)
+        writing = self._guard.doing("recording and drawing active neurons")
+        with self._stopwatch.spending(), writing, Journal(trainer, step) as journal:
+            self._write(journal, report, scalars, fresh)
         self._draw_maps(trainer, pl_module, step, f"after epoch {running_epoch(trainer)}")
 
     def _features(self, trainer: pl.Trainer, pl_module: pl.LightningModule, report: NeuronReport) -> dict[str, Any]:
@@ -260,8 +262,8 @@ class NeuronReporter:
         if not self._maps or not trainer.loggers:
             return
         with self._stopwatch.spending(), self._guard.doing("drawing activation maps"):
-            maps = self._probe.maps(trainer, pl_module, self._watch.layers)
-            journal, probe = Journal(trainer, step), self._probe.probe
-            if probe is not None and journal.shows_pictures:
-                profiles = self.profiles.get("val") or self.profiles.get("train") or {}
-                log_maps(journal, self._name, probe, maps, wanted=self._maps, profiles=profiles, moment=moment)
+            maps, probe = self._probe.maps(trainer, pl_module, self._watch.layers), self._probe.probe
+            profiles = self.profiles.get("val") or self.profiles.get("train") or {}
+            with Journal(trainer, step) as journal:
+                if probe is not None and journal.shows_pictures:
+                    log_maps(journal, self._name, probe, maps, wanted=self._maps, profiles=profiles, moment=moment)

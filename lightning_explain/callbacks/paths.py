@@ -288,15 +288,15 @@ class DecisionPathMonitor(pl.Callback):
                 # the loggers get these figures at a step of our own; this is for callbacks that monitor them
                 pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
             Journal(trainer, explanation.step).scalars(scalars)
-        with self._stopwatch.spending(), self._guard.doing("recording and drawing the decision paths"):
-            self._write(trainer, explanation, scalars)
+        writing = self._guard.doing("recording and drawing the decision paths")
+        with self._stopwatch.spending(), writing, Journal(trainer, explanation.step) as journal:
+            self._write(journal, explanation, scalars)
 
-    def _write(self, trainer: pl.Trainer, explanation: PathExplanation, scalars: dict[str, float]) -> None:
+    def _write(self, journal: Journal, explanation: PathExplanation, scalars: dict[str, float]) -> None:
         assert self.probe is not None
         entry = {**path_record(explanation, self.probe, options=self.options), **self._pacing.record()}
         kept = {key: value for key, value in entry.items() if key != "graphs"}  # those of a long run take gigabytes
         self.records.append({"step": explanation.step, **kept, "scalars": scalars})
-        journal = Journal(trainer, explanation.step)
         journal.record(tag(self.name, "record"), entry)
         moment = {"name": self.name, "step": explanation.step, "epoch": explanation.epoch, "count": self._history.count}
         journal.tab(self.name, {"kind": "paths", **moment, "graphs": entry["graphs"]})
@@ -374,6 +374,7 @@ class DecisionPathMonitor(pl.Callback):
         """Explain what came out, if a budget let the last moment pass; draw the last explanation if not drawn yet."""
         self._cadence.train_end(trainer, pl_module)
         if self.latest is not None and not worth_redrawing(self._history.count):
-            with self._stopwatch.spending(), self._guard.doing("drawing the decision paths"):
-                self._draw(Journal(trainer, self.latest.step))
+            drawing = self._guard.doing("drawing the decision paths")
+            with self._stopwatch.spending(), drawing, Journal(trainer, self.latest.step) as journal:
+                self._draw(journal)
         self._pacing.close(trainer)

@@ -4,16 +4,18 @@ from typing import Any
 
 import torch
 
+from lightning_explain.callbacks.alarm import Alarm
 from lightning_explain.callbacks.attribution_figures import Figure, figures
 from lightning_explain.callbacks.attribution_methods import Methods, described, full_name, named_baseline
 from lightning_explain.callbacks.attribution_pictures import Gallery
-from lightning_explain.callbacks.attribution_report import record, summary
+from lightning_explain.callbacks.attribution_report import alert_record, alert_summary, record, summary
 from lightning_explain.callbacks.attribution_tab import log_attribution_tab
 from lightning_explain.callbacks.explanation import Explanation, removal_baseline
 from lightning_explain.callbacks.findings import Findings, compare
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.history import History
 from lightning_explain.callbacks.pacing import Pacing
+from lightning_explain.drift_alert import Alert
 from lightning_explain.log import Journal, defined, running_epoch, tag
 from lightning_explain.probe import Probe
 
@@ -27,18 +29,29 @@ class Reporter:
         measures: Drift measures.
         guard: What fails is told once, and takes nothing else along.
         pacing: Measures the time spent.
+        alarm: Looks for what is unusual; None if nobody asked for alerts.
 
     Attributes:
         records: One record per explanation, as in `record.jsonl`, with the logged `scalars`.
     """
 
-    def __init__(self, name: str, *, methods: Methods, measures: tuple[str, ...], guard: Guard, pacing: Pacing) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        methods: Methods,
+        measures: tuple[str, ...],
+        guard: Guard,
+        pacing: Pacing,
+        alarm: Alarm | None = None,
+    ) -> None:
         self.records: list[dict[str, Any]] = []
         self._name = name
         self._methods = methods
         self._measures = measures
         self._guard = guard
         self._pacing = pacing
+        self._alarm = alarm
         self._described: set[str] = set()
 
     def begin(self) -> None:
@@ -59,13 +72,29 @@ class Reporter:
         """
         full_names = {name: full_name(name, method) for name, method in self._methods.items()}
         found = compare(explanation, history, full_names=full_names, measures=self._measures, guard=self._guard)
+        alert: Alert | None = None
+        with self._guard.doing("looking for alerts"):
+            alert = self._look(found, probe, history, epoch=running_epoch(trainer))
         scalars: dict[str, float] = {}
         with self._guard.doing("measuring and logging drift"):
-            scalars = self._log_figures(trainer, found, probe, monitored=monitored)
-        with self._guard.doing("recording and drawing an explanation"):
-            self._write(trainer, found, scalars, gallery=self._gallery(probe, history))
+            scalars = self._log_figures(trainer, found, probe, alert=alert, monitored=monitored)
+        writing = self._guard.doing("recording and drawing an explanation")
+        with writing, Journal(trainer, explanation.step) as journal:
+            gallery = self._gallery(probe, history)
+            self._write(journal, found, scalars, alert=alert, epoch=running_epoch(trainer), gallery=gallery)
+        if alert is not None and self._alarm is not None and trainer.is_global_zero:
+            self._alarm.tell(alert)
 
-    def _log_figures(self, trainer: Any, found: Findings, probe: Probe, *, monitored: bool) -> dict[str, float]:
+    def _look(self, found: Findings, probe: Probe, history: History, *, epoch: int) -> Alert | None:
+        if self._alarm is None:
+            return None
+        primary = found.explanation.primary
+        method = full_name(primary, self._methods[primary])
+        return self._alarm.look(found, probe, history.of(method), method=method, epoch=epoch)
+
+    def _log_figures(
+        self, trainer: Any, found: Findings, probe: Probe, *, alert: Alert | None, monitored: bool
+    ) -> dict[str, float]:
         by_tag = figures(
             self._name,
             found,
@@ -76,26 +105,42 @@ class Reporter:
         by_tag[tag(self._name, "overhead")] = Figure(
             self._pacing.stopwatch.share(), f"Share of wall time that {self._name} has spent explaining so far."
         )
+        if self._alarm is not None:
+            meaning = f"1 at explanations with an alert ({self._alarm.words}), 0 at others."
+            by_tag[tag(self._name, "alert")] = Figure(float(alert is not None), meaning)
         scalars = {key: figure.value for key, figure in by_tag.items()}
         if monitored:
             # as Lightning's LearningRateMonitor does: `pl_module.log` would make a torchmetric of each figure
             trainer.callback_metrics.update({key: torch.tensor(value) for key, value in defined(scalars).items()})
         # an event file keeps the first description of a tag; more would only make it larger
         words = {key: figure.meaning for key, figure in by_tag.items() if key not in self._described}
-        Journal(trainer, found.explanation.step).scalars(scalars, descriptions=words)
+        with self._guard.doing("sending the figures to the loggers"):
+            Journal(trainer, found.explanation.step).scalars(scalars, descriptions=words)
         self._described.update(defined(scalars))
         return scalars
 
-    def _write(self, trainer: Any, found: Findings, scalars: dict[str, float], *, gallery: Gallery) -> None:
+    def _write(
+        self,
+        journal: Journal,
+        found: Findings,
+        scalars: dict[str, float],
+        *,
+        alert: Alert | None,
+        epoch: int,
+        gallery: Gallery,
+    ) -> None:
         """Record an explanation, and draw it."""
-        step, epoch = found.explanation.step, running_epoch(trainer)
+        step = found.explanation.step
         entry = {**record(found, gallery.probe, methods=self._methods, epoch=epoch), **self._pacing.record()}
+        if self._alarm is not None:
+            entry["alert"] = None if alert is None else alert_record(alert)
         self.records.append({"step": step, **entry, "scalars": scalars})
-        journal = Journal(trainer, step)
         journal.record(tag(self._name, "record"), entry)
         words = summary(found, self._methods)
         if words:
             journal.text(tag(self._name, "summary"), words)
+        if alert is not None:
+            journal.text(tag(self._name, "alerts"), alert_summary(alert))
         gallery.show(journal, found, epoch=epoch)
         log_attribution_tab(
             journal,
@@ -105,6 +150,7 @@ class Reporter:
             found.primary_drifts,
             epoch=epoch,
             count=gallery.history.count,
+            alert=None if alert is None else str(alert),
             methods={full_name(name, self._methods[name]): a for name, a in found.explanation.attributions.items()},
         )
 
@@ -113,5 +159,6 @@ class Reporter:
 
     def finish(self, trainer: Any, *, probe: Probe, history: History, step: int) -> None:
         """Draw the whole filmstrips."""
-        with self._pacing.stopwatch.spending(), self._guard.doing("drawing the filmstrip"):
-            self._gallery(probe, history).show_all_filmstrips(Journal(trainer, step))
+        drawing = self._guard.doing("drawing the filmstrip")
+        with self._pacing.stopwatch.spending(), drawing, Journal(trainer, step) as journal:
+            self._gallery(probe, history).show_all_filmstrips(journal)

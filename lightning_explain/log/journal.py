@@ -1,10 +1,13 @@
 """One place a monitor writes to: scalars to every logger, pictures, text and records to every sink."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
-from lightning_explain.log.sinks import TensorBoardSink, sink_of
+from lightning_explain.errors import ExplanationError
+from lightning_explain.log.choice import sink_of
+from lightning_explain.log.mlflow_sink import MLflowSink, mlflow_name
+from lightning_explain.log.sinks import Sink, TensorBoardSink
 from lightning_explain.log.tags import tag as tag_of
 from lightning_explain.render.colour import Picture
 
@@ -35,19 +38,72 @@ def defined(values: Mapping[str, float]) -> dict[str, float]:
     return {tag: value for tag, value in values.items() if not math.isnan(value)}
 
 
+def _log_figures(
+    logger: Any, sink: Sink | None, figures: Mapping[str, float], words: Mapping[str, str], step: int
+) -> None:
+    """Log figures as this logger takes them, with words where it has a place for them."""
+    if isinstance(sink, MLflowSink):
+        figures = {mlflow_name(key): value for key, value in figures.items()}
+    if isinstance(sink, TensorBoardSink) and words:
+        sink.described_scalars({key: (figures[key], text) for key, text in words.items()}, step)
+        figures = {key: value for key, value in figures.items() if key not in words}
+    logger.log_metrics(figures, step=step)
+
+
 class Journal:
     """Writes for one Trainer at one step; silent on every process but the first.
+
+    A logger that fails (a server that is away, a full disk) takes nothing from the others: its error is raised when
+    they have had what was to be written, in a `with` statement at its end.
 
     Args:
         trainer: The Trainer whose loggers are written to.
         step: The step everything is logged at.
+
+    Raises:
+        ExplanationError: From any of the methods, or at the end of the `with`: one or more loggers failed.
     """
 
     def __init__(self, trainer: Any, step: int) -> None:
         self.step = step
-        loggers: list[Any] = list(trainer.loggers) if trainer.is_global_zero else []
-        self._places = [(logger, sink_of(logger)) for logger in loggers]
-        self._sinks = [sink for _, sink in self._places if sink is not None]
+        self._failures: list[tuple[Any, Exception]] = []
+        self._holding = False
+        self._places: list[tuple[Any, Sink | None]] = []
+        for logger in list[Any](trainer.loggers) if trainer.is_global_zero else []:
+            self._try(logger, lambda logger=logger: self._places.append((logger, sink_of(logger))))
+
+    def __enter__(self) -> Self:
+        self._holding = True
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._holding = False
+        if kind is None:
+            self._settle()
+
+    def _try(self, logger: Any, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except Exception as error:  # noqa: BLE001 - it is raised when the other loggers had their turn
+            self._failures.append((logger, error))
+
+    def _settle(self) -> None:
+        """Raise what went wrong, unless that has to wait."""
+        if self._holding or not self._failures:
+            return
+        failures, self._failures = self._failures, []
+        words = dict.fromkeys(f"{type(logger).__name__}: {type(error).__name__}: {error}" for logger, error in failures)
+        raise ExplanationError("; ".join(words)) from failures[0][1]
+
+    def _each(self, write: Callable[[Sink], None]) -> None:
+        for logger, sink in self._places:
+            if sink is not None:
+                self._try(logger, lambda sink=sink: write(sink))
+        self._settle()
+
+    @property
+    def _sinks(self) -> list[Sink]:
+        return [sink for _, sink in self._places if sink is not None]
 
     @property
     def shows_pictures(self) -> bool:
@@ -64,26 +120,20 @@ class Journal:
         figures = defined(values)
         words = {key: text for key, text in (descriptions or {}).items() if key in figures}
         for logger, sink in self._places:
-            if isinstance(sink, TensorBoardSink) and words:
-                sink.described_scalars({key: (figures[key], text) for key, text in words.items()}, self.step)
-                logger.log_metrics({key: value for key, value in figures.items() if key not in words}, step=self.step)
-            else:
-                logger.log_metrics(figures, step=self.step)
+            self._try(logger, lambda logger=logger, sink=sink: _log_figures(logger, sink, figures, words, self.step))
+        self._settle()
 
     def image(self, tag: str, picture: Picture, *, description: str = "") -> None:
         """Show a picture, uint8 [height, width, 3], and say what it is where the logger can."""
-        for sink in self._sinks:
-            sink.image(tag, picture, self.step, description)
+        self._each(lambda sink: sink.image(tag, picture, self.step, description))
 
     def text(self, tag: str, markdown: str) -> None:
         """Show a text."""
-        for sink in self._sinks:
-            sink.text(tag, markdown, self.step)
+        self._each(lambda sink: sink.text(tag, markdown, self.step))
 
     def record(self, tag: str, record: Mapping[str, Any]) -> None:
         """Keep figures for machines to read."""
-        for sink in self._sinks:
-            sink.record(tag, record, self.step)
+        self._each(lambda sink: sink.record(tag, record, self.step))
 
     @property
     def shows_tab(self) -> bool:
@@ -98,15 +148,12 @@ class Journal:
             header: Plain values for JSON, with `kind`; `docs/tab.md` says what each kind holds.
             sprite: Picture tiles, uint8 [height, width, 3]; None if there are none.
         """
-        for sink in self._sinks:
-            sink.tab(tag_of(name, "tab"), header, sprite, self.step, once=False)
+        self._each(lambda sink: sink.tab(tag_of(name, "tab"), header, sprite, self.step, once=False))
 
     def tab_probe(self, name: str, header: Mapping[str, Any], sprite: Picture | None = None) -> None:
         """Write what the Explain tab needs of a probe, once for each event file: `explain/{name}/probe`."""
-        for sink in self._sinks:
-            sink.tab(tag_of(name, "probe"), header, sprite, self.step, once=True)
+        self._each(lambda sink: sink.tab(tag_of(name, "probe"), header, sprite, self.step, once=True))
 
     def layout(self, charts: Mapping[str, list[str]]) -> None:
         """Group curves: chart title to tag patterns."""
-        for sink in self._sinks:
-            sink.layout(charts)
+        self._each(lambda sink: sink.layout(charts))

@@ -1,4 +1,4 @@
-"""Where pictures, words and records go: one sink per Lightning logger."""
+"""Where pictures, words and records go: what a sink is, a folder, and TensorBoard's event file."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from tensorboard.compat.proto.summary_pb2 import (
 from lightning_explain.log.json_ready import json_ready
 from lightning_explain.log.png import png_bytes
 from lightning_explain.log.tab import first_of_its_kind, tab_summary
-from lightning_explain.log.tags import tag_part
+from lightning_explain.log.tags import file_name
 from lightning_explain.render.colour import Picture
 
 
@@ -45,22 +45,26 @@ class Sink(Protocol):
         ...
 
 
+def record_line(record: Mapping[str, Any], step: int) -> str:
+    """Write a record as one line of JSON, its step first."""
+    return json.dumps(json_ready({"step": step, **record}), allow_nan=False)
+
+
 @dataclass(frozen=True)
 class FolderSink:
     """PNG files, and records as JSON lines, under `<directory>/explain/`."""
 
     directory: Path
 
-    def _path(self, tag: str, suffix: str) -> Path:
-        parts = [tag_part(part) for part in tag.split("/")]
-        path = self.directory.joinpath(*parts[:-1], parts[-1] + suffix)
+    def _path(self, tag: str, suffix: str, step: int | None = None) -> Path:
+        path = self.directory / file_name(tag, suffix, step=step)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def image(self, tag: str, picture: Picture, step: int, description: str = "") -> None:
         """Write `<tag>/step_<step>.png`; its title says what it is."""
         del description
-        path = self._path(f"{tag}/step_{step:09d}", ".png")
+        path = self._path(tag, ".png", step)
         unfinished = path.with_suffix(".part")
         unfinished.write_bytes(png_bytes(picture))
         # renamed when whole, so that nobody ever reads half a picture
@@ -68,11 +72,11 @@ class FolderSink:
 
     def text(self, tag: str, markdown: str, step: int) -> None:
         """Write `<tag>/step_<step>.md`."""
-        self._path(f"{tag}/step_{step:09d}", ".md").write_text(markdown, encoding="utf-8")
+        self._path(tag, ".md", step).write_text(markdown, encoding="utf-8")
 
     def record(self, tag: str, record: Mapping[str, Any], step: int) -> None:
         """Append one line to `<tag>.jsonl`."""
-        line = json.dumps(json_ready({"step": step, **record}), allow_nan=False)
+        line = record_line(record, step)
         with self._path(tag, ".jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
@@ -146,29 +150,3 @@ class TensorBoardSink:
     def layout(self, charts: Mapping[str, list[str]]) -> None:
         """Group curves in the Custom Scalars dashboard."""
         self.writer.add_custom_scalars({"explain": {title: ["Multiline", tags] for title, tags in charts.items()}})
-
-
-def _is_a(value: Any, class_name: str) -> bool:
-    # by name: the same class lives in `lightning.pytorch` and in `pytorch_lightning`, and one need not be installed
-    return any(base.__name__ == class_name for base in type(value).__mro__)
-
-
-def _directory_of(logger: Any) -> Path | None:
-    """Return the run's own folder; None for a logger that keeps nothing on disk."""
-    has_run_folder = _is_a(logger, "TensorBoardLogger") or _is_a(logger, "CSVLogger")
-    directory = logger.log_dir if has_run_folder else logger.save_dir
-    return None if directory is None else Path(directory)
-
-
-def sink_of(logger: Any) -> Sink | None:
-    """Find the sink for a logger of a Trainer: TensorBoard's writer, else the logger's folder, else none."""
-    if _is_a(logger, "DummyLogger"):  # what fast_dev_run puts in: it answers to any attribute
-        return None
-    directory = _directory_of(logger)
-    if directory is None:
-        return None
-    folder = FolderSink(directory)
-    if not _is_a(logger, "TensorBoardLogger"):
-        return folder
-    prefix = f"{logger._prefix}{logger.LOGGER_JOIN_CHAR}" if logger._prefix else ""
-    return TensorBoardSink(logger.experiment, folder, prefix)

@@ -46,3 +46,21 @@ def tag(*parts: str) -> str:
         'explain/attribution/drift/previous'
     """
     return "/".join(["explain", *(tag_part(part) for part in parts)])
+
+
+def file_name(tag: str, suffix: str, *, step: int | None = None) -> str:
+    """Name the file of a tag, below some folder: whatever the tag holds, it stays in there.
+
+    Args:
+        tag: The tag; its `/` make folders.
+        suffix: The ending, with its dot.
+        step: For a file of one step, in a folder of the tag's name.
+
+    Example:
+        >>> file_name("explain/a/record", ".jsonl"), file_name("../x", ".png", step=7)
+        ('explain/a/record.jsonl', '_./x/step_000000007.png')
+    """
+    parts = [tag_part(part) for part in tag.split("/")]
+    if step is not None:
+        parts.append(f"step_{step:09d}")
+    return "/".join(parts) + suffix

@@ -66,7 +66,9 @@ function drawn(series, x, y) {
       s.bold && s.points.length <= 60 && s.points.filter((p) => Number.isFinite(p.y)).map((p) =>
         svg("circle", { cx: x(p.x), cy: y(p.y), r: 2, fill: s.colour })),
       s.points.filter((p) => p.marked).map((p) =>
-        svg("circle", { cx: x(p.x), cy: y(p.y), r: 4.5, class: "marker", stroke: s.colour }, svg("title", { text: p.marked }))),
+        svg("circle", {
+          cx: x(p.x), cy: y(p.y), r: p.loud ? 6.5 : 4.5, class: p.loud ? "marker loud" : "marker", stroke: s.colour,
+        }, svg("title", { text: p.marked }))),
     ];
     return svg("g", {}, ...lines.flat());
   });
@@ -75,7 +77,7 @@ function drawn(series, x, y) {
 /**
  * Draw a chart.
  *
- * series: [{name, colour, dash, bold, faint, band, points: [{x, y, error, marked}]}]. onPick(step, withShift) is called
+ * series: [{name, colour, dash, bold, faint, band, points: [{x, y, error, marked, loud}]}]. onPick(step, withShift) is called
  * with the step nearest to a click. Returns {node, cursors(a, b)}.
  */
 export function chart({ title, series, steps, log = false, range = null, onPick, empty }) {

@@ -8,11 +8,12 @@ import { el, labelled } from "./dom.js";
 const driftAt = (point, ref, c) => {
   const reference = mapping(mapping(point.curve.drift)[ref]);
   const pair = list(c === "" ? reference.all : mapping(reference.classes)[c]);
-  return { x: point.step, y: number(pair[0]), error: number(pair[1]) };
+  const alert = typeof point.curve.alert === "string" ? point.curve.alert : "";
+  return { x: point.step, y: number(pair[0]), error: number(pair[1]), alert };
 };
 
 function marked(points, factor) {
-  return points.map((p) =>
+  return points.map((p) => p.alert ? { ...p, marked: `alert: ${p.alert}`, loud: true } :
     factor > 0 && p.y > factor * p.error
       ? { ...p, marked: `drift is ${(p.y / p.error).toFixed(1)} times its error` }
       : p);

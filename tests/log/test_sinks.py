@@ -13,7 +13,8 @@ from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE, DATA_CLASS_SCALAR
 
 from lightning_explain.log import Journal
-from lightning_explain.log.sinks import FolderSink, Sink, TensorBoardSink, sink_of
+from lightning_explain.log.choice import sink_of
+from lightning_explain.log.sinks import FolderSink, Sink, TensorBoardSink
 from lightning_explain.render.colour import Picture
 from tests.events import Events
 

@@ -84,6 +84,7 @@ class Log:
         step: int,
         name: str = "attribution",
         before: Any = None,
+        alert: str | None = None,
         **more: Any,
     ) -> Attribution:
         """An event as AttributionMonitor writes it, and the probe's if this is the first step."""
@@ -99,6 +100,8 @@ class Log:
             step=step, scores=scores, attributions={"IG": explained}, faithfulness={}, primary="IG"
         )
         header, sprite = attribution_tab(probe, explanation, drifts, methods)
+        if alert is not None:
+            header["curve"]["alert"] = alert
         header |= {"name": name, "step": step, "epoch": step // 10, "count": more.pop("count", 1), **more}
         self.put(f"explain/{name}/tab", header, sprite.picture if sprite else None, step=step)
         return explained
@@ -124,6 +127,14 @@ def known_run(folder: Path) -> None:
     first = torch.tensor([[[[1.0, 0.0, -1.0], [0.5, 0.0, 0.0]]], [[[0.0, 0.0, 2.0], [0.0, 0.0, 0.0]]]])
     before = log.explanation(probe, first, step=0)
     log.explanation(probe, -first, step=5, before=before, count=2)
+
+
+def alerted_run(folder: Path) -> None:
+    """An alert, whose words hold the name of a class, where drift is within its error."""
+    log, probe, before = Log(folder), image_probe(4, 4), None
+    for step in (0, 1, 2):
+        values = torch.ones(4, 1, 4, 4) + 0.01 * step
+        before = log.explanation(probe, values, step=step, before=before, alert=HTML if step == 1 else None)
 
 
 def hostile_run(folder: Path) -> None:

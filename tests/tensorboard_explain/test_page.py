@@ -5,7 +5,7 @@ import statistics
 import pytest
 
 from tests.tensorboard_explain.browser import Tab
-from tests.tensorboard_explain.logs import HOSTILE_NAMES
+from tests.tensorboard_explain.logs import HOSTILE_NAMES, HTML
 
 REAL = "lightning_logs/version_0"
 
@@ -133,6 +133,14 @@ def test_words_stand_out_from_their_ground(tab: Tab, dark: bool) -> None:
         if (contrast < 4.5) low.push([walker.currentNode.textContent.trim().slice(0, 40), contrast]);
       } return low; }"""
     assert tab.frame.evaluate(script) == []
+
+
+def test_an_alert_is_marked_in_words_that_stay_words(tab: Tab) -> None:
+    tab.open(run="alerted")
+    marks = tab.frame.locator(".chart .marker.loud")
+    assert marks.count() == 1
+    assert marks.locator("title").text_content() == f"alert: {HTML}"
+    assert tab.frame.evaluate("() => window.top.hacked === undefined")
 
 
 def test_drift_is_drawn_with_its_error_and_a_click_jumps(tab: Tab) -> None:

@@ -1,0 +1,43 @@
+"""Which sink a logger gets."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning_explain.log.comet_sink import CometSink
+from lightning_explain.log.mlflow_sink import MLflowSink
+from lightning_explain.log.sinks import FolderSink, Sink, TensorBoardSink
+from lightning_explain.log.wandb_sink import WandbSink
+
+
+def _is_a(value: Any, class_name: str) -> bool:
+    # by name: the same class lives in `lightning.pytorch` and in `pytorch_lightning`, and one need not be installed
+    return any(base.__name__ == class_name for base in type(value).__mro__)
+
+
+def _tensorboard(logger: Any) -> TensorBoardSink:
+    prefix = f"{logger._prefix}{logger.LOGGER_JOIN_CHAR}" if logger._prefix else ""
+    return TensorBoardSink(logger.experiment, FolderSink(Path(logger.log_dir)), prefix)
+
+
+def _comet(logger: Any) -> Sink | None:
+    # Lightning 2.6 makes `CometLogger(online=False)` an experiment that keeps nothing; then we keep our files
+    return _folder(logger) if logger.experiment.disabled else CometSink(logger.experiment)
+
+
+def _folder(logger: Any) -> FolderSink | None:
+    directory = logger.log_dir if _is_a(logger, "CSVLogger") else logger.save_dir
+    return None if directory is None else FolderSink(Path(directory))
+
+
+def sink_of(logger: Any) -> Sink | None:
+    """Find the sink for a logger of a Trainer: its own kind's, else the logger's folder, else none."""
+    if _is_a(logger, "DummyLogger"):  # what fast_dev_run puts in: it answers to any attribute
+        return None
+    kinds = {
+        "TensorBoardLogger": _tensorboard,
+        "WandbLogger": WandbSink,
+        "MLFlowLogger": MLflowSink,
+        "CometLogger": _comet,
+    }
+    make = next((make for name, make in kinds.items() if _is_a(logger, name)), _folder)
+    return make(logger)
