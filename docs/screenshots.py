@@ -1,4 +1,4 @@
-"""Take the pictures of the Explain tab in docs/images from the demo's run, in headless Chromium.
+"""Take the pictures of the Explain tab and the report in docs/images from the demo's run, in headless Chromium.
 
     lightning-explain demo && python -m docs.screenshots runs/demo
 
@@ -7,11 +7,15 @@ Look at them before you commit them. Needs the `test` extra and a Chromium (test
 
 import argparse
 import io
+import tempfile
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
+from lightning_explain import __version__
+from lightning_explain.report.command import run
 from tests.tensorboard_explain.board import Board
 from tests.tensorboard_explain.browser import Tab, launched
 
@@ -44,16 +48,30 @@ def taken(browser: Browser, board: Board, *, dark: bool, state: dict[str, str]) 
     return picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
 
 
+def report_taken(browser: Browser, logdir: Path, *, scheme: Literal["light", "dark"]) -> Image.Image:
+    """Take a picture of the report's heatmaps over time and its first charts."""
+    with tempfile.TemporaryDirectory() as folder:
+        page_file = Path(folder) / "report.html"
+        run([logdir], output=page_file, version=__version__, most_samples=10)
+        page = browser.new_context(viewport={"width": 1180, "height": 1330}, color_scheme=scheme).new_page()
+        page.goto(page_file.as_uri())
+        picture = Image.open(io.BytesIO(page.screenshot()))
+        page.context.close()
+    return picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
+
+
 def main() -> None:
     """Start a TensorBoard and write every picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logdir", type=Path)
-    board = Board(parser.parse_args().logdir.resolve(), load_fast=True)
+    logdir = parser.parse_args().logdir.resolve()
+    board = Board(logdir, load_fast=True)
     try:
         with sync_playwright() as playwright:
             browser = launched(playwright)
             for name, (dark, state) in SHOTS.items():
                 taken(browser, board, dark=dark, state=state).save(IMAGES / name, optimize=True)
+            report_taken(browser, logdir, scheme="light").save(IMAGES / "report.png", optimize=True)
             browser.close()
     finally:
         board.stop()

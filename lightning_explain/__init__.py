@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lightning_explain.drift_alert import DriftAlert as DriftAlert
     from lightning_explain.neurons import ActiveNeurons as ActiveNeurons
     from lightning_explain.probe import Probe as Probe
+    from lightning_explain.replaying import replay as replay
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ _HOME = {
     "Probe": "lightning_explain.probe",
     "Saliency": "lightning_explain.attribution",
     "SmoothGrad": "lightning_explain.attribution",
+    "replay": "lightning_explain.replaying",
 }
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "Probe",
     "Saliency",
     "SmoothGrad",
+    "replay",
 ]
 
 

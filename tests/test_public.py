@@ -16,7 +16,7 @@ PUBLIC = [
     "ActiveNeuronMonitor", "ActiveNeurons", "Attribution", "AttributionMonitor", "DecisionPathMonitor",
     "DriftAlert",
     "GradCAM", "InputXGradient",
-    "IntegratedGradients", "LRP", "LayerConductance", "Probe", "Saliency", "SmoothGrad",
+    "IntegratedGradients", "LRP", "LayerConductance", "Probe", "Saliency", "SmoothGrad", "replay",
 ]  # fmt: skip
 
 PUBLIC_ATTRIBUTION = [

@@ -233,7 +233,7 @@ class AttributionMonitor(pl.Callback):
             ConfigurationError: Labels beyond the outputs, integer inputs, outputs of an unusable form, several inputs
                 whose explanation cannot be measured.
         """
-        if trainer.state.fn == "fit":
+        if trainer.train_dataloader is not None:
             self._baselines.find(trainer, self._question)
         if self.probe is None:
             return

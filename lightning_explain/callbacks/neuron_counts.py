@@ -223,6 +223,11 @@ class StageCounts:
                 self.metrics[key].add(counts)
 
     @property
+    def counted(self) -> bool:
+        """Whether any batch was counted."""
+        return bool(self._n_batches)
+
+    @property
     def n_classes(self) -> int:
         """Classes met so far."""
         return self._n_classes

@@ -127,7 +127,7 @@ class NeuronReporter:
         self.profiles[stage] = profiles
         if stage == "val":
             self.class_figures = self._watch.class_figures()
-            if trainer.state.fn == "fit":
+            if trainer.state.fn == "fit" or self._watch.counted_training:
                 self.profiles["train"] = self._watch.profiles("train", trainer)
         epoch, known, train = running_epoch(trainer), self._histories.get(stage, {}), self.profiles.get("train", {})
         histories = {

@@ -185,6 +185,11 @@ class NeuronWatch:
             )
 
     @property
+    def counted_training(self) -> bool:
+        """Whether training batches were counted, so that there are profiles of them."""
+        return bool(self._counts) and self._counts["train"].counted
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """What is watched; empty while the hooks are off."""
         return self._counts["val"].recorder.layers if self._counts else ()

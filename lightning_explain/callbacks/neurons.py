@@ -153,7 +153,8 @@ class ActiveNeuronMonitor(pl.Callback):
             guard=self._guard,
         )
         self._choice = BatchChoice(self._pacing)
-        question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
+        self.question = question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
+        """Where batches hold what, and how the module is called."""
         rule = ActivityRule(threshold=threshold, min_fraction=min_fraction, min_rate=min_rate)
         self._asked: Asked = {key: in_words(option) for key, option in {**asdict(rule), "by": by}.items()}
         self._watch = NeuronWatch(
@@ -426,6 +427,8 @@ class ActiveNeuronMonitor(pl.Callback):
     def _report(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, step: int) -> None:
         """Report an epoch."""
         number = (trainer.current_epoch + 1) // (self._schedule.every_n_epochs or 1)
+        if trainer.state.fn == "validate":
+            number = len(self.records) + 1  # checkpoints may be of any epochs
         self._reporter.report_epoch(trainer, pl_module, stage, step=step, number=number)
         self._pacing.done()
 

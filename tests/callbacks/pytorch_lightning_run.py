@@ -1,6 +1,7 @@
 """A run under the `pytorch_lightning` name of Lightning; started by test_attribution_monitor."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,7 +11,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_explain import ActiveNeuronMonitor, AttributionMonitor
+from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, Saliency, replay
 
 
 class Net(pl.LightningModule):
@@ -53,6 +54,10 @@ def main(folder: str) -> None:
     model = Net()
     trainer.fit(model, loader, loader)
     assert model.passes == 2 * (10 + 10), model.passes
+    torch.save(model.state_dict(), Path(folder) / "step=7.pt")
+    monitor = AttributionMonitor(on_error="raise", method=Saliency())
+    result = replay(model, Path(folder) / "step=7.pt", monitor, val_dataloaders=loader, logdir=folder, progress=False)
+    assert (result.steps, len(monitor.records), model.passes) == ((7,), 1, 2 * (10 + 10)), result
 
 
 if __name__ == "__main__":

@@ -1,0 +1,161 @@
+"""What a page says of a neuron monitor: scores by class, layers in figures, which neurons fire for which class."""
+
+import math
+from typing import Any
+
+from lightning_explain.report.charts import Line, chart, score_range
+from lightning_explain.report.checked import class_name, indices, items, mapping, number, numbers, shares, whole, words
+from lightning_explain.report.markup import UNKNOWN, Child, Markup, clean, el, figure, join, percent, png_address, table
+from lightning_explain.report.pictures import share_picture
+from lightning_explain.report.reading import Series, points
+
+MOST_LAYERS = 40
+MOST_FED = 40
+MOST_NAMES = 30
+KINDS = {"n_dead": "dead", "n_always_on": "always on", "n_exclusive": "exclusive to a class"}
+
+
+def score_line(series: Series, name: str, *, of_class: str | None = None, colour: int = 0) -> Line:
+    """Read the F1 of a class, or the mean over the classes, over time."""
+    found: list[tuple[int, float, float]] = []
+    for step, curve in points(series):
+        f1 = mapping(curve.get("f1"))
+        values = [number(value) for value in f1.values()] if of_class is None else [number(f1.get(of_class))]
+        known = [value for value in values if not math.isnan(value)]
+        if known:
+            found.append((step, sum(known) / len(known), math.nan))
+    return Line(name, found, colour, bold=of_class is None)
+
+
+def score_charts(series: Series) -> list[Markup | None]:
+    """Draw one run's F1, by class and in the mean."""
+    header = series.events[-1].header
+    classes = indices(header.get("classes"))[:30]
+    lines = [
+        score_line(series, class_name(header, c), of_class=str(c), colour=place) for place, c in enumerate(classes)
+    ]
+    lines.append(score_line(series, "mean", colour=-1))
+    return [chart("F1 by class, in validation", lines, range_=score_range(lines))]
+
+
+def score_table(series: Series) -> Markup | None:
+    """Tabulate precision, recall and F1 by class, at the first step and the last."""
+    first, last = series.events[0], series.events[-1]
+    then, now = mapping(first.header.get("curve")), mapping(last.header.get("curve"))
+    if not mapping(now.get("f1")):
+        return None
+
+    def cell(what: str, c: str) -> Child:
+        before, after = number(mapping(then.get(what)).get(c)), number(mapping(now.get(what)).get(c))
+        return join(figure(after), el("small", f" was {figure(before)}") if first.step != last.step else None)
+
+    classes = indices(last.header.get("classes"))
+    rows: list[list[Child]] = [
+        [
+            el("bdi", clean(class_name(last.header, c), 30)),
+            *(cell(what, str(c)) for what in ("precision", "recall", "f1")),
+        ]
+        for c in classes
+    ]
+    return table(["class", "precision", "recall", "F1"], rows, caption=f"Scores by class at step {last.step:,}")
+
+
+def _layers(header: dict[str, Any]) -> list[dict[str, Any]]:
+    return [mapping(layer) for layer in items(header.get("layers"))[:MOST_LAYERS]]
+
+
+def layer_table(series: Series) -> Markup:
+    """Tabulate the layers at the last step, with what was at the first."""
+    first, last = series.events[0], series.events[-1]
+    before = {words(layer.get("name")): layer for layer in _layers(first.header)}
+    rows: list[list[Child]] = []
+    for layer in _layers(last.header):
+        n_neurons, then = whole(layer.get("n_neurons"), 0), before.get(words(layer.get("name")), {})
+        name = el("bdi", clean(words(layer.get("name")), 40))
+        kinds = [_share(whole(layer.get(kind), 0), whole(then.get(kind)), n_neurons) for kind in KINDS]
+        rows.append(
+            [
+                name,
+                f"{n_neurons:,}",
+                *kinds,
+                percent(number(layer.get("overlap"))),
+                percent(number(layer.get("turnover"))),
+            ]
+        )
+    head: list[Child] = ["layer", "neurons", *KINDS.values(), "overlap of classes", "turnover"]
+    return table(head, rows, caption=f"Layers at step {last.step:,}; small: at step {first.step:,}")
+
+
+def _share(now: int, then: int, n_neurons: int) -> Child:
+    if not n_neurons:
+        return UNKNOWN
+    return join(percent(now / n_neurons), el("small", f" was {percent(then / n_neurons)}") if then >= 0 else None)
+
+
+def rate_blocks(series: Series) -> Markup:
+    """Show the class x neuron rates of every layer at the last step, and what feeds the neurons."""
+    header = series.events[-1].header
+    classes = indices(header.get("classes"))
+    return join(*(_rates(layer, header, classes) for layer in _layers(header)))
+
+
+def _rates(layer: dict[str, Any], header: dict[str, Any], classes: list[int]) -> Markup | None:
+    shown = layer.get("neurons")
+    n_neurons = whole(layer.get("n_neurons"), 0) if shown is None else len(items(shown))
+    if not classes or not 0 < n_neurons <= 1 << 16:
+        return None
+    rates = shares(layer.get("rates"), len(classes), n_neurons)
+    name = clean(words(layer.get("name")), 40)
+    said = (
+        f"Rates of {n_neurons} neurons of {name} for {len(classes)} classes; a column is a neuron, bright fires often"
+    )
+    names = (
+        [el("li", el("bdi", clean(class_name(header, c), 16))) for c in classes] if len(classes) <= MOST_NAMES else []
+    )
+    height = max(60, min(480, 16 * len(classes)))
+    return el(
+        "div",
+        el("h4", f"{name}: how often each neuron fires for each class"),
+        el(
+            "div",
+            el("ul", *names, class_="row-names"),
+            el(
+                "img", src=png_address(share_picture(rates)), alt=said, title=said, height=height, class_="pixels rates"
+            ),
+            class_="matrix",
+        ),
+        _fed(layer),
+    )
+
+
+def _fed(layer: dict[str, Any]) -> Markup | None:
+    rows: list[list[Child]] = []
+    for entry in items(layer.get("feeding"))[:MOST_FED]:
+        parts = items(entry)
+        if len(parts) != 3:
+            continue
+        fed = [items(feature) for feature in items(parts[2])[:6]]
+        said = ", ".join(f"{clean(words(f[0]), 24)} {number(f[1]):+.2g}" for f in fed if len(f) == 2)
+        rows.append([str(whole(parts[0])), el("bdi", clean(words(parts[1]), 24)), el("bdi", said)])
+    if not rows:
+        return None
+    title = f"What feeds the neurons of {clean(words(layer.get('name')), 40)}"
+    made = table(["neuron", "class", "strongest input features, with their sign"], rows, caption=title, class_="fed")
+    return el("details", el("summary", title), made)
+
+
+def summary(series: Series) -> tuple[float, float]:
+    """Return the mean F1 and the share of dead neurons at the last step."""
+    line = score_line(series, "")
+    layers = _layers(series.events[-1].header)
+    total = sum(whole(layer.get("n_neurons"), 0) for layer in layers)
+    dead = sum(max(0, whole(layer.get("n_dead"), 0)) for layer in layers)
+    return line.points[-1][1] if line.points else math.nan, dead / total if total else math.nan
+
+
+def sample_counts(series: Series) -> str:
+    """Say which data were counted."""
+    header = series.events[-1].header
+    n_samples = sum(n for n in numbers(header.get("n_samples")) if not math.isnan(n))
+    stage = {"val": "validation", "train": "training"}.get(words(header.get("stage")), "")
+    return f"Counted over {n_samples:,.0f} samples of the {stage} data."

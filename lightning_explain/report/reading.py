@@ -1,0 +1,174 @@
+"""Reading what monitors wrote to event files, whatever else is in them."""
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+PLUGIN = "explain"
+VERSION = 1
+MOST_HEADER_BYTES = 8_000_000
+OURS = re.compile(r"explain/(.+)/(tab|probe)")  # a monitor of several inputs writes one series for each
+FIGURES = re.compile(r"explain/([^/]+)/(mass_in_mask|total_attribution|convergence_delta)")
+
+Header = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of a monitor.
+
+    Attributes:
+        step: Training step.
+        header: What it says.
+        picture: The PNG that comes with it; empty for none.
+    """
+
+    step: int
+    header: Header
+    picture: bytes
+
+
+@dataclass
+class Series:
+    """What one monitor wrote.
+
+    Attributes:
+        name: The monitor's name.
+        kind: `attribution`, `neurons` or `paths`.
+        events: By step, of several at one step the last written.
+        probe: What was explained; None if that is not there.
+        figures: Further curves by name: (step, value) each.
+    """
+
+    name: str
+    kind: str = ""
+    events: list[Event] = field(default_factory=list[Event])
+    probe: Event | None = None
+    figures: dict[str, list[tuple[int, float]]] = field(default_factory=dict[str, list[tuple[int, float]]])
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """A folder with event files of monitors.
+
+    Attributes:
+        name: Its path below what was asked for.
+        series: By the monitor's name.
+        n_unreadable: Events that were not understood.
+    """
+
+    name: str
+    series: list[Series]
+    n_unreadable: int
+
+    def of(self, kind: str) -> list[Series]:
+        """List the monitors of a kind."""
+        return [series for series in self.series if series.kind == kind]
+
+
+def read_runs(folders: Sequence[Path]) -> list[LoggedRun]:
+    """Read all runs below some folders that hold something of ours.
+
+    Args:
+        folders: As TensorBoard reads them; a run is a folder with event files.
+    """
+    found: list[LoggedRun] = []
+    for folder in folders:
+        for place in _event_folders(folder):
+            name = place.relative_to(folder).as_posix()
+            shown = folder.resolve().name if name == "." else name
+            run = _read_run(place, shown if len(folders) == 1 or name == "." else f"{folder.name}/{name}")
+            if run is not None:
+                found.append(run)
+    return found
+
+
+def _event_folders(folder: Path) -> list[Path]:
+    # walked without following links, which may lead in a circle
+    return sorted(Path(place) for place, _, files in os.walk(folder) if any("tfevents" in name for name in files))
+
+
+def _read_run(place: Path, name: str) -> LoggedRun | None:
+    reader = _Reader()
+    for file in sorted(path for path in place.iterdir() if "tfevents" in path.name and path.is_file()):
+        for event in EventFileLoader(str(file)).Load():
+            for value in event.summary.value:
+                reader.take(event.step, value)
+    series = reader.series()
+    return LoggedRun(name, series, reader.n_unreadable) if series else None
+
+
+class _Reader:
+    """Sorts the values of one run's events."""
+
+    def __init__(self) -> None:
+        self.n_unreadable = 0
+        self._found: dict[str, dict[int, Event]] = {}
+        self._probes: dict[str, Event] = {}
+        self._figures: dict[tuple[str, str], dict[int, float]] = {}
+
+    def take(self, step: int, value: Any) -> None:
+        named = OURS.fullmatch(value.tag)
+        if named is not None:
+            self._take_event(named[1], named[2], step, list(value.tensor.string_val[:2]))
+            return
+        named = FIGURES.fullmatch(value.tag)
+        if named is not None:
+            self._figures.setdefault((named[1], named[2]), {})[step] = _scalar(value.tensor)
+
+    def _take_event(self, name: str, suffix: str, step: int, blobs: list[bytes]) -> None:
+        header = _parsed(blobs[0]) if blobs else None
+        if header is None:
+            self.n_unreadable += 1
+            return
+        event = Event(step, header, blobs[1] if len(blobs) > 1 else b"")
+        if suffix == "probe":
+            self._probes[name] = event
+        else:
+            self._found.setdefault(name, {})[step] = event
+
+    def series(self) -> list[Series]:
+        made: list[Series] = []
+        for name, events in sorted(self._found.items()):
+            last = str(events[max(events)].header["kind"])
+            same = [events[step] for step in sorted(events) if events[step].header["kind"] == last]
+            curves = {what: sorted(points.items()) for (owner, what), points in self._figures.items() if owner == name}
+            made.append(Series(name, last, same, self._probes.get(name), curves))
+        return made
+
+
+def _scalar(tensor: Any) -> float:
+    values = [*tensor.float_val, *tensor.double_val]
+    if values:
+        return float(values[0])
+    content = bytes(tensor.tensor_content)
+    return float(memoryview(content).cast("f")[0]) if len(content) == 4 else math.nan
+
+
+def _parsed(blob: bytes) -> Header | None:
+    """Read a header; None where it is none, or of a form that only a newer version knows."""
+    if len(blob) > MOST_HEADER_BYTES:
+        return None
+    try:
+        header = json.loads(blob)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(header, dict):
+        return None
+    known = cast(Header, header)
+    version = known.get("v")
+    return known if isinstance(version, int) and version <= VERSION and isinstance(known.get("kind"), str) else None
+
+
+def points(series: Series) -> Iterator[tuple[int, Header]]:
+    """Iterate over what a monitor draws over time: (step, `curve`)."""
+    for event in series.events:
+        curve = event.header.get("curve")
+        yield event.step, cast(Header, curve) if isinstance(curve, dict) else {}
