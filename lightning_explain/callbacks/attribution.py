@@ -20,6 +20,7 @@ from lightning_explain.callbacks.probe_source import to_device
 from lightning_explain.callbacks.question import Question
 from lightning_explain.callbacks.reporter import Reporter
 from lightning_explain.callbacks.training_baselines import TrainingBaselines
+from lightning_explain.display import Display
 from lightning_explain.drift import MEASURES
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness import FAITHFULNESS
@@ -82,6 +83,8 @@ class AttributionMonitor(pl.Callback):
             first method's baseline, or zeros, whichever method is measured.
         class_names: Names of the classes, if the probe brings none.
         feature_names: Names of the features of tabular inputs, if the probe brings none.
+        display: How the samples are shown, if the probe does not say: `Display(mean=..., std=...)` undoes the
+            normalisation of images, `Display(tokens=vocabulary, padding=0)` writes words for token ids.
         every_n_epochs: Explain at the end of every n-th epoch; None for never.
         every_n_train_steps: Explain after every n-th training step; None for never.
         on_error: `"warn"` once and go on when an explanation fails, or `"raise"`.
@@ -114,6 +117,7 @@ class AttributionMonitor(pl.Callback):
         faithfulness: Sequence[str] = (),
         class_names: Sequence[str] = (),
         feature_names: Sequence[str] = (),
+        display: Display | None = None,
         every_n_epochs: int | None = 1,
         every_n_train_steps: int | None = None,
         on_error: OnError = "warn",
@@ -137,6 +141,7 @@ class AttributionMonitor(pl.Callback):
             owner=self._guard.owner,
             class_names=class_names,
             feature_names=feature_names,
+            display=display,
         )
         self._baselines = TrainingBaselines(self.methods)
         self._continuity = Continuity(

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from lightning_explain.attribution.result import Attribution, flat
 from lightning_explain.callbacks.attribution_methods import Methods, baseline_of, full_name, named_baseline, versus
+from lightning_explain.callbacks.captions import explained_inputs
 from lightning_explain.callbacks.findings import Findings
 from lightning_explain.callbacks.history import Drifts
+from lightning_explain.callbacks.strongest import input_records
 from lightning_explain.log import tag
 from lightning_explain.probe import Probe
 
@@ -26,7 +28,7 @@ def record(findings: Findings, probe: Probe, *, methods: Methods, epoch: int) ->
     """
     explanation = findings.explanation
     labels, scores = probe.labels, explanation.scores
-    by_method = {name: _method_record(name, findings, methods) for name in explanation.attributions}
+    by_method = {name: _method_record(name, findings, probe, methods) for name in explanation.attributions}
     primary = explanation.primary
     return {
         "epoch": epoch,
@@ -39,7 +41,7 @@ def record(findings: Findings, probe: Probe, *, methods: Methods, epoch: int) ->
     }
 
 
-def _method_record(name: str, findings: Findings, methods: Methods) -> dict[str, Any]:
+def _method_record(name: str, findings: Findings, probe: Probe, methods: Methods) -> dict[str, Any]:
     explanation = findings.explanation
     attribution, baseline = explanation.attributions[name], baseline_of(methods[name])
     return {
@@ -50,6 +52,7 @@ def _method_record(name: str, findings: Findings, methods: Methods) -> dict[str,
         "convergence_delta": _numbers(attribution.convergence_delta),
         "error": _numbers(attribution.error),
         "n_evaluations": attribution.n_evaluations.tolist(),
+        "inputs": input_records(attribution, explained_inputs(probe, methods)),
         "faithfulness": {figure: _numbers(values) for figure, values in explanation.faithfulness.get(name, {}).items()},
         "drift": {
             reference: {measure: _numbers(values) for measure, values in drift.values.items()}

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning_explain.callbacks.probe_source import PassingProbe, flat_loaders, probe_from_loader
 from lightning_explain.callbacks.question import Question
+from lightning_explain.display import Display
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.probe import Probe
 
@@ -19,6 +20,7 @@ class ProbeKeeper:
         owner: The monitor's name, for messages.
         class_names: Given to the probe if it has none.
         feature_names: Given to the probe if it has none.
+        display: Given to the probe if it has none.
     """
 
     def __init__(
@@ -29,7 +31,9 @@ class ProbeKeeper:
         owner: str,
         class_names: Sequence[str] = (),
         feature_names: Sequence[str] = (),
+        display: Display | None = None,
     ) -> None:
+        self._display = display
         self._class_names = tuple(class_names)
         self._feature_names = tuple(feature_names)
         self._question = question
@@ -47,6 +51,7 @@ class ProbeKeeper:
             probe,
             class_names=probe.class_names or self._class_names,
             feature_names=probe.feature_names or self._feature_names,
+            display=probe.display or self._display,
         )
 
     def find(self, trainer: Any) -> None:
@@ -99,5 +104,5 @@ class ProbeKeeper:
         saved = Probe.from_state_dict(state)
         if self.probe is not None:
             return self.probe.fingerprint == saved.fingerprint
-        self.probe = saved
+        self.probe = self._named(saved)
         return True

@@ -9,6 +9,7 @@ from lightning_explain.callbacks.attribution_methods import Methods, described, 
 from lightning_explain.callbacks.attribution_pictures import Gallery
 from lightning_explain.callbacks.attribution_report import record, summary
 from lightning_explain.callbacks.attribution_tab import log_attribution_tab
+from lightning_explain.callbacks.captions import explained_inputs
 from lightning_explain.callbacks.explanation import Explanation, removal_baseline
 from lightning_explain.callbacks.findings import Findings, compare
 from lightning_explain.callbacks.guard import Guard
@@ -108,6 +109,7 @@ class Reporter:
             epoch=epoch,
             count=gallery.history.count,
             methods={full_name(name, self._methods[name]): a for name, a in found.explanation.attributions.items()},
+            inputs=explained_inputs(gallery.probe, self._methods),
         )
 
     def _gallery(self, probe: Probe, history: History) -> Gallery:
