@@ -119,6 +119,9 @@ class Probe:
                 f"{len(self.class_names)} names: {', '.join(self.class_names)}."
             )
         self._check_features()
+        for index, part in enumerate(self.parts):
+            if self.display is not None and self.display.form_of(part, index) == "image":
+                self.display.as_seen(part[:1])
 
     def _check_features(self) -> None:
         n_features = [part[0].numel() for part in self.parts]

@@ -20,6 +20,9 @@ MOST_SAMPLES = 24
 MOST_LANES = 8
 """Channels drawn: those of the largest attribution."""
 
+SHADE = 0.85
+"""Brightness of what lies inside the outline of a dense signal."""
+
 LANE_HEIGHT = 44
 FEWEST_PIXELS = 18
 FILM_ROW = 12
@@ -106,8 +109,18 @@ def lane_picture(signal: Tensor, colours: Picture | None, limits: tuple[float, f
         np.rint((1 - (ends - limits[0]) / size) * (height - 3) + 1).clip(0, height - 1) for ends in (high, low)
     )
     rows = np.arange(height)[:, None]
-    picture[(rows >= top) & (rows <= bottom)] = INK
+    span = (rows >= top) & (rows <= bottom)
+    inside = _inside(span)
+    # of what is dense only the outline is ink, or it would hide the colours
+    picture[inside] = (picture[inside] * SHADE).astype(np.uint8)
+    picture[span & ~inside] = INK
     return picture
+
+
+def _inside(span: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the pixels whose four neighbours are marked too."""
+    padded = np.pad(span, 1, constant_values=False)
+    return span & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
 
 
 def _shown_lanes(panels: Sequence[Panel]) -> list[int]:
@@ -213,5 +226,6 @@ def signal_film_picture(
             colours = np.repeat(np.repeat(stripe[row], times, axis=0)[None], FILM_ROW, axis=0)
             lines.append(beside([text(step, width=LABEL_WIDTH, height=FILM_ROW, size=10), colours]))
         cells.append(below(lines, gap=1))
-    words = f"{title} {said_of_bins(inputs)}"
+    summed = " The line is the mean of the channels, the colours their sum." if lanes_of(inputs).shape[1] > 1 else ""
+    words = f"{title}{summed} {said_of_bins(inputs)}".strip()
     return titled(grid(cells, min(2, len(cells)), gap=14), words, legend(scale, unit))
