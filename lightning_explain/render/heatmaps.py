@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -120,7 +122,10 @@ def heatmap_picture(
     """
     # a wide picture is shrunk on the page until its words cannot be read
     target = LARGE if len(panels) > 1 else SMALL
-    columns = [input_pictures(inputs, display), *(list(signed_colours(shown_maps(p.values), p.scale)) for p in panels)]
+    columns = [
+        _in_squares(input_pictures(inputs, display), inputs),
+        *(list(signed_colours(shown_maps(p.values), p.scale)) for p in panels),
+    ]
     rows = [[resized(picture, target=target) for picture in row] for row in zip(*columns, strict=True)]
     # maps of another resolution than the input may come out a little smaller
     width = max(picture.shape[1] for row in rows for picture in row)
@@ -135,6 +140,12 @@ def heatmap_picture(
         heads = beside([header(name, width=width) for name in ("input", *(panel.name for panel in panels))], gap=1)
         body = below([beside([heads] * across, gap=8), body], gap=2)
     return titled(body, f"{title} {said_of_image(inputs)}".strip(), legends(panels, unit))
+
+
+def _in_squares(pictures: Sequence[Picture], inputs: Tensor) -> list[Picture]:
+    """Shrink pictures as their maps are, so that both have one size."""
+    side = pixels_per_square(inputs.shape[-2:])
+    return [np.asarray(Image.fromarray(picture).reduce(side)) for picture in pictures] if side > 1 else list(pictures)
 
 
 def said_of_image(inputs: Tensor) -> str:
@@ -176,7 +187,7 @@ def filmstrip_picture(
     label_width = 44
     # a wide picture is shrunk on the page until its words cannot be read
     target = 56 if len(films) <= 5 else 32
-    first = [resized(picture, target=target) for picture in input_pictures(inputs, display)]
+    first = [resized(picture, target=target) for picture in _in_squares(input_pictures(inputs, display), inputs)]
     columns = [[resized(picture, target=target) for picture in signed_colours(film, scale)] for film in films]
     width = max(30, first[0].shape[1])
     header = [text("", width=label_width), text("input", width=width)]
