@@ -116,7 +116,7 @@ def explain(classifier: Classifier, picture: Tensor, n_steps: int) -> dict[str, 
         grey = float(net(torch.zeros_like(picture))[0, TABBY])
     print(f"\nThe score of tabby is {score:.3f}; that of a grey picture is {grey:.3f}.")
     low, high = classifier.ready(torch.zeros(3, 1, 1)), classifier.ready(torch.ones(3, 1, 1))
-    gradients = IntegratedGradients(n_steps=n_steps, rule="midpoint")
+    gradients = IntegratedGradients(n_steps=n_steps)
     found = {
         f"IntegratedGradients ({n_steps} points)": gradients(net, picture, TABBY),
         "LRP (z+, flat)": LRP()(net, picture, TABBY),
