@@ -67,6 +67,7 @@ def sentences(package: str) -> list[list[str]]:
     for text in docstrings(package):
         # prose only: no examples, signatures, tables
         prose = " ".join(line for line in text.splitlines() if not re.search(r">>>|::|\.\. |[|=]{2}|\d\.", line))
+        prose = re.sub(r":[a-z:]+:`", " ", prose)  # :attr:`x` is Sphinx's markup
         for sentence in re.split(r"(?<=[.:])\s", prose):
             words = [word for word in re.findall(r"[a-z]{2,}", sentence.lower()) if word not in OWN_NAMES]
             if SHORTEST <= len(words) <= LONGEST:
