@@ -37,9 +37,13 @@ class AttributionMonitor(pl.Callback):
 
     Logs, with `{name}` being `attribution` by default:
         - `explain/{name}/heatmaps` (image): every probe sample beside its heatmap; bars by feature and class for
-          tabular inputs.
-        - `explain/{name}/filmstrip` (image): heatmaps over time; redrawn after 1, 2, 3, 4, 6, 8, 12, 16, ...
+          tables, coloured words for token ids, lines on colours for time series and audio.
+        - `explain/{name}/filmstrip` (image): the same over time; redrawn after 1, 2, 3, 4, 6, 8, 12, 16, ...
           explanations and at the end.
+        - `explain/{name}/tokens` (text): for token ids the texts, their strongest words marked by sign.
+        - where a sample has several explained inputs `explain/{name}/heatmaps/{input}`, `.../filmstrip/{input}`,
+          `.../tokens/{input}`, `.../{input}/tab` instead, and `.../input_share/{input}`: the share of the absolute
+          attribution that falls on each.
         - `explain/{name}/drift/previous`, `.../drift/first`: mean cosine distance to the previous and to the first
           explanation; `.../drift/previous_error`, `.../drift/first_error`: their quadrature error;
           `.../drift/{class}`: distance to the previous one, by class.
@@ -71,8 +75,10 @@ class AttributionMonitor(pl.Callback):
             mean of 1,000 seeded training samples; token ids are explained by `AtEmbedding(...)`.
         probe: What is explained; by default a class-balanced one of at most 64 samples from the validation data.
         input: Where a batch holds the input: index, key, attribute or callable.
-        target: Where a batch holds the target.
-        output: Where the model's output holds the scores.
+        target: Where a batch holds the target. Where a sample has several labels, or one for every pixel, a callable
+            that chooses one of each sample.
+        output: Where the model's output holds the scores [batch, classes]; or a callable that makes one number of each
+            sample, [batch], e.g. the mean score of a class over a segmented image.
         forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.
         explained: Which output is explained: the sample's `"label"`, or what was `"predicted"` for it at the first
             explanation. Either way it stays the same for the whole run.

@@ -13,6 +13,7 @@ from lightning_explain.callbacks.captions import explained_inputs
 from lightning_explain.callbacks.findings import Findings
 from lightning_explain.callbacks.history import Drifts
 from lightning_explain.callbacks.strongest import input_records
+from lightning_explain.faithfulness import mass_in_mask
 from lightning_explain.log import tag
 from lightning_explain.probe import Probe
 
@@ -44,6 +45,7 @@ def record(findings: Findings, probe: Probe, *, methods: Methods, epoch: int) ->
 def _method_record(name: str, findings: Findings, probe: Probe, methods: Methods) -> dict[str, Any]:
     explanation = findings.explanation
     attribution, baseline = explanation.attributions[name], baseline_of(methods[name])
+    masks = probe.masks
     return {
         "method": full_name(name, methods[name]),
         "baseline": None if baseline is None else named_baseline(baseline),
@@ -53,6 +55,7 @@ def _method_record(name: str, findings: Findings, probe: Probe, methods: Methods
         "error": _numbers(attribution.error),
         "n_evaluations": attribution.n_evaluations.tolist(),
         "inputs": input_records(attribution, explained_inputs(probe, methods)),
+        **({} if masks is None else {"mass_in_mask": _numbers(mass_in_mask(attribution.parts[0], masks))}),
         "faithfulness": {figure: _numbers(values) for figure, values in explanation.faithfulness.get(name, {}).items()},
         "drift": {
             reference: {measure: _numbers(values) for measure, values in drift.values.items()}
