@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_explain import AttributionMonitor, Display, IntegratedGradients
+from lightning_explain import AttributionMonitor, Display, IntegratedGradients, Probe
 from lightning_explain.attribution import AtEmbedding
 
 PACKAGES = ("numpy", "torch", "matplotlib")
@@ -153,11 +153,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     pl.seed_everything(arguments.seed, verbose=False)
     train, held_out, vocabulary = text_data(arguments.seed, arguments.per_package)
     print(f"{len(train)} sentences to learn from, {len(held_out)} held out, {len(vocabulary)} words")
-    monitor = AttributionMonitor(
-        method=AtEmbedding(IntegratedGradients(), baseline_token=0),
-        class_names=PACKAGES,
-        display=Display(tokens=vocabulary, padding=0),
-    )
+    display = Display(tokens=vocabulary, padding=0)
+    probe = Probe.from_dataset(held_out, per_class=20, class_names=PACKAGES, display=display)
+    monitor = AttributionMonitor(method=AtEmbedding(IntegratedGradients(), baseline_token=0), probe=probe)
     tensorboard = TensorBoardLogger(arguments.logdir, name="")
     trainer = pl.Trainer(
         max_epochs=arguments.epochs,

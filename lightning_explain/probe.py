@@ -196,6 +196,7 @@ class Probe:
         target: Selector = None,
         class_names: Sequence[str] = (),
         feature_names: Sequence[str] = (),
+        display: Display | None = None,
     ) -> "Probe":
         """Draw a class-balanced probe from a data set, the same one for the same seed.
 
@@ -214,6 +215,7 @@ class Probe:
             target: Where the target is.
             class_names: Names of the classes.
             feature_names: Names of the features of tabular inputs.
+            display: How the samples are shown.
 
         Raises:
             ConfigurationError: The data set is empty, or no input is recognised in its batches.
@@ -249,4 +251,5 @@ class Probe:
             class_names=class_names,
             feature_names=feature_names,
             indices=[index for index, _ in picked],
+            display=display,
         )

@@ -149,16 +149,16 @@ def test_the_comparison_is_drawn(additive):
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
     folder = tmp_path_factory.mktemp("text")
-    return run("text", "--logdir", str(folder), "--epochs", "5", "--per-package", "500"), folder / "version_0"
+    return run("text", "--logdir", str(folder), "--epochs", "4"), folder / "version_0"
 
 
 def test_the_text_classifier_names_the_words_that_a_reader_would(text):
     printed, folder = text
     events = Events(folder)
-    assert list(events.curve("val_acc").values())[-1] > 0.6  # three classes
+    assert list(events.curve("val_acc").values())[-1] > 0.55  # three classes
     lines = dict(re.findall(r"^  (numpy|torch|matplotlib) +(.+)$", printed, re.MULTILINE))
-    assert re.search(r"\barray \+\d", lines["numpy"]) and re.search(r"\btensors? \+\d", lines["torch"])
-    assert re.search(r"\b(figure|axes|line|plot|artist|legend)\b \+", lines["matplotlib"])
+    assert lines["numpy"].startswith("array +") and lines["torch"].startswith("tensor +")
+    assert re.search(r"\b(axes|color|figure|ticks|plot|artist|legend) \+", lines["matplotlib"])
     # what a word speaks for, it speaks for there only
     assert "tensor " not in lines["numpy"] + lines["matplotlib"]
 

@@ -210,7 +210,7 @@ def test_each_of_several_inputs_is_drawn_under_its_name(tmp_path: Path) -> None:
             assert events.picture(f"explain/attribution/{picture}/{name}").std() > 0
     assert "explain/attribution/heatmaps" not in events.images
     shares = [list(events.curve(f"explain/attribution/input_share/{n}").values()) for n in ("digit", "patient__b_")]
-    assert shares[0][-1] > 0.8
+    assert shares[0][-1] > 0.7
     np.testing.assert_allclose(np.array(shares).sum(0), 1, atol=1e-6)
     image, table = last_record(tmp_path)["inputs"]
     assert (image["name"], image["form"], table["name"], table["form"]) == ("digit", "image", "patient/<b>", "table")
