@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 
 from lightning_explain import AttributionMonitor, Display, InputXGradient, IntegratedGradients, Probe
 from lightning_explain.attribution import AtEmbedding
+from lightning_explain.callbacks.attribution_tab import probe_tab
 from lightning_explain.errors import ConfigurationError
 from tests.events import Events
 from tests.modalities import (
@@ -63,6 +64,10 @@ def test_the_normalisation_of_rgb_images_is_undone(tmp_path: Path) -> None:
     close = sum(any((r + dr, g + dg, b + db) in seen for dr in (-1, 0, 1) for dg in (-1, 0, 1) for db in (-1, 0, 1))
                 for r, g, b in own[:300])  # fmt: skip
     assert close > 290
+    _, sprite = probe_tab(monitor.probe)
+    assert sprite is not None
+    tile = (held_out[0] * 255).round().permute(1, 2, 0).numpy()
+    assert np.abs(sprite.picture[:16, :16].astype(float) - tile).max() <= 1
     record = last_record(tmp_path)["inputs"]
     assert [entry["form"] for entry in record] == ["image"] and record[0]["shape"] == [3, 16, 16]
     assert "strongest" not in record[0]
@@ -111,8 +116,11 @@ def test_texts_are_written_with_their_words_and_without_padding(text_run: Any) -
     assert "&#60;pad&#62;" not in written and "<pad>" not in written
     (entry,) = last_record(folder)["inputs"]
     assert entry["form"] == "tokens" and entry["name"] == ""
+    values = monitor.latest.attribution.parts[0] * (ids != 0)
     for row, strongest in enumerate(entry["strongest"]):
         assert len(strongest) == 8
+        leading = values[row].abs().topk(8).values.tolist()
+        np.testing.assert_allclose([abs(value) for _, _, value in strongest], leading, rtol=1e-3)
         for place, word, _ in strongest:
             assert vocabulary[int(ids[row, place])] == word and word != "<pad>"
 
