@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lightning_explain.callbacks import ActiveNeuronMonitor as ActiveNeuronMonitor
     from lightning_explain.callbacks import AttributionMonitor as AttributionMonitor
     from lightning_explain.callbacks import DecisionPathMonitor as DecisionPathMonitor
+    from lightning_explain.display import Display as Display
     from lightning_explain.drift_alert import DriftAlert as DriftAlert
     from lightning_explain.neurons import ActiveNeurons as ActiveNeurons
     from lightning_explain.probe import Probe as Probe
@@ -31,6 +32,7 @@ _HOME = {
     "Attribution": "lightning_explain.attribution",
     "AttributionMonitor": "lightning_explain.callbacks",
     "DecisionPathMonitor": "lightning_explain.callbacks",
+    "Display": "lightning_explain.display",
     "DriftAlert": "lightning_explain.drift_alert",
     "GradCAM": "lightning_explain.attribution",
     "InputXGradient": "lightning_explain.attribution",
@@ -50,6 +52,7 @@ __all__ = [
     "Attribution",
     "AttributionMonitor",
     "DecisionPathMonitor",
+    "Display",
     "DriftAlert",
     "GradCAM",
     "InputXGradient",

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from lightning_explain.batches import Inputs, Selector, class_labels, input_of, target_of
+from lightning_explain.display import Display
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.sampling import Collate, draw, seeded
 
@@ -58,6 +59,9 @@ class Probe:
             each ([batch, height, width], [batch, features]), with or without a channel dimension. The share of
             attribution inside them is logged.
         indices: Where the samples stand in the data set they were drawn from; empty when given directly.
+        display: How the samples are shown: normalisation undone, words of tokens, names of several inputs. It belongs
+            here rather than to one monitor, since it says what the numbers of these samples are, and every monitor
+            draws them; it is no part of the question, so neither of the fingerprint nor of checkpoints.
 
     Raises:
         ConfigurationError: The probe is empty, or its parts do not fit together.
@@ -74,6 +78,7 @@ class Probe:
     feature_names: Sequence[str] = ()
     masks: Tensor | None = None
     indices: Sequence[int] = field(default=())
+    display: Display | None = None
 
     def __post_init__(self) -> None:
         parts = self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
@@ -114,13 +119,16 @@ class Probe:
                 f"{len(self.class_names)} names: {', '.join(self.class_names)}."
             )
         self._check_features()
+        for index, part in enumerate(self.parts):
+            if self.display is not None and self.display.form_of(part, index) == "image":
+                self.display.as_seen(part[:1])
 
     def _check_features(self) -> None:
-        first = self.parts[0]
-        n_features = first[0].numel()
-        if self.feature_names and len(self.feature_names) != n_features:
+        n_features = [part[0].numel() for part in self.parts]
+        if self.feature_names and len(self.feature_names) not in n_features:
             raise ConfigurationError(
-                f"feature_names has {len(self.feature_names)} names, but a probe sample has {n_features} features."
+                f"feature_names has {len(self.feature_names)} names, but a probe sample has "
+                f"{' and '.join(str(n) for n in n_features)} features."
             )
 
     def __len__(self) -> int:
@@ -188,6 +196,7 @@ class Probe:
         target: Selector = None,
         class_names: Sequence[str] = (),
         feature_names: Sequence[str] = (),
+        display: Display | None = None,
     ) -> "Probe":
         """Draw a class-balanced probe from a data set, the same one for the same seed.
 
@@ -206,6 +215,7 @@ class Probe:
             target: Where the target is.
             class_names: Names of the classes.
             feature_names: Names of the features of tabular inputs.
+            display: How the samples are shown.
 
         Raises:
             ConfigurationError: The data set is empty, or no input is recognised in its batches.
@@ -241,4 +251,5 @@ class Probe:
             class_names=class_names,
             feature_names=feature_names,
             indices=[index for index, _ in picked],
+            display=display,
         )

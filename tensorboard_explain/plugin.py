@@ -16,7 +16,7 @@ from tensorboard_explain.store import PLUGIN, Store, UnreadableError, parsed
 SCRIPTS = (
     "api", "attribution", "bars", "chart", "checked", "colours", "dom", "drift", "empty", "host", "index", "legend",
     "live", "neuron_detail", "neuron_matrix", "neurons", "path_graph", "paths", "sample_card", "sprite", "state",
-    "timeline", "toolbar", "view",
+    "text_card", "timeline", "toolbar", "view",
 )  # fmt: skip
 STYLES = ("base", "views")
 FILES = {

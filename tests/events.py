@@ -50,3 +50,11 @@ class Events:
     def picture(self, tag: str) -> Any:
         encoded = self._events.Images(tag)[-1].encoded_image_string
         return np.asarray(Image.open(BytesIO(encoded)).convert("RGB"))
+
+    def text(self, tag: str) -> str:
+        """The last text of a tag."""
+        return self._events.Tensors(f"{tag}/text_summary")[-1].tensor_proto.string_val[0].decode()
+
+    def blob(self, tag: str) -> dict[str, Any]:
+        """The last header of the Explain tab's."""
+        return json.loads(self._events.Tensors(tag)[-1].tensor_proto.string_val[0])

@@ -171,3 +171,58 @@ def test_without_the_watermark_the_network_no_longer_knows_what_it_gave_away(wat
     assert list(alerted.values()) == [0, 0, 0, 1, 0]
     with Image.open(folder / "watermark.png") as picture:
         assert picture.size == (1000, 480)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text")
+    return run("text", "--logdir", str(folder), "--epochs", "4"), folder / "version_0"
+
+
+def test_the_text_classifier_names_the_words_that_a_reader_would(text):
+    printed, folder = text
+    events = Events(folder)
+    assert list(events.curve("val_acc").values())[-1] > 0.55  # three classes
+    lines = dict(re.findall(r"^  (numpy|torch|matplotlib) +(.+)$", printed, re.MULTILINE))
+    assert lines["numpy"].startswith("array +") and lines["torch"].startswith("tensor +")
+    assert re.search(r"\b(axes|color|figure|ticks|plot|artist|legend) \+", lines["matplotlib"])
+    # what a word speaks for, it speaks for there only
+    assert "tensor " not in lines["numpy"] + lines["matplotlib"]
+
+
+def test_the_text_classifier_draws_and_writes_its_words(text):
+    _, folder = text
+    events = Events(folder)
+    assert {"explain/attribution/heatmaps", "explain/attribution/filmstrip"} <= set(events.images)
+    written = events.text("explain/attribution/tokens")
+    assert "&#60;pad&#62;" not in written and "**tensor**" in written
+
+
+@pytest.fixture(scope="module")
+def cat(tmp_path_factory):
+    picture = tmp_path_factory.mktemp("cat") / "cat.png"
+    return run("cat", "--n-steps", "24", "--out", str(picture)), picture
+
+
+def test_a_really_pretrained_network_sees_a_cat(cat):
+    printed, _ = cat
+    seen = {name: float(share) for name, share in re.findall(r"^  ([A-Za-z ]+?) +([\d.]+)%$", printed, re.MULTILINE)}
+    assert sum(seen.get(name, 0) for name in ("tabby", "tiger cat", "Egyptian cat")) > 80
+    assert seen["tabby"] > 10
+
+
+def test_the_cat_is_explained_by_its_face(cat):
+    printed, picture = cat
+    found = re.findall(
+        r"^  (\S.*?) {2,}(-?[\d.]+) +(-?[\d.]+) +(-?[\d.]+) +([\d.]+)% \(([\d.]+)% of the picture\)$",
+        printed,
+        re.MULTILINE,
+    )
+    assert len(found) == 3
+    for _, total, expected, gap, share, area in found:
+        assert float(gap) == pytest.approx(float(total) - float(expected), abs=2e-3)
+        assert float(share) > 1.5 * float(area)
+    # what LRP loses is what biases absorb; never more than the score
+    assert 0 < float(found[1][1]) < float(found[1][2])
+    with Image.open(picture) as drawn:
+        assert drawn.size[0] > 900

@@ -76,7 +76,7 @@ def test_classes_without_a_name_are_called_by_number() -> None:
         ({"targets": torch.tensor(1)}, "4 inputs but"),
         ({"targets": torch.tensor([0, 1, 2, -100])}, "class index -100; expected 0 or more"),
         ({"targets": torch.tensor([0, 1, 2, 1])}, "class index 2, but class_names has only 2 names: cat, dog"),
-        ({"feature_names": ["a", "b"]}, "feature_names has 2 names, but a probe sample has 90 features"),
+        ({"feature_names": ["a", "b", "c"]}, "feature_names has 3 names, but a probe sample has 90 and 2 features"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:

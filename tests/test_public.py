@@ -13,7 +13,7 @@ import lightning_explain
 from lightning_explain import attribution
 
 PUBLIC = [
-    "ActiveNeuronMonitor", "ActiveNeurons", "Attribution", "AttributionMonitor", "DecisionPathMonitor",
+    "ActiveNeuronMonitor", "ActiveNeurons", "Attribution", "AttributionMonitor", "DecisionPathMonitor", "Display",
     "DriftAlert",
     "GradCAM", "InputXGradient",
     "IntegratedGradients", "LRP", "LayerConductance", "Probe", "Saliency", "SmoothGrad", "replay",

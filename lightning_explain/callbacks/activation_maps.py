@@ -82,7 +82,7 @@ def log_maps(
     first = probe.parts[0][:1]
     if kind_of(first) != "image":
         return
-    picture = input_pictures(first)[0]
+    picture = input_pictures(first, probe.display)[0]
     label = None if probe.labels is None else int(probe.labels[0])
     what = "the first probe sample" if label is None else f"a probe sample of class {probe.class_name(label)}"
     of = (

@@ -24,6 +24,7 @@ from lightning_explain.callbacks.probe_source import to_device
 from lightning_explain.callbacks.question import Question
 from lightning_explain.callbacks.reporter import Reporter
 from lightning_explain.callbacks.training_baselines import TrainingBaselines
+from lightning_explain.display import Display
 from lightning_explain.drift import MEASURES
 from lightning_explain.drift_alert import DriftAlert
 from lightning_explain.errors import ConfigurationError
@@ -41,9 +42,13 @@ class AttributionMonitor(pl.Callback):
 
     Logs, with `{name}` being `attribution` by default:
         - `explain/{name}/heatmaps` (image): every probe sample beside its heatmap; bars by feature and class for
-          tabular inputs.
-        - `explain/{name}/filmstrip` (image): heatmaps over time; redrawn after 1, 2, 3, 4, 6, 8, 12, 16, ...
+          tables, coloured words for token ids, lines on colours for time series and audio.
+        - `explain/{name}/filmstrip` (image): the same over time; redrawn after 1, 2, 3, 4, 6, 8, 12, 16, ...
           explanations and at the end.
+        - `explain/{name}/tokens` (text): for token ids the texts, their strongest words marked by sign.
+        - where a sample has several explained inputs `explain/{name}/heatmaps/{input}`, `.../filmstrip/{input}`,
+          `.../tokens/{input}`, `.../{input}/tab` instead, and `.../input_share/{input}`: the share of the absolute
+          attribution that falls on each.
         - `explain/{name}/drift/previous`, `.../drift/first`: mean cosine distance to the previous and to the first
           explanation; `.../drift/previous_error`, `.../drift/first_error`: their quadrature error;
           `.../drift/{class}`: distance to the previous one, by class.
@@ -78,8 +83,10 @@ class AttributionMonitor(pl.Callback):
         probe: What is explained; by default a class-balanced one of at most 64 samples from the validation data.
         input: Where a batch holds the input: index, key, attribute, a list of them, or a callable. Where the module's
             forward takes keywords only, the keys are the keywords.
-        target: Where a batch holds the target.
-        output: Where the model's output holds the scores.
+        target: Where a batch holds the target. Where a sample has several labels, or one for every pixel, a callable
+            that chooses one of each sample.
+        output: Where the model's output holds the scores [batch, classes]; or a callable that makes one number of each
+            sample, [batch], e.g. the mean score of a class over a segmented image.
         forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.
         explained: Which output is explained: the sample's `"label"`, or what was `"predicted"` for it at the first
             explanation. Either way it stays the same for the whole run.
@@ -92,6 +99,8 @@ class AttributionMonitor(pl.Callback):
             the first method that is watched.
         class_names: Names of the classes, if the probe brings none.
         feature_names: Names of the features of tabular inputs, if the probe brings none.
+        display: How the samples are shown, if the probe does not say: `Display(mean=..., std=...)` undoes the
+            normalisation of images, `Display(tokens=vocabulary, padding=0)` writes words for token ids.
         every_n_epochs: Explain at the end of every n-th epoch; None for never.
         every_n_train_steps: Explain after every n-th training step; None for never.
         max_overhead: Share of the run's wall time that this monitor may take, e.g. `0.05`; None for any. Moments that
@@ -130,6 +139,7 @@ class AttributionMonitor(pl.Callback):
         alert: DriftAlert | None = None,
         class_names: Sequence[str] = (),
         feature_names: Sequence[str] = (),
+        display: Display | None = None,
         every_n_epochs: int | None = 1,
         every_n_train_steps: int | None = None,
         max_overhead: float | None = None,
@@ -166,6 +176,7 @@ class AttributionMonitor(pl.Callback):
             owner=self._guard.owner,
             class_names=class_names,
             feature_names=feature_names,
+            display=display,
         )
         self._baselines = TrainingBaselines(self.methods)
         self._continuity = Continuity(

@@ -13,6 +13,7 @@ from lightning_explain.faithfulness import mass_in_mask
 from lightning_explain.log import class_parts, tag
 from lightning_explain.log.words import LONGEST, markdown_safe
 from lightning_explain.probe import Probe
+from lightning_explain.render.shown import shown_inputs
 
 MAIN = "cosine"
 """The measure behind `drift/previous` and `drift/first`; the others are `drift_<measure>/...`."""
@@ -144,12 +145,29 @@ def quality_figures(prefix: tuple[str, ...], attribution: Attribution, probe: Pr
         found["error"] = Figure(
             float(attribution.error.nanmean()), "estimated relative L1 error of the attributions, mean over the probe"
         )
+    found |= _input_shares(attribution, probe)
     if probe.masks is not None:
         found["mass_in_mask"] = Figure(
             float(mass_in_mask(attribution.parts[0], probe.masks).nanmean()),
             "share of the absolute attribution inside the probe's masks, 0 to 1",
         )
-    return {tag(*prefix, name): figure for name, figure in found.items()}
+    return {tag(*prefix, *name.split("/")): figure for name, figure in found.items()}
+
+
+def _input_shares(attribution: Attribution, probe: Probe) -> dict[str, Figure]:
+    """Return each input's share of the absolute attribution, where a sample has several inputs."""
+    shown = shown_inputs(probe)
+    if len(shown) < 2:
+        return {}
+    sizes = [flat(attribution.parts[part.index]).abs().sum(1) for part in shown]
+    total = sum(sizes)
+    return {
+        f"input_share/{part}": Figure(
+            float((size / total).nanmean()),
+            f"share of the absolute attribution that falls on {one.name[:80]}, 0 to 1, mean over the probe",
+        )
+        for part, one, size in zip(class_parts([one.name for one in shown]), shown, sizes, strict=True)
+    }
 
 
 def _faithfulness_figures(

@@ -17,8 +17,10 @@ from lightning_explain.callbacks.attribution_methods import (
     named_baseline,
     versus,
 )
+from lightning_explain.callbacks.captions import explained_inputs
 from lightning_explain.callbacks.findings import Findings
 from lightning_explain.callbacks.history import Drifts
+from lightning_explain.callbacks.strongest import input_records
 from lightning_explain.drift import Drift
 from lightning_explain.drift_alert import Alert
 from lightning_explain.faithfulness import mass_in_mask
@@ -65,6 +67,7 @@ def _method_record(name: str, findings: Findings, probe: Probe, methods: Methods
         "n_evaluations": attribution.n_evaluations.tolist(),
         "missed_tolerance": missed(attribution, methods[name]),
         "drift_below_error": [ref for ref, drift in findings.drifts.get(name, {}).items() if below_error(drift)],
+        "inputs": input_records(attribution, explained_inputs(probe, methods)),
         **({} if masks is None else {"mass_in_mask": _numbers(mass_in_mask(attribution.parts[0], masks))}),
         "faithfulness": {figure: _numbers(values) for figure, values in explanation.faithfulness.get(name, {}).items()},
         "drift": {

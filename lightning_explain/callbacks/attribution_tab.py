@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_explain.attribution import Attribution
+from lightning_explain.callbacks.captions import independent_confidence
 from lightning_explain.callbacks.explanation import Explanation
 from lightning_explain.callbacks.question import probabilities
 from lightning_explain.callbacks.tab_names import LONGEST, names_of
@@ -14,8 +15,11 @@ from lightning_explain.drift import Drift
 from lightning_explain.log import Journal
 from lightning_explain.probe import Probe
 from lightning_explain.render.canvas import shortened
-from lightning_explain.render.explanation import kind_of
-from lightning_explain.render.heatmaps import colour_scale, input_pictures, maps_of
+from lightning_explain.render.colour import Picture
+from lightning_explain.render.heatmaps import input_pictures, shown_maps
+from lightning_explain.render.page import colour_scale
+from lightning_explain.render.shown import Shown, shown_inputs
+from lightning_explain.render.signals import binned, lane_picture, lanes_of
 from lightning_explain.render.sprites import Sprite, picture_sprite, value_sprite
 
 MOST_SAMPLES = 100
@@ -29,6 +33,9 @@ MOST_LETTERS = 600
 """Of an alert: class names in it may be long."""
 
 MOST_FEATURES = 1024
+MOST_TOKENS = 512
+SIGNAL_COLUMNS = 120
+SIGNAL_HEIGHT = 40
 MOST_NUMBERS = 1 << 14
 """Input values of tabular samples, which are written as numbers."""
 
@@ -45,10 +52,9 @@ def shown_samples(n_samples: int) -> list[int]:
     return torch.linspace(0, n_samples - 1, MOST_SAMPLES).round().int().tolist()
 
 
-def _form(inputs: Tensor) -> str | None:
+def _form(shown: Shown) -> str | None:
     """Say how the tab draws this input; None for forms that it cannot draw."""
-    kind = kind_of(inputs)
-    return None if kind == "table" and inputs[0].numel() > MOST_FEATURES else kind
+    return None if shown.form == "table" and shown.inputs[0].numel() > MOST_FEATURES else shown.form
 
 
 def _numbers(values: Tensor, *, digits: int = 3) -> list[float]:
@@ -59,17 +65,42 @@ def _labels(probe: Probe, rows: Sequence[int]) -> list[int] | None:
     return None if probe.labels is None else [int(c) for c in probe.labels[list(rows)].tolist()]
 
 
-def _maps(values: Tensor, rows: Sequence[int]) -> Tensor:
-    """Return the maps of the samples shown: [samples, height, width]; a row for tabular values."""
-    shown = values[list(rows)]
-    return maps_of(shown) if kind_of(values) == "image" else shown.flatten(1)[:, None]
+def _maps(shown: Shown, values: Tensor, rows: Sequence[int]) -> Tensor:
+    """Return the maps of the samples shown: [samples, height, width]; a row for tables and texts, one by channel."""
+    some = values[list(rows)]
+    if shown.form == "image":
+        return shown_maps(some)
+    if shown.form == "signal":
+        return binned(lanes_of(some), SIGNAL_COLUMNS)
+    return some.flatten(1)[:, None, :MOST_TOKENS] if shown.form == "tokens" else some.flatten(1)[:, None]
 
 
-def probe_tab(probe: Probe) -> tuple[dict[str, Any], Sprite | None]:
-    """Describe a probe: header and pictures of its inputs."""
-    rows = shown_samples(len(probe))
-    inputs = probe.parts[0]
-    form = _form(inputs)
+def _signal_pictures(inputs: Tensor, rows: Sequence[int]) -> list[Picture]:
+    """Draw the mean over the channels of each signal as a line, all in one range."""
+    lines = lanes_of(inputs.float()).mean(1)
+    limits = (float(lines.min()), float(lines.max()))
+    return [lane_picture(lines[row], None, limits, height=SIGNAL_HEIGHT) for row in rows]
+
+
+def _words(shown: Shown, rows: Sequence[int]) -> list[list[str | None]]:
+    """Return each text's words by place; None for padding, which is not shown."""
+    found: list[list[str | None]] = []
+    for row in rows:
+        kept = set(shown.places(row))
+        places = range(min(shown.inputs.shape[1], MOST_TOKENS))
+        found.append([shown.word(row, place) if place in kept else None for place in places])
+    return found
+
+
+def probe_tab(probe: Probe, shown: Shown | None = None) -> tuple[dict[str, Any], Sprite | None]:
+    """Describe a probe: header and pictures of its inputs.
+
+    Args:
+        probe: The probe.
+        shown: Which of its inputs; the only one, or the first, by default.
+    """
+    shown = shown or shown_inputs(probe)[0]
+    rows, inputs, form = shown_samples(len(probe)), shown.inputs, _form(shown)
     labels = _labels(probe, rows)
     header: dict[str, Any] = {
         "kind": "probe",
@@ -81,17 +112,26 @@ def probe_tab(probe: Probe) -> tuple[dict[str, Any], Sprite | None]:
         "class_names": names_of(labels or [], probe.class_name),
     }
     if form == "image":
-        sprite = picture_sprite([input_pictures(inputs)[row] for row in rows], max_pixels=PROBE_PIXELS)
+        pictures = input_pictures(inputs, shown.display)
+        sprite = picture_sprite([pictures[row] for row in rows], max_pixels=PROBE_PIXELS)
         return {**header, "tile": sprite.tile, "size": list(inputs.shape[-2:])}, sprite
+    if form == "signal":
+        sprite = picture_sprite(_signal_pictures(inputs, rows), max_pixels=2 * PROBE_PIXELS)
+        return {**header, "tile": sprite.tile, "size": list(lanes_of(inputs).shape[1:])}, sprite
+    if form == "tokens":
+        header["tokens"] = _words(shown, rows)
     if form == "table":
         values = inputs[rows].flatten(1).float()
-        header["features"] = [shortened(name, LONGEST) for name in probe.feature_names]
+        header["features"] = [shortened(name, LONGEST) for name in shown.feature_names]
         header["inputs"] = [_numbers(row) for row in values] if values.numel() <= MOST_NUMBERS else None
     return header, None
 
 
-def _predictions(scores: Tensor, rows: Sequence[int]) -> dict[str, Any]:
+def _predictions(probe: Probe, explanation: Explanation, rows: Sequence[int]) -> dict[str, Any]:
     """Say what the model takes each sample for: class and confidence, or the output's value."""
+    scores, alone = explanation.scores, independent_confidence(probe, explanation)
+    if alone is not None:
+        return {"outputs": _numbers(alone[list(rows)])}
     if scores.ndim != 2 or scores.shape[1] < 2:
         return {"outputs": _numbers(scores.flatten(1).mean(1)[list(rows)] if scores.ndim > 1 else scores[list(rows)])}
     shares = probabilities(scores)[list(rows)]
@@ -122,6 +162,7 @@ def attribution_tab(
     explanation: Explanation,
     drifts: Mapping[str, Drift],
     methods: Mapping[str, Attribution],
+    shown: Shown | None = None,
 ) -> tuple[dict[str, Any], Sprite | None]:
     """Describe an explanation: header, and a sprite of all heatmaps, method by method.
 
@@ -130,6 +171,7 @@ def attribution_tab(
         explanation: Its scores.
         drifts: Drift against each reference.
         methods: The attributions by the name of their method.
+        shown: Which of the probe's inputs; the only one, or the first, by default.
 
     Returns:
         Header (see `docs/tab.md`) and sprite; None where the probe's form has no picture.
@@ -137,10 +179,11 @@ def attribution_tab(
     Cost: none through the model; a few milliseconds for 64 maps of 28 x 28.
     """
     rows = shown_samples(len(probe))
-    form = _form(probe.parts[0])
+    shown = shown or shown_inputs(probe)[0]
+    form, index = _form(shown), shown.index
     labels = _labels(probe, rows)
-    predictions = _predictions(explanation.scores, rows)
-    maps = [_maps(attribution.parts[0].float(), rows) for attribution in methods.values()] if form else []
+    predictions = _predictions(probe, explanation, rows)
+    maps = [_maps(shown, found.parts[index].float(), rows) for found in methods.values()] if form else []
     sprite = value_sprite(torch.cat(maps), max_pixels=EVENT_PIXELS) if form else None
     entries = [
         {
@@ -177,10 +220,13 @@ def log_attribution_tab(
     epoch: int,
     count: int,
     methods: Mapping[str, Attribution],
+    inputs: Sequence[Shown],
     alert: str | None = None,
     caveat: str = "",
 ) -> None:
-    """Write an explanation's event for the Explain tab, and the probe's where the event file has none yet.
+    """Write an explanation's events for the Explain tab, and the probe's where the event file has none yet.
+
+    Where a sample has several explained inputs, each is a monitor of its own there.
 
     Args:
         journal: Where to.
@@ -191,15 +237,17 @@ def log_attribution_tab(
         epoch: The epoch it was made in.
         count: How many explanations were made so far, this one included.
         methods: The attributions by the name of their method.
+        inputs: The probe's explained inputs.
         alert: What was unusual, if there is an alert.
         caveat: What must be known to read the drift; empty if nothing.
     """
     if not journal.shows_tab:
         return
-    inputs, tiles = probe_tab(probe)
-    journal.tab_probe(name, {**inputs, "name": name}, tiles.picture if tiles else None)
-    header, sprite = attribution_tab(probe, explanation, drifts, methods)
-    if alert is not None:
-        header["curve"]["alert"] = alert[:MOST_LETTERS]
-    moment = {"name": name, "step": journal.step, "epoch": epoch, "count": count, "caveat": caveat}
-    journal.tab(name, {**header, **moment}, sprite.picture if sprite else None)
+    for shown in inputs:
+        described, tiles = probe_tab(probe, shown)
+        journal.tab_probe(name, {**described, "name": name}, tiles.picture if tiles else None, part=shown.name)
+        header, sprite = attribution_tab(probe, explanation, drifts, methods, shown)
+        if alert is not None:
+            header["curve"]["alert"] = alert[:MOST_LETTERS]
+        moment = {"name": name, "step": journal.step, "epoch": epoch, "count": count, "caveat": caveat}
+        journal.tab(name, {**header, **moment}, sprite.picture if sprite else None, part=shown.name)

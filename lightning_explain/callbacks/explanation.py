@@ -52,6 +52,11 @@ class Explanation:
             )
         return self.attributions[self.primary]
 
+    @property
+    def target(self) -> Tensor | None:
+        """The explained output of each sample, the same for every method; None for a single output."""
+        return next((found.target for found in self.attributions.values()), None)
+
 
 def _cpu(values: Inputs | None) -> Any:
     if values is None:
@@ -121,7 +126,9 @@ def explained_targets(probe: Probe, scores: Tensor, explained: str) -> Tensor | 
     if labels is None:
         raise ConfigurationError(
             f"The model gives {scores.shape[1]} outputs, but the probe has no class labels that say which to explain. "
-            "Give target= to say where a batch holds them, Probe(targets=...), or explained='predicted'."
+            "Give target= to say where a batch holds them (where a sample has several, a callable that chooses one: "
+            "target=lambda batch: batch[1].argmax(1)), Probe(targets=...), output=lambda scores: scores[:, 0] for one "
+            "output of all samples, or explained='predicted'."
         )
     check_target(labels, scores.shape[1])
     return labels

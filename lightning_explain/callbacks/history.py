@@ -17,6 +17,26 @@ Drifts = dict[str, Drift]
 
 
 @dataclass
+class Film:
+    """What the pictures of one input remember.
+
+    Attributes:
+        columns: Step and maps of the explanations that the filmstrip shows.
+        scale: Colour scale so far; it only grows, so that pictures of different steps compare.
+    """
+
+    columns: list[tuple[int, Tensor]] = field(default_factory=list[tuple[int, Tensor]])
+    scale: float = 0.0
+
+    def add(self, step: int, maps: Tensor, *, scale: float) -> None:
+        """Add a column; a full strip loses every second one but the first and the last."""
+        if len(self.columns) == LONGEST_FILM:
+            self.columns = [*self.columns[:-1:2], self.columns[-1]]
+        self.columns.append((step, maps.half()))
+        self.scale = max(self.scale, scale)
+
+
+@dataclass
 class Memory:
     """What is remembered of one method's explanations.
 
@@ -24,17 +44,19 @@ class Memory:
         count: Explanations so far.
         first: The first explanation.
         previous: The last one.
-        film: Step and maps of the explanations that the filmstrip shows.
-        scale: Colour scale so far; it only grows, so that pictures of different steps compare.
+        films: The film of each input, by its place.
         past: Earlier figures, for alerts.
     """
 
     count: int = 0
     first: ComparableExplanation | None = None
     previous: ComparableExplanation | None = None
-    film: list[tuple[int, Tensor]] = field(default_factory=list[tuple[int, Tensor]])
-    scale: float = 0.0
+    films: dict[int, Film] = field(default_factory=dict[int, Film])
     past: Past = field(default_factory=Past)
+
+    def film(self, index: int) -> Film:
+        """Return the film of an input, by its place."""
+        return self.films.setdefault(index, Film())
 
     def add(self, explanation: ComparableExplanation) -> None:
         """Remember an explanation."""
@@ -47,20 +69,15 @@ class Memory:
         references = {"previous": self.previous, "first": self.first}
         return {name: drift(now, earlier, measures) for name, earlier in references.items() if earlier is not None}
 
-    def add_film(self, step: int, maps: Tensor) -> None:
-        """Add a column to the filmstrip; a full one loses every second column but the first and the last."""
-        if len(self.film) == LONGEST_FILM:
-            self.film = [*self.film[:-1:2], self.film[-1]]
-        self.film.append((step, maps.half()))
-
     def state_dict(self) -> dict[str, Any]:
         """Return plain tensors, numbers and lists, which `torch.load(weights_only=True)` accepts."""
         return {
             "count": self.count,
             "first": None if self.first is None else _state(self.first.attribution),
             "previous": None if self.previous is None else _state(self.previous.attribution),
-            "film": [[step, maps] for step, maps in self.film],
-            "scale": self.scale,
+            "films": [
+                [index, film.scale, [[step, maps] for step, maps in film.columns]] for index, film in self.films.items()
+            ],
             "past": self.past.state_dict(),
         }
 
@@ -71,8 +88,10 @@ class Memory:
             count=state["count"],
             first=_comparable(state["first"]),
             previous=_comparable(state["previous"]),
-            film=[(step, maps) for step, maps in state["film"]],
-            scale=state["scale"],
+            films={
+                index: Film(columns=[(step, maps) for step, maps in columns], scale=scale)
+                for index, scale, columns in state["films"]
+            },
             # checkpoints of before there were alerts have none
             past=Past.from_state_dict(state["past"]) if "past" in state else Past(),
         )

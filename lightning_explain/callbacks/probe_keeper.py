@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning_explain.callbacks.probe_source import PassingProbe, flat_loaders, probe_from_loader
 from lightning_explain.callbacks.question import Question
+from lightning_explain.display import Display
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.probe import Probe
 
@@ -19,6 +20,7 @@ class ProbeKeeper:
         owner: The monitor's name, for messages.
         class_names: Given to the probe if it has none.
         feature_names: Given to the probe if it has none.
+        display: Given to the probe if it has none.
     """
 
     def __init__(
@@ -29,7 +31,9 @@ class ProbeKeeper:
         owner: str,
         class_names: Sequence[str] = (),
         feature_names: Sequence[str] = (),
+        display: Display | None = None,
     ) -> None:
+        self._display = display
         self._class_names = tuple(class_names)
         self._feature_names = tuple(feature_names)
         self._question = question
@@ -51,6 +55,7 @@ class ProbeKeeper:
             probe,
             class_names=probe.class_names or self._class_names,
             feature_names=probe.feature_names or self._feature_names,
+            display=probe.display or self._display,
         )
 
     def find(self, trainer: Any) -> None:
@@ -102,7 +107,7 @@ class ProbeKeeper:
         """Take up a checkpoint's probe; say whether it asks the same question as the probe there was."""
         if self.probe is not None:
             return self.probe.fingerprint == saved.fingerprint
-        self.probe, self._to_compare = saved, bool(saved.indices)
+        self.probe, self._to_compare = self._named(saved), bool(saved.indices)
         return True
 
     def _compare(self, trainer: Any, restored: Probe) -> None:

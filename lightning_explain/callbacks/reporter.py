@@ -10,6 +10,7 @@ from lightning_explain.callbacks.attribution_methods import Methods, described, 
 from lightning_explain.callbacks.attribution_pictures import Gallery
 from lightning_explain.callbacks.attribution_report import alert_record, alert_summary, record, summary
 from lightning_explain.callbacks.attribution_tab import log_attribution_tab
+from lightning_explain.callbacks.captions import explained_inputs
 from lightning_explain.callbacks.explanation import Explanation, removal_baseline
 from lightning_explain.callbacks.findings import Findings, compare
 from lightning_explain.callbacks.guard import WRITING, Guard
@@ -164,6 +165,7 @@ class Reporter:
                 found.primary_drifts,
                 epoch=epoch,
                 count=gallery.history.count,
+                inputs=explained_inputs(gallery.probe, self._methods),
                 alert=None if alert is None else str(alert),
                 caveat=gallery.history.caveat,
                 methods={full_name(name, self._methods[name]): a for name, a in found.explanation.attributions.items()},

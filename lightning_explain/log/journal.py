@@ -142,21 +142,22 @@ class Journal:
         """Whether a logger's viewer has the Explain tab, so that an event for it is worth its bytes."""
         return any(isinstance(sink, TensorBoardSink) for sink in self._sinks)
 
-    def tab(self, name: str, header: Mapping[str, Any], sprite: Picture | None = None) -> None:
+    def tab(self, name: str, header: Mapping[str, Any], sprite: Picture | None = None, *, part: str = "") -> None:
         """Write one event for the Explain tab: what a monitor has to show at this step.
 
         Args:
             name: The monitor's name; the event's tag is `explain/{name}/tab`.
             header: Plain values for JSON, with `kind`; `docs/tab.md` says what each kind holds.
             sprite: Picture tiles, uint8 [height, width, 3]; None if there are none.
+            part: What of the monitor's samples it shows, where that is not all: `explain/{name}/{part}/tab`.
         """
-        short = {**header, "name": shortened(name, LONGEST)}
-        self._each(lambda sink: sink.tab(tag_of(name, "tab"), short, sprite, self.step, once=False))
+        short, kind = {**header, "name": shortened(name, LONGEST)}, tag_of(*filter(None, (name, part)), "tab")
+        self._each(lambda sink: sink.tab(kind, short, sprite, self.step, once=False))
 
-    def tab_probe(self, name: str, header: Mapping[str, Any], sprite: Picture | None = None) -> None:
+    def tab_probe(self, name: str, header: Mapping[str, Any], sprite: Picture | None = None, *, part: str = "") -> None:
         """Write what the Explain tab needs of a probe, once for each event file: `explain/{name}/probe`."""
-        short = {**header, "name": shortened(name, LONGEST)}
-        self._each(lambda sink: sink.tab(tag_of(name, "probe"), short, sprite, self.step, once=True))
+        short, kind = {**header, "name": shortened(name, LONGEST)}, tag_of(*filter(None, (name, part)), "probe")
+        self._each(lambda sink: sink.tab(kind, short, sprite, self.step, once=True))
 
     def layout(self, charts: Mapping[str, list[str]]) -> None:
         """Group curves: chart title to tag patterns."""

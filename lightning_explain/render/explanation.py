@@ -1,28 +1,26 @@
-"""Which picture fits a probe: heatmaps for images, bars for tabular data, a map for sequences."""
+"""Which picture fits an input: heatmaps for images, lines for signals, words for tokens, bars for tables."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from lightning_explain.display import Form, form_by_shape
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.features import bars_picture, class_means, feature_film_picture
-from lightning_explain.render.heatmaps import colour_scale, filmstrip_picture, heatmap_picture, maps_of
+from lightning_explain.render.heatmaps import filmstrip_picture, heatmap_picture, shown_maps
+from lightning_explain.render.page import colour_scale
 from lightning_explain.render.panels import Panel
-
-Kind = Literal["image", "table"]
+from lightning_explain.render.shown import Shown
+from lightning_explain.render.signals import binned, lanes_of, signal_film_picture, signal_frame, signal_picture
+from lightning_explain.render.tokens import scale_of_tokens, token_film_picture, token_picture
 
 MOST_ROWS = 10
 
 
-def kind_of(inputs: Tensor) -> Kind | None:
-    """Say how a probe's input [batch, ...] is drawn; None where there is no picture for its form."""
-    if inputs.ndim in (3, 4) and min(inputs.shape[-2:]) > 1:
-        return "image"
-    if inputs.ndim == 2 or (inputs.ndim > 2 and inputs[0].numel() == max(inputs.shape[1:])):
-        return "table"
-    return None
+def kind_of(inputs: Tensor) -> Form | None:
+    """Say how a probe's input [batch, ...] is drawn by its shape; None where there is no picture for its form."""
+    return form_by_shape(inputs)
 
 
 def film_rows(labels: Tensor | None, n_samples: int) -> list[int]:
@@ -38,69 +36,83 @@ def film_rows(labels: Tensor | None, n_samples: int) -> list[int]:
     return first[:MOST_ROWS]
 
 
-def film_frame(values: Tensor, labels: Tensor | None) -> Tensor:
+def film_frame(shown: Shown, values: Tensor, labels: Tensor | None) -> Tensor:
     """Keep of one explanation what its filmstrip column needs: maps of some samples, or class means."""
-    if kind_of(values) == "image":
-        return maps_of(values)[film_rows(labels, len(values))]
-    return class_means(values, labels)[0]
+    if shown.form == "table":
+        return class_means(values, labels)[0]
+    some = values[film_rows(labels, len(values))]
+    if shown.form == "image":
+        return shown_maps(some)
+    return signal_frame(some) if shown.form == "signal" else some
 
 
-def full_scale(values: Tensor) -> float:
-    """Return the absolute value that gets the full colour in heatmaps, or the full length as a bar."""
-    return colour_scale(maps_of(values)) if kind_of(values) == "image" else float(values.detach().abs().max())
+def full_scale(shown: Shown, values: Tensor) -> float:
+    """Return the absolute value that gets the full colour, or the full length as a bar."""
+    if shown.form == "image":
+        return colour_scale(shown_maps(values))
+    if shown.form == "signal":
+        return colour_scale(binned(lanes_of(values)))
+    return scale_of_tokens(shown, values) if shown.form == "tokens" else float(values.detach().abs().max())
 
 
 def explanation_picture(
-    inputs: Tensor,
+    shown: Shown,
     panels: Sequence[Panel],
     *,
     labels: Tensor | None,
     captions: Sequence[str],
     group_names: Sequence[str],
-    feature_names: Sequence[str],
     title: str,
 ) -> Picture:
-    """Draw one explanation: input | heatmap per sample, or bars by feature and class; several methods side by side.
+    """Draw one explanation: each sample with its attributions, or bars by feature and class; several methods together.
 
     Args:
-        inputs: The probe's (first) input [batch, ...].
+        shown: The input, and how it is drawn.
         panels: Each method's attributions and scale.
         labels: Class of each sample; None for regression.
         captions: Caption of each sample.
         group_names: Name of each class of the probe, in index order; one name for regression.
-        feature_names: Names of tabular features.
         title: What the picture shows.
     """
     unit = "output" if labels is None else "logits"
-    if kind_of(inputs) == "image":
-        return heatmap_picture(inputs, panels, captions=captions, title=title, labels=labels, unit=unit)
+    if shown.form == "image":
+        return heatmap_picture(
+            shown.inputs, panels, captions=captions, title=title, labels=labels, unit=unit, display=shown.display
+        )
+    if shown.form == "signal":
+        return signal_picture(shown.inputs, panels, captions=captions, title=title, labels=labels, unit=unit)
+    if shown.form == "tokens":
+        return token_picture(shown, panels, captions=captions, title=title, labels=labels, unit=unit)
     return bars_picture(
-        panels, labels=labels, group_names=group_names, feature_names=feature_names, title=title, unit=unit
+        panels, labels=labels, group_names=group_names, feature_names=shown.feature_names, title=title, unit=unit
     )
 
 
 def film_picture(
-    inputs: Tensor,
+    shown: Shown,
     films: Sequence[Tensor],
     *,
     labels: Tensor | None,
     column_names: Sequence[str],
     row_names: Sequence[str],
     group_names: Sequence[str],
-    feature_names: Sequence[str],
     title: str,
 ) -> Picture:
-    """Draw explanations over time, one column each: heatmaps of some samples, or features by class."""
-    if kind_of(inputs) == "image":
-        rows = film_rows(labels, len(inputs))
-        return filmstrip_picture(
-            inputs[torch.tensor(rows)],
-            films,
-            row_names=[row_names[row] for row in rows],
-            column_names=column_names,
-            title=title,
-            unit="output" if labels is None else "logits",
+    """Draw explanations over time: maps, stripes or words of some samples, or features by class."""
+    if shown.form == "table":
+        return feature_film_picture(
+            films, group_names=group_names, column_names=column_names, feature_names=shown.feature_names, title=title
         )
-    return feature_film_picture(
-        films, group_names=group_names, column_names=column_names, feature_names=feature_names, title=title
+    rows = film_rows(labels, len(shown.inputs))
+    names = [row_names[row] for row in rows]
+    unit = "output" if labels is None else "logits"
+    if shown.form == "tokens":
+        return token_film_picture(
+            shown, films, rows, row_names=names, column_names=column_names, title=title, unit=unit
+        )
+    some = shown.inputs[torch.tensor(rows)]
+    if shown.form == "signal":
+        return signal_film_picture(some, films, row_names=names, column_names=column_names, title=title, unit=unit)
+    return filmstrip_picture(
+        some, films, row_names=names, column_names=column_names, title=title, unit=unit, display=shown.display
     )

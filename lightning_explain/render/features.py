@@ -19,6 +19,9 @@ RED, BLUE = "#b2182b", "#2166ac"
 LARGEST = 20
 """Most features drawn: those of the largest mean |attribution|."""
 
+MOST_ACROSS = 5
+"""Panels beside each other: a wider picture is shrunk on the page until its words cannot be read."""
+
 MOST_BARS, FEWEST = 48, 4
 """With several methods each class has a row of its own: fewer features where there are many classes."""
 
@@ -96,11 +99,12 @@ def bars_picture(
     shown = _shown(rows, most=LARGEST if len(panels) == 1 else max(FEWEST, MOST_BARS // len(groups)))
     names = _names(feature_names, rows[0].shape[1])
     several = len(panels) > 1
-    n_rows, n_columns = (len(groups), len(panels)) if several else (1, len(groups))
-    height = 1.5 + n_rows * (0.28 * len(shown) + 0.5 * several)
+    n_rows, n_columns = (len(groups), len(panels)) if several else _wrapped(len(groups))
+    height = 1.5 + n_rows * (0.28 * len(shown) + 0.5 * (n_rows > 1))
     figure, axes = _grid(n_rows, n_columns, width=2.4, height=height, title=title)
+    _hide(axes, n_used=len(groups) * len(panels))
     for (i, panel), (j, group) in itertools.product(enumerate(panels), enumerate(groups)):
-        axis = axes[j][i] if several else axes[0][j]
+        axis = axes[j][i] if several else axes[j // n_columns][j % n_columns]
         _draw_bars(axis, rows[i][group][:, shown], limit=panel.scale)
         name = _plain(group_names[j], 24)
         axis.set_title(f"{_plain(panel.name, 34)}\n{name}" if several else name, fontsize=8 if several else 9)
@@ -110,6 +114,23 @@ def bars_picture(
     axes[0][0].set_yticks(np.arange(len(shown)), [names[i] for i in shown])
     axes[0][0].invert_yaxis()
     return drawn(figure)
+
+
+def _wrapped(n_panels: int) -> tuple[int, int]:
+    """Return rows and columns of panels.
+
+    Example:
+        >>> _wrapped(3), _wrapped(10)
+        ((1, 3), (2, 5))
+    """
+    n_rows = -(-n_panels // MOST_ACROSS)
+    return n_rows, -(-n_panels // n_rows)
+
+
+def _hide(axes: list[list[Any]], *, n_used: int) -> None:
+    """Take away the panels at the end that nothing is drawn in."""
+    for axis in [axis for row in axes for axis in row][n_used:]:
+        axis.set_axis_off()
 
 
 def _shown(rows: Sequence[Tensor], *, most: int) -> list[int]:
@@ -151,7 +172,11 @@ def feature_film_picture(
     stacked = torch.stack([film.float() for film in films])
     shown = _strongest(stacked.flatten(0, 1))
     names = _names(feature_names, stacked.shape[2])
-    figure, (axes,) = _grid(1, stacked.shape[1], width=2.8, height=1.9 + 0.26 * len(shown), title=title)
+    n_rows, n_columns = _wrapped(stacked.shape[1])
+    height = 1.9 + 0.26 * len(shown) + (n_rows - 1) * (0.26 * len(shown) + 0.5)
+    figure, grid = _grid(n_rows, n_columns, width=2.8, height=height, title=title)
+    _hide(grid, n_used=stacked.shape[1])
+    axes = [axis for row in grid for axis in row][: stacked.shape[1]]
     limit = float(stacked.abs().max()) or 1.0
     image: Any = None
     for panel, (axis, name) in enumerate(zip(axes, group_names, strict=True)):
@@ -160,6 +185,7 @@ def feature_film_picture(
         ticks = np.unique(np.linspace(0, len(films) - 1, min(4, len(films))).astype(int))
         axis.set_xticks(ticks, [column_names[i] for i in ticks], fontsize=7)
         axis.set_title(_plain(name, 24), fontsize=9)
+        axis.tick_params(axis="y", labelsize=8)
     axes[0].set_yticks(np.arange(len(shown)), [names[i] for i in shown], fontsize=8)
     bar = figure.colorbar(image, ax=axes)
     # in two short lines: with few features the picture is low

@@ -4,39 +4,31 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
-from lightning_explain.render.canvas import (
-    below,
-    beside,
-    colour_bar,
-    framed,
-    grid,
-    padded,
-    paragraph,
-    resized,
-    text,
-    text_width,
-)
-from lightning_explain.render.colour import Picture, grey, signed_colours, table
+from lightning_explain.display import Display
+from lightning_explain.render.canvas import below, beside, grid, padded, resized, text
+from lightning_explain.render.colour import Picture, grey, signed_colours
+from lightning_explain.render.page import colour_scale, legend, legends, n_columns, titled
 from lightning_explain.render.panels import Panel, header
-
-QUANTILE = 0.995
-"""Values beyond this share of all get the full colour, so that one outlier does not whiten the rest."""
-
-MIN_WIDTH = 420
 
 MAX_WIDTH = 720
 """With several methods, samples stand beside each other up to this width."""
 
-LONGEST_NAME = 200
-"""Pixels for the name of a method beside its colour bar."""
-
 SMALL, LARGE = 56, 64
 """Side of a picture in pixels; larger where a method's name must stand over it."""
 
+ONE_AND_A_BIT = 1.5
+"""Pictures of 0 to 1 may come out a little brighter, after resizing."""
+
 FEW_PIXELS = 40
 """Pictures of so few pixels are enlarged, which costs bytes; 18 greys show all there is in them."""
+
+
+MOST_PIXELS = 128
+"""Side of the largest map. Of larger images squares of pixels are added up: colours of single ones would blur."""
 
 
 def maps_of(values: Tensor) -> Tensor:
@@ -47,19 +39,47 @@ def maps_of(values: Tensor) -> Tensor:
     return values.sum(1) if values.ndim == 4 else values.reshape(len(values), *values.shape[1:3])
 
 
-def colour_scale(maps: Tensor) -> float:
-    """Return the absolute value that gets the full colour: the 99.5 % quantile of all maps together."""
-    return float(np.quantile(maps.detach().abs().cpu().numpy(), QUANTILE))
+def pixels_per_square(size: Sequence[int]) -> int:
+    """Return the side of the squares that are added up for an image of this height and width.
+
+    Example:
+        >>> pixels_per_square((28, 28)), pixels_per_square((224, 180))
+        (1, 2)
+    """
+    return -(-max(size) // MOST_PIXELS)
 
 
-def input_pictures(inputs: Tensor) -> list[Picture]:
+def shown_maps(values: Tensor) -> Tensor:
+    """Return the maps that are drawn: [batch, height, width], squares of pixels of large images added up.
+
+    Example:
+        >>> shown_maps(torch.ones(1, 3, 256, 256)).shape, float(shown_maps(torch.ones(1, 3, 256, 256)).sum())
+        (torch.Size([1, 128, 128]), 196608.0)
+    """
+    maps = maps_of(values)
+    side = pixels_per_square(maps.shape[1:])
+    if side == 1:
+        return maps
+    # the last squares may be cut off; their missing pixels add nothing
+    height, width = (-(-size // side) * side for size in maps.shape[1:])
+    full = functional.pad(maps, (0, width - maps.shape[2], 0, height - maps.shape[1]))
+    return functional.avg_pool2d(full[:, None].float(), side)[:, 0] * side**2
+
+
+def input_pictures(inputs: Tensor, display: Display | None = None) -> list[Picture]:
     """Draw inputs [batch, channels, height, width] or [batch, height, width]; one value range for all of them.
 
     Three channels are drawn as colours, any other number as the grey mean over channels.
+
+    Args:
+        inputs: As the network gets them.
+        display: How they were normalised. If it says so, they are drawn as they were before: 0 to 1, or 0 to 255,
+            from black to white. Otherwise the smallest value of all is black, the largest white.
     """
     maps = inputs if inputs.ndim == 4 else inputs.reshape(len(inputs), 1, *inputs.shape[1:3])
-    low, high = maps.amin(), maps.amax()
-    unit = (maps - low) / (high - low).clamp_min(1e-12)
+    maps = maps if display is None else display.as_seen(maps)
+    low, high = _range(maps, known=display is not None and display.is_normalised)
+    unit = ((maps - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
     if maps.shape[1] == 3:
         colours = (unit.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
         return list(colours)
@@ -67,32 +87,13 @@ def input_pictures(inputs: Tensor) -> list[Picture]:
     return list(grey(unit.mean(1), step=15 if small else 3))
 
 
-def _n_columns(n_cells: int, labels: Tensor | None, most: int) -> int:
-    """Give each class its own rows where the probe is balanced; otherwise a landscape block."""
-    if labels is not None:
-        counts = labels.unique_consecutive(return_counts=True)[1]
-        per_class = int(counts[0])
-        if len(counts) > 1 and bool((counts == per_class).all()) and 2 <= per_class <= 8:
-            return max(n for n in range(1, per_class + 1) if per_class % n == 0 and n <= most)
-    return min(most, max(1, int(np.ceil(np.sqrt(n_cells)))))
-
-
-def _legend(scale: float, unit: str) -> Picture:
-    low, high = ("lowers the output", "raises it") if unit == "output" else ("against the class", "for it")
-    return colour_bar(table("RdBu_r"), f"{low}  -{scale:.3g}", f"+{scale:.3g} {unit}  {high}")
-
-
-def _legends(panels: Sequence[Panel], unit: str) -> Picture:
-    """Draw the colour bar, or one for each method."""
-    if len(panels) == 1:
-        return _legend(panels[0].scale, unit)
-    width = min(LONGEST_NAME, max(text_width(panel.name) for panel in panels) + 8)
-    return below([beside([text(panel.name, width=width), _legend(panel.scale, unit)]) for panel in panels], gap=2)
-
-
-def _titled(body: Picture, title: str, legend: Picture) -> Picture:
-    width = max(body.shape[1], legend.shape[1], MIN_WIDTH)
-    return framed(below([paragraph(title, width=width), legend, padded(body, height=1, width=width)], gap=6))
+def _range(maps: Tensor, *, known: bool) -> tuple[Tensor, Tensor]:
+    """Return the values of black and white."""
+    if not known:
+        return maps.amin(), maps.amax()
+    # whoever normalised pictures of 0 to 255 gave mean and std in that unit
+    white = 1.0 if float(maps.amax()) <= ONE_AND_A_BIT else 255.0
+    return torch.tensor(0.0), torch.tensor(white)
 
 
 def heatmap_picture(
@@ -103,6 +104,7 @@ def heatmap_picture(
     title: str,
     labels: Tensor | None = None,
     unit: str = "logits",
+    display: Display | None = None,
 ) -> Picture:
     """Draw every probe sample beside its heatmap, or beside those of several methods under their names.
 
@@ -113,13 +115,17 @@ def heatmap_picture(
         title: What the picture shows.
         labels: Class of each sample: a balanced probe gets rows of its own for each class.
         unit: Unit of the attributions.
+        display: How the inputs were normalised.
 
     Returns:
         uint8 [height, width, 3].
     """
     # a wide picture is shrunk on the page until its words cannot be read
     target = LARGE if len(panels) > 1 else SMALL
-    columns = [input_pictures(inputs), *(list(signed_colours(maps_of(p.values), p.scale)) for p in panels)]
+    columns = [
+        _in_squares(input_pictures(inputs, display), inputs),
+        *(list(signed_colours(shown_maps(p.values), p.scale)) for p in panels),
+    ]
     rows = [[resized(picture, target=target) for picture in row] for row in zip(*columns, strict=True)]
     # maps of another resolution than the input may come out a little smaller
     width = max(picture.shape[1] for row in rows for picture in row)
@@ -128,12 +134,29 @@ def heatmap_picture(
         row_picture = beside([padded(picture, height=1, width=width) for picture in row], gap=1)
         cells.append(below([text(caption, width=row_picture.shape[1]), row_picture]))
     most = 8 if len(panels) == 1 else max(1, MAX_WIDTH // cells[0].shape[1])
-    n_columns = min(len(cells), _n_columns(len(cells), labels, most))
-    body = grid(cells, n_columns, gap=8)
+    across = min(len(cells), n_columns(len(cells), labels, most))
+    body = grid(cells, across, gap=8)
     if len(panels) > 1:
         heads = beside([header(name, width=width) for name in ("input", *(panel.name for panel in panels))], gap=1)
-        body = below([beside([heads] * n_columns, gap=8), body], gap=2)
-    return _titled(body, title, _legends(panels, unit))
+        body = below([beside([heads] * across, gap=8), body], gap=2)
+    return titled(body, f"{title} {said_of_image(inputs)}".strip(), legends(panels, unit))
+
+
+def _in_squares(pictures: Sequence[Picture], inputs: Tensor) -> list[Picture]:
+    """Shrink pictures as their maps are, so that both have one size."""
+    side = pixels_per_square(inputs.shape[-2:])
+    return [np.asarray(Image.fromarray(picture).reduce(side)) for picture in pictures] if side > 1 else list(pictures)
+
+
+def said_of_image(inputs: Tensor) -> str:
+    """Say what of an image's form the picture cannot show: channels without colours, pixels put together."""
+    words: list[str] = []
+    if inputs.ndim == 4 and inputs.shape[1] not in (1, 3):
+        words.append(f"Grey: mean of {inputs.shape[1]} channels.")
+    side = pixels_per_square(inputs.shape[-2:])
+    if side > 1:
+        words.append(f"Heatmaps add up squares of {side} x {side} pixels.")
+    return " ".join(words)
 
 
 def filmstrip_picture(
@@ -144,6 +167,7 @@ def filmstrip_picture(
     column_names: Sequence[str],
     title: str,
     unit: str = "logits",
+    display: Display | None = None,
 ) -> Picture:
     """Draw heatmaps over time: a row for each sample, a column for each explanation, one colour scale for all.
 
@@ -154,6 +178,7 @@ def filmstrip_picture(
         column_names: Name of each column.
         title: What the picture shows.
         unit: Unit of the attributions.
+        display: How the inputs were normalised.
 
     Returns:
         uint8 [height, width, 3].
@@ -162,7 +187,7 @@ def filmstrip_picture(
     label_width = 44
     # a wide picture is shrunk on the page until its words cannot be read
     target = 56 if len(films) <= 5 else 32
-    first = [resized(picture, target=target) for picture in input_pictures(inputs)]
+    first = [resized(picture, target=target) for picture in _in_squares(input_pictures(inputs, display), inputs)]
     columns = [[resized(picture, target=target) for picture in signed_colours(film, scale)] for film in films]
     width = max(30, first[0].shape[1])
     header = [text("", width=label_width), text("input", width=width)]
@@ -173,4 +198,4 @@ def filmstrip_picture(
         cells = [text(name, width=label_width, height=height), padded(first[row], height=height, width=width)]
         cells += [padded(column[row], height=height, width=width) for column in columns]
         rows.append(beside(cells, gap=2))
-    return _titled(below(rows, gap=2), title, _legend(scale, unit))
+    return titled(below(rows, gap=2), title, legend(scale, unit))

@@ -7,6 +7,7 @@ import { el, labelled, options, percent, short } from "./dom.js";
 import { barLegend, signedLegend } from "./legend.js";
 import { className, sampleCard } from "./sample_card.js";
 import { tileCount } from "./sprite.js";
+import { textCards } from "./text_card.js";
 
 const known = new WeakMap(); // what was loaded -> what was read of it
 
@@ -120,7 +121,14 @@ export function attributionView(store, onPick) {
         grid.replaceChildren(...barPanels(a, b, { state, probe: readProbe(loadedProbe), positions: shown, scale: state.scale }));
         return;
       }
-      grid.className = `cards${b ? " compared" : ""}`;
+      if (a.header.form === "tokens") {
+        grid.className = "texts";
+        built = null;
+        const large = state.sample !== "" && shown.length === 1;
+        grid.replaceChildren(...textCards(a, b, { probe: readProbe(loadedProbe), positions: shown, full, large, onPick: onCard }));
+        return;
+      }
+      grid.className = `cards${b ? " compared" : ""}${a.header.form === "signal" ? " signals" : ""}`;
       const labels = JSON.stringify([a.header.labels, nSamples(a.header), document.documentElement.dataset.theme]);
       if (built?.probe !== loadedProbe || built.labels !== labels) {
         rebuild(readProbe(loadedProbe), a.header);

@@ -48,6 +48,7 @@ export function probeOf(header) {
     labels: orNull(header.labels, indices),
     features: list(header.features).map(words),
     inputs: orNull(header.inputs, (rows) => rows.map(numbers)),
+    texts: orNull(header.tokens, (rows) => list(rows).map((text) => list(text).slice(0, 2000).map((word) => (word === null ? null : words(word))))),
   };
 }
 

@@ -59,6 +59,14 @@ export function paintShares(canvas, values, [height, width]) {
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
+/** The colour of one signed value as CSS, and black or white for letters on it. */
+export function signedInk(value, full) {
+  const pixel = new Uint8ClampedArray(4);
+  painted(pixel, [value], tables[theme()], (v) => (v / (full > 0 ? full : 1) + 1) / 2);
+  const bright = 0.3 * pixel[0] + 0.59 * pixel[1] + 0.11 * pixel[2] > 140;
+  return { ground: `rgb(${pixel[0]}, ${pixel[1]}, ${pixel[2]})`, ink: bright ? "#000" : "#fff" };
+}
+
 const KINDS = { dead: "--wrong", exclusive: "--won", always: "--soft" };
 
 /** Paint a row of kinds of neurons: "dead", "exclusive", "always", or "" for none. */

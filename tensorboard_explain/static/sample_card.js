@@ -24,7 +24,8 @@ function said(header, position) {
   return { words: `${right ? "" : `as ${short(className(header.classNames, predicted), 24)}, `}${share}`, right };
 }
 
-function verdict(node, mark, header, position) {
+/** Say in a card's caption what the network takes a sample for; whether that is right, null where nobody can tell. */
+export function verdict(node, mark, header, position) {
   const { words, right } = said(header, position);
   node.replaceChildren(
     mark && el("span", { class: `step-letter ${mark.toLowerCase()}`, text: mark }),

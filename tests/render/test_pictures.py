@@ -33,6 +33,7 @@ from lightning_explain.render.heatmaps import (
 from lightning_explain.render.neuron_features import fed_images_picture, fed_table_picture
 from lightning_explain.render.neurons import has_maps, maps_picture, overlap_picture, rates_picture
 from lightning_explain.render.panels import Panel, header, in_words
+from lightning_explain.render.shown import Shown
 
 NAMES = [
     "",
@@ -500,8 +501,9 @@ def test_a_film_shows_the_first_sample_of_each_class_and_at_most_ten() -> None:
     assert film_rows(None, 3) == [0, 1, 2]
     assert len(film_rows(torch.arange(30), 30)) == len(film_rows(None, 30)) == 10
     values, labels = torch.randn(4, 2, 5, 5), torch.tensor([3, 3, 0, 5])
-    torch.testing.assert_close(film_frame(values, labels), values.sum(1)[[2, 0, 3]])
-    torch.testing.assert_close(film_frame(values[:, 0, 0], labels), class_means(values[:, 0, 0], labels)[0])
+    images, table = Shown.of(values), Shown.of(values[:, 0, 0])
+    torch.testing.assert_close(film_frame(images, values, labels), values.sum(1)[[2, 0, 3]])
+    torch.testing.assert_close(film_frame(table, values[:, 0, 0], labels), class_means(values[:, 0, 0], labels)[0])
 
 
 @pytest.mark.parametrize("n_methods", [1, 3])
@@ -513,23 +515,22 @@ def test_explanations_and_films_of_images_and_tables(
     inputs, values = torch.rand(shape), torch.randn(shape)
     panels = one(values) * n_methods
     groups = ["all"] if labels is None else ["a", "b"]
+    shown = Shown.of(inputs)
     found = explanation_picture(
-        inputs,
+        shown,
         panels,
         labels=labels,
         captions=["c"] * 4,
         group_names=groups,
-        feature_names=(),
         title="t",
     )
     film = film_picture(
-        inputs,
-        [film_frame(values, labels)] * 2,
+        shown,
+        [film_frame(shown, values, labels)] * 2,
         labels=labels,
         column_names=["1", "2"],
         row_names=["r"] * 4,
         group_names=groups,
-        feature_names=(),
         title="t",
     )
     assert is_picture(found) and is_picture(film)

@@ -18,7 +18,9 @@ MADE = {
     "malformed": logs.malformed_run,
     "other": logs.other_data,
     "path": logs.path_run,
+    "signal": logs.signal_run,
     "table": logs.table_run,
+    "text": logs.text_run,
 }
 
 

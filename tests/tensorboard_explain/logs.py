@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, Probe
+from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, Display, Probe
 from lightning_explain.attribution import Attribution
 from lightning_explain.callbacks.attribution_tab import attribution_tab, probe_tab
 from lightning_explain.callbacks.explanation import Explanation
@@ -221,6 +221,26 @@ def table_run(folder: Path) -> None:
     probe = Probe(inputs=torch.rand(6, 4), targets=labels, class_names=classes, feature_names=names)
     for count, step in enumerate((0, 3), start=1):
         values = torch.tensor(np.linspace(-1, 1, 24).reshape(6, 4), dtype=torch.float32) * (1 + step)
+        log.explanation(probe, values, step=step, count=count)
+
+
+def text_run(folder: Path) -> None:
+    """Two texts, the second one filled up, with words that want to be more than words."""
+    log, display = Log(folder), Display(tokens=["<pad>", HTML, "good", "數字", "film"], padding=0)
+    ids, labels = torch.tensor([[1, 2, 3, 4], [2, 4, 0, 0]]), torch.tensor([0, 1])
+    probe = Probe(inputs=ids, targets=labels, class_names=["one", "two"], display=display)
+    for count, step in enumerate((0, 3), start=1):
+        values = torch.tensor([[0.0, 1.0, -1.0, 0.5], [-0.5, 1.0, 9.0, 9.0]]) * (1 if step else -1)
+        log.explanation(probe, values, step=step, count=count)
+
+
+def signal_run(folder: Path) -> None:
+    """Two signals of two channels."""
+    log = Log(folder)
+    probe = Probe(inputs=torch.rand(2, 2, 64), targets=torch.tensor([0, 1]), class_names=["one", "two"])
+    values = torch.zeros(2, 2, 64)
+    values[0, 1, 10], values[0, 0, 20] = 1.0, -1.0
+    for count, step in enumerate((0, 3), start=1):
         log.explanation(probe, values, step=step, count=count)
 
 

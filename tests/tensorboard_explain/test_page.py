@@ -264,3 +264,35 @@ def test_a_step_of_500_with_40_samples_is_drawn_within_100_ms(tab: Tab) -> None:
     assert statistics.median(steps) < 100, steps
     # four times that where the machine is shared; quiet ones take about 80 ms
     assert statistics.median(jumps) < 400, jumps
+
+
+def colour_of(tab: Tab, word: int, line: int = 1) -> str:
+    selector = f".card[data-sample='0'] .text-line:nth-of-type({line + 1}) .token"
+    return tab.frame.locator(selector).nth(word).evaluate("w => getComputedStyle(w).backgroundColor")
+
+
+def test_texts_are_words_on_their_colours_without_padding(tab: Tab) -> None:
+    tab.open(run="text", a="3", scale="own")
+    assert tab.texts(".card[data-sample='1'] .token") == ["good", "film"]
+    words = tab.texts(".card[data-sample='0'] .token")
+    assert words[1:] == ["good", "數字", "film"] and words[0].startswith("<img src=x onerror")
+    assert [colour_of(tab, i) for i in range(3)] == ["rgb(247, 247, 247)", "rgb(103, 0, 31)", "rgb(5, 48, 97)"]
+    assert not tab.page.evaluate("'hacked' in window")
+
+
+def test_texts_are_compared_line_by_line(tab: Tab) -> None:
+    tab.open(run="text", a="3", b="0", scale="own")
+    assert tab.texts(".card[data-sample='0'] .line-name") == ["A", "B", "A − B"]
+    assert [colour_of(tab, 1, line) for line in (1, 2, 3)] == ["rgb(103, 0, 31)", "rgb(5, 48, 97)", "rgb(103, 0, 31)"]
+    tab.frame.locator(".card[data-sample='1']").click()
+    tab.frame.wait_for_selector(".card.text.large")
+    assert tab.count(".card") == 1
+
+
+def test_signals_are_lines_above_a_row_for_each_channel(tab: Tab) -> None:
+    tab.open(run="signal", a="3", scale="own")
+    tile = ".card[data-sample='0'] .tile:nth-child(2) canvas"
+    assert tab.pixel(tile, 10, 1) == [103, 0, 31] and tab.pixel(tile, 20, 0) == [5, 48, 97]
+    assert tab.pixel(tile, 10, 0) == [247, 247, 247]
+    box = tab.frame.locator(tile).bounding_box()
+    assert box is not None and box["width"] > 4 * box["height"]

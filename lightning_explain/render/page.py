@@ -1,0 +1,53 @@
+"""What surrounds every picture of a probe: title, legends, and how its cells are set."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from lightning_explain.render.canvas import below, beside, colour_bar, framed, padded, paragraph, text, text_width
+from lightning_explain.render.colour import Picture, table
+from lightning_explain.render.panels import Panel
+
+QUANTILE = 0.995
+"""Values beyond this share of all get the full colour, so that one outlier does not whiten the rest."""
+
+MIN_WIDTH = 420
+
+LONGEST_NAME = 200
+"""Pixels for the name of a method beside its colour bar."""
+
+
+def colour_scale(values: Tensor) -> float:
+    """Return the absolute value that gets the full colour: the 99.5 % quantile of all together."""
+    return float(np.quantile(values.detach().abs().cpu().numpy(), QUANTILE)) if values.numel() else 0.0
+
+
+def n_columns(n_cells: int, labels: Tensor | None, most: int) -> int:
+    """Give each class its own rows where the probe is balanced; otherwise a landscape block."""
+    if labels is not None:
+        counts = labels.unique_consecutive(return_counts=True)[1]
+        per_class = int(counts[0])
+        if len(counts) > 1 and bool((counts == per_class).all()) and 2 <= per_class <= 8:
+            return max(n for n in range(1, per_class + 1) if per_class % n == 0 and n <= most)
+    return min(most, max(1, int(np.ceil(np.sqrt(n_cells)))))
+
+
+def legend(scale: float, unit: str) -> Picture:
+    """Draw the colour bar of signed values."""
+    low, high = ("lowers the output", "raises it") if unit == "output" else ("against the class", "for it")
+    return colour_bar(table("RdBu_r"), f"{low}  -{scale:.3g}", f"+{scale:.3g} {unit}  {high}")
+
+
+def legends(panels: Sequence[Panel], unit: str) -> Picture:
+    """Draw the colour bar, or one for each method."""
+    if len(panels) == 1:
+        return legend(panels[0].scale, unit)
+    width = min(LONGEST_NAME, max(text_width(panel.name) for panel in panels) + 8)
+    return below([beside([text(panel.name, width=width), legend(panel.scale, unit)]) for panel in panels], gap=2)
+
+
+def titled(body: Picture, title: str, bars: Picture) -> Picture:
+    """Set title and legend over a picture."""
+    width = max(body.shape[1], bars.shape[1], MIN_WIDTH)
+    return framed(below([paragraph(title, width=width), bars, padded(body, height=1, width=width)], gap=6))
