@@ -216,8 +216,8 @@ class DecisionPathMonitor(pl.Callback):
             return  # a trial forward would create the parameters of lazy layers before the run does
         inputs = to_device(trainer, self.probe.parts)
         target = explained_targets(self.probe, probe_scores(pl_module, inputs, self._question), self.explained)
-        few = tuple(part[:TRIED].clone() for part in inputs)
         with undisturbed(pl_module):
+            few = tuple(part[:TRIED].clone() for part in inputs)
             module, _ = self._question.module(pl_module, few)
             indices = None if target is None else target[:TRIED].to(few[0].device)
             found = self.options.contributions(module, few, indices, self.probe, pl_module)
