@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.reliability.matrix import AXES, IMPOSSIBLE, Case, pairwise, run, singles
+from tests.reliability.matrix import AXES, IMPOSSIBLE, Case, methods_by_precision, pairwise, run, singles
 from tests.reliability.mutations import MUTATIONS, switched_off
 
 # g++ is needed, and half a minute each
@@ -57,7 +57,7 @@ def _by_axis(results: list[tuple[Case, list[str]]]) -> str:
 
 def undisturbed(*, quick: bool) -> str:
     """Run the matrix; return its table."""
-    cases = [Case(), *singles(), *([] if quick else [*pairwise(), *INDUCTOR])]
+    cases = [Case(), *singles(), *([] if quick else [*methods_by_precision(), *pairwise(), *INDUCTOR])]
     results, no_cases = _tried(dict.fromkeys(cases))
     same = sum(not found for _, found in results)
     impossible = [f"- {' with '.join(sorted(str(v) for _, v in pair))}: {why}" for pair, why in IMPOSSIBLE.items()]

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-from torch import nn
-
 from lightning_explain.attribution import Attribution
 from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.callbacks.attribution_methods import explains_at_the_input, full_name, named_methods
@@ -23,6 +21,7 @@ from lightning_explain.callbacks.training_baselines import TrainingBaselines
 from lightning_explain.drift import MEASURES
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness import FAITHFULNESS
+from lightning_explain.isolation import is_whole
 from lightning_explain.log import Journal
 from lightning_explain.probe import Probe
 from lightning_explain.schedule import Schedule, Stopwatch
@@ -203,7 +202,7 @@ class AttributionMonitor(pl.Callback):
         if any(explains_at_the_input(method) for method in self.methods.values()):
             check_differentiable(self.probe.parts)
         self._examiner.check_measurable(self.probe)
-        if any(isinstance(p, nn.UninitializedParameter) for p in pl_module.parameters()):
+        if not is_whole(pl_module):
             return  # a trial forward would create the parameters of lazy layers before the run does
         scores = probe_scores(pl_module, to_device(trainer, self.probe.parts), self._question)
         explained_targets(self.probe, scores, self._explained)

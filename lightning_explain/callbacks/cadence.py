@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
+from lightning_explain.isolation import is_whole
 from lightning_explain.log import current_step
 
 T = TypeVar("T")
@@ -55,11 +56,14 @@ class Cadence(Generic[T]):
             self._report(trainer, pl_module, explanation, monitored)
 
     def train_start(self, trainer: Any, pl_module: Any, *, is_first: bool) -> None:
-        """Find the probe and try it; explain the network as it is before training if this is a run's beginning."""
+        """Find the probe and try it; explain the network as it is before training if this is a run's beginning.
+
+        A network whose lazy layers have no weights yet is explained from its first epoch on.
+        """
         with self._guard.doing("setting up", at_set_up=True):
             self._keeper.find(trainer)
             self._try_probe(trainer, pl_module)
-        if is_first:
+        if is_first and is_whole(pl_module):
             self._now(trainer, pl_module, step=current_step(trainer), monitored=False)
 
     def step_done(self, trainer: Any, pl_module: Any) -> None:

@@ -72,8 +72,10 @@ def explanation_picture(
         title: What the picture shows.
     """
     unit = "output" if labels is None else "logits"
-    if kind_of(inputs) == "image":
-        return heatmap_picture(inputs, panels, captions=captions, title=title, labels=labels, unit=unit)
+    maps = [panel for panel in panels if kind_of(panel.values) == "image"]
+    if kind_of(inputs) == "image" and maps:
+        # units of a layer without positions have no place beside a picture, unless there is nothing else
+        return heatmap_picture(inputs, maps, captions=captions, title=title, labels=labels, unit=unit)
     return bars_picture(
         panels, labels=labels, group_names=group_names, feature_names=feature_names, title=title, unit=unit
     )
@@ -91,7 +93,7 @@ def film_picture(
     title: str,
 ) -> Picture:
     """Draw explanations over time, one column each: heatmaps of some samples, or features by class."""
-    if kind_of(inputs) == "image":
+    if kind_of(inputs) == "image" and films[0].ndim == 3:
         rows = film_rows(labels, len(inputs))
         return filmstrip_picture(
             inputs[torch.tensor(rows)],

@@ -16,7 +16,7 @@ from tests.models import quiet_trainer
 from tests.reliability.nets import Data, Net
 from tests.reliability.observation import RememberingLogger, Spy, differences
 from tests.reliability.pairs import Pair, covering
-from tests.reliability.watching import WATCHING, monitors
+from tests.reliability.watching import MECHANISMS, WATCHING, monitors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +90,11 @@ AXES: Mapping[str, tuple[Any, ...]] = {
 IMPOSSIBLE: Mapping[Pair, str] = {
     frozenset({("averaging", "SWA"), ("optimisation", "two optimizers")}): "Lightning's SWA takes one optimizer",
     frozenset({("averaging", "SWA"), ("clip", "value")}): "Lightning clips in SWA's last epoch, which has no gradients",
-    frozenset({("averaging", "equal weights"), ("precision", "16-true")}): "torch averages no 16-bit weights",
-    frozenset({("averaging", "equal weights"), ("precision", "bf16-true")}): "torch averages no 16-bit weights",
+    frozenset({("averaging", "equal weights"), ("precision", "16-true")}): "torch averages no 16-bit weights on the CPU",
+} | {
+    frozenset({("averaging", averaging), ("lazy", lazy)}): "weights are averaged that are not there yet"
+    for averaging in ("SWA", "equal weights", "EMA")
+    for lazy in ("layers", "modules")
 }
 """Pairs of values that no run can have, with or without monitors, and why."""
 
@@ -115,7 +118,7 @@ def observe(case: Case, *, watched: bool) -> Spy:
     """Make the run and note all of it."""
     torch._dynamo.reset()
     pl.seed_everything(3, verbose=False)
-    data = Data(workers=2 if case.loaders == "workers" else 0)
+    data = Data(workers=1 if case.loaders == "workers" else 0)
     probe = Probe.from_dataset(data.val) if case.validation == "none" else None
     model = Net(
         optimisation=case.optimisation,
@@ -169,5 +172,20 @@ def singles() -> list[Case]:
 
 
 def pairwise() -> list[Case]:
-    """Runs that between them have every possible pair of values of any two axes."""
-    return [Case(**row) for row in covering(AXES, impossible=set(IMPOSSIBLE))]
+    """Runs that between them have every possible pair of values of any two axes.
+
+    Of `watching` one of each mechanism takes part, and one compiler that goes all the way through autograd.
+    """
+    axes = {**AXES, "watching": MECHANISMS, "compiled": ("nothing", "aot_eager")}
+    return [Case(**row) for row in covering(axes, impossible=set(IMPOSSIBLE))]
+
+
+def methods_by_precision() -> list[Case]:
+    """Everything that looks on, with every kind of numbers."""
+    return [Case(precision=precision, watching=watching) for precision in AXES["precision"] for watching in WATCHING]
+
+
+def share(n: int) -> list[Case]:
+    """Choose the first n of `pairwise`, which hold the most pairs, among those that neither compile nor fork."""
+    cheap = [case for case in pairwise() if case.compiled == "nothing" and case.loaders == "shuffled"]
+    return cheap[:n]

@@ -101,35 +101,41 @@ def _eval_mode_left_to_the_user() -> Any:
     return patch.object(isolation, "module_preserved", preserved)
 
 
+QUICK = Case(watching="saliency", epochs=1)
+
 MUTATIONS: Mapping[str, tuple[Switch, Case]] = {
-    "random streams are not put back": (_streams_move_on, Case()),
+    "random streams are not put back": (_streams_move_on, QUICK),
     "drawing the probe moves the streams": (
-        lambda: patch.object(probe_source, "rng_preserved", nullcontext), Case(watching="saliency"),
+        lambda: patch.object(probe_source, "rng_preserved", nullcontext), QUICK,
     ),
-    "train modes are not put back": (_train_modes_stay_off, Case(watching="saliency")),
-    "train modes are put back by train()": (_train_modes_by_train, Case(watching="saliency", frozen="in eval mode")),
-    "attributes are not put back": (_without(attributes=False), Case(watching="saliency")),
-    "dicts and lists are not put back": (_without(containers=False), Case(watching="saliency")),
+    "train modes are not put back": (_train_modes_stay_off, QUICK),
+    "train modes are put back by train()": (_train_modes_by_train, Case(watching="saliency", epochs=1, frozen="in eval mode")),
+    "attributes are not put back": (_without(attributes=False), QUICK),
+    "dicts and lists are not put back": (_without(containers=False), QUICK),
     "buffers are not written back": (
-        lambda: patch.object(isolation._SavedTensor, "restore", lambda self: None), Case(watching="saliency"),
+        lambda: patch.object(isolation._SavedTensor, "restore", lambda self: None), QUICK,
     ),
     "only buffers whose version moved are written back": (
-        lambda: patch.object(isolation._SavedTensor, "restore", _by_version_only), Case(watching="saliency"),
+        lambda: patch.object(isolation._SavedTensor, "restore", _by_version_only), QUICK,
     ),
     "what is trained is not put back": (
-        lambda: patch.object(isolation._SavedParameter, "restore", lambda self: None), Case(watching="saliency"),
+        lambda: patch.object(isolation._SavedParameter, "restore", lambda self: None), QUICK,
     ),
-    "hooks of an explanation stay": (_hooks_stay, Case(watching="captum's DeepLift")),
+    "hooks of an explanation stay": (_hooks_stay, Case(watching="captum's DeepLift", epochs=1)),
     "hooks of the run stay": (
-        lambda: patch.object(capture.Recorder, "detach", lambda self: None), Case(watching="saliency"),
+        lambda: patch.object(capture.Recorder, "detach", lambda self: None), QUICK,
     ),
-    "gradients go into .grad": (_gradients_into_grad, Case(watching="saliency")),
-    "forward may log": (_logs_go_on, Case(watching="saliency")),
+    "gradients go into .grad": (_gradients_into_grad, QUICK),
+    "forward may log": (_logs_go_on, QUICK),
     "tensors of inference mode stay": (
         lambda: patch.object(isolation._SavedModule, "make_usable", lambda self: None),
-        Case(watching="saliency", lazy="inference tensors"),
+        Case(watching="saliency", epochs=1, lazy="inference tensors"),
     ),
-    "explanations run in the run's own mode": (_eval_mode_left_to_the_user, Case(watching="saliency", cadence="steps")),
+    "compiled regions are told to look away": (
+        lambda: patch.object(capture.Recorder, "look_away", lambda self: vars(self).update(recording=False)),
+        Case(watching="saliency", epochs=1, compiled="aot_eager", checkpointing="body"),
+    ),
+    "explanations run in the run's own mode": (_eval_mode_left_to_the_user, Case(watching="saliency", epochs=1, cadence="steps")),
 }  # fmt: skip
 
 

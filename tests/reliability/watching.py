@@ -66,6 +66,12 @@ WATCHING: Mapping[str, Callable[[], tuple[Options, Options, Options]]] = {
     "what is predicted": lambda: ({}, {"method": FEW, "explained": "predicted"}, {"explained": "predicted"}),
 }  # fmt: skip
 
+MECHANISMS = (
+    "integrated gradients", "noise, several draws", "LRP", "conductance", "Grad-CAM", "captum's DeepLift",
+    "neurons by prediction", "paths of samples, z+",
+)  # fmt: skip
+"""One of `WATCHING` for each way of reaching into a network; the others differ from one of them by figures only."""
+
 
 def monitors(watching: str, *, cadence: Options, probe: Probe | None) -> list[pl.Callback]:
     """Make all three monitors, set up as `WATCHING` says, raising what fails."""
