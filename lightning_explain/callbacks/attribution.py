@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+
 from lightning_explain.attribution import Attribution
 from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.callbacks.attribution_methods import explains_at_the_input, full_name, named_methods
@@ -99,8 +100,9 @@ class AttributionMonitor(pl.Callback):
     def __init__(
         self,
         *,
-        method: Callable[..., Attribution]
-        | Sequence[Callable[..., Attribution]]
+        # a list first: of the others jsonargparse could not write one into the configuration that it saves
+        method: Sequence[Callable[..., Attribution]]
+        | Callable[..., Attribution]
         | Mapping[str, Callable[..., Attribution]]
         | None = None,
         probe: Probe | None = None,

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_explain import ActiveNeuronMonitor, AttributionMonitor
+from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor
 
 
 class Net(pl.LightningModule):
@@ -42,9 +42,13 @@ def main(folder: str) -> None:
     loader = DataLoader(torch.utils.data.Subset(data, range(320)), batch_size=32)
     trainer = pl.Trainer(
         accelerator="cpu",
-        max_epochs=2,
+        max_epochs=1,
         logger=TensorBoardLogger(folder, "run"),
-        callbacks=[ActiveNeuronMonitor(on_error="raise"), AttributionMonitor(on_error="raise")],
+        callbacks=[
+            ActiveNeuronMonitor(on_error="raise"),
+            AttributionMonitor(on_error="raise"),
+            DecisionPathMonitor(on_error="raise", layers="head.*"),
+        ],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -52,7 +56,7 @@ def main(folder: str) -> None:
     )
     model = Net()
     trainer.fit(model, loader, loader)
-    assert model.passes == 2 * (10 + 10), model.passes
+    assert model.passes == 10 + 10, model.passes
 
 
 if __name__ == "__main__":

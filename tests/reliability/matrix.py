@@ -90,7 +90,9 @@ AXES: Mapping[str, tuple[Any, ...]] = {
 IMPOSSIBLE: Mapping[Pair, str] = {
     frozenset({("averaging", "SWA"), ("optimisation", "two optimizers")}): "Lightning's SWA takes one optimizer",
     frozenset({("averaging", "SWA"), ("clip", "value")}): "Lightning clips in SWA's last epoch, which has no gradients",
-    frozenset({("averaging", "equal weights"), ("precision", "16-true")}): "torch averages no 16-bit weights on the CPU",
+    frozenset(
+        {("averaging", "equal weights"), ("precision", "16-true")}
+    ): "torch averages no 16-bit weights on the CPU",
 } | {
     frozenset({("averaging", averaging), ("lazy", lazy)}): "weights are averaged that are not there yet"
     for averaging in ("SWA", "equal weights", "EMA")

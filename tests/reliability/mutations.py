@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain import capture, isolation
-from lightning_explain.callbacks import probe_source, question
+from lightning_explain.callbacks import explanation, path_explanation, probe_source
 from tests.reliability.matrix import Case
 
 Switch = Callable[[], Any]
@@ -75,19 +76,14 @@ def _gradients_into_grad() -> Any:
 
 @contextmanager
 def _logs_go_on() -> Generator[None, None, None]:
-    with patch.object(question, "undisturbed", isolation.isolated):
-        import lightning_explain.callbacks.explanation as explanation
-        import lightning_explain.callbacks.path_explanation as path_explanation
-
-        with patch.object(explanation, "undisturbed", isolation.isolated):
-            with patch.object(path_explanation, "undisturbed", isolation.isolated):
-                yield
-
-
-@contextmanager
-def _streams_move_on() -> Generator[None, None, None]:
-    with patch.object(isolation, "rng_preserved", nullcontext):
+    with contextlib.ExitStack() as stack:
+        for user in (explanation, path_explanation):
+            stack.enter_context(patch.object(user, "undisturbed", isolation.isolated))
         yield
+
+
+def _streams_move_on() -> Any:
+    return patch.object(isolation, "rng_preserved", nullcontext)
 
 
 def _eval_mode_left_to_the_user() -> Any:
@@ -101,6 +97,12 @@ def _eval_mode_left_to_the_user() -> Any:
     return patch.object(isolation, "module_preserved", preserved)
 
 
+def _by_version_only(self: Any) -> None:
+    if self.version is not None and isolation._version(self.tensor) != self.version:
+        with torch.no_grad():
+            self.tensor.copy_(self.values)
+
+
 QUICK = Case(watching="saliency", epochs=1)
 
 MUTATIONS: Mapping[str, tuple[Switch, Case]] = {
@@ -109,7 +111,7 @@ MUTATIONS: Mapping[str, tuple[Switch, Case]] = {
         lambda: patch.object(probe_source, "rng_preserved", nullcontext), QUICK,
     ),
     "train modes are not put back": (_train_modes_stay_off, QUICK),
-    "train modes are put back by train()": (_train_modes_by_train, Case(watching="saliency", epochs=1, frozen="in eval mode")),
+    "train modes are put back by train()": (_train_modes_by_train, replace(QUICK, frozen="in eval mode")),
     "attributes are not put back": (_without(attributes=False), QUICK),
     "dicts and lists are not put back": (_without(containers=False), QUICK),
     "buffers are not written back": (
@@ -129,20 +131,14 @@ MUTATIONS: Mapping[str, tuple[Switch, Case]] = {
     "forward may log": (_logs_go_on, QUICK),
     "tensors of inference mode stay": (
         lambda: patch.object(isolation._SavedModule, "make_usable", lambda self: None),
-        Case(watching="saliency", epochs=1, lazy="inference tensors"),
+        replace(QUICK, lazy="inference tensors"),
     ),
     "compiled regions are told to look away": (
         lambda: patch.object(capture.Recorder, "look_away", lambda self: vars(self).update(recording=False)),
-        Case(watching="saliency", epochs=1, compiled="aot_eager", checkpointing="body"),
+        replace(QUICK, compiled="aot_eager", checkpointing="body"),
     ),
-    "explanations run in the run's own mode": (_eval_mode_left_to_the_user, Case(watching="saliency", epochs=1, cadence="steps")),
+    "explanations run in the run's own mode": (_eval_mode_left_to_the_user, replace(QUICK, cadence="steps")),
 }  # fmt: skip
-
-
-def _by_version_only(self: Any) -> None:
-    if self.version is not None and isolation._version(self.tensor) != self.version:
-        with torch.no_grad():
-            self.tensor.copy_(self.values)
 
 
 @contextmanager

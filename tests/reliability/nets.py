@@ -16,7 +16,6 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from tests.models import Mapped, digits
 
-
 EPS = 1e-4
 """Of AdamW; its default is zero in 16-bit numbers."""
 
@@ -103,9 +102,7 @@ class Net(pl.LightningModule):
         self.accumulate, self.clip, self.checkpointing = accumulate, clip, checkpointing
         self.restless = Restless()
         self.stem = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
-        body = nn.Sequential(
-            nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
-        )
+        body = nn.Sequential(nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
         self.body: Callable[..., Any] = body if compiled == "nothing" else torch.compile(body, backend=compiled)
         self.late = nn.Identity() if lazy in ("nothing", "layers") else Late(lazy)
         first = nn.LazyLinear(12) if lazy == "layers" else nn.Linear(96, 12)
