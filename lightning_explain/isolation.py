@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from lightning_explain.capture import recording_paused
 from lightning_explain.randomness import rng_preserved
 
 T = TypeVar("T")
+
+UNMADE = (UninitializedParameter, UninitializedBuffer)
 
 CONTAINERS = (dict, list, set, deque)
 
@@ -93,7 +95,7 @@ def _usable(value: T) -> T:
 
 def _made(named: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
     """Leave out what lazy layers make in their first forward pass: there is nothing yet to put back."""
-    return (pair for pair in named if not isinstance(pair[1], UninitializedTensorMixin))
+    return (pair for pair in named if not isinstance(pair[1], UNMADE))
 
 
 def is_whole(module: nn.Module) -> bool:
@@ -103,7 +105,7 @@ def is_whole(module: nn.Module) -> bool:
         >>> is_whole(nn.Linear(2, 3)), is_whole(nn.LazyLinear(3))
         (True, False)
     """
-    return not any(isinstance(tensor, UninitializedTensorMixin) for tensor in (*module.parameters(), *module.buffers()))
+    return not any(isinstance(tensor, UNMADE) for tensor in (*module.parameters(), *module.buffers()))
 
 
 def _overwrite(container: Any, content: Any) -> None:
