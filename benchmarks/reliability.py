@@ -68,7 +68,7 @@ def undisturbed(*, quick: bool) -> str:
             "",
             _by_axis(results),
             "",
-            "Pairs that no run can have, watched or not:",
+            "Pairs that cannot be, whatever this package does:",
             *impossible,
             *(["", "Runs that failed unwatched:", *broken] if broken else []),
         ]

@@ -76,9 +76,8 @@ def explanation_picture(
     if kind_of(inputs) == "image" and maps:
         # units of a layer without positions have no place beside a picture, unless there is nothing else
         return heatmap_picture(inputs, maps, captions=captions, title=title, labels=labels, unit=unit)
-    return bars_picture(
-        panels, labels=labels, group_names=group_names, feature_names=feature_names, title=title, unit=unit
-    )
+    names = feature_names if kind_of(inputs) != "image" else [f"unit {i}" for i in range(panels[0].values.shape[1])]
+    return bars_picture(panels, labels=labels, group_names=group_names, feature_names=names, title=title, unit=unit)
 
 
 def film_picture(
@@ -103,6 +102,7 @@ def film_picture(
             title=title,
             unit="output" if labels is None else "logits",
         )
+    names = feature_names if kind_of(inputs) != "image" else [f"unit {i}" for i in range(films[0].shape[1])]
     return feature_film_picture(
-        films, group_names=group_names, column_names=column_names, feature_names=feature_names, title=title
+        films, group_names=group_names, column_names=column_names, feature_names=names, title=title
     )

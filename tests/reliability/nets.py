@@ -58,11 +58,13 @@ class Late(nn.Module):
         self.scale: Tensor | None = None
         self.by_size: dict[int, Tensor] = {}
         self.mixer: nn.Module | None = None
+        # the network's own kind of numbers, which under autocast is not that of what comes in
+        self.register_buffer("anchor", torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.kind == "modules":
             if self.mixer is None:
-                self.mixer = nn.Linear(x.shape[1], x.shape[1]).to(x.dtype)
+                self.mixer = nn.Linear(x.shape[1], x.shape[1]).to(self.anchor.dtype)
             return self.mixer(x)
         if self.kind != "tensors" and self.training:
             # what was made under inference mode cannot be trained with; only evaluation uses it
