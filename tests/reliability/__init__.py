@@ -1,1 +1,1 @@
-"""What was done to disturb, kill and mislead a run; `benchmarks/reliability.py` runs all of it."""
+"""What a run must survive, and that watching it changes nothing."""

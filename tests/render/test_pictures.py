@@ -537,7 +537,8 @@ def test_explanations_and_films_of_images_and_tables(
 
 def test_units_of_a_layer_are_bars_under_images_and_left_out_beside_heatmaps() -> None:
     inputs, labels = torch.rand(4, 1, 8, 8), torch.tensor([0, 0, 1, 1])
-    units, maps = Panel("units", torch.randn(4, 5), 1.0), Panel("maps", torch.randn(4, 1, 8, 8), 1.0)
+    units = Panel(name="units", values=torch.randn(4, 5), scale=1.0)
+    maps = Panel(name="maps", values=torch.randn(4, 1, 8, 8), scale=1.0)
     words = {"labels": labels, "group_names": ["a", "b"], "feature_names": (), "title": "t"}
     names = [f"unit {i}" for i in range(5)]
     np.testing.assert_array_equal(
