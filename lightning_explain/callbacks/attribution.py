@@ -100,9 +100,8 @@ class AttributionMonitor(pl.Callback):
     def __init__(
         self,
         *,
-        # a list first: of the others jsonargparse could not write one into the configuration that it saves
-        method: Sequence[Callable[..., Attribution]]
-        | Callable[..., Attribution]
+        method: Callable[..., Attribution]
+        | Sequence[Callable[..., Attribution]]
         | Mapping[str, Callable[..., Attribution]]
         | None = None,
         probe: Probe | None = None,
