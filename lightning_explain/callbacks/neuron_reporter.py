@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.callbacks.activation_maps import log_maps
+from lightning_explain.callbacks.batch_choice import BatchChoice
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.neuron_probe import NeuronProbe
 from lightning_explain.callbacks.neuron_report import (
@@ -16,15 +17,16 @@ from lightning_explain.callbacks.neuron_report import (
     log_pictures,
     report_scalars,
 )
-from lightning_explain.callbacks.neuron_results import LayerReport, NeuronReport
+from lightning_explain.callbacks.neuron_results import Counted, LayerReport, NeuronReport
 from lightning_explain.callbacks.neuron_tab import log_neuron_tab
 from lightning_explain.callbacks.neuron_watch import NeuronWatch, Profiles, Stage
+from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.feeding import FeedingFeatures
-from lightning_explain.log import Journal, current_step, defined, tag
+from lightning_explain.log import Journal, current_step, defined, running_epoch, tag
 from lightning_explain.neurons import LayerHistory
 from lightning_explain.neurons.profile import rate_gaps
-from lightning_explain.schedule import Stopwatch, worth_redrawing
+from lightning_explain.schedule import worth_redrawing
 
 
 class NeuronReporter:
@@ -35,7 +37,8 @@ class NeuronReporter:
         watch: Counts the neurons.
         probe: For feeding features and maps.
         guard: For what may fail.
-        stopwatch: For the time spent.
+        pacing: For the time spent.
+        choice: Says which batches were counted.
         class_names: As given by the user; may be empty.
         feeding: Neurons of each class and layer whose feeding features are worked out.
         method: Attribution method for them.
@@ -52,7 +55,8 @@ class NeuronReporter:
         watch: NeuronWatch,
         probe: NeuronProbe,
         guard: Guard,
-        stopwatch: Stopwatch,
+        pacing: Pacing,
+        choice: BatchChoice,
         class_names: Sequence[str],
         feeding: int,
         method: Callable[..., Attribution] | None,
@@ -70,11 +74,13 @@ class NeuronReporter:
         self.class_figures: dict[str, list[float]] = {}
         self.reported = False
         self._name = name
-        self._watch, self._probe, self._guard, self._stopwatch = watch, probe, guard, stopwatch
+        self._watch, self._probe, self._guard = watch, probe, guard
+        self._pacing, self._stopwatch, self._choice = pacing, pacing.stopwatch, choice
         self._class_names = tuple(class_names)
         self._n_feeding, self._method, self._maps = feeding, method, maps
         self._histories: dict[Stage, dict[str, LayerHistory]] = {}
         self._feeding: dict[str, FeedingFeatures] = {}
+        self._n_reports = 0
 
     @property
     def class_names(self) -> list[str]:
@@ -86,6 +92,7 @@ class NeuronReporter:
     def forget(self) -> None:
         """Begin anew, for another network."""
         self.profiles, self._histories, self._feeding, self.latest = {}, {}, {}, None
+        self._n_reports = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the reports so far add up to, as plain tensors and dicts."""
@@ -93,11 +100,12 @@ class NeuronReporter:
             stage: {layer: history.state_dict() for layer, history in layers.items()}
             for stage, layers in self._histories.items()
         }
-        return {"histories": histories, "reported": self.reported}
+        return {"histories": histories, "reported": self.reported, "n_reports": self._n_reports}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         self.reported = state["reported"]
+        self._n_reports = state["n_reports"]
         self._histories = {
             stage: {layer: LayerHistory.from_state_dict(saved) for layer, saved in layers.items()}
             for stage, layers in state["histories"].items()
@@ -115,7 +123,7 @@ class NeuronReporter:
             self.class_figures = self._watch.class_figures()
             if trainer.state.fn == "fit":
                 self.profiles["train"] = self._watch.profiles("train", trainer)
-        epoch, known, train = trainer.current_epoch, self._histories.get(stage, {}), self.profiles.get("train", {})
+        epoch, known, train = running_epoch(trainer), self._histories.get(stage, {}), self.profiles.get("train", {})
         histories = {
             layer: known[layer].after(profile, epoch) if layer in known else LayerHistory.begin(profile, epoch)
             for layer, profile in profiles.items()
@@ -128,6 +136,7 @@ class NeuronReporter:
             class_names=self.class_names,
             feature_names=() if self._probe.probe is None else self._probe.probe.feature_names,
             scores=self.class_figures,
+            counted=self._counted(stage),
             layers={
                 layer: LayerReport(
                     profile,
@@ -139,24 +148,36 @@ class NeuronReporter:
             },
         )
 
+    def _counted(self, stage: Stage) -> dict[str, Counted]:
+        stages: tuple[Stage, ...] = ("train", "val") if stage == "val" else ("train",)
+        found = {each: self._choice.counted(each) for each in stages if each in self.profiles}
+        return {each: counted for each, counted in found.items() if counted is not None}
+
     def _publish(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, scalars: dict[str, float], step: int
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        scalars: dict[str, float],
+        step: int,
+        *,
+        monitored: bool = True,
     ) -> None:
         """Send figures to the loggers at the right step, and to callbacks that monitor them."""
         scalars[tag(self._name, "overhead")] = self._stopwatch.share()
         Journal(trainer, step).scalars(scalars)
-        pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
+        if monitored:
+            pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
 
-    def report_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def report_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, monitored: bool = True) -> None:
         """Log the training figures of the epoch so far, and the maps of this step."""
         with self._stopwatch.spending(), self._guard.doing("logging training neurons"):
             self.profiles["train"] = self._watch.profiles("train", trainer)
             scalars = layer_scalars(self._name, self.profiles["train"], "train")
-            self._publish(trainer, pl_module, scalars, current_step(trainer))
+            self._publish(trainer, pl_module, scalars, current_step(trainer), monitored=monitored)
         self._draw_maps(trainer, pl_module, current_step(trainer), f"after step {trainer.global_step}")
 
     def _published(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, step: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, step: int, *, monitored: bool
     ) -> tuple[NeuronReport, dict[str, float]] | None:
         """Make a report and log its figures; None if nothing was counted, or it failed."""
         with self._stopwatch.spending(), self._guard.doing("logging active neurons"):
@@ -167,12 +188,19 @@ class NeuronReporter:
             scalars = report_scalars(self._name, report)
             if stage == "val":
                 scalars |= gap_scalars(self._name, self.profiles.get("train", {}), self.profiles["val"])
-            self._publish(trainer, pl_module, scalars, step)
+            self._publish(trainer, pl_module, scalars, step, monitored=monitored)
             return report, scalars
         return None
 
     def report_epoch(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, *, step: int, number: int
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        stage: Stage,
+        *,
+        step: int,
+        number: int,
+        monitored: bool = True,
     ) -> None:
         """Profile a finished stage and log it as the epoch's own.
 
@@ -181,9 +209,13 @@ class NeuronReporter:
             pl_module: The module.
             stage: Whose counts are reported.
             step: The step to log at.
-            number: How many reports this makes.
+            number: How many reports this makes, had none been let pass.
+            monitored: Whether the hook allows `pl_module.log`.
         """
-        found = self._published(trainer, pl_module, stage, step)
+        if self._pacing.limit is not None:
+            self._n_reports += 1
+            number = self._n_reports
+        found = self._published(trainer, pl_module, stage, step, monitored=monitored)
         if found is None:
             return
         report, scalars = found
@@ -195,7 +227,7 @@ class NeuronReporter:
                 report, fresh = report.with_feeding(features), list(features)
         with self._stopwatch.spending(), self._guard.doing("recording and drawing active neurons"):
             self._write(Journal(trainer, step), report, scalars, fresh)
-        self._draw_maps(trainer, pl_module, step, f"after epoch {trainer.current_epoch}")
+        self._draw_maps(trainer, pl_module, step, f"after epoch {running_epoch(trainer)}")
 
     def _features(self, trainer: pl.Trainer, pl_module: pl.LightningModule, report: NeuronReport) -> dict[str, Any]:
         profiles = {layer: found.profile for layer, found in report.layers.items()}
@@ -215,7 +247,7 @@ class NeuronReporter:
             fresh: The layers whose feeding features are new.
         """
         self.latest = report
-        entry = report.record()
+        entry = {**report.record(), **self._pacing.record()}
         self.records.append({"step": report.step, **entry, "scalars": scalars})
         journal.record(tag(self._name, "record"), entry)
         log_pictures(journal, self._name, report)

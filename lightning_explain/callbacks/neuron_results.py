@@ -19,6 +19,27 @@ MOST_CLASSES = 100
 """With more classes the overlap of every two of them is left out of the JSON record."""
 
 
+@dataclass(frozen=True)
+class Counted:
+    """How much of a stage was counted under a budget: every n-th batch.
+
+    Attributes:
+        n_batches: Batches that were counted.
+        of: Batches of the stage.
+
+    Example:
+        >>> Counted(8, 32).words()
+        'Counted in 8 of 32 batches.'
+    """
+
+    n_batches: int
+    of: int
+
+    def words(self) -> str:
+        """Say it, for a title; nothing where all were counted."""
+        return f"Counted in {self.n_batches:,} of {self.of:,} batches." if self.n_batches < self.of else ""
+
+
 @dataclass(frozen=True, eq=False)
 class LayerReport:
     """One layer's neurons at one epoch.
@@ -115,6 +136,7 @@ class NeuronReport:
         feature_names: Name of each feature of tabular inputs; may be empty.
         layers: Layer -> arrays.
         scores: Precision, recall and F1 by class, of the validation.
+        counted: How many batches of each stage were counted; empty without a budget, where all are.
     """
 
     step: int
@@ -124,6 +146,7 @@ class NeuronReport:
     layers: Mapping[str, LayerReport]
     feature_names: Sequence[str] = ()
     scores: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
+    counted: Mapping[str, Counted] = field(default_factory=dict[str, Counted])
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return a row for each layer, class and neuron; `pandas.DataFrame(report.to_rows())` is a table.
@@ -169,7 +192,12 @@ class NeuronReport:
                 name: layer.feeding.record() for name, layer in self.layers.items() if layer.feeding is not None
             },
             "feature_names": list(self.feature_names),
+            **({"counted": {stage: vars(counted) for stage, counted in self.counted.items()}} if self.counted else {}),
         }
+
+    def counted_words(self) -> str:
+        """Say how many batches were counted, for titles; nothing where all were."""
+        return self.counted[self.stage].words() if self.stage in self.counted else ""
 
     def with_feeding(self, feeding: Mapping[str, FeedingFeatures]) -> "NeuronReport":
         """Return the report with feeding features of some layers."""

@@ -8,6 +8,8 @@ import lightning.pytorch as pl
 from torch import Tensor
 
 from lightning_explain.attribution import Attribution
+from lightning_explain.budget import Budget
+from lightning_explain.callbacks.batch_choice import BatchChoice
 from lightning_explain.callbacks.guard import Guard, OnError
 from lightning_explain.callbacks.moments import due_in_validation
 from lightning_explain.callbacks.neuron_counts import ActivityRule
@@ -15,6 +17,7 @@ from lightning_explain.callbacks.neuron_probe import NeuronProbe
 from lightning_explain.callbacks.neuron_reporter import NeuronReporter
 from lightning_explain.callbacks.neuron_results import NeuronReport
 from lightning_explain.callbacks.neuron_watch import NeuronWatch, Profiles, Stage
+from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_source import flat_loaders
 from lightning_explain.callbacks.question import Question
 from lightning_explain.errors import ConfigurationError
@@ -77,12 +80,21 @@ class ActiveNeuronMonitor(pl.Callback):
         method: Attribution method for feeding features deeper in the network; default `IntegratedGradients(n_steps=4)`.
         maps: Channels of the activation maps: how many of those most active for the sample's class, or which; 0 for
             none.
-        input: Where a batch holds the input: index, key, attribute or callable.
+        input: Where a batch holds the input: index, key, attribute, a list of them, or a callable. Where the module's
+            forward takes keywords only, the keys are the keywords.
         target: Where a batch holds the labels.
         output: Where the model's output holds the scores.
         forward_fn: Called as `forward_fn(module, *inputs)` for feeding features and activation maps.
         every_n_epochs: Log at the end of every n-th epoch; None for never.
         every_n_train_steps: Also log the training figures after every n-th step; None for never.
+        max_overhead: Share of the run's wall time that this monitor may take, e.g. `0.05`; None for any. Half of it is
+            for counting: if that is not enough for all, every 2nd, 4th, 8th, ... training batch is counted; rates are
+            then those of the samples counted, and title and record say how many batches these are. Reports that are due
+            are let pass until they fit in; turnover then spans the time since the last one. A validation that is
+            reported is counted wholly, others like training, in case the run stops there. The first and the last report
+            are always made. Monitors of one Trainer that have a `max_overhead` share it evenly, so that together they
+            stay within it. Under DDP the slowest process decides for all.
+        min_every: With `max_overhead`: of so many reports that are due, at least one is made, whatever it costs.
         on_error: `"warn"` once and go on when something fails, or `"raise"`.
         name: Prefix of the tags, and key of the state.
 
@@ -109,12 +121,14 @@ class ActiveNeuronMonitor(pl.Callback):
         feeding: int = 4,
         method: Callable[..., Attribution] | None = None,
         maps: int | Sequence[int] = 16,
-        input: int | str | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
+        input: int | str | list[int | str] | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
         target: int | str | Callable[..., Any] | None = None,
         output: int | str | Callable[..., Any] | None = None,
         forward_fn: Callable[..., Any] | None = None,
         every_n_epochs: int | None = 1,
         every_n_train_steps: int | None = None,
+        max_overhead: float | None = None,
+        min_every: int | None = None,
         on_error: OnError = "warn",
         name: str = "neurons",
     ) -> None:
@@ -127,6 +141,14 @@ class ActiveNeuronMonitor(pl.Callback):
         self._schedule = Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps)
         self._guard = Guard(f"ActiveNeuronMonitor(name={name!r})", on_error)
         self._stopwatch = Stopwatch()
+        self._pacing = Pacing(
+            name,
+            schedule=self._schedule,
+            budget=Budget(max_overhead=max_overhead, min_every=min_every),
+            stopwatch=self._stopwatch,
+            guard=self._guard,
+        )
+        self._choice = BatchChoice(self._pacing)
         question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
         self._watch = NeuronWatch(
             rule=ActivityRule(threshold=threshold, min_fraction=min_fraction, min_rate=min_rate),
@@ -136,6 +158,8 @@ class ActiveNeuronMonitor(pl.Callback):
             guard=self._guard,
             stopwatch=self._stopwatch,
         )
+        # no probe is drawn for nothing: token ids, say, feed no neuron with a sign and have no maps
+        self._wants_probe = feeding > 0 or maps != 0
         self._probe = NeuronProbe(
             probe,
             question=question,
@@ -148,13 +172,15 @@ class ActiveNeuronMonitor(pl.Callback):
             watch=self._watch,
             probe=self._probe,
             guard=self._guard,
-            stopwatch=self._stopwatch,
+            pacing=self._pacing,
+            choice=self._choice,
             class_names=self._class_names,
             feeding=feeding,
             method=method,
             maps=maps,
         )
         self._validated = False
+        self._reports = True
         self._logged_step = -1
         self._loaders: list[Any] = []
         self._loaded: dict[str, Any] | None = None
@@ -205,7 +231,8 @@ class ActiveNeuronMonitor(pl.Callback):
         """Return what the epochs so far add up to, and the counts of the running one."""
         if self._loaded is not None:
             return self._loaded  # loaded, but no fit has taken it up yet
-        return {**self._reporter.state_dict(), "train_counts": self._watch.state_dict()}
+        own = {"pacing": self._pacing.state_dict(), "choice": self._choice.state_dict()}
+        return {**self._reporter.state_dict(), "train_counts": self._watch.state_dict(), **own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep a checkpoint's history and counts until a fit takes them up."""
@@ -215,21 +242,23 @@ class ActiveNeuronMonitor(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the hooks on; go on with the checkpoint's history, or begin anew for a new module."""
-        del trainer
         known = self._module is not None and self._module() is pl_module
         self._module = weakref.ref(pl_module)
         self._logged_step = -1
         self._reporter.reported = False
+        self._pacing.begin(trainer)
+        self._choice.forget()
         if self._loaded is not None:
             loaded, self._loaded = self._loaded, None
             self._reporter.load_state_dict(loaded)
             self._watch.load_state_dict(loaded["train_counts"])
+            self._pacing.load_state_dict(loaded["pacing"])
+            self._choice.load_state_dict(loaded["choice"])
         elif not known:
             # another network's sets are no reference for this one's
             self._reporter.forget()
             self._probe.forget()
         self._watch.attach(pl_module, self.layers, pl_module.device)
-        self._stopwatch.begin()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the hooks off."""
@@ -249,13 +278,17 @@ class ActiveNeuronMonitor(pl.Callback):
     # -- counting ----------------------------------------------------------------------------------------------
 
     def _begin_batch(self, stage: Stage, pl_module: pl.LightningModule, batch: Any, batch_idx: int, at: Any) -> None:
+        if not self._choice.begin_batch(stage, batch_idx):
+            return
         with self._stopwatch.spending(), self._guard.doing(f"reading the labels ({stage})"):
             self._watch.refine(pl_module, batch)
             self._watch.begin_batch(stage, batch, batch_idx, at)
 
-    def _end_batch(self, stage: Stage) -> None:
-        with self._stopwatch.spending(), self._guard.doing(f"counting active neurons ({stage})"):
-            self._watch.end_batch(stage)
+    def _end_batch(self, stage: Stage, trainer: pl.Trainer) -> None:
+        if self._choice.counts:
+            with self._stopwatch.spending(), self._guard.doing(f"counting active neurons ({stage})"):
+                self._watch.end_batch(stage)
+        self._choice.end_batch(stage, trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the probe, if validation data are known by now."""
@@ -263,13 +296,17 @@ class ActiveNeuronMonitor(pl.Callback):
         self._find_probe(trainer)
 
     def _find_probe(self, trainer: pl.Trainer) -> None:
-        with self._guard.doing("drawing a probe for feeding features and activation maps"):
+        if not self._wants_probe:
+            return
+        doing = "drawing a probe for feeding features and activation maps"
+        with self._stopwatch.spending(), self._guard.doing(doing):
             self._probe.find(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin counting anew."""
-        del trainer, pl_module
+        del pl_module
         self._watch.reset("train")
+        self._choice.begin_stage("train", trainer)
         self._validated = self._reporter.reported = False
         self._loaders = []
 
@@ -292,7 +329,7 @@ class ActiveNeuronMonitor(pl.Callback):
         Under automatic optimisation only a closure that is called again (LBFGS) would follow, with the same batch.
         """
         del trainer
-        if not pl_module.automatic_optimization:
+        if not pl_module.automatic_optimization and self._choice.counts:
             self._watch.listen(listening=True)
 
     def on_train_batch_end(
@@ -300,16 +337,22 @@ class ActiveNeuronMonitor(pl.Callback):
     ) -> None:
         """Count the batch; log the epoch so far after every n-th step."""
         del outputs, batch, batch_idx
-        self._end_batch("train")
+        self._end_batch("train", trainer)
         if self._schedule.due_after_step(trainer.global_step) and trainer.global_step != self._logged_step:
             self._logged_step = trainer.global_step
-            self._reporter.report_step(trainer, pl_module)
+            if self._pacing.allows(trainer):
+                self._pacing.start()
+                self._reporter.report_step(trainer, pl_module)
+                self._pacing.done()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin counting anew; put the hooks on if `trainer.validate` runs alone."""
         if not trainer.sanity_checking:
             self._watch.attach(pl_module, self.layers, pl_module.device)
             self._watch.reset("val")
+            self._reports = trainer.state.fn != "fit" or (self._is_due(trainer) and self._pacing.allows(trainer))
+            self._pacing.start()
+            self._choice.begin_stage("val", trainer, wholly=self._reports)
             self._find_probe(trainer)
 
     def on_validation_batch_start(
@@ -335,7 +378,7 @@ class ActiveNeuronMonitor(pl.Callback):
         """Count the batch."""
         del pl_module, outputs, batch, batch_idx, dataloader_idx
         if not trainer.sanity_checking:
-            self._end_batch("val")
+            self._end_batch("val", trainer)
 
     # -- logging -----------------------------------------------------------------------------------------------
 
@@ -346,14 +389,39 @@ class ActiveNeuronMonitor(pl.Callback):
         self._validated = True
         with self._guard.doing("collecting a probe for feeding features and activation maps"):
             self._probe.finish()
-        if due_in_validation(trainer, self._schedule):
-            number = (trainer.current_epoch + 1) // (self._schedule.every_n_epochs or 1)
-            self._reporter.report_epoch(trainer, pl_module, "val", step=current_step(trainer), number=number)
+        self._choice.end_stage("val")
+        if self._is_due(trainer):
+            if self._pacing.limit is not None:
+                # decided once and by all processes together: one that fails must not ask again alone
+                self._reporter.reported = True
+            if self._reports:
+                self._report(trainer, pl_module, "val", current_step(trainer))
+
+    def _is_due(self, trainer: pl.Trainer) -> bool:
+        return due_in_validation(trainer, self._schedule)
+
+    def _report(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, step: int) -> None:
+        """Report an epoch."""
+        number = (trainer.current_epoch + 1) // (self._schedule.every_n_epochs or 1)
+        self._reporter.report_epoch(trainer, pl_module, stage, step=step, number=number)
+        self._pacing.done()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report a due epoch that no validation ended: the last one in its middle, or training where there was none."""
+        self._choice.end_stage("train")
         if self._schedule.due_after_epoch(trainer.current_epoch) and not self._reporter.reported:
-            step = current_step(trainer, after_train_epoch=True)
-            number = (trainer.current_epoch + 1) // (self._schedule.every_n_epochs or 1)
+            self._reporter.reported = self._pacing.limit is not None
+            if self._pacing.allows(trainer):
+                self._pacing.start()
+                stage: Stage = "val" if self._validated else "train"
+                self._report(trainer, pl_module, stage, current_step(trainer, after_train_epoch=True))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Report the last epoch, if a budget let it pass."""
+        if self._pacing.n_skipped and self._schedule.every_n_epochs is None:
+            self._reporter.report_step(trainer, pl_module, monitored=False)
+        elif self._pacing.n_skipped:
             stage: Stage = "val" if self._validated else "train"
-            self._reporter.report_epoch(trainer, pl_module, stage, step=step, number=number)
+            step = current_step(trainer, after_train_epoch=True)
+            self._reporter.report_epoch(trainer, pl_module, stage, step=step, number=0, monitored=False)
+        self._pacing.close(trainer)

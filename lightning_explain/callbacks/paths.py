@@ -9,10 +9,12 @@ from torch import Tensor
 
 from lightning_explain.attribution import Composite, Rule
 from lightning_explain.attribution.scores import check_differentiable
+from lightning_explain.budget import Budget
 from lightning_explain.callbacks.cadence import Cadence
 from lightning_explain.callbacks.explanation import explained_targets, probe_scores
 from lightning_explain.callbacks.guard import Guard, OnError
 from lightning_explain.callbacks.moments import Moments
+from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.path_explanation import PathExplanation, PathHistory, PathOptions, explain_paths
 from lightning_explain.callbacks.path_pictures import path_pictures
 from lightning_explain.callbacks.path_report import MOST_CLASSES, path_record, path_scalars, ranking_table
@@ -21,7 +23,7 @@ from lightning_explain.callbacks.probe_source import to_device
 from lightning_explain.callbacks.question import Question, undisturbed
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import is_whole
-from lightning_explain.log import Journal, defined, tag
+from lightning_explain.log import Journal, defined, running_epoch, tag
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
 from lightning_explain.schedule import Schedule, Stopwatch, worth_redrawing
@@ -65,7 +67,8 @@ class DecisionPathMonitor(pl.Callback):
         layers: Names or globs of the linear layers and convolutions shown; by default all, or six of more. An
             activation belongs to the layer before it.
         probe: What is explained; by default a class-balanced one of at most 64 samples from the validation data.
-        input: Where a batch holds the input: index, key, attribute or callable.
+        input: Where a batch holds the input: index, key, attribute, a list of them, or a callable. Where the module's
+            forward takes keywords only, the keys are the keywords.
         target: Where a batch holds the target.
         output: Where the model's output holds the scores.
         forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.
@@ -84,6 +87,11 @@ class DecisionPathMonitor(pl.Callback):
         feature_names: Names of the features of tabular inputs, if the probe brings none.
         every_n_epochs: Explain at the end of every n-th epoch; None for never.
         every_n_train_steps: Explain after every n-th training step; None for never.
+        max_overhead: Share of the run's wall time that this monitor may take, e.g. `0.05`; None for any. Moments that
+            are due are let pass until it fits in; turnover then spans the time since the last explanation.
+            The first and the last explanation are always made. Monitors of one Trainer that have a `max_overhead`
+            share it evenly, so that together they stay within it. Under DDP the slowest process decides for all.
+        min_every: With `max_overhead`: of so many moments that are due, at least one is used, whatever it costs.
         on_error: `"warn"` once and go on when an explanation fails, or `"raise"`.
         name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
 
@@ -102,7 +110,7 @@ class DecisionPathMonitor(pl.Callback):
         *,
         layers: str | Sequence[str] | None = None,
         probe: Probe | None = None,
-        input: int | str | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
+        input: int | str | list[int | str] | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
         target: int | str | Callable[..., Any] | None = None,
         output: int | str | Callable[..., Any] | None = None,
         forward_fn: Callable[..., Any] | None = None,
@@ -119,6 +127,8 @@ class DecisionPathMonitor(pl.Callback):
         feature_names: Sequence[str] = (),
         every_n_epochs: int | None = 1,
         every_n_train_steps: int | None = None,
+        max_overhead: float | None = None,
+        min_every: int | None = None,
         on_error: OnError = "warn",
         name: str = "path",
     ) -> None:
@@ -155,16 +165,25 @@ class DecisionPathMonitor(pl.Callback):
             class_names=class_names,
             feature_names=feature_names,
         )
-        self._moments = Moments(Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps))
+        schedule = Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps)
+        self._moments = Moments(schedule)
+        self._stopwatch = Stopwatch()
+        self._pacing = Pacing(
+            name,
+            schedule=schedule,
+            budget=Budget(max_overhead=max_overhead, min_every=min_every),
+            stopwatch=self._stopwatch,
+            guard=self._guard,
+        )
         self._cadence: Cadence[PathExplanation] = Cadence(
             self._moments,
+            self._pacing,
             self._keeper,
             self._guard,
             try_probe=self._try_probe,
             explain=self._explain,
             report=self._report,
         )
-        self._stopwatch = Stopwatch()
         self._history = PathHistory()
         self._loaded: dict[str, Any] | None = None
         self._module: weakref.ref[pl.LightningModule] | None = None
@@ -187,6 +206,7 @@ class DecisionPathMonitor(pl.Callback):
             "probe": self._keeper.state_dict(),
             "history": self._history.state_dict(),
             "explained_step": self._moments.last,
+            "pacing": self._pacing.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -198,6 +218,7 @@ class DecisionPathMonitor(pl.Callback):
         if self._keeper.load_state_dict(state_dict["probe"]):
             self._history = PathHistory.from_state_dict(state_dict["history"])
             self._moments.last = state_dict["explained_step"]
+            self._pacing.load_state_dict(state_dict["pacing"])
         elif state_dict["probe"] is not None:
             self._guard.note(
                 "the checkpoint was written with another probe, so path turnover starts anew. To go on with the old "
@@ -238,7 +259,7 @@ class DecisionPathMonitor(pl.Callback):
                 targets=self._targets,
                 history=self._history,
                 step=step,
-                epoch=trainer.current_epoch if trainer.global_step or self._history.count else None,
+                epoch=running_epoch(trainer) if trainer.global_step or self._history.count else None,
             )
         return None
 
@@ -272,7 +293,7 @@ class DecisionPathMonitor(pl.Callback):
 
     def _write(self, trainer: pl.Trainer, explanation: PathExplanation, scalars: dict[str, float]) -> None:
         assert self.probe is not None
-        entry = path_record(explanation, self.probe, options=self.options)
+        entry = {**path_record(explanation, self.probe, options=self.options), **self._pacing.record()}
         kept = {key: value for key, value in entry.items() if key != "graphs"}  # those of a long run take gigabytes
         self.records.append({"step": explanation.step, **kept, "scalars": scalars})
         journal = Journal(trainer, explanation.step)
@@ -303,10 +324,9 @@ class DecisionPathMonitor(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take up the checkpoint's history, or begin a new one for a new module; start the clock."""
-        del trainer
         known = self._module is not None and self._module() is pl_module
         self._module = weakref.ref(pl_module)
-        self._cadence.begin()
+        self._cadence.begin(trainer)
         if self._loaded is not None:
             loaded, self._loaded = self._loaded, None
             self._resume(loaded)
@@ -314,7 +334,6 @@ class DecisionPathMonitor(pl.Callback):
             # another network's paths are no reference for this one's
             self._history = PathHistory()
             self._keeper.forget()
-        self._stopwatch.begin()
         self._question.check(pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -352,8 +371,9 @@ class DecisionPathMonitor(pl.Callback):
         self._cadence.epoch_done(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw the last explanation, if that was not worth it before."""
-        del pl_module
+        """Explain what came out, if a budget let the last moment pass; draw the last explanation if not drawn yet."""
+        self._cadence.train_end(trainer, pl_module)
         if self.latest is not None and not worth_redrawing(self._history.count):
             with self._stopwatch.spending(), self._guard.doing("drawing the decision paths"):
                 self._draw(Journal(trainer, self.latest.step))
+        self._pacing.close(trainer)

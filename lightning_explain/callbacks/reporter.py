@@ -13,9 +13,9 @@ from lightning_explain.callbacks.explanation import Explanation, removal_baselin
 from lightning_explain.callbacks.findings import Findings, compare
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.history import History
-from lightning_explain.log import Journal, defined, tag
+from lightning_explain.callbacks.pacing import Pacing
+from lightning_explain.log import Journal, defined, running_epoch, tag
 from lightning_explain.probe import Probe
-from lightning_explain.schedule import Stopwatch
 
 
 class Reporter:
@@ -26,21 +26,19 @@ class Reporter:
         methods: Its methods.
         measures: Drift measures.
         guard: What fails is told once, and takes nothing else along.
-        stopwatch: Measures the time spent.
+        pacing: Measures the time spent.
 
     Attributes:
         records: One record per explanation, as in `record.jsonl`, with the logged `scalars`.
     """
 
-    def __init__(
-        self, name: str, *, methods: Methods, measures: tuple[str, ...], guard: Guard, stopwatch: Stopwatch
-    ) -> None:
+    def __init__(self, name: str, *, methods: Methods, measures: tuple[str, ...], guard: Guard, pacing: Pacing) -> None:
         self.records: list[dict[str, Any]] = []
         self._name = name
         self._methods = methods
         self._measures = measures
         self._guard = guard
-        self._stopwatch = stopwatch
+        self._pacing = pacing
         self._described: set[str] = set()
 
     def begin(self) -> None:
@@ -76,7 +74,7 @@ class Reporter:
             removal_baseline=named_baseline(removal_baseline(self._methods)),
         )
         by_tag[tag(self._name, "overhead")] = Figure(
-            self._stopwatch.share(), f"Share of wall time that {self._name} has spent explaining so far."
+            self._pacing.stopwatch.share(), f"Share of wall time that {self._name} has spent explaining so far."
         )
         scalars = {key: figure.value for key, figure in by_tag.items()}
         if monitored:
@@ -90,8 +88,8 @@ class Reporter:
 
     def _write(self, trainer: Any, found: Findings, scalars: dict[str, float], *, gallery: Gallery) -> None:
         """Record an explanation, and draw it."""
-        step, epoch = found.explanation.step, trainer.current_epoch
-        entry = record(found, gallery.probe, methods=self._methods, epoch=epoch)
+        step, epoch = found.explanation.step, running_epoch(trainer)
+        entry = {**record(found, gallery.probe, methods=self._methods, epoch=epoch), **self._pacing.record()}
         self.records.append({"step": step, **entry, "scalars": scalars})
         journal = Journal(trainer, step)
         journal.record(tag(self._name, "record"), entry)
@@ -115,5 +113,5 @@ class Reporter:
 
     def finish(self, trainer: Any, *, probe: Probe, history: History, step: int) -> None:
         """Draw the whole filmstrips."""
-        with self._guard.doing("drawing the filmstrip"):
+        with self._pacing.stopwatch.spending(), self._guard.doing("drawing the filmstrip"):
             self._gallery(probe, history).show_all_filmstrips(Journal(trainer, step))

@@ -20,6 +20,16 @@ def current_step(trainer: Any, *, after_train_epoch: bool = False) -> int:
     return max(0, step - 1) if after_train_epoch else step
 
 
+def running_epoch(trainer: Any) -> int:
+    """Return the epoch that runs, counted from 0; at the end of training, the last one.
+
+    Lightning's own counter has moved on by one in `on_train_end`.
+    """
+    if trainer.state.fn != "fit":
+        return int(trainer.current_epoch)
+    return max(0, min(int(trainer.current_epoch), int(trainer.fit_loop.epoch_progress.current.ready) - 1))
+
+
 def defined(values: Mapping[str, float]) -> dict[str, float]:
     """Leave out the figures that are undefined (NaN)."""
     return {tag: value for tag, value in values.items() if not math.isnan(value)}

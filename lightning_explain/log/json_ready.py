@@ -12,6 +12,9 @@ def json_ready(value: Any) -> Any:
         >>> json_ready({1: (0.5, float("nan"))})
         {'1': [0.5, None]}
     """
+    kind = type(value)
+    if kind is int or kind is str:
+        return value  # most values are plain; asking whether they are a Mapping takes longest
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

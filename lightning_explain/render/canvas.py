@@ -46,13 +46,19 @@ def _fitting(words: str, width: int, size: int) -> str:
     return line
 
 
+@lru_cache(maxsize=1024)
 def text(words: str, *, width: int, height: int = TEXT_SIZE + 4, size: int = TEXT_SIZE, align: str = "left") -> Picture:
-    """Write one line on white: uint8 [height, width, 3]; what does not fit is cut off with an ellipsis."""
+    """Write one line on white: uint8 [height, width, 3]; what does not fit is cut off with an ellipsis.
+
+    Most lines of a picture, class names and legends, are those of the picture before: they are drawn once. Read only.
+    """
     line = _fitting(words, width, size)
     image = Image.new("RGB", (width, height), (BACKGROUND,) * 3)
     x, anchor = {"left": (0, "lm"), "center": (width // 2, "mm"), "right": (width - 1, "rm")}[align]
     ImageDraw.Draw(image).text((x, height // 2), line, fill=INK, font=font(size), anchor=anchor)
-    return few_greys(np.asarray(image), step=TEXT_GREYS)
+    line_picture = few_greys(np.asarray(image), step=TEXT_GREYS)
+    line_picture.setflags(write=False)
+    return line_picture
 
 
 def paragraph(words: str, *, width: int, size: int = TEXT_SIZE) -> Picture:

@@ -62,6 +62,7 @@ from lightning_explain.faithfulness import (
 from lightning_explain.isolation import explaining
 from tests.attribution.lrp_nets import with_statistics
 from tests.attribution.nets import convnet, drawn, mlp, seeded
+from tests.attribution.plain_bisection import bisected
 
 PACKAGE = Path(lightning_explain.__file__).parent
 SOURCES = {path: path.read_text() for path in (*PACKAGE.glob("*.py"), *PACKAGE.glob("*/*.py"))}
@@ -108,11 +109,37 @@ def fixed_rule() -> None:
 def adaptive_rule() -> None:
     close(IntegratedGradients(FROM)(product, AT).values, PRODUCT)
     found = IntegratedGradients(tolerance=10.0)(lambda z: z[:, 0] ** 3, torch.tensor([[2.0]]).double())
-    n = int(found.n_evaluations[0]) - 1
-    trapezoid, before = (8 * (1 + 1 / (2 * m**2)) for m in (n, n / 2))
+    trapezoid, before = (8 * (1 + 1 / (2 * m**2)) for m in (4, 2))
     close(found.values, [trapezoid])
-    close(found.error, [0.7 * (before - trapezoid) / trapezoid])
+    close(found.error, [(before - trapezoid) / trapezoid])
     close(found.convergence_delta, [trapezoid - 8])
+
+
+def steep(x: Tensor) -> Tensor:
+    return torch.sigmoid(9 * x - torch.tensor([3.0, 5.5]).double()).sum(1, keepdim=True) + x[:, :1] ** 2
+
+
+def bisection() -> None:
+    x = torch.tensor([[1.0, 0.8], [0.5, 1.4]]).double()
+    for tolerance, most in ((0.05, 65), (0.003, 257), (1e-4, 13)):
+        found = IntegratedGradients(tolerance=tolerance, max_steps=most)(steep, x, 0)
+        for i, sample in enumerate(x):
+            nodes, values, coarse, error = bisected(steep, sample, tolerance, most)
+            assert int(found.n_evaluations[i]) == len(nodes)
+            for part, wanted in ((found.values, values), (found.coarse, coarse), (found.error, torch.tensor(error))):
+                close(part[i], wanted.to(part))
+
+
+def gap_without_error() -> None:
+    # the gradient is the same everywhere, the function jumps at 0.7: only the piece around it is cut
+    seen: list[float] = []
+
+    def jumps(z: Tensor) -> Tensor:
+        seen.extend(z.detach().flatten().tolist())
+        return z.sum(1) + 5 * (z.detach().sum(1) > 0.7)
+
+    IntegratedGradients(max_steps=9)(jumps, torch.ones(1, 1).double())
+    assert sorted(seen) == [0.0, 0.25, 0.5, 0.5625, 0.625, 0.6875, 0.75, 0.875, 1.0]
 
 
 def delta_of_fixed_rule() -> None:
@@ -148,6 +175,7 @@ def tokens() -> None:
 def midpoints() -> None:
     midpoint.cache_clear()
     close(IntegratedGradients(n_steps=4, rule="midpoint")(lambda z: 3 * z[:, 0], torch.tensor([[2.0]])).values, [6.0])
+    close(IntegratedGradients(n_steps=4, rule="midpoint")(lambda z: z[:, 0] ** 2, torch.tensor([[2.0]])).values, [4.0])
 
 
 def blur_keeps_constants() -> None:
@@ -232,6 +260,21 @@ def nothing_to_share() -> None:
     layer = nn.Linear(2, 2, bias=False)
     layer.weight.data = torch.tensor([[-1.0, -1.0], [1.0, 1.0]])
     close(LRP({nn.Linear: ZPlusRule()})(layer, torch.tensor([[1.0, 2.0]]), 0).values, [0.0, 0.0])
+
+
+def nothing_to_share_by_gamma() -> None:
+    # the first output has no contributions at all, and a gradient
+    layer = nn.Linear(2, 2, bias=False).double()
+    layer.weight.data = torch.tensor([[0.0, 0.0], [1.0, -3.0]]).double()
+    weights = torch.tensor([1.0, 1.0]).double()
+    inputs = torch.tensor([[1.0, 2.0]]).double()
+    found = LRP({nn.Linear: GammaRule(1.0)})
+    assert bool(found(Weighed(layer, weights), inputs).values.isfinite().all())
+    # an input whose only way is a dead output must not get relevance at the layer before
+    both = nn.Sequential(nn.Linear(2, 2, bias=False).double(), layer)
+    both[0].weight.data = torch.eye(2).double()
+    layer.weight.data = torch.tensor([[0.0, 1.0], [0.0, 0.0]]).double()
+    close(found(both, torch.tensor([[1.0, 0.0]]).double(), 0).values, [0.0, 0.0])
 
 
 def relevance_of_a_convnet() -> None:
@@ -414,11 +457,22 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
         "integral.change - flat(integral.values).sum(1)",
         delta_of_fixed_rule,
     ),
-    ("weights[0, -1] = 0.5", "weights[0, -1] = 1.0", adaptive_rule),
-    ("total[0] + g / 2 for", "total[0] + g for", adaptive_rule),
-    ("change = scores[-1] - start_score", "change = scores[-1] + start_score + 1", adaptive_rule),
-    ("dtype=torch.float64) + 0.5) / n_intervals", "dtype=torch.float64) + 0.4) / n_intervals", adaptive_rule),
-    ("error[active] = ERROR_PER_REFINEMENT * distance", "error[active] = distance", adaptive_rule),
+    ("g * step for x, g, step in triples", "g for x, g, step in triples", adaptive_rule),
+    ("device=device) / FIRST_INTERVALS", "device=device) / (FIRST_INTERVALS + 1)", adaptive_rule),
+    ("nodes.scores[row[-1]] - start_scores", "nodes.scores[row[-1]] + start_scores + 1", adaptive_rule),
+    ("is_first, ERROR_PER_FIRST_DISTANCE,", "~is_first, ERROR_PER_FIRST_DISTANCE,", adaptive_rule),
+    ("at[self.middle].mul_(2)", "at[self.middle]", adaptive_rule),
+    ("self.start + self.width / 2, self.width / 2", "self.start, self.width / 2", bisection),
+    ("pieces.start + 3 * pieces.width / 4", "pieces.start + pieces.width / 2", bisection),
+    ("difference(nodes.contributions), alpha=-1)", "difference(nodes.contributions), alpha=1)", bisection),
+    ("totals.difference.index_add_(0, halves.sample, more)", "pass", bisection),
+    ("urgency >= MARKED_SHARE", "urgency > 0", bisection),
+    ("size.argsort(descending=True, stable=True)", "size.argsort(stable=True)", bisection),
+    ("< room[sample])", "<= room[sample])", bisection),
+    ("largest > 0, size / largest,", "largest > 0, size,", bisection),
+    ("totals.error > goal.error,", "totals.error > 2 * goal.error,", bisection),
+    ("(total - change).abs())", "total.abs())", gap_without_error),
+    ("dtype=torch.float64) + 0.5) / n_intervals", "dtype=torch.float64) + 0.4) / n_intervals", midpoints),
     ("(a - b).abs().sum(1), a.abs().sum(1)", "(a - b).abs().sum(1), b.abs().sum(1)", adaptive_rule),
     ("return weights / weights.sum(1, keepdim=True)", "return weights / weights.sum()", blur_keeps_constants),
     ("return weight * scale[:, None, None, None], shift", "return weight, shift", merging_of_batch_norm),
@@ -447,8 +501,12 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ),
     ("value=-self.epsilon", "value=self.epsilon", epsilon),
     ("z.abs().add_(self.epsilon)", "z.add(self.epsilon)", epsilon),
-    ("weight + gamma * one.for_positive", "weight - gamma * one.for_positive", gamma),
-    ("layer.bias + gamma * one.bias", "layer.bias", gamma),
+    ("_scaled_by_sign(weight, above, below), _scaled", "_scaled_by_sign(weight, below, above), _scaled", gamma),
+    ("_scaled_by_sign(layer.bias, above, below)", "layer.bias", gamma),
+    ("functional.leaky_relu(a, below / above)", "functional.leaky_relu(a, below)", gamma),
+    ("(1 + gamma, 1.0) if positive", "(1 + gamma, 1.0) if not positive", gamma),
+    ("float(a.amin()) == 0 and float(a.amax()) == 0", "True", gamma),
+    (".nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)", "", nothing_to_share_by_gamma),
     ("(2 + self.gamma) * z - total", "(1 + self.gamma) * z - total", gamma),
     ("falling = Favouring.more(layer, self.gamma, positive=False)", "falling = rising", gamma),
     ("total -= self.beta *", "total += self.beta *", alpha_beta),

@@ -25,6 +25,8 @@ from lightning_explain.attribution import Epsilon, EpsilonGammaBox, ZPlusRule, f
 FEW = IntegratedGradients(n_steps=3)
 """For what is not what the case is about."""
 
+BUDGET = {"max_overhead": 0.02, "every_n_epochs": 1, "every_n_train_steps": 2}
+
 MEASURES = ("deletion", "insertion", "infidelity", "max_sensitivity", "randomisation")
 
 Options = dict[str, Any]
@@ -63,6 +65,7 @@ WATCHING: Mapping[str, Callable[[], tuple[Options, Options, Options]]] = {
         {"show": "sample", "every_sample": True, "rules": {nn.Conv2d: ZPlusRule(), nn.Linear: ZPlusRule()}},
     ),
     "paths of pixels and positions": lambda: ({}, {"method": FEW}, {"patch": 1, "keep_positions": True}),
+    "a budget of time": lambda: (BUDGET, {"method": FEW, **BUDGET}, BUDGET),
     "what is predicted": lambda: ({}, {"method": FEW, "explained": "predicted"}, {"explained": "predicted"}),
 }  # fmt: skip
 
