@@ -6,7 +6,7 @@ forward pass.
 
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from operator import is_
@@ -14,11 +14,14 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from lightning_explain.capture import recording_paused
 from lightning_explain.randomness import rng_preserved
 
 T = TypeVar("T")
+
+UNMADE = (UninitializedParameter, UninitializedBuffer)
 
 CONTAINERS = (dict, list, set, deque)
 
@@ -90,6 +93,21 @@ def _usable(value: T) -> T:
     return value.detach().clone()  # type: ignore[return-value]
 
 
+def _made(named: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+    """Leave out what lazy layers make in their first forward pass: there is nothing yet to put back."""
+    return (pair for pair in named if not isinstance(pair[1], UNMADE))
+
+
+def is_whole(module: nn.Module) -> bool:
+    """Say whether no lazy layer waits for the run's first forward pass, which an explanation must not forestall.
+
+    Example:
+        >>> is_whole(nn.Linear(2, 3)), is_whole(nn.LazyLinear(3))
+        (True, False)
+    """
+    return not any(isinstance(tensor, UNMADE) for tensor in (*module.parameters(), *module.buffers()))
+
+
 def _overwrite(container: Any, content: Any) -> None:
     """Give a dict, list or set its saved content back, keeping its identity."""
     container.clear()
@@ -129,8 +147,8 @@ class _SavedModule:
         # nn.Module keeps parameters, buffers, children and hooks in such containers too
         self.containers = [(value, value.copy()) for value in self.attributes.values() if isinstance(value, CONTAINERS)]
         loose = [(name, value) for name, value in self.attributes.items() if isinstance(value, Tensor)]
-        named_buffers = list(module.named_buffers(recurse=False))
-        named_parameters = list(module.named_parameters(recurse=False))
+        named_buffers = [*_made(module.named_buffers(recurse=False))]
+        named_parameters = [*_made(module.named_parameters(recurse=False))]
         self.named_tensors: list[tuple[str, Tensor]] = [*loose, *named_buffers, *named_parameters]
         copied = [tensor for _, tensor in (*loose, *named_buffers)]
         parameters = [parameter for _, parameter in named_parameters]

@@ -16,8 +16,10 @@ from lightning_explain.sampling import Collate, draw, seeded
 
 
 def _frozen(tensor: Tensor) -> Tensor:
-    # a clone: the user's tensor, or the dataset behind it, may change later
-    return tensor.detach().to("cpu", copy=True)
+    # a clone: the user's tensor, or the dataset behind it, may change later; and one that autograd takes, though
+    # `trainer.validate` draws its probe under inference mode
+    with torch.inference_mode(mode=False):
+        return tensor.detach().to("cpu", copy=True)
 
 
 def _full_rank(mask: Tensor, like: Tensor) -> Tensor:

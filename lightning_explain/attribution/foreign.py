@@ -115,7 +115,7 @@ class CaptumMethod:
             ConfigurationError: Integer inputs, a target that is no index per sample, or a layer that is not there.
             ExplanationError: NaN or infinite values.
         """
-        counter = _RowCounter()
+        counter = _Between(parts_of(inputs))
         with explaining(model), rng_preserved():
             _seed_streams(self.seed)
             parts, indices = prepared(inputs, target)
@@ -162,21 +162,34 @@ def _attribute(explainer: Any, inputs: Inputs, target: Tensor | None, kwargs: Ma
         return explainer.attribute(inputs, target=target, **kwargs)
 
 
-class _RowCounter:
-    """Counts the rows that a model is asked about."""
+class _Between:
+    """Stands between captum and a model: counts the rows that it is asked about, and keeps their kind of numbers.
 
-    def __init__(self) -> None:
+    Args:
+        parts: The inputs; captum draws 32-bit numbers, which a model in 16 or 64 bits refuses.
+    """
+
+    def __init__(self, parts: tuple[Tensor, ...]) -> None:
         self.rows = 0
+        self._dtypes = {part.dtype for part in parts if part.is_floating_point()}
+
+    def _converted(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(self._dtypes) != 1:
+            return args
+        (dtype,) = self._dtypes
+        # `to` hands a tensor that has that kind already on as it is
+        return tuple(a.to(dtype) if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
 
     def counting(self, model: Forward) -> Forward:
         """Count what goes through `model`: a module keeps its identity, since captum hooks into it."""
         if isinstance(model, nn.Module):
             # no handle is kept: the isolation puts the module's hooks back
+            model.register_forward_pre_hook(lambda _module, args: self._converted(args))
             model.register_forward_hook(lambda _module, _args, output: self._count(output))
             return model
 
         def counted(*args: Any) -> Any:
-            output = model(*args)
+            output = model(*self._converted(args))
             self._count(output)
             return output
 

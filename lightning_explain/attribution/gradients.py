@@ -156,7 +156,7 @@ class _NoisyCopies:
     def around(self, parts: Parts, draws: slice) -> Parts:
         """Return the copies of some draws as rows [draws * batch, ...]."""
         return tuple(
-            (part + scale * noise[draws]).flatten(0, 1)
+            (part + (scale * noise[draws]).to(part.dtype)).flatten(0, 1)
             if part.is_floating_point()
             else part.repeat(len(noise[draws]), *(1,) * (part.ndim - 1))
             for part, scale, noise in zip(parts, self.scale, self.noise, strict=True)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-from torch import nn
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.attribution.scores import check_differentiable
@@ -29,6 +28,7 @@ from lightning_explain.drift import MEASURES
 from lightning_explain.drift_alert import DriftAlert
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness import FAITHFULNESS
+from lightning_explain.isolation import is_whole
 from lightning_explain.log import Journal
 from lightning_explain.probe import Probe
 from lightning_explain.schedule import Schedule, Stopwatch
@@ -253,7 +253,7 @@ class AttributionMonitor(pl.Callback):
         self._examiner.check_measurable(self.probe)
         if self._alarm is not None:
             self._alarm.check(self.probe)
-        if any(isinstance(p, nn.UninitializedParameter) for p in pl_module.parameters()):
+        if not is_whole(pl_module):
             return  # a trial forward would create the parameters of lazy layers before the run does
         scores = probe_scores(pl_module, to_device(trainer, self.probe.parts), self._question)
         explained_targets(self.probe, scores, self._explained)

@@ -7,6 +7,7 @@ from lightning_explain.callbacks.guard import CALLING, DRAWING_A_PROBE, Guard
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
+from lightning_explain.isolation import is_whole
 from lightning_explain.log import current_step
 
 T = TypeVar("T")
@@ -83,12 +84,15 @@ class Cadence(Generic[T]):
         return explanation
 
     def train_start(self, trainer: Any, pl_module: Any, *, is_first: bool) -> None:
-        """Find the probe and try it; explain the network as it is before training if this is a run's beginning."""
+        """Find the probe and try it; explain the network as it is before training if this is a run's beginning.
+
+        A network whose lazy layers have no weights yet is explained from its first epoch on.
+        """
         doing = self._guard.doing("setting up", at_set_up=True, cure=SET_UP)
         with self._pacing.stopwatch.spending(), doing:
             self._keeper.find(trainer)
             self._try_probe(trainer, pl_module)
-        if is_first:
+        if is_first and is_whole(pl_module):
             self._now(trainer, pl_module, step=current_step(trainer), monitored=False)
 
     def step_done(self, trainer: Any, pl_module: Any) -> None:

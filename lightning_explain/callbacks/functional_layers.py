@@ -10,6 +10,7 @@ from lightning_explain.batches import input_of
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.question import Question, undisturbed
 from lightning_explain.capture import Layer
+from lightning_explain.isolation import is_whole
 from lightning_explain.neurons.functional import FUNCTIONS, FunctionalUse, functional_activations
 from lightning_explain.neurons.units import with_functional
 
@@ -56,7 +57,7 @@ def refined(
 
     Cost: one isolated forward pass of two samples, at the first batch of a run.
     """
-    if _is_compiled(pl_module) or any(isinstance(p, nn.UninitializedParameter) for p in pl_module.parameters()):
+    if _is_compiled(pl_module) or not is_whole(pl_module):
         return None
     try:
         use = _found(pl_module, batch, question)

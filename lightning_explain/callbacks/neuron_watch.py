@@ -162,7 +162,11 @@ class NeuronWatch:
 
     def listen(self, *, listening: bool) -> None:
         """Look away while the backward pass runs (activation checkpointing runs layers again), and listen again."""
-        self._counts["train"].recorder.recording = listening
+        recorder = self._counts["train"].recorder
+        if listening:
+            recorder.look_again()
+        else:
+            recorder.look_away()
 
     def end_batch(self, stage: Stage) -> None:
         """Count the batch.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_explain.attribution import Composite, Rule
 from lightning_explain.attribution.scores import check_differentiable
@@ -31,6 +31,7 @@ from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.probe_source import to_device
 from lightning_explain.callbacks.question import Question, undisturbed
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.isolation import is_whole
 from lightning_explain.log import Journal, defined, running_epoch, tag
 from lightning_explain.log.words import markdown_safe
 from lightning_explain.probe import Probe
@@ -275,7 +276,7 @@ class DecisionPathMonitor(pl.Callback):
         if self.probe is None:
             return
         check_differentiable(self.probe.parts)
-        if any(isinstance(p, nn.UninitializedParameter) for p in pl_module.parameters()):
+        if not is_whole(pl_module):
             return  # a trial forward would create the parameters of lazy layers before the run does
         inputs = to_device(trainer, self.probe.parts)
         target = explained_targets(self.probe, probe_scores(pl_module, inputs, self._question), self.explained)

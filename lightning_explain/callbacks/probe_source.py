@@ -47,9 +47,10 @@ def like_the_trainer(trainer: Any, batch: Any) -> Any:
 
 
 def to_device(trainer: Any, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Bring a probe's tensors to the model's device and precision."""
-    converted: Any = trainer.precision_plugin.convert_input(parts)
-    return tuple(part.to(trainer.strategy.root_device) for part in converted)
+    """Bring a probe's tensors to the model's device and precision; autograd takes them, wherever this is called."""
+    with torch.inference_mode(mode=False):
+        converted: Any = trainer.precision_plugin.convert_input(parts)
+        return tuple(part.to(trainer.strategy.root_device) for part in converted)
 
 
 def probe_from_loader(

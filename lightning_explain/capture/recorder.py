@@ -84,6 +84,7 @@ class Recorder:
         self._differentiable = differentiable
         self._calls: dict[str, int] = {}
         self._raw: dict[str, tuple[Tensor, Layer]] = {}
+        self._aside: tuple[dict[str, tuple[Tensor, Layer]], dict[str, int]] | None = None
         self._handles: list[RemovableHandle] = []
         self._encoders: EncoderWatch | None = None
 
@@ -105,8 +106,11 @@ class Recorder:
         receive = partial(self._record_call, layer, padding)
         return layer.module.register_forward_hook(CallHook(receive), with_kwargs=True)
 
-    def _listening(self) -> bool:
+    def _wanted(self) -> bool:
         return self.recording and (_Pause.depth > 0) == self._explaining
+
+    def _listening(self) -> bool:
+        return self._aside is None and self._wanted()
 
     def detach(self) -> None:
         """Take the hooks off; does nothing when they are off."""
@@ -123,10 +127,27 @@ class Recorder:
         self.seen = {}
         self._raw = {}
         self._calls = {}
+        self._aside = None
         self.recording = True
+
+    def look_away(self) -> None:
+        """Leave out what follows, a backward pass in which activation checkpointing runs layers again.
+
+        A compiled region is not told: run again it must do just what it did before, or checkpointing refuses it. What
+        it keeps meanwhile is forgotten.
+        """
+        if self.recording and self._aside is None:
+            self._aside = self._raw, self._calls
+            self._raw, self._calls = {}, {}
+
+    def look_again(self) -> None:
+        """Go on after `look_away`."""
+        if self._aside is not None:
+            (self._raw, self._calls), self._aside = self._aside, None
 
     def stop(self) -> dict[str, Any]:
         """End recording and hand over what was seen: layer name (`#n` for its n-th further call) -> reduction."""
+        self.look_again()
         self.recording = False
         seen, self.seen = self.seen, {}
         raw, self._raw = self._raw, {}
@@ -138,13 +159,14 @@ class Recorder:
 
     def record(self, layer: Layer, output: Any) -> None:
         """Take a layer's output, if this is the time for it; called by the hook."""
-        if not self._listening():
+        compiling = torch.compiler.is_compiling()
+        if not (self._wanted() if compiling else self._listening()):
             return
         tensor = _first_tensor(output)
         if tensor is None:
             return
         key = self._next_key(layer)
-        if torch.compiler.is_compiling():
+        if compiling:
             # a compiler traces this: it must not meet the reduction, which may time itself or warn
             self._raw[key] = (tensor if self._differentiable else tensor.detach().clone(), layer)
         elif self._differentiable:

@@ -15,7 +15,7 @@ from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
 from lightning_explain.paths.feeds import Source
-from lightning_explain.paths.graph import OUTPUT, ContributionGraph, flowing, only_layers
+from lightning_explain.paths.graph import OUTPUT, ContributionGraph, Numbers, flowing, only_layers
 from lightning_explain.paths.messages import message_matrix
 from lightning_explain.paths.trace import run_in_pieces
 from lightning_explain.paths.units import InputUnits, input_units
@@ -48,6 +48,12 @@ def _by_unit(values: Tensor, source: Source) -> Tensor:
     return values.new_zeros(source.n_units).index_add_(0, source.labels.flatten(), values.flatten())
 
 
+def _figures(values: Tensor) -> Numbers:
+    # numpy has no bfloat16; half precision is added up in 32 bits from here on
+    values = values.cpu()
+    return (values.float() if values.dtype in (torch.float16, torch.bfloat16) else values).numpy()
+
+
 def _graph_of(walked: Walked, sample: int) -> ContributionGraph:
     """Put together one sample's graph; layers without influence on the score are left out."""
     hidden = [step.place for step in walked.steps if step.place != walked.score_layer]
@@ -57,9 +63,9 @@ def _graph_of(walked: Walked, sample: int) -> ContributionGraph:
     score = walked.score[sample]
     return flowing(
         [*(walked.sources[place].name for place in used[:-1]), OUTPUT],
-        [values.cpu().numpy() for values in (*contributions, score[None])],
+        [_figures(values) for values in (*contributions, score[None])],
         {
-            (number[source], number[target]): matrix.cpu().numpy()
+            (number[source], number[target]): _figures(matrix)
             for (source, target), matrix in _matrices(walked, sample).items()
         },
         float(score),

@@ -36,9 +36,18 @@ def film_rows(labels: Tensor | None, n_samples: int) -> list[int]:
     return first[:MOST_ROWS]
 
 
+def _is_of_units(shown: Shown, values: Tensor) -> bool:
+    """Say whether attributions are of a layer's units, which have no place in a picture of the input."""
+    return shown.form != "table" and values.ndim == 2 < shown.inputs.ndim
+
+
+def _unit_names(values: Tensor) -> list[str]:
+    return [f"unit {i}" for i in range(values.shape[1])]
+
+
 def film_frame(shown: Shown, values: Tensor, labels: Tensor | None) -> Tensor:
     """Keep of one explanation what its filmstrip column needs: maps of some samples, or class means."""
-    if shown.form == "table":
+    if shown.form == "table" or _is_of_units(shown, values):
         return class_means(values, labels)[0]
     some = values[film_rows(labels, len(values))]
     if shown.form == "image":
@@ -48,6 +57,8 @@ def film_frame(shown: Shown, values: Tensor, labels: Tensor | None) -> Tensor:
 
 def full_scale(shown: Shown, values: Tensor) -> float:
     """Return the absolute value that gets the full colour, or the full length as a bar."""
+    if _is_of_units(shown, values):
+        return float(values.detach().abs().max())
     if shown.form == "image":
         return colour_scale(shown_maps(values))
     if shown.form == "signal":
@@ -75,17 +86,17 @@ def explanation_picture(
         title: What the picture shows.
     """
     unit = "output" if labels is None else "logits"
+    drawn = [panel for panel in panels if not _is_of_units(shown, panel.values)]
+    if shown.form == "table" or not drawn:
+        names = shown.feature_names if shown.form == "table" else _unit_names(panels[0].values)
+        return bars_picture(panels, labels=labels, group_names=group_names, feature_names=names, title=title, unit=unit)
     if shown.form == "image":
         return heatmap_picture(
-            shown.inputs, panels, captions=captions, title=title, labels=labels, unit=unit, display=shown.display
+            shown.inputs, drawn, captions=captions, title=title, labels=labels, unit=unit, display=shown.display
         )
     if shown.form == "signal":
-        return signal_picture(shown.inputs, panels, captions=captions, title=title, labels=labels, unit=unit)
-    if shown.form == "tokens":
-        return token_picture(shown, panels, captions=captions, title=title, labels=labels, unit=unit)
-    return bars_picture(
-        panels, labels=labels, group_names=group_names, feature_names=shown.feature_names, title=title, unit=unit
-    )
+        return signal_picture(shown.inputs, drawn, captions=captions, title=title, labels=labels, unit=unit)
+    return token_picture(shown, drawn, captions=captions, title=title, labels=labels, unit=unit)
 
 
 def film_picture(
@@ -99,9 +110,12 @@ def film_picture(
     title: str,
 ) -> Picture:
     """Draw explanations over time: maps, stripes or words of some samples, or features by class."""
-    if shown.form == "table":
+    # frames of samples have positions, class means of units have none
+    of_units = shown.form in ("image", "signal") and films[0].ndim == 2
+    if shown.form == "table" or of_units:
+        names = _unit_names(films[0]) if of_units else shown.feature_names
         return feature_film_picture(
-            films, group_names=group_names, column_names=column_names, feature_names=shown.feature_names, title=title
+            films, group_names=group_names, column_names=column_names, feature_names=names, title=title
         )
     rows = film_rows(labels, len(shown.inputs))
     names = [row_names[row] for row in rows]

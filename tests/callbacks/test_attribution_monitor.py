@@ -238,6 +238,7 @@ def test_a_whole_run_in_pytorch_lightning(tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stderr
     events = Events(tmp_path / "run" / "version_0")
-    assert {"explain/attribution/heatmaps", "explain/neurons/head.1/rates"} <= set(events.images)
-    assert "explain/neurons/f1/3" in events.scalars
-    assert "Warning: AttributionMonitor" not in ran.stderr
+    pictures = {"explain/attribution/heatmaps", "explain/neurons/head.1/rates", "explain/path/3"}
+    assert pictures <= set(events.images)
+    assert {"explain/neurons/f1/3", "explain/path/turnover"} <= set(events.scalars)
+    assert "ExplanationWarning" not in ran.stderr

@@ -15,9 +15,9 @@ from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionP
 from lightning_explain import schedule as schedule_module
 from lightning_explain.callbacks import neuron_counts
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
-from tests.callbacks.test_undisturbed import assert_same, run
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
+from tests.reliability.matrix import Case, run
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*that max_overhead"),
@@ -289,15 +289,16 @@ def test_a_stretched_cadence_survives_resume(clock: Clock, tmp_path: Path) -> No
 
 
 def test_the_run_is_bit_identical_under_a_budget() -> None:
-    bare = run([])
+    assert run(Case(watching="a budget of time")) == []
+
+
+def test_a_shared_budget_says_what_is_left_for_each() -> None:
     monitors = [
         monitor(on_error="raise", max_overhead=0.02, every_n_epochs=1, every_n_train_steps=2)
         for monitor in (ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor)
     ]
     with pytest.warns(ExplanationWarning, match="more than the 0.667 % that max_overhead=0.02, shared by 3"):
-        state, notes, _ = run(monitors)
-    assert_same(bare[0], state)
-    assert_same(bare[1], notes)
+        quiet_trainer(callbacks=monitors).fit(DigitNet(), DigitData())
     assert all(monitor.records for monitor in monitors)
 
 

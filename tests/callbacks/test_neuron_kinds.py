@@ -19,9 +19,9 @@ from lightning_explain import ActiveNeuronMonitor, InputXGradient
 from lightning_explain.callbacks.activation_maps import shown_channels
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from lightning_explain.neurons import LayerProfile
-from tests.callbacks.test_undisturbed import Spy, assert_same
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
+from tests.reliability.observation import Spy, differences
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors"),
@@ -109,27 +109,27 @@ MODELS = {
 }
 
 
-def fit(make: Any, monitors: list[pl.Callback], **options: Any) -> tuple[Any, list[Any], Any]:
+def fit(make: Any, monitors: list[pl.Callback], **options: Any) -> tuple[Spy, Any, Any]:
     pl.seed_everything(5, verbose=False)
     model, spy, data = make(), Spy(), TensorDataset(X, Y)
     trainer = quiet_trainer(callbacks=[*monitors, spy], **({"max_epochs": 2} | options))
     trainer.fit(model, DataLoader(data, batch_size=32, shuffle=True), DataLoader(data, batch_size=40))
-    return {"weights": model.state_dict(), "optimizer": trainer.optimizers[0].state_dict()}, spy.notes, (trainer, model)
+    spy.after(trainer, model)
+    return spy, trainer, model
 
 
 @pytest.mark.filterwarnings("ignore::lightning_explain.errors.ExplanationWarning")
 @pytest.mark.parametrize("kind", MODELS)
 def test_run_is_bit_identical(kind: str, tmp_path: Path) -> None:
-    bare, bare_notes, _ = fit(MODELS[kind], [])
+    bare, unwatched, _ = fit(MODELS[kind], [])
     # the note about a sum before a function is no failure
     # no baseline of zeros: to these models it would be padding alone, which torch's encoder refuses
     monitor = ActiveNeuronMonitor(on_error="raise", every_n_train_steps=2, method=InputXGradient())
-    state, notes, (trainer, _) = fit(MODELS[kind], [monitor], logger=TensorBoardLogger(tmp_path))
-    assert_same(bare, state)
-    assert_same(bare_notes, notes)
+    spy, trainer, _ = fit(MODELS[kind], [monitor], logger=TensorBoardLogger(tmp_path))
+    assert differences(bare, spy) == []
     assert len(monitor.records) == 2 and not torch.nn.modules.module._has_any_global_hook()
     assert all(layer.feeding is not None for layer in monitor.latest.layers.values())
-    assert trainer.callback_metrics["val_loss"] == notes[-1][2]["val_loss"]
+    assert trainer.callback_metrics["val_loss"] == unwatched.callback_metrics["val_loss"]
 
 
 def by_class(active: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ def by_class(active: Tensor) -> Tensor:
 
 def test_a_transformers_units_and_heads_are_counted_without_padding() -> None:
     monitor = ActiveNeuronMonitor(on_error="raise", min_fraction=0.5, feeding=0)
-    *_, (_, model) = fit(lambda: Transformer(dropout=0.0, activation="gelu"), [monitor], max_epochs=1)
+    *_, model = fit(lambda: Transformer(dropout=0.0, activation="gelu"), [monitor], max_epochs=1)
     profiles = monitor.profiles["val"]
     assert list(profiles) == [f"encoder.layers.{i}.{part}" for i in (0, 1) for part in ("self_attn", "linear1")]
     layer, x = model.encoder.layers[0], model.inlet(X)
@@ -174,7 +174,7 @@ def test_a_transformers_units_and_heads_are_counted_without_padding() -> None:
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 def test_hidden_units_of_a_packed_run(kind: Any) -> None:
     monitor = ActiveNeuronMonitor(on_error="raise", min_fraction=0.4)
-    *_, (_, model) = fit(lambda: Recurrent(kind), [monitor], max_epochs=1)
+    *_, model = fit(lambda: Recurrent(kind), [monitor], max_epochs=1)
     profile = monitor.profiles["val"]["rnn"]
     lengths = (~padding_of(X)).sum(1).clamp_min(1)
     active, means = torch.zeros(len(X), 12), torch.zeros(len(X), 12)
@@ -190,7 +190,7 @@ def test_hidden_units_of_a_packed_run(kind: Any) -> None:
 def test_functions_behind_layers_are_counted_after_the_function_and_sums_are_named() -> None:
     monitor = ActiveNeuronMonitor()
     with pytest.warns(ExplanationWarning, match="relu in the model's own forward"):
-        *_, (_, model) = fit(Residual, [monitor], max_epochs=1)
+        *_, model = fit(Residual, [monitor], max_epochs=1)
     profile = monitor.profiles["val"]["a"]
     assert list(monitor.profiles["val"]) == ["a"]
     after = functional.gelu(model.a(X.flatten(1))).detach()

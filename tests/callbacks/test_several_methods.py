@@ -21,7 +21,6 @@ from lightning_explain import LRP, AttributionMonitor, GradCAM, InputXGradient, 
 from lightning_explain.attribution import Attribution, from_captum
 from lightning_explain.errors import ConfigurationError, ExplanationError, ExplanationWarning
 from lightning_explain.faithfulness import cascading_randomisation, deletion, infidelity, insertion, max_sensitivity
-from tests.callbacks.test_undisturbed import assert_same, run
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
 
@@ -204,18 +203,6 @@ def test_callbacks_can_monitor_agreement_and_faithfulness(tmp_path: Path) -> Non
     assert trainer.current_epoch <= 1 and stopper.stopped_epoch == 0
     tag = "explain/attribution/agreement/IntegratedGradients_vs_LRP"
     assert float(saver.best_model_score) == pytest.approx(monitor.records[-1]["scalars"][tag], rel=1e-5)
-
-
-def test_run_is_bit_identical_with_several_methods_and_all_measures(tmp_path: Path) -> None:
-    bare_state, bare_notes, _ = run([], max_epochs=1)
-    methods = [*THREE, Saliency(), GradCAM(layer="body.2"), from_captum(captum.attr.DeepLift)]
-    monitor = AttributionMonitor(
-        method=methods, probe=probe(), faithfulness=EVERYTHING, every_n_train_steps=5, on_error="raise"
-    )
-    state, notes, _ = run([monitor], logger=TensorBoardLogger(tmp_path), max_epochs=1)
-    assert_same(bare_state, state)
-    assert_same(bare_notes, notes)
-    assert len(monitor.records) == 3 and len(monitor.latest.attributions) == 6
 
 
 # -- tabular data -----------------------------------------------------------------------------------------------

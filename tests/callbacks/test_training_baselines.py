@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from lightning_explain import AttributionMonitor, IntegratedGradients, Probe
 from lightning_explain.attribution import AtEmbedding
 from lightning_explain.errors import ConfigurationError
-from tests.callbacks.test_undisturbed import assert_same, run
 from tests.events import Events
 from tests.models import DigitData, DigitNet, digits, quiet_trainer
 
@@ -64,11 +63,6 @@ def test_it_is_the_same_after_a_resume(tmp_path: Path) -> None:
     )
     assert again.latest is not None
     torch.testing.assert_close(again.latest.attribution.baseline, before)
-
-
-def test_the_run_stays_undisturbed() -> None:
-    watched = AttributionMonitor(method=IntegratedGradients(baseline="train_mean", n_steps=2), on_error="raise")
-    assert_same(run([])[:2], run([watched])[:2])
 
 
 class Stream(IterableDataset[Any]):

@@ -1,0 +1,87 @@
+"""The sets of monitors that the matrix puts on a run: every method, and every option that runs forward passes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import captum.attr
+import lightning.pytorch as pl
+from torch import nn
+
+from lightning_explain import (
+    LRP,
+    ActiveNeuronMonitor,
+    AttributionMonitor,
+    DecisionPathMonitor,
+    GradCAM,
+    InputXGradient,
+    IntegratedGradients,
+    LayerConductance,
+    Probe,
+    Saliency,
+    SmoothGrad,
+)
+from lightning_explain.attribution import Epsilon, EpsilonGammaBox, ZPlusRule, from_captum
+
+FEW = IntegratedGradients(n_steps=3)
+"""For what is not what the case is about."""
+
+BUDGET = {"max_overhead": 0.02, "every_n_epochs": 1, "every_n_train_steps": 2}
+
+MEASURES = ("deletion", "insertion", "infidelity", "max_sensitivity", "randomisation")
+
+Options = dict[str, Any]
+
+WATCHING: Mapping[str, Callable[[], tuple[Options, Options, Options]]] = {
+    "integrated gradients": lambda: ({}, {"method": IntegratedGradients(max_steps=17)}, {}),
+    "fixed steps": lambda: ({}, {"method": FEW}, {}),
+    "mean baseline": lambda: ({}, {"method": IntegratedGradients(baseline="mean", n_steps=3)}, {}),
+    "blurred baseline": lambda: ({}, {"method": IntegratedGradients(baseline="blur", n_steps=3)}, {}),
+    "noise, several draws": lambda: (
+        {}, {"method": IntegratedGradients(baseline="noise", n_draws=3, n_steps=3)}, {},
+    ),
+    "mean of the training data": lambda: ({}, {"method": IntegratedGradients(baseline="train_mean", n_steps=3)}, {}),
+    "LRP": lambda: ({}, {"method": LRP()}, {}),
+    "LRP, gamma and box": lambda: ({}, {"method": LRP(EpsilonGammaBox(low=0.0, high=1.5))}, {}),
+    "LRP, epsilon": lambda: ({}, {"method": LRP(Epsilon())}, {}),
+    "conductance": lambda: ({}, {"method": LayerConductance("head.1", n_steps=3)}, {}),
+    "Grad-CAM": lambda: ({}, {"method": GradCAM()}, {}),
+    "saliency": lambda: ({}, {"method": Saliency()}, {}),
+    "input x gradient": lambda: ({}, {"method": InputXGradient()}, {}),
+    "SmoothGrad": lambda: ({}, {"method": SmoothGrad(n_draws=3)}, {}),
+    "captum's DeepLift": lambda: ({}, {"method": from_captum(captum.attr.DeepLift)}, {}),
+    "captum's Occlusion": lambda: (
+        {}, {"method": from_captum(captum.attr.Occlusion, sliding_window_shapes=(1, 4, 4))}, {},
+    ),
+    "captum's GradientShap": lambda: (
+        {}, {"method": from_captum(captum.attr.GradientShap, baselines=lambda x: x[:2] * 0, n_samples=2)}, {},
+    ),
+    "several methods, every measure": lambda: (
+        {}, {"method": [FEW, LRP(), SmoothGrad(n_draws=2)], "faithfulness": MEASURES}, {},
+    ),
+    "neurons by prediction": lambda: ({"by": "prediction", "layers": ["stem.*", "head.*"]}, {"method": FEW}, {}),
+    "feeding features by LRP, all maps": lambda: ({"method": LRP(), "maps": 64, "feeding": 8}, {"method": FEW}, {}),
+    "paths of samples, z+": lambda: (
+        {}, {"method": FEW},
+        {"show": "sample", "every_sample": True, "rules": {nn.Conv2d: ZPlusRule(), nn.Linear: ZPlusRule()}},
+    ),
+    "paths of pixels and positions": lambda: ({}, {"method": FEW}, {"patch": 1, "keep_positions": True}),
+    "a budget of time": lambda: (BUDGET, {"method": FEW, **BUDGET}, BUDGET),
+    "what is predicted": lambda: ({}, {"method": FEW, "explained": "predicted"}, {"explained": "predicted"}),
+}  # fmt: skip
+
+MECHANISMS = (
+    "integrated gradients", "noise, several draws", "LRP", "conductance", "Grad-CAM", "captum's DeepLift",
+    "neurons by prediction", "paths of samples, z+",
+)  # fmt: skip
+"""One of `WATCHING` for each way of reaching into a network; the others differ from one of them by figures only."""
+
+
+def monitors(watching: str, *, cadence: Options, probe: Probe | None) -> list[pl.Callback]:
+    """Make all three monitors, set up as `WATCHING` says, raising what fails."""
+    neurons, attribution, path = WATCHING[watching]()
+    common = {"on_error": "raise", "probe": probe, **cadence}
+    return [
+        ActiveNeuronMonitor(**{"feeding": 1, "method": InputXGradient(), **common, **neurons}),
+        AttributionMonitor(**common, **attribution),
+        DecisionPathMonitor(**common, **path),
+    ]
