@@ -18,6 +18,7 @@ from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.probe_source import to_device
 from lightning_explain.callbacks.question import Question
+from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.callbacks.reporter import Reporter
 from lightning_explain.callbacks.training_baselines import TrainingBaselines
 from lightning_explain.drift import MEASURES
@@ -219,6 +220,7 @@ class AttributionMonitor(pl.Callback):
                 single=not isinstance(self.probe.inputs, tuple),
                 targets=self._continuity.targets,
                 step=step,
+                ranks=Ranks.of(trainer),
             )
 
     def _report(
@@ -241,6 +243,7 @@ class AttributionMonitor(pl.Callback):
         with self._guard.doing("taking up the history"):
             self._continuity.begin(pl_module)
         self._reporter.begin()
+        self._examiner.sharing.forget()
         self._stopwatch.begin()
         self._question.check(pl_module)
         # one layout for all monitors of this Trainer: TensorBoard keeps one for each run

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
+from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.log import current_step
 
 T = TypeVar("T")
@@ -54,11 +55,22 @@ class Cadence(Generic[T]):
         if explanation is not None:
             self._report(trainer, pl_module, explanation, monitored)
 
+    def _find(self, trainer: Any, pl_module: Any) -> None:
+        """Find the probe and try it; every process must, and all have the first one's."""
+        ranks = Ranks.of(trainer)
+        # what is done together is told once, by the first process
+        self._guard.quiet = ranks.rank > 0
+        ranks.agreed(lambda: self._keeper.find(trainer))
+        self._try(trainer, pl_module, ranks)
+
+    def _try(self, trainer: Any, pl_module: Any, ranks: Ranks) -> None:
+        self._keeper.agree(ranks)
+        ranks.agreed(lambda: self._try_probe(trainer, pl_module))
+
     def train_start(self, trainer: Any, pl_module: Any, *, is_first: bool) -> None:
         """Find the probe and try it; explain the network as it is before training if this is a run's beginning."""
         with self._guard.doing("setting up", at_set_up=True):
-            self._keeper.find(trainer)
-            self._try_probe(trainer, pl_module)
+            self._find(trainer, pl_module)
         if is_first:
             self._now(trainer, pl_module, step=current_step(trainer), monitored=False)
 
@@ -73,8 +85,7 @@ class Cadence(Generic[T]):
         if trainer.sanity_checking or self._keeper.probe is not None:
             return
         with self._guard.doing("setting up", at_set_up=not trainer.fit_loop.epoch_loop.global_step):
-            self._keeper.find(trainer)
-            self._try_probe(trainer, pl_module)
+            self._find(trainer, pl_module)
 
     def validation_batch(self, trainer: Any, pl_module: Any, batch: Any, *, batch_idx: int, loader: int) -> None:
         """Collect the probe where it is collected; explain at the first batch of a due validation."""
@@ -92,8 +103,9 @@ class Cadence(Generic[T]):
             return
         if self._keeper.collecting:
             with self._guard.doing("collecting the probe"):
-                self._keeper.finish_collecting()
-                self._try_probe(trainer, pl_module)
+                ranks = Ranks.of(trainer)
+                ranks.agreed(self._keeper.finish_collecting)
+                self._try(trainer, pl_module, ranks)
             if self._moments.in_validation(trainer):
                 self._pending = self._explain(trainer, pl_module, current_step(trainer))
         if self._pending is not None:

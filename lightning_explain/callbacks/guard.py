@@ -17,6 +17,9 @@ class Guard:
         owner: The monitor's class and name, for messages.
         on_error: `"warn"`, or `"raise"` to let every failure through.
 
+    Attributes:
+        quiet: Say nothing: what several processes do together is told by the first of them.
+
     Raises:
         ConfigurationError: `on_error` is neither.
     """
@@ -26,6 +29,7 @@ class Guard:
             raise ConfigurationError(f"on_error={on_error!r}; expected 'warn' or 'raise'.")
         self.owner = owner
         self.on_error = on_error
+        self.quiet = False
         self._told: set[str] = set()
 
     @contextmanager
@@ -45,7 +49,7 @@ class Guard:
 
     def tell(self, what: str, cause: str) -> None:
         """Warn once for each thing that failed."""
-        if what in self._told:
+        if self.quiet or what in self._told:
             return
         self._told.add(what)
         warnings.warn(
@@ -62,6 +66,6 @@ class Guard:
             message: What to say.
             about: What it is about, if the words may differ from time to time and should still be said once.
         """
-        if (about or message) not in self._told:
+        if not self.quiet and (about or message) not in self._told:
             self._told.add(about or message)
             warnings.warn(f"{self.owner}: {message}", ExplanationWarning, stacklevel=3)

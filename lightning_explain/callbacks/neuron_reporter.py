@@ -112,7 +112,7 @@ class NeuronReporter:
             return None
         self.profiles[stage] = profiles
         if stage == "val":
-            self.class_figures = self._watch.class_figures()
+            self.class_figures = self._watch.class_figures(trainer)
             if trainer.state.fn == "fit":
                 self.profiles["train"] = self._watch.profiles("train", trainer)
         epoch, known, train = trainer.current_epoch, self._histories.get(stage, {}), self.profiles.get("train", {})

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from lightning_explain.callbacks.functional_layers import refined
 from lightning_explain.callbacks.guard import Guard
-from lightning_explain.callbacks.neuron_counts import ATTENTION_EVERY, ActivityRule, StageCounts
+from lightning_explain.callbacks.neuron_counts import ATTENTION_EVERY, ActivityRule, CountShapes, StageCounts
 from lightning_explain.callbacks.neuron_labels import Labels
 from lightning_explain.callbacks.padding import counted_samples
 from lightning_explain.callbacks.question import Question
+from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.callbacks.scores_hook import ClassScores, ScoreCatcher, predicted_classes
 from lightning_explain.capture import Layer
 from lightning_explain.errors import ConfigurationError
@@ -175,9 +176,10 @@ class NeuronWatch:
     def profiles(self, stage: Stage, trainer: Any) -> Profiles:
         """Profile every layer; a collective call in a distributed run."""
         counts = self._counts[stage]
-        own = torch.tensor(counts.n_classes, device=trainer.strategy.root_device)
-        # counts must have one shape on all processes to be added up
-        agreed = int(trainer.strategy.reduce(own, reduce_op="max"))
+        # counts must be of the same layers and have one shape on all processes to be added up
+        shapes = Ranks.of(trainer).exchanged(counts.shapes())
+        layers = {key: n_neurons for each in shapes for key, n_neurons in each.layers.items()}
+        agreed = CountShapes(max(each.n_classes for each in shapes), layers)
         silent = counts.silent_layers()
         if silent:
             self._guard.note(
@@ -185,11 +187,12 @@ class NeuronWatch:
                 "function (F.relu), called through another method than forward, or inside a compiled or traced "
                 "region? Watch another layer with layers=, or compile after the callbacks are attached."
             )
-        return counts.profiles(agreed)
+        return counts.profiles(agreed, trainer.strategy.root_device)
 
-    def class_figures(self) -> dict[str, list[float]]:
+    def class_figures(self, trainer: Any) -> dict[str, list[float]]:
         """Return precision, recall and F1 by class of the validation; a collective call in a distributed run."""
-        return self._class_scores.figures()
+        agreed = max(Ranks.of(trainer).exchanged(self._class_scores.n_classes))
+        return self._class_scores.figures(agreed, trainer.strategy.root_device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the running epoch's training counts, or those restored and not yet taken up."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lightning_explain.attribution.lrp_composites import Composite, LayerRules
 from lightning_explain.callbacks.question import Question, undisturbed
+from lightning_explain.callbacks.ranks import Ranks, listening
 from lightning_explain.paths import (
     ContributionGraph,
     Contributions,
@@ -205,6 +206,15 @@ class PathHistory:
         )
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What one process worked out: classes by their place, single samples, and how the inputs fall into units."""
+
+    classes: dict[int, ClassPath]
+    samples: dict[int, PathGraph]
+    units: tuple[InputUnits, ...]
+
+
 def explain_paths(
     pl_module: nn.Module,
     inputs: tuple[Tensor, ...],
@@ -216,8 +226,11 @@ def explain_paths(
     history: PathHistory,
     step: int,
     epoch: int | None,
+    ranks: Ranks,
 ) -> PathExplanation:
     """Follow the decisions on the probe, leaving the module as found.
+
+    In a distributed run every process must call it; each works out some of the classes.
 
     Args:
         pl_module: The module.
@@ -229,26 +242,61 @@ def explain_paths(
         history: With what is compared; it is only read.
         step: The step it is logged at.
         epoch: The epoch it is made in; None before training.
+        ranks: The processes of the run.
 
-    Cost: two forward and one backward pass, and for each sample about one gradient of the weights.
+    Cost: two forward and one backward pass, and for each sample about one gradient of the weights; all but the first
+    forward pass divided by the number of processes, as far as there are classes.
     """
-    with undisturbed(pl_module):
-        with torch.no_grad():
+
+    def scored() -> tuple[nn.Module, Tensor, bool]:
+        with torch.no_grad(), listening() as heard:
             module, scores = question.module(pl_module, tuple(part.clone() for part in inputs))
-        scores = scores.detach().float().cpu()
+            return module, scores.detach().float().cpu(), heard()
+
+    with undisturbed(pl_module):
+        module, scores, heard = ranks.agreed(scored)
         target = targets(scores)
+        groups = dict(enumerate(groups_of(probe, target)))
+        # a model whose weights are spread over the processes must be called equally often by all
+        own = groups if any(ranks.exchanged(heard)) else dict(list(groups.items())[ranks.rank :: ranks.count])
         indices = None if target is None else target.to(inputs[0].device)
-        found = options.contributions(module, inputs, indices, probe, pl_module)
-        classes: list[ClassPath] = []
-        samples: dict[int, PathGraph] = {}
-        for place, group in enumerate(groups_of(probe, target)):
-            # class by class: the graphs of a wide network's samples take megabytes each
-            graphs = [found[row] for row in group.members]
-            wanted = len(graphs) if options.every_sample else int(options.show == "sample")
-            for row, graph in list(zip(group.members, graphs, strict=True))[:wanted]:
-                samples[row] = options.shown(graph, found.units, group.name)
-            mean = mean_graph(graphs)
-            shown = options.shown(mean, found.units, group.name)
-            effective = {layer.name: effective_units(layer) for layer in mean.layers[:-1]}
-            classes.append(ClassPath(group, shown, effective, history.change(place, shown)))
-    return PathExplanation(step, epoch, tuple(classes), samples, scores, found.units)
+        found = ranks.agreed(
+            lambda: _follow(module, inputs, indices, own, probe=probe, options=options, history=history, names=pl_module)
+        )
+    everything = [each for each in ranks.exchanged(found) if each is not None]
+    classes = {place: path for each in everything for place, path in each.classes.items()}
+    samples = {row: graph for each in everything for row, graph in each.samples.items()}
+    in_order = tuple(classes[place] for place in sorted(classes))
+    return PathExplanation(step, epoch, in_order, dict(sorted(samples.items())), scores, everything[0].units)
+
+
+def _follow(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    target: Tensor | None,
+    groups: Mapping[int, Group],
+    *,
+    probe: Probe,
+    options: PathOptions,
+    history: PathHistory,
+    names: nn.Module,
+) -> _Found | None:
+    """Work out the paths of some classes; None where there are none."""
+    rows = [row for group in groups.values() for row in group.members]
+    if not rows:
+        return None
+    few = tuple(part[rows] for part in inputs)
+    found = options.contributions(module, few, None if target is None else target[rows], probe, names)
+    classes: dict[int, ClassPath] = {}
+    samples: dict[int, PathGraph] = {}
+    for place, group in groups.items():
+        # class by class: the graphs of a wide network's samples take megabytes each
+        graphs = [found[rows.index(row)] for row in group.members]
+        wanted = len(graphs) if options.every_sample else int(options.show == "sample")
+        for row, graph in list(zip(group.members, graphs, strict=True))[:wanted]:
+            samples[row] = options.shown(graph, found.units, group.name)
+        mean = mean_graph(graphs)
+        shown = options.shown(mean, found.units, group.name)
+        effective = {layer.name: effective_units(layer) for layer in mean.layers[:-1]}
+        classes[place] = ClassPath(group, shown, effective, history.change(place, shown))
+    return _Found(classes, samples, found.units)

@@ -19,6 +19,7 @@ from lightning_explain.callbacks.path_report import MOST_CLASSES, path_record, p
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.probe_source import to_device
 from lightning_explain.callbacks.question import Question, undisturbed
+from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.log import Journal, defined, tag
 from lightning_explain.probe import Probe
@@ -238,6 +239,7 @@ class DecisionPathMonitor(pl.Callback):
                 history=self._history,
                 step=step,
                 epoch=trainer.current_epoch if trainer.global_step or self._history.count else None,
+                ranks=Ranks.of(trainer),
             )
         return None
 
