@@ -52,7 +52,9 @@ def _answer(here: Connection, rank: int) -> Any:
     return found
 
 
-def _member(there: Connection, rank: int, count: int, port: int, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+def _member(
+    there: Connection, rank: int, count: int, port: int, work: Callable[..., Any], args: tuple[Any, ...]
+) -> None:
     import torch
 
     torch.set_num_threads(1)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 from torch import nn
 
-from lightning_explain.attribution import Attribution
+from lightning_explain.attribution import LRP, Attribution
 from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.callbacks.attribution_methods import explains_at_the_input, full_name, named_methods
 from lightning_explain.callbacks.attribution_report import charts
@@ -17,7 +17,7 @@ from lightning_explain.callbacks.guard import Guard, OnError
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.probe_source import to_device
-from lightning_explain.callbacks.question import Question
+from lightning_explain.callbacks.question import Question, check_strategy
 from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.callbacks.reporter import Reporter
 from lightning_explain.callbacks.training_baselines import TrainingBaselines
@@ -27,6 +27,7 @@ from lightning_explain.faithfulness import FAITHFULNESS
 from lightning_explain.log import Journal
 from lightning_explain.probe import Probe
 from lightning_explain.schedule import Schedule, Stopwatch
+from lightning_explain.sharded import check_not_sharded
 
 
 class AttributionMonitor(pl.Callback):
@@ -195,8 +196,11 @@ class AttributionMonitor(pl.Callback):
 
         Raises:
             ConfigurationError: Labels beyond the outputs, integer inputs, outputs of an unusable form, several inputs
-                whose explanation cannot be measured.
+                whose explanation cannot be measured, weights that the strategy keeps out of reach.
         """
+        check_strategy(trainer)
+        if any(isinstance(method, LRP) for method in self.methods.values()):
+            check_not_sharded(pl_module, "LRP")
         if trainer.state.fn == "fit":
             self._baselines.find(trainer, self._question)
         if self.probe is None:

@@ -261,7 +261,9 @@ def explain_paths(
         own = groups if any(ranks.exchanged(heard)) else dict(list(groups.items())[ranks.rank :: ranks.count])
         indices = None if target is None else target.to(inputs[0].device)
         found = ranks.agreed(
-            lambda: _follow(module, inputs, indices, own, probe=probe, options=options, history=history, names=pl_module)
+            lambda: _follow(
+                module, inputs, indices, own, probe=probe, options=options, history=history, names=pl_module
+            )
         )
     everything = [each for each in ranks.exchanged(found) if each is not None]
     classes = {place: path for each in everything for place, path in each.classes.items()}

@@ -59,9 +59,7 @@ def with_fixed_baseline(method: AnyMethod, whole: Parts, rows: list[int]) -> Any
     return replace(method, baseline=fixed_baseline(method.baseline, whole, rows, n_draws=n_draws, seed=seed))
 
 
-def fixed_baseline(
-    baseline: Baseline, whole: Parts, rows: list[int], *, n_draws: int = 1, seed: int = 0
-) -> Baseline:
+def fixed_baseline(baseline: Baseline, whole: Parts, rows: list[int], *, n_draws: int = 1, seed: int = 0) -> Baseline:
     """Resolve a baseline for the whole probe, and take its part for some samples; several draws become candidates.
 
     Raises:

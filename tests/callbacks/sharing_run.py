@@ -29,7 +29,6 @@ from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness import FAITHFULNESS
 from lightning_explain.probe import Probe
 
-
 Method = Callable[..., Attribution]
 
 

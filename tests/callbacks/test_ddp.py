@@ -11,6 +11,7 @@ from tests.callbacks.ddp_run import main
 from tests.events import Events
 from tests.processes import together
 
+
 def run(folder: Path, processes: int, learning_rate: float, n_train: int, n_val: int) -> dict[str, Any]:
     out = folder / f"{processes}.json"
     together(processes, main, str(out), processes, learning_rate, n_train, n_val)
