@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lightning_explain.capture import recording_paused
 from lightning_explain.randomness import rng_preserved
-from lightning_explain.sharded import weights_spread
+from lightning_explain.sharded import weights_gathered, weights_spread
 
 T = TypeVar("T")
 
@@ -221,8 +221,9 @@ def isolated(module: nn.Module) -> Generator[None, None, None]:
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         stack.enter_context(weights_spread(module))
         stack.enter_context(module_preserved(module))
-        # again at the end, before the snapshot is put back
+        # they end before the snapshot is put back
         stack.enter_context(weights_spread(module))
+        stack.enter_context(weights_gathered(module))
         yield
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import torch
+
 PRELOADED = ["lightning.pytorch", "captum.attr", "lightning_explain.callbacks.neurons", "sklearn.datasets"]
 """Imported once, by the server that the processes are forked from."""
 
@@ -55,7 +57,6 @@ def _answer(here: Connection, rank: int) -> Any:
 def _member(
     there: Connection, rank: int, count: int, port: int, work: Callable[..., Any], args: tuple[Any, ...]
 ) -> None:
-    import torch
 
     torch.set_num_threads(1)
     os.environ |= {
@@ -73,7 +74,7 @@ def _member(
         if count > 1:
             torch.distributed.init_process_group("gloo")
         there.send(("", work(*args)))
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - told to the test
         there.send((traceback.format_exc(), None))
     finally:
         if count > 1:

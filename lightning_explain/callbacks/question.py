@@ -38,14 +38,14 @@ def check_strategy(trainer: Any) -> None:
         ConfigurationError: The Trainer's strategy wraps modules in `FullyShardedDataParallel`.
     """
     model = trainer.strategy.model
+    modules = [] if model is None else model.modules()
     # by name: the class need not be imported to be absent
-    if any(
-        type(module).__name__ == "FullyShardedDataParallel" for module in ([] if model is None else model.modules())
-    ):
+    if any(type(module).__name__ == "FullyShardedDataParallel" for module in modules):
         raise ConfigurationError(
-            "FSDPStrategy flattens the weights into pieces that are put together only inside its own wrapper's forward, "
-            "so the LightningModule cannot be called with a probe. Use ModelParallelStrategy with fully_shard (FSDP2), "
-            "which explanations can follow, or explain the saved checkpoints afterwards, in one process."
+            "FSDPStrategy flattens the weights into pieces that are put together only inside its own wrapper's "
+            "forward, so the LightningModule cannot be called with a probe. Use ModelParallelStrategy with "
+            "fully_shard (FSDP2), which explanations can follow, or explain the saved checkpoints afterwards, in one "
+            "process."
         )
 
 

@@ -73,7 +73,7 @@ class Ranks:
         problem: Exception | None = None
         try:
             answer = work()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised below, once all know
             problem = error
         cause = "" if problem is None else f"{type(problem).__name__}: {problem}"
         causes = self.exchanged((cause, isinstance(problem, ConfigurationError)))

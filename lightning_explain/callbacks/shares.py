@@ -134,7 +134,7 @@ def answers_alike(found: Attribution, of_share: Callable[[], Attribution], rows:
     """
     try:
         share = of_share()
-    except Exception:  # an option may hold something for each sample of the probe
+    except Exception:  # noqa: BLE001 - an option may hold something for each sample of the probe
         return False
     pairs = zip(parts_of(found.values), parts_of(share.values), strict=True)
     return all(_alike(whole, part, rows) for whole, part in pairs)

@@ -21,6 +21,7 @@ from lightning_explain import (
     GradCAM,
     IntegratedGradients,
     Saliency,
+    sharded,
 )
 from lightning_explain.attribution import from_captum
 from lightning_explain.callbacks.explanation import Examiner
@@ -62,13 +63,14 @@ class Spread(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
 
 
-def methods() -> dict[str, Any]:
+def methods(*, spread: bool) -> dict[str, Any]:
     return {
         "adaptive": IntegratedGradients(),
         "fixed": IntegratedGradients(n_steps=5, baseline="mean"),
         "saliency": Saliency(),
         "cam": GradCAM(),
         "deep lift": from_captum(DeepLift),
+        **({} if spread else {"lrp": LRP()}),
     }
 
 
@@ -111,35 +113,47 @@ def refused(callback: pl.Callback) -> str:
 
 def of_two() -> dict[str, Any]:
     warnings.simplefilter("ignore")
-    rank = torch.distributed.get_rank()
-    neurons = ActiveNeuronMonitor(on_error="raise")
-    attribution = AttributionMonitor(method=methods(), faithfulness=["deletion"], on_error="raise")
-    model = fit([neurons, attribution])
-    weights = whole_weights(model)
     bare = whole_weights(fit([]))
-    alike = all(torch.equal(weights[name], bare[name]) for name in weights) if rank == 0 else True
-    result: dict[str, Any] = {
-        "alike": alike,
-        "n_explanations": len(attribution.records),
-        "refused": [refused(AttributionMonitor(method=LRP())), refused(DecisionPathMonitor())],
-        "flat": flat_weights(),
-        "together": numbers(attribution.latest),
-    }
-    if rank == 0:
-        assert attribution.probe is not None and attribution.latest is not None
-        result["one"], result["rates"] = alone(weights, attribution, neurons)
+    result = {"gathered": watched(bare, spread=False), "flat": flat_weights()}
+    # as if the model were too large to be held together
+    sharded.MOST_GATHERED = 100
+    result["spread"] = watched(bare, spread=True)
+    result["refused"] = [refused(AttributionMonitor(method=LRP())), refused(DecisionPathMonitor())]
     return result
 
 
-def alone(weights: dict[str, Tensor], attribution: AttributionMonitor, neurons: ActiveNeuronMonitor) -> Any:
+def watched(bare: dict[str, Tensor], *, spread: bool) -> dict[str, Any]:
+    neurons = ActiveNeuronMonitor(on_error="warn" if spread else "raise")
+    attribution = AttributionMonitor(method=methods(spread=spread), faithfulness=["deletion"], on_error="raise")
+    paths = [] if spread else [DecisionPathMonitor(on_error="raise")]
+    model = fit([neurons, attribution, *paths])
+    weights = whole_weights(model)
+    result: dict[str, Any] = {
+        # of the first process: the others get no whole weights
+        "alike": all(torch.equal(weights[name], bare[name]) for name in weights),
+        "n_weights": len(weights),
+        "talks": attribution._examiner.sharing.talks,
+        "n_explanations": len(attribution.records),
+        "n_paths": sum(len(found.graph.edges) for path in paths if path.latest for found in path.latest.classes),
+        "fed": {row["layer"] for row in neurons.latest.feature_rows()} if neurons.latest else set(),
+        "together": numbers(attribution.latest),
+    }
+    if weights:
+        result["one"], result["rates"] = alone(weights, attribution, neurons, methods(spread=spread))
+    return result
+
+
+def alone(
+    weights: dict[str, Tensor], attribution: AttributionMonitor, neurons: ActiveNeuronMonitor, asked: dict[str, Any]
+) -> Any:
     """Explain the same weights in one process, and count what is active by hand."""
     plain = Spread(spread=False)
     plain.load_state_dict(weights)
     probe = attribution.probe
     assert probe is not None
-    found = Examiner(
-        methods=methods(), measures=("deletion",), question=Question(), guard=Guard("alone", "raise")
-    ).explain(plain, probe.parts, single=True, targets=lambda scores: probe.labels, step=0, ranks=Ranks())
+    found = Examiner(methods=asked, measures=("deletion",), question=Question(), guard=Guard("alone", "raise")).explain(
+        plain, probe.parts, single=True, targets=lambda scores: probe.labels, step=0, ranks=Ranks()
+    )
     data = digits(N_TRAIN + N_VAL)
     images, labels = data.parts[0][N_TRAIN:], data.labels
     assert labels is not None
