@@ -148,7 +148,7 @@ def check_not_sharded(model: nn.Module, what: str) -> None:
     if sharded and not is_held_together(model):
         raise ConfigurationError(
             f"{what} reads a layer's weights again in the backward pass, but fully_shard (FSDP2) gathers them for one "
-            f"pass and gives them up after it, since the model's {bytes_of(model) / 2**30:.1f} GiB are too much to hold "
-            f"together (at most {MOST_GATHERED / 2**30:g} GiB). Use IntegratedGradients, Saliency, SmoothGrad or "
-            "GradCAM, or explain the saved checkpoints afterwards, in one process."
+            f"pass and gives them up after it, since the model's {bytes_of(model) / 2**30:.1f} GiB are too much to "
+            f"hold together (at most {MOST_GATHERED / 2**30:g} GiB). Use IntegratedGradients, Saliency, SmoothGrad "
+            "or GradCAM, or explain the saved checkpoints afterwards, in one process."
         )

@@ -10,6 +10,7 @@ from lightning_explain.callbacks.activation_maps import log_maps
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.neuron_probe import NeuronProbe
 from lightning_explain.callbacks.neuron_report import (
+    MOST_CURVES,
     gap_scalars,
     layer_scalars,
     log_feeding,
@@ -165,6 +166,12 @@ class NeuronReporter:
                 return None
             self.reported = True
             scalars = report_scalars(self._name, report)
+            if len(report.class_names) > MOST_CURVES:
+                self._guard.note(
+                    f"there are {len(report.class_names):,} classes; precision, recall and F1 get curves for the first "
+                    f"{MOST_CURVES}. The record has them all, as has monitor.latest.",
+                    about="curves of many classes",
+                )
             if stage == "val":
                 scalars |= gap_scalars(self._name, self.profiles.get("train", {}), self.profiles["val"])
             self._publish(trainer, pl_module, scalars, step)

@@ -124,8 +124,8 @@ def assembled(shares: Sequence[T], rows: Sequence[Sequence[int]]) -> T:
         return cast(T, {key: assembled([m[key] for m in mappings], rows) for key in mappings[0]})
     if is_dataclass(first) and not isinstance(first, type):
         changed = {f.name: assembled([getattr(share, f.name) for share in shares], rows) for f in fields(first)}
-        return cast(T, replace(first, **changed))
-    return first
+        return cast(T, replace(cast(Any, first), **changed))
+    return shares[0]
 
 
 class _Listener(TorchDispatchMode):

@@ -116,7 +116,7 @@ class ClassScores:
     @property
     def n_classes(self) -> int:
         """Classes that the scores tell apart; 0 while there were none."""
-        return 0 if self._counts is None else int(self._counts.num_classes)
+        return 0 if self._counts is None else (self._counts.num_classes or 0)
 
     def figures(self, n_classes: int, device: torch.device) -> dict[str, list[float]]:
         """Return precision, recall and F1 by class; NaN for a class that was neither seen nor predicted.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import Baseline
-from lightning_explain.attribution.result import Attribution
+from lightning_explain.attribution.result import Attribution, parts_of, shaped_like
 from lightning_explain.batches import Inputs
 from lightning_explain.callbacks.attribution_methods import AnyMethod
 from lightning_explain.callbacks.question import Question, undisturbed
@@ -156,9 +156,9 @@ class Sharing:
             found: The explanation of the whole probe.
         """
         rows = share.ranks.rows(len(share.whole[0]))
-        several = isinstance(share.inputs, tuple)
+        parts = tuple(part[rows] for part in parts_of(share.inputs))
         few: dict[str, Any] = {
-            "inputs": tuple(part[rows] for part in share.inputs) if several else share.inputs[rows],
+            "inputs": shaped_like(parts, share.inputs),
             "target": None if share.target is None else share.target[rows],
         }
         alike = answers_alike(found, lambda: replace(share, **few).explained(module), rows)

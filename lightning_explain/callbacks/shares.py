@@ -93,7 +93,7 @@ def is_sample_by_sample(method: AnyMethod) -> bool | None:
         >>> is_sample_by_sample(LRP()), is_sample_by_sample(AtEmbedding(IntegratedGradients(baseline="mean")))
         (True, False)
     """
-    if type(method) is AtEmbedding:
+    if isinstance(method, AtEmbedding):
         # the mean of vectors cannot be fixed before they are known
         baseline = None if method.baseline_token is not None else baseline_of(method)
         fixed = baseline is None or not _of_the_batch(baseline)
@@ -110,7 +110,7 @@ def passes_alike(method: AnyMethod) -> bool:
         >>> passes_alike(IntegratedGradients(n_steps=8)), passes_alike(IntegratedGradients())
         (True, False)
     """
-    if type(method) is AtEmbedding:
+    if isinstance(method, AtEmbedding):
         return passes_alike(method.method)
     return type(method) in (InputXGradient, Saliency, SmoothGrad, GradCAM) or (
         isinstance(method, IntegratedGradients) and method.n_steps is not None
