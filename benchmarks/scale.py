@@ -1,12 +1,14 @@
 """What the monitors cost where there is much of everything: processes, classes, neurons, samples.
 
-    python benchmarks/scale.py [--rows processes classes samples]
+    python benchmarks/scale.py [--rows processes hosts classes samples]
 
 `processes`: one probe explained by 1, 2 and 4 gloo processes on the CPU: rows that each process sent through the model
-forward, wall time, and the largest difference from what one process finds. On fewer cores than processes the time cannot
-fall; the rows say what it would do.
-`classes`: ActiveNeuronMonitor with 1,000 classes and a layer of 10,000 neurons through a real fit: time of a step beside
-the bare one, memory of the counts, time of a report, bytes of the event file and of a checkpoint, sizes of the pictures.
+forward, wall time, and the largest difference from what one process finds. On fewer cores than processes the time
+cannot fall; the rows say what it would do.
+`hosts`: the same by two hosts, one torchrun each: network namespaces with a wire between them where this user may
+make some (root, iproute2), otherwise two agents on this host.
+`classes`: ActiveNeuronMonitor with 1,000 classes and a layer of 10,000 neurons, through a real fit: time of a step
+beside the bare one, memory, time of a report, bytes of event file and checkpoint, sizes of the pictures.
 `samples`: memory of the counts after an epoch of 1,000, 10,000 and 100,000 samples.
 """
 
@@ -25,6 +27,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -145,7 +148,6 @@ def _timed(owner: Any, part: str, spent: dict[str, float]) -> None:
 
 
 def _pictures(folder: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(next(folder.rglob("events*")).parent), size_guidance={"images": 0, "tensors": 0})
     events.Reload()
@@ -183,6 +185,60 @@ def processes() -> None:
     for count in (1, 2, 4):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
         subprocess.run([*command, __file__, "--member"], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+HOSTS = ("explain_a", "explain_b")
+
+
+def hosts() -> None:
+    """Explain one probe by two hosts."""
+    try:
+        addresses = _wired()
+    except (OSError, subprocess.CalledProcessError) as problem:
+        print(f"no network namespaces here ({problem}); two agents on this host")
+        _agents([[], []], "127.0.0.1")
+        return
+    try:
+        print(f"two network namespaces, {' and '.join(addresses)}")
+        names = {"GLOO_SOCKET_IFNAME": "wire"}
+        _agents([["ip", "netns", "exec", name] for name in HOSTS], addresses[0], names)
+    finally:
+        _unwired()
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def _wired() -> list[str]:
+    """Make two network namespaces with a wire between them; return their addresses."""
+    addresses = ["10.123.0.1", "10.123.0.2"]
+    _unwired()
+    for name in HOSTS:
+        _ip("netns", "add", name)
+    _ip("link", "add", "wire", "netns", HOSTS[0], "type", "veth", "peer", "name", "wire", "netns", HOSTS[1])
+    for name, address in zip(HOSTS, addresses, strict=True):
+        _ip("-n", name, "address", "add", f"{address}/24", "dev", "wire")
+        for device in ("lo", "wire"):
+            _ip("-n", name, "link", "set", device, "up")
+    return addresses
+
+
+def _unwired() -> None:
+    for name in HOSTS:
+        subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+
+
+def _agents(hosts_of: list[list[str]], address: str, names: dict[str, str] | None = None) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    where = ["--master-addr", address, "--master-port", "29517"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(names or {})}
+    running = [
+        subprocess.Popen([*host, *torchrun, f"--node-rank={rank}", *where, __file__, "--member"], env=environment)
+        for rank, host in enumerate(hosts_of)
+    ]
+    if any(process.wait() for process in running):
+        raise SystemExit("an agent failed")
 
 
 def member() -> None:
@@ -232,7 +288,7 @@ def member() -> None:
 
 def main() -> None:
     """Print the rows that were asked for."""
-    rows = {"processes": processes, "classes": classes, "samples": samples}
+    rows = {"processes": processes, "hosts": hosts, "classes": classes, "samples": samples}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", choices=list(rows), default=list(rows))
     parser.add_argument("--member", action="store_true", help=argparse.SUPPRESS)

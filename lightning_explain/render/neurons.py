@@ -73,7 +73,8 @@ def _shown_neurons(rates: Tensor) -> list[int]:
     if rates.shape[1] <= LARGEST_WIDTH:
         return list(range(rates.shape[1]))
     known = rates[~rates.isnan().any(1)]
-    spread = known.amax(0) - known.amin(0) if len(known) else torch.zeros(rates.shape[1])
+    # of many classes some are always at both ends, so that the range tells nothing apart
+    spread = known.std(0, correction=0) if len(known) else torch.zeros(rates.shape[1])
     return spread.topk(LARGEST_WIDTH).indices.sort().values.tolist()
 
 
@@ -96,7 +97,7 @@ def _row_names(names: Sequence[str], row_height: int) -> Picture:
     heights = [row_height * len(names[first : first + every]) for first in range(0, len(names), every)]
     return below(
         [
-            text(name, width=width, height=height, align="right")
+            text(name if height >= SMALLEST_NAME else "", width=width, height=height, align="right")
             for name, height in zip(names[::every], heights, strict=True)
         ]
     )
