@@ -11,6 +11,7 @@ from lightning_explain.attribution.result import Attribution, flat
 from lightning_explain.callbacks.attribution_methods import Methods, baseline_of, full_name, named_baseline, versus
 from lightning_explain.callbacks.findings import Findings
 from lightning_explain.callbacks.history import Drifts
+from lightning_explain.faithfulness import mass_in_mask
 from lightning_explain.log import tag
 from lightning_explain.probe import Probe
 
@@ -26,7 +27,7 @@ def record(findings: Findings, probe: Probe, *, methods: Methods, epoch: int) ->
     """
     explanation = findings.explanation
     labels, scores = probe.labels, explanation.scores
-    by_method = {name: _method_record(name, findings, methods) for name in explanation.attributions}
+    by_method = {name: _method_record(name, findings, probe, methods) for name in explanation.attributions}
     primary = explanation.primary
     return {
         "epoch": epoch,
@@ -39,9 +40,10 @@ def record(findings: Findings, probe: Probe, *, methods: Methods, epoch: int) ->
     }
 
 
-def _method_record(name: str, findings: Findings, methods: Methods) -> dict[str, Any]:
+def _method_record(name: str, findings: Findings, probe: Probe, methods: Methods) -> dict[str, Any]:
     explanation = findings.explanation
     attribution, baseline = explanation.attributions[name], baseline_of(methods[name])
+    masks = probe.masks
     return {
         "method": full_name(name, methods[name]),
         "baseline": None if baseline is None else named_baseline(baseline),
@@ -50,6 +52,7 @@ def _method_record(name: str, findings: Findings, methods: Methods) -> dict[str,
         "convergence_delta": _numbers(attribution.convergence_delta),
         "error": _numbers(attribution.error),
         "n_evaluations": attribution.n_evaluations.tolist(),
+        **({} if masks is None else {"mass_in_mask": _numbers(mass_in_mask(attribution.parts[0], masks))}),
         "faithfulness": {figure: _numbers(values) for figure, values in explanation.faithfulness.get(name, {}).items()},
         "drift": {
             reference: {measure: _numbers(values) for measure, values in drift.values.items()}

@@ -170,8 +170,10 @@ def top_paths(graph: ContributionGraph, k: int = 10, *, max_pops: int = MAX_POPS
         >>> from lightning_explain.paths import contributions
         >>> net = torch.nn.Linear(2, 1, bias=False)
         >>> _ = net.weight.data.copy_(torch.tensor([[3.0, -1.0]]))
-        >>> [(path.units, round(path.share, 2)) for path in top_paths(contributions(net, torch.ones(1, 2))[0]).paths]
-        [(((1, 0), (0, 0)), 0.75), (((1, 0), (0, 1)), 0.25)]
+        >>> for path in top_paths(contributions(net, torch.ones(1, 2))[0]).paths:
+        ...     print(path.units, round(path.share, 2))
+        ((1, 0), (0, 0)) 0.75
+        ((1, 0), (0, 1)) 0.25
     """
     check_counts(k, max_pops)
     onward = _Onward(graph, k)

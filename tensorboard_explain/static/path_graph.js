@@ -64,7 +64,7 @@ function nodeNode(node, place, isFirst, say) {
   const words = `${short(node.label, 120)}: contribution ${figure(node.contribution)}`;
   return svg("g", { class: `node ${node.contribution < 0 ? "against" : "for"}`, on: { pointerenter: () => say(words), pointerleave: () => say("") } },
     svg("circle", { cx: place.x, cy: place.y, r: 5.5 }),
-    svg("text", { x: place.x + (isFirst ? -11 : 0), y: place.y + (isFirst ? 4 : -9), "text-anchor": isFirst ? "end" : "middle", text: short(node.label, isFirst ? 24 : 16) }),
+    svg("text", { x: place.x + (isFirst ? -11 : 0), y: place.y + (isFirst ? 4 : -9), "text-anchor": isFirst ? "end" : "middle", text: short(node.label, isFirst ? 24 : 18) }),
     svg("title", { text: words }));
 }
 
