@@ -1,6 +1,6 @@
 """What the monitors cost where there is much of everything: processes, classes, neurons, samples.
 
-    python benchmarks/scale.py [--rows processes hosts classes samples]
+    python benchmarks/scale.py [--rows processes hosts classes samples block]
 
 `processes`: one probe explained by 1, 2 and 4 gloo processes on the CPU: rows that each process sent through the model
 forward, wall time, and the largest difference from what one process finds. On fewer cores than processes the time
@@ -10,6 +10,7 @@ make some (root, iproute2), otherwise two agents on this host.
 `classes`: ActiveNeuronMonitor with 1,000 classes and a layer of 10,000 neurons, through a real fit: time of a step
 beside the bare one, memory, time of a report, bytes of event file and checkpoint, sizes of the pictures.
 `samples`: memory of the counts after an epoch of 1,000, 10,000 and 100,000 samples.
+`block`: what a pass through a transformer's layers keeps in memory and costs, for the plan in docs/scale.md.
 """
 
 import argparse
@@ -27,11 +28,13 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from measuring import ratio
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain import ActiveNeuronMonitor, IntegratedGradients
+from lightning_explain.attribution.passes import counting_kept_bytes
 from lightning_explain.callbacks.explanation import Examiner
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.question import Question
@@ -249,9 +252,9 @@ def member() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(
         *(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU()),
-        *(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64 * 64, 128), nn.ReLU(), nn.Linear(128, 10)),
+        *(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64 * 16, 128), nn.ReLU(), nn.Linear(128, 10)),
     )
-    probe, target = torch.rand(64, 3, 32, 32), torch.arange(64) % 10
+    probe, target = torch.rand(64, 3, 16, 16), torch.arange(64) % 10
     rows = [0]
     net.register_forward_hook(lambda _module, args, _output: rows.__setitem__(0, rows[0] + len(args[0])))
     examiner = Examiner(
@@ -269,7 +272,7 @@ def member() -> None:
 
     explain(ranks)  # finds out whether the model talks to other processes
     times: list[float] = []
-    for _ in range(5):
+    for _ in range(3):
         torch.distributed.barrier()
         values, seconds, own_rows = explain(ranks)
         times.append(seconds)
@@ -286,9 +289,44 @@ def member() -> None:
     torch.distributed.destroy_process_group()
 
 
+class Block(nn.Module):
+    """A layer of a transformer, with fused attention."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.before(x)).unflatten(2, (3, 8, -1)).permute(2, 0, 3, 1, 4)
+        x = x + self.out(nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return x + self.down(nn.functional.gelu(self.up(self.between(x))))
+
+
+def block() -> None:
+    """Print what three layers of width 512 keep for a sequence of 512 tokens, and what passes cost."""
+    net, x = nn.Sequential(*(Block(512) for _ in range(3))), torch.randn(1, 512, 512)
+    with counting_kept_bytes() as kept:
+        net(x.clone().requires_grad_())
+    print(f"a pass keeps {kept() / 4 / x.numel() / 3:.1f} numbers for each token, unit of width and layer")
+
+    def forward() -> None:
+        with torch.no_grad():
+            net(x)
+
+    def gradient() -> None:
+        inputs = x.clone().requires_grad_()
+        torch.autograd.grad(net(inputs).sum(), inputs)
+
+    for name, run in (("gradient at the input", gradient), ("training step", lambda: net(x).sum().backward())):
+        median, low, high = ratio(run, forward, 7)
+        print(f"{name} : forward pass = {median:.2f} ({low:.2f}-{high:.2f}), processor time")
+
+
 def main() -> None:
     """Print the rows that were asked for."""
-    rows = {"processes": processes, "hosts": hosts, "classes": classes, "samples": samples}
+    rows = {"processes": processes, "hosts": hosts, "classes": classes, "samples": samples, "block": block}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", choices=list(rows), default=list(rows))
     parser.add_argument("--member", action="store_true", help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""Many classes, many neurons, many samples: what is kept, written and drawn stays small, and says what it leaves out."""
+"""Many classes, neurons, samples: what is kept, written and drawn stays small, and says what it leaves out."""
 
 import json
 import warnings
