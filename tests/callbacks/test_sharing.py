@@ -34,6 +34,8 @@ def test_two_find_what_one_finds(two: list[dict[str, Any]], rank: int) -> None:
     found = two[rank]["everything"]
     assert_same(found["one"], found["together"])
     assert len(found["one"]) > 150
+    # the processes' own random streams differ
+    assert_same(two[0]["everything"]["together"], found["together"])
     assert_same(two[rank]["inputs"]["one"], two[rank]["inputs"]["together"])
 
 
@@ -57,6 +59,7 @@ def test_what_cannot_be_split_is_said_once_by_the_first(two: list[dict[str, Any]
     assert sum("with tunnel," in words for words in whole) == 1
     assert sum("own function" in words for words in whole) == 1
     assert len(whole) == 2 and "one_by_one=True" in whole[0]
+    assert not [words for words in said[0] if "tunnel by sample" in words]
     assert not [words for words in said[1] if "whole probe" in words]
 
 
