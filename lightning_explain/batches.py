@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lightning_explain.errors import ConfigurationError
 
-Selector = int | str | Callable[..., Any] | None
-"""An index, a key or attribute name, or a callable that takes the whole batch or output."""
+Selector = int | str | list[int | str] | tuple[int | str, ...] | Callable[..., Any] | None
+"""An index, a key or attribute name, several of them, or a callable that takes the whole batch or output."""
 
 Inputs = Tensor | tuple[Tensor, ...]
 """One tensor, or several that are explained together; the first dimension is the sample."""
@@ -54,11 +54,11 @@ def describe(batch: Any) -> str:
 
 
 def select(batch: Any, selector: Selector, *, option: str) -> Any:
-    """Take the part of `batch` that `selector` names.
+    """Take the part of `batch` that `selector` names; a tuple of parts where it names several.
 
     Args:
         batch: The user's batch or the model's output.
-        selector: Index, key, attribute name or callable.
+        selector: Index, key, attribute name, several of them, or a callable.
         option: The argument's name (`input`, `target` or `output`), for messages.
 
     Raises:
@@ -66,6 +66,8 @@ def select(batch: Any, selector: Selector, *, option: str) -> Any:
     """
     if callable(selector):
         return selector(batch)
+    if isinstance(selector, list | tuple):
+        return tuple(select(batch, part, option=option) for part in selector)
     named = fields_of(batch)
     try:
         if isinstance(selector, str):
@@ -125,6 +127,9 @@ def input_of(batch: Any, selector: Selector = None) -> Inputs:
 def target_of(batch: Any, selector: Selector = None) -> Tensor | None:
     """Find the target (label or regression value) of each sample, or None where there is none.
 
+    A callable that returns None says that there is none: labels that are in the batch, but not of what is explained
+    (an autoencoder's).
+
     Raises:
         ConfigurationError: `selector` was given and leads to something that is no tensor.
     """
@@ -132,7 +137,7 @@ def target_of(batch: Any, selector: Selector = None) -> Tensor | None:
         found = _default_part(batch, TARGET_KEYS, 1)
         return found if isinstance(found, Tensor) else None
     found = select(batch, selector, option="target")
-    if isinstance(found, Tensor):
+    if isinstance(found, Tensor) or (found is None and callable(selector)):
         return found
     raise ConfigurationError(
         f"target={selector!r} leads to {describe(found)} in {describe(batch)}, not to a tensor. "

@@ -177,7 +177,7 @@ class Probe:
     @classmethod
     def from_dataset(
         cls,
-        dataset: Dataset[Any],
+        dataset: Dataset[Any] | Sequence[Any],
         *,
         per_class: int = 4,
         seed: int = 0,

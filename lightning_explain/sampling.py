@@ -1,7 +1,7 @@
 """Drawing a class-balanced handful of samples from a data set, without touching the run's random streams."""
 
 import random
-from collections.abc import Callable, Generator, Iterator, Sized
+from collections.abc import Callable, Generator, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -75,7 +75,7 @@ def _given(item: Any) -> Any:
     return item
 
 
-def _items(dataset: Dataset[Any], seed: int, limit: int) -> Iterator[tuple[int, Any]]:
+def _items(dataset: Dataset[Any] | Sequence[Any], seed: int, limit: int) -> Iterator[tuple[int, Any]]:
     """Read items in a seeded order; an iterable data set in its own."""
     if isinstance(dataset, IterableDataset):
         for index, item in enumerate(dataset):
@@ -84,9 +84,10 @@ def _items(dataset: Dataset[Any], seed: int, limit: int) -> Iterator[tuple[int, 
             yield index, item
         return
     size = len(dataset) if isinstance(dataset, Sized) else limit
+    indexed: Any = dataset  # a Dataset, or a list of items
     order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))[:limit]
     for index in order.tolist():
-        yield index, dataset[index]
+        yield index, indexed[index]
 
 
 @contextmanager
@@ -106,7 +107,7 @@ def _label_of(batch: Any, target: Selector) -> int | None:
 
 
 def draw(
-    dataset: Dataset[Any],
+    dataset: Dataset[Any] | Sequence[Any],
     *,
     per_class: int,
     seed: int,

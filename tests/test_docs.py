@@ -33,4 +33,4 @@ def test_blocks_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
             continue
         # the padding makes a traceback name the line of the page
         exec(compile("\n" * line + code, str(page), "exec"), names)
-    assert missing <= {"zennit"}, f"{missing} should be installed for the tests"
+    assert missing <= {"zennit", "pytorch_tabular"}, f"{missing} should be installed for the tests"

@@ -71,7 +71,8 @@ class AttributionMonitor(pl.Callback):
             of one class apart. `IntegratedGradients(baseline="train_mean")` or `"train_channel_mean"` compares with the
             mean of 1,000 seeded training samples; token ids are explained by `AtEmbedding(...)`.
         probe: What is explained; by default a class-balanced one of at most 64 samples from the validation data.
-        input: Where a batch holds the input: index, key, attribute or callable.
+        input: Where a batch holds the input: index, key, attribute, a list of them, or a callable. Where the module's
+            forward takes keywords only, the keys are the keywords.
         target: Where a batch holds the target.
         output: Where the model's output holds the scores.
         forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.
@@ -107,7 +108,7 @@ class AttributionMonitor(pl.Callback):
         | Mapping[str, Callable[..., Attribution]]
         | None = None,
         probe: Probe | None = None,
-        input: int | str | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
+        input: int | str | list[int | str] | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
         target: int | str | Callable[..., Any] | None = None,
         output: int | str | Callable[..., Any] | None = None,
         forward_fn: Callable[..., Any] | None = None,

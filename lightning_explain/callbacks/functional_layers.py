@@ -1,7 +1,6 @@
 """Functional activations of a LightningModule: watched at the layers that feed them, or named as not covered."""
 
 from collections.abc import Sequence
-from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -44,7 +43,7 @@ def _found(pl_module: nn.Module, batch: Any, question: Question) -> FunctionalUs
     inputs = input_of(batch, question.input)
     with undisturbed(pl_module):
         parts = tuple(part[:2].detach().clone() for part in (inputs if isinstance(inputs, tuple) else (inputs,)))
-        call = pl_module if question.forward_fn is None else partial(question.forward_fn, pl_module)
+        call = question.call(pl_module)
         return functional_activations(pl_module, lambda: call(*parts))
 
 

@@ -100,7 +100,6 @@ class NeuronProbe:
         self._question.check(pl_module)
         check_differentiable(self.probe.parts)
         inputs = to_device(trainer, self.probe.parts)
-        forward_fn = self._question.forward_fn
         with undisturbed(pl_module):
             return feeding_features(
                 pl_module,
@@ -111,7 +110,7 @@ class NeuronProbe:
                 method=method or IntegratedGradients(n_steps=N_POINTS, chunk_size=max(64, len(self.probe))),
                 most_neurons=most_neurons,
                 n_top=MOST_FEATURES,
-                forward=None if forward_fn is None else lambda *args: forward_fn(pl_module, *args),
+                forward=self._question.call(pl_module),
             )
 
     def maps(self, trainer: Any, pl_module: nn.Module, layers: Sequence[Layer]) -> dict[str, Tensor]:

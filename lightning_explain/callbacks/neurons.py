@@ -77,7 +77,8 @@ class ActiveNeuronMonitor(pl.Callback):
         method: Attribution method for feeding features deeper in the network; default `IntegratedGradients(n_steps=4)`.
         maps: Channels of the activation maps: how many of those most active for the sample's class, or which; 0 for
             none.
-        input: Where a batch holds the input: index, key, attribute or callable.
+        input: Where a batch holds the input: index, key, attribute, a list of them, or a callable. Where the module's
+            forward takes keywords only, the keys are the keywords.
         target: Where a batch holds the labels.
         output: Where the model's output holds the scores.
         forward_fn: Called as `forward_fn(module, *inputs)` for feeding features and activation maps.
@@ -109,7 +110,7 @@ class ActiveNeuronMonitor(pl.Callback):
         feeding: int = 4,
         method: Callable[..., Attribution] | None = None,
         maps: int | Sequence[int] = 16,
-        input: int | str | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
+        input: int | str | list[int | str] | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
         target: int | str | Callable[..., Any] | None = None,
         output: int | str | Callable[..., Any] | None = None,
         forward_fn: Callable[..., Any] | None = None,
@@ -136,6 +137,8 @@ class ActiveNeuronMonitor(pl.Callback):
             guard=self._guard,
             stopwatch=self._stopwatch,
         )
+        # no probe is drawn for nothing: token ids, say, feed no neuron with a sign and have no maps
+        self._wants_probe = feeding > 0 or maps != 0
         self._probe = NeuronProbe(
             probe,
             question=question,
@@ -263,6 +266,8 @@ class ActiveNeuronMonitor(pl.Callback):
         self._find_probe(trainer)
 
     def _find_probe(self, trainer: pl.Trainer) -> None:
+        if not self._wants_probe:
+            return
         with self._guard.doing("drawing a probe for feeding features and activation maps"):
             self._probe.find(trainer)
 

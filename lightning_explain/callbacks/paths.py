@@ -66,7 +66,8 @@ class DecisionPathMonitor(pl.Callback):
         layers: Names or globs of the linear layers and convolutions shown; by default all, or six of more. An
             activation belongs to the layer before it.
         probe: What is explained; by default a class-balanced one of at most 64 samples from the validation data.
-        input: Where a batch holds the input: index, key, attribute or callable.
+        input: Where a batch holds the input: index, key, attribute, a list of them, or a callable. Where the module's
+            forward takes keywords only, the keys are the keywords.
         target: Where a batch holds the target.
         output: Where the model's output holds the scores.
         forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.
@@ -103,7 +104,7 @@ class DecisionPathMonitor(pl.Callback):
         *,
         layers: str | Sequence[str] | None = None,
         probe: Probe | None = None,
-        input: int | str | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
+        input: int | str | list[int | str] | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
         target: int | str | Callable[..., Any] | None = None,
         output: int | str | Callable[..., Any] | None = None,
         forward_fn: Callable[..., Any] | None = None,

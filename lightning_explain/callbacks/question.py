@@ -1,8 +1,10 @@
 """What is asked of a LightningModule: how to call it, where its scores are, what a batch holds."""
 
+import inspect
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +14,8 @@ from lightning_explain.batches import Selector, output_of
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import isolated
 
-FRAMEWORKS = ("torch", "lightning", "pytorch_lightning")
+# whose own `forward` only says that there is none; by name, since Lightning has two packages
+BASES = ("LightningModule", "Module")
 
 
 def _ignore(*args: Any, **kwargs: Any) -> None:
@@ -49,12 +52,19 @@ def check_strategy(trainer: Any) -> None:
         )
 
 
+def takes_positional(forward: Callable[..., Any]) -> bool:
+    """Say whether a forward takes inputs by position: `forward(**batch)` does not."""
+    by_keyword = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    return any(parameter.kind not in by_keyword for parameter in inspect.signature(forward).parameters.values())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """How the explained function is reached.
 
     Attributes:
-        input: Where a batch holds the input: index, key, attribute or callable; None to find it.
+        input: Where a batch holds the input: index, key, attribute, several of them, or a callable; None to find it.
+            Where the module's forward takes keywords only, the keys are the keywords.
         target: Where it holds the target; None to find it.
         output: Where the model's output holds the scores; None to find them.
         forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.
@@ -69,25 +79,42 @@ class Question:
         """Refuse a module that cannot be called.
 
         Raises:
-            ConfigurationError: It defines no `forward`, and no `forward_fn` is given.
+            ConfigurationError: It defines no `forward` and no `forward_fn` is given, or nothing says by which keywords.
         """
-        defines_forward = any(
-            "forward" in vars(base) and base.__module__.split(".")[0] not in FRAMEWORKS
-            for base in type(pl_module).__mro__
-        )
+        kinds = type(pl_module).__mro__
+        defines_forward = any("forward" in vars(kind) and kind.__name__ not in BASES for kind in kinds)
         if self.forward_fn is None and not defines_forward:
             raise ConfigurationError(
                 f"{type(pl_module).__name__} defines no forward(), so there is nothing to call with the probe. Define "
                 "it, or give forward_fn=, e.g. forward_fn=lambda module, x: module.net(x)."
             )
+        if self.forward_fn is None and not self._keywords and not takes_positional(pl_module.forward):
+            raise ConfigurationError(
+                f"{type(pl_module).__name__}.forward takes its inputs by keyword only, and nothing says by which. Give "
+                "the key under which a batch holds it, e.g. input='pixel_values' or input=['input_ids', "
+                "'attention_mask'], or forward_fn=lambda module, x: module(pixel_values=x)."
+            )
+
+    @property
+    def _keywords(self) -> tuple[str, ...]:
+        named = self.input if isinstance(self.input, list | tuple) else (self.input,)
+        return tuple(name for name in named if isinstance(name, str))
+
+    def call(self, pl_module: nn.Module) -> Callable[..., Any]:
+        """Return what is called with the inputs: the module, unless that needs keywords or `forward_fn` is given."""
+        if self.forward_fn is not None:
+            return partial(self.forward_fn, pl_module)
+        if takes_positional(pl_module.forward):
+            return pl_module
+        return lambda *inputs: pl_module(**dict(zip(self._keywords, inputs, strict=True)))
 
     def scores(self, pl_module: nn.Module) -> Callable[..., Tensor]:
         """Return the explained function: inputs to scores [batch, classes] or [batch]."""
 
         def forward(*inputs: Tensor) -> Tensor:
-            answer = pl_module(*inputs) if self.forward_fn is None else self.forward_fn(pl_module, *inputs)
-            return output_of(answer, self.output)
+            return output_of(call(*inputs), self.output)
 
+        call = self.call(pl_module)
         return forward
 
     def module(self, pl_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module, Tensor]:
@@ -96,7 +123,7 @@ class Question:
         It is the LightningModule itself where that returns its scores as they are, so that layer names given to a
         method are its own.
         """
-        if self.forward_fn is None and self.output is None:
+        if self.call(pl_module) is pl_module and self.output is None:
             answer = pl_module(*inputs)
             if isinstance(answer, Tensor):
                 return pl_module, output_of(answer)
@@ -107,7 +134,8 @@ class Question:
 class _Scored(nn.Module):
     """A module whose forward gives the scores themselves; methods that need a module get this.
 
-    It asks the module it holds, so that a copy of it asks the copy.
+    It asks the module it holds, so that a copy of it asks the copy. Names of layers are those in the LightningModule,
+    whether or not it is wrapped.
     """
 
     def __init__(self, pl_module: nn.Module, question: Question) -> None:
@@ -117,6 +145,12 @@ class _Scored(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self._question.scores(self.module)(*inputs)
+
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Generator[tuple[str, nn.Module], None, None]:
+        yield prefix, self
+        yield from self.module.named_modules(memo, prefix, remove_duplicate)
 
 
 def probabilities(scores: Tensor) -> Tensor:

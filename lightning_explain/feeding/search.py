@@ -69,6 +69,10 @@ def _unit_means(output: Tensor | Call, layer: Layer, key: str) -> Tensor:
     return (values.masked_fill(~units.valid.unsqueeze(2), 0.0)).sum(1) / weights.sum(1).clamp_min(1)
 
 
+class NeverRanError(ExplanationError):
+    """A watched layer is no part of the explained forward: a decoder, where the encoder is explained."""
+
+
 class _UnitScores(nn.Module):
     """A model whose scores are the activations of one layer's units: [batch, units]."""
 
@@ -83,7 +87,7 @@ class _UnitScores(nn.Module):
             self._run(*inputs)
             seen = recorder.stop()
         if self._key not in seen:
-            raise ExplanationError(f"Layer {self._key!r} did not run in a forward pass of the probe.")
+            raise NeverRanError(self._key)
         return seen[self._key]
 
 
@@ -168,13 +172,14 @@ def feeding_features(
         forward: Called as `forward(*inputs)` instead of the model.
 
     Returns:
-        Layer -> features. Classes without a probe sample, and layers without active neurons, are left out.
+        Layer -> features. Classes without a probe sample, and layers without active neurons or that do not run in
+        the explained forward (the decoder, where that is the encoder), are left out.
 
     Cost: one forward pass of one sample; for each layer that does not read the input the method's cost for
     `most_neurons` times the probe.
 
     Raises:
-        ExplanationError: A layer does not run, or its units do not depend on the input.
+        ExplanationError: A layer's units do not depend on the input.
     """
     parts = parts_of(inputs)
     known = torch.zeros(len(parts[0]), dtype=torch.long) if labels is None else labels.cpu()
@@ -201,7 +206,10 @@ def feeding_features(
             about |= {"shape": seen, "method": "weights", "kernel": kernel, "is_image": drawn}
         else:
             check_not_sharded(model, "What feeds a neuron deep in the network")
-            values = probe.mean_attributions(method, _UnitScores(model, run, layer, key), pairs)
+            try:
+                values = probe.mean_attributions(method, _UnitScores(model, run, layer, key), pairs)
+            except NeverRanError:
+                continue
             whole = shape if len(parts) == 1 else (values.shape[1],)
             about |= {"shape": whole, "method": type(method).__name__, "kernel": False, "is_image": is_image}
         found[key] = _result(values, pairs, **about)

@@ -30,11 +30,14 @@ def _n_heads(module: nn.Module) -> int:
     return counts[0] if is_attention and counts and isinstance(counts[0], int) else 0
 
 
-def _projection(module: nn.Module, n_heads: int) -> nn.Linear | None:
-    """Find the layer that takes the heads of a home-made attention side by side."""
-    children = dict(module.named_children())
-    for name in PROJECTIONS:
-        child = children.get(name)
+def _projection(name: str, modules: Mapping[str, nn.Module], n_heads: int) -> nn.Linear | None:
+    """Find the layer, in an attention or in the `output` beside it, that takes its heads side by side."""
+    beside = name.rpartition(".")[0]
+    places = [f"{name}.{projection}" for projection in PROJECTIONS]
+    # as BERT and what came of it have it in transformers: attention.self and attention.output.dense
+    places += [f"{beside}.output.dense"] if beside else []
+    for place in places:
+        child = modules.get(place)
         # some keep a dropout beside it
         child = child[0] if isinstance(child, nn.Sequential) and len(child) else child
         if isinstance(child, nn.Linear) and child.in_features % n_heads == 0:
@@ -44,8 +47,9 @@ def _projection(module: nn.Module, n_heads: int) -> nn.Linear | None:
 
 def unseen_attention(model: nn.Module) -> list[str]:
     """Name the modules that look like an attention, but whose heads cannot be seen."""
-    found = {name: _n_heads(module) for name, module in model.named_modules()}
-    return [name for name, n in found.items() if n and _projection(model.get_submodule(name), n) is None]
+    modules = dict(model.named_modules())
+    found = {name: _n_heads(module) for name, module in modules.items()}
+    return [name for name, n in found.items() if n and _projection(name, modules, n) is None]
 
 
 def _enclosing(name: str, modules: Mapping[str, nn.Module], kinds: tuple[type[nn.Module], ...]) -> nn.Module | None:
@@ -67,7 +71,7 @@ def _seen_rightly(layer: Layer, modules: Mapping[str, nn.Module]) -> Layer:
     if isinstance(module, nn.MultiheadAttention):
         return replace(layer, view=AttentionHeads(module), host=host, unit_dim=-1)
     n_heads = _n_heads(module)
-    projection = _projection(module, n_heads) if n_heads else None
+    projection = _projection(layer.name, modules, n_heads) if n_heads else None
     if projection is not None:
         return replace(layer, module=projection, view=HeadsBeforeProjection(n_heads), unit_dim=-1)
     block = _enclosing(layer.name, modules, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer))
@@ -93,7 +97,7 @@ def _default(modules: Mapping[str, nn.Module]) -> list[str]:
         for name, module in modules.items()
         if isinstance(module, kinds)
         or name in fed
-        or ((n_heads := _n_heads(module)) and _projection(module, n_heads) is not None)
+        or ((n_heads := _n_heads(module)) and _projection(name, modules, n_heads) is not None)
     ]
 
 
