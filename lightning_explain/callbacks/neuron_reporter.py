@@ -166,9 +166,10 @@ class NeuronReporter:
                 return None
             self.reported = True
             scalars = report_scalars(self._name, report)
-            if len(report.class_names) > MOST_CURVES:
+            n_scored = max((len(values) for values in report.scores.values()), default=0)
+            if n_scored > MOST_CURVES:
                 self._guard.note(
-                    f"there are {len(report.class_names):,} classes; precision, recall and F1 get curves for the first "
+                    f"there are {n_scored:,} classes; precision, recall and F1 get curves for the first "
                     f"{MOST_CURVES}. The record has them all, as has monitor.latest.",
                     about="curves of many classes",
                 )
