@@ -18,6 +18,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from lightning_explain.capture import recording_paused
 from lightning_explain.randomness import rng_preserved
+from lightning_explain.sharded import weights_gathered, weights_spread
 
 T = TypeVar("T")
 
@@ -236,7 +237,11 @@ def isolated(module: nn.Module) -> Generator[None, None, None]:
         if any(isinstance(submodule, nn.RNNBase) for submodule in module.modules()):
             # cuDNN refuses the backward pass of a recurrent layer in eval mode
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        stack.enter_context(weights_spread(module))
         stack.enter_context(module_preserved(module))
+        # they end before the snapshot is put back
+        stack.enter_context(weights_spread(module))
+        stack.enter_context(weights_gathered(module))
         yield
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from lightning_explain.attribution.passes import ran_out_of_memory
 from lightning_explain.attribution.scores import Scores
+from lightning_explain.sharded import is_held_together
 
 TRIAL_ROWS = 4
 """Samples on which the faster model must give the same scores."""
@@ -28,12 +29,15 @@ def speed_up_convolutions(model: Scores, inputs: tuple[Tensor, ...]) -> None:
     takes away again. Modules with hooks, subclasses, and modules called more than once stay as they are.
 
     Args:
-        model: What is explained; nothing happens for what is no `nn.Module`, or has no plain `nn.Conv2d`.
+        model: What is explained; nothing happens for what is no `nn.Module`, has no plain `nn.Conv2d`, or is so large
+            that its weights stay spread over several processes.
         inputs: The inputs; a few of them are run through the model both ways.
 
     Cost: two forward passes of at most four samples.
     """
-    if isinstance(model, nn.Module) and any(_plain(module, nn.Conv2d) for module in model.modules()):
+    if not isinstance(model, nn.Module) or not is_held_together(model):
+        return  # weights that are gathered for a pass and given up after it cannot be held
+    if any(_plain(module, nn.Conv2d) for module in model.modules()):
         few = tuple(part[:TRIAL_ROWS] for part in inputs)
         try:
             with torch.no_grad():

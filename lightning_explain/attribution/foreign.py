@@ -22,7 +22,9 @@ MODEL_PARAMETERS = ("forward_func", "model")
 """What captum calls the first argument of a class that explains a model directly."""
 
 
-def from_captum(attribution_class: Callable[..., Any], *, seed: int = 0, **kwargs: Any) -> "CaptumMethod":
+def from_captum(
+    attribution_class: Callable[..., Any], *, seed: int = 0, one_by_one: bool = False, **kwargs: Any
+) -> "CaptumMethod":
     """Make a captum attribution class a method, e.g. `from_captum(captum.attr.DeepLift)`.
 
     Args:
@@ -30,6 +32,9 @@ def from_captum(attribution_class: Callable[..., Any], *, seed: int = 0, **kwarg
             `attribute(inputs, target=...)`, e.g. `lambda model: NoiseTunnel(Saliency(model))`.
         seed: Seed of the global random streams while captum explains; they are put back afterwards. Methods that
             draw samples thus draw the same ones each time, and two explanations differ by the model alone.
+        one_by_one: Ask captum about each sample on its own, seeded alike: then a method that draws samples explains
+            a sample the same way whatever else is in the batch, so that several processes can share a probe. Tensors
+            among the arguments must fit a single sample.
         **kwargs: For the class (e.g. `layer`, which may be a module's name) or for `attribute` (e.g.
             `sliding_window_shapes=(1, 3, 3)`, `baselines`, `internal_batch_size`); each goes where captum takes it,
             all to `attribute` where a plain callable is given.
@@ -44,7 +49,7 @@ def from_captum(attribution_class: Callable[..., Any], *, seed: int = 0, **kwarg
         tensor([[6., 0.]])
     """
     if not isinstance(attribution_class, type):
-        return CaptumMethod(attribution_class, {}, dict(kwargs), seed)
+        return CaptumMethod(attribution_class, {}, dict(kwargs), seed, one_by_one)
     constructor = _parameters(attribution_class.__init__)
     if next(iter(constructor), None) not in MODEL_PARAMETERS:
         raise ConfigurationError(
@@ -56,7 +61,7 @@ def from_captum(attribution_class: Callable[..., Any], *, seed: int = 0, **kwarg
     _check_known(attribution_class.__name__, kwargs, {**constructor, **attribute})
     building = {name: value for name, value in kwargs.items() if name in constructor}
     rest = {name: value for name, value in kwargs.items() if name not in constructor}
-    return CaptumMethod(attribution_class, building, rest, seed)
+    return CaptumMethod(attribution_class, building, rest, seed, one_by_one)
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -99,6 +104,7 @@ class CaptumMethod:
         building: Keyword arguments for `build`; a `layer` given by name is looked up in the model.
         attributing: Keyword arguments for `attribute`.
         seed: Seed of the random streams that captum draws from.
+        one_by_one: Whether captum is asked about each sample on its own.
 
     Cost: whatever the captum method costs.
     """
@@ -107,6 +113,7 @@ class CaptumMethod:
     building: Mapping[str, Any]
     attributing: Mapping[str, Any]
     seed: int = 0
+    one_by_one: bool = False
 
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`; a module is run in eval mode and left as found.
@@ -117,14 +124,15 @@ class CaptumMethod:
         """
         counter = _Between(parts_of(inputs))
         with explaining(model), rng_preserved():
-            _seed_streams(self.seed)
             parts, indices = prepared(inputs, target)
             for part in parts:
                 part.requires_grad_(part.is_floating_point())  # captum would do it with a warning
             explainer = self.build(counter.counting(model), **self._building(model))
-            found = _attribute(explainer, shaped_like(parts, inputs), indices, self.attributing)
+            n_samples = len(parts[0])
+            places = [slice(i, i + 1) for i in range(n_samples)] if self.one_by_one else [slice(None)]
+            found = _joined([self._asked(explainer, parts, inputs, indices, place) for place in places])
             values = tuple(part.detach() for part in parts_of(found))
-            check_finite(values, torch.zeros(len(parts[0]), device=parts[0].device))
+            check_finite(values, torch.zeros(n_samples, device=parts[0].device))
         return Attribution(
             values=values if isinstance(found, tuple) else values[0],
             convergence_delta=None,
@@ -133,6 +141,14 @@ class CaptumMethod:
             baseline=None,
             n_evaluations=torch.full((len(parts[0]),), -(-counter.rows // len(parts[0]))),
         )
+
+    def _asked(
+        self, explainer: Any, parts: tuple[Tensor, ...], inputs: Inputs, target: Tensor | None, place: slice
+    ) -> Any:
+        _seed_streams(self.seed)
+        own = parts if place == slice(None) else tuple(part[place] for part in parts)
+        here = None if target is None else target[place]
+        return _attribute(explainer, shaped_like(own, inputs), here, self.attributing)
 
     def _building(self, model: Forward) -> dict[str, Any]:
         building = dict(self.building)
@@ -146,6 +162,15 @@ class CaptumMethod:
                 )
             building["layer"] = modules[name]
         return building
+
+
+def _joined(found: list[Any]) -> Any:
+    """Put attributions of single samples together."""
+    if len(found) == 1:
+        return found[0]
+    if isinstance(found[0], tuple):
+        return tuple(torch.cat(column) for column in zip(*found, strict=True))
+    return torch.cat(found)
 
 
 def _seed_streams(seed: int) -> None:

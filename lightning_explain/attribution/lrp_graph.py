@@ -22,6 +22,8 @@ MOVES = frozenset({
     "ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D", "ReshapeAlias", "Roll", "Select", "Slice",
     "Split", "SplitWithSizes", "Squeeze", "Stack", "T", "ToCopy", "Transpose", "Tril", "Triu", "Unbind",
     "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze", "View", "Where",
+    # of `fully_shard`: the inputs as they are
+    "RegisterPostBackwardFunction",
 })  # fmt: skip
 """Operations that only move or copy numbers."""
 

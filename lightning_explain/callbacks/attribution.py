@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 
-from lightning_explain.attribution import Attribution
+from lightning_explain.attribution import LRP, Attribution
 from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.budget import Budget
 from lightning_explain.callbacks.alarm import Alarm, check_alert
@@ -20,7 +20,8 @@ from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.probe_source import to_device
-from lightning_explain.callbacks.question import Question
+from lightning_explain.callbacks.question import Question, check_strategy
+from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.callbacks.reporter import Reporter
 from lightning_explain.callbacks.training_baselines import TrainingBaselines
 from lightning_explain.display import Display
@@ -32,6 +33,7 @@ from lightning_explain.isolation import is_whole
 from lightning_explain.log import Journal
 from lightning_explain.probe import Probe
 from lightning_explain.schedule import Schedule, Stopwatch
+from lightning_explain.sharded import check_not_sharded
 
 
 class AttributionMonitor(pl.Callback):
@@ -242,8 +244,11 @@ class AttributionMonitor(pl.Callback):
 
         Raises:
             ConfigurationError: Labels beyond the outputs, integer inputs, outputs of an unusable form, several inputs
-                whose explanation cannot be measured.
+                whose explanation cannot be measured, weights that the strategy keeps out of reach.
         """
+        check_strategy(trainer)
+        if any(isinstance(method, LRP) for method in self.methods.values()):
+            check_not_sharded(pl_module, "LRP")
         if trainer.train_dataloader is not None:
             self._baselines.find(trainer, self._question)
         if self.probe is None:
@@ -270,6 +275,7 @@ class AttributionMonitor(pl.Callback):
                 single=not isinstance(self.probe.inputs, tuple),
                 targets=self._continuity.targets,
                 step=step,
+                ranks=Ranks.of(trainer),
             )
 
     def _report(
@@ -292,6 +298,7 @@ class AttributionMonitor(pl.Callback):
         self._cadence.begin(trainer)
         self._continuity.begin(pl_module)
         self._reporter.begin()
+        self._examiner.sharing.forget()
         self._question.check(pl_module)
         # one layout for all monitors of this Trainer: TensorBoard keeps one for each run
         monitors = [other for other in vars(trainer)["callbacks"] if isinstance(other, AttributionMonitor)]

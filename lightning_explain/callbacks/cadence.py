@@ -7,6 +7,7 @@ from lightning_explain.callbacks.guard import CALLING, DRAWING_A_PROBE, Guard
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
+from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.isolation import is_whole
 from lightning_explain.log import current_step
 
@@ -83,6 +84,18 @@ class Cadence(Generic[T]):
             self._done()
         return explanation
 
+    def _find(self, trainer: Any, pl_module: Any) -> None:
+        """Find the probe and try it; every process must, and all have the first one's."""
+        ranks = Ranks.of(trainer)
+        # what is done together is told once, by the first process
+        self._guard.quiet = ranks.rank > 0
+        ranks.agreed(lambda: self._keeper.find(trainer))
+        self._try(trainer, pl_module, ranks)
+
+    def _try(self, trainer: Any, pl_module: Any, ranks: Ranks) -> None:
+        self._keeper.agree(ranks)
+        ranks.agreed(lambda: self._try_probe(trainer, pl_module))
+
     def train_start(self, trainer: Any, pl_module: Any, *, is_first: bool) -> None:
         """Find the probe and try it; explain the network as it is before training if this is a run's beginning.
 
@@ -90,8 +103,7 @@ class Cadence(Generic[T]):
         """
         doing = self._guard.doing("setting up", at_set_up=True, cure=SET_UP)
         with self._pacing.stopwatch.spending(), doing:
-            self._keeper.find(trainer)
-            self._try_probe(trainer, pl_module)
+            self._find(trainer, pl_module)
         if is_first and is_whole(pl_module):
             self._now(trainer, pl_module, step=current_step(trainer), monitored=False)
 
@@ -108,8 +120,7 @@ class Cadence(Generic[T]):
             return
         is_early = not trainer.fit_loop.epoch_loop.global_step
         with self._guard.doing("setting up", at_set_up=is_early, cure=SET_UP):
-            self._keeper.find(trainer)
-            self._try_probe(trainer, pl_module)
+            self._find(trainer, pl_module)
 
     def validation_batch(self, trainer: Any, pl_module: Any, batch: Any, *, batch_idx: int, loader: int) -> None:
         """Collect the probe where it is collected; explain at the first batch of a due validation."""
@@ -127,8 +138,9 @@ class Cadence(Generic[T]):
             return
         if self._keeper.collecting:
             with self._guard.doing("collecting the probe", cure=SET_UP):
-                self._keeper.finish_collecting()
-                self._try_probe(trainer, pl_module)
+                ranks = Ranks.of(trainer)
+                ranks.agreed(self._keeper.finish_collecting)
+                self._try(trainer, pl_module, ranks)
             if self._moments.in_validation(trainer):
                 self._pending = self._before_report(trainer, pl_module)
         if self._pending is not None:

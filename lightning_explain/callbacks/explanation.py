@@ -1,21 +1,22 @@
 """One explanation of the probe: what it is, and how it is made."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.attribution import IntegratedGradients, LayerConductance
 from lightning_explain.attribution.baselines import Baseline
-from lightning_explain.attribution.passes import in_halves
-from lightning_explain.attribution.result import Attribution, joined, parts_of, shaped_like
+from lightning_explain.attribution.result import Attribution, parts_of
 from lightning_explain.attribution.scores import check_target
 from lightning_explain.batches import Inputs
-from lightning_explain.callbacks.attribution_methods import AnyMethod, Methods, baseline_of
+from lightning_explain.callbacks.attribution_methods import Methods, baseline_of
 from lightning_explain.callbacks.guard import CALLING, Guard
 from lightning_explain.callbacks.question import Question, undisturbed
+from lightning_explain.callbacks.ranks import Ranks
+from lightning_explain.callbacks.shared_probe import Share, Sharing
 from lightning_explain.errors import ConfigurationError, ExplanationError
 from lightning_explain.faithfulness import Claim, examine
 from lightning_explain.probe import Probe
@@ -81,20 +82,6 @@ def on_cpu(attribution: Attribution) -> Attribution:
     )
 
 
-def _by_method(method: AnyMethod, module: nn.Module, inputs: Inputs, target: Tensor | None) -> Attribution:
-    """Explain all samples, or halves of them where memory runs out and the method has no passes of its own."""
-    n_samples = len(parts_of(inputs)[0])
-
-    def explain(rows: slice) -> Attribution:
-        # clones: a method that works in place must not reach the probe
-        parts = tuple(part[rows].clone() for part in parts_of(inputs))
-        return method(module, shaped_like(parts, inputs), None if target is None else target[rows])
-
-    if isinstance(method, IntegratedGradients | LayerConductance):
-        return explain(slice(0, n_samples))
-    return joined(in_halves(n_samples, explain))
-
-
 def probe_scores(pl_module: nn.Module, inputs: tuple[Tensor, ...], question: Question) -> Tensor:
     """Return the model's scores for the probe, on the CPU; one forward pass, isolated."""
     with undisturbed(pl_module), torch.no_grad():
@@ -143,12 +130,14 @@ class Examiner:
         measures: Names of measures of faithfulness, as for `examine`.
         question: How the explained function is reached.
         guard: What fails ends that one method or measure, and is told once.
+        sharing: How several processes share the probe.
     """
 
     methods: Methods
     measures: tuple[str, ...]
     question: Question
     guard: Guard
+    sharing: Sharing = field(default_factory=Sharing)
 
     def explain(
         self,
@@ -158,8 +147,11 @@ class Examiner:
         single: bool,
         targets: Callable[[Tensor], Tensor | None],
         step: int,
+        ranks: Ranks,
     ) -> Explanation | None:
         """Explain the probe by every method, leaving the module as found; None if none succeeds.
+
+        In a distributed run every process must call it; each explains a share of the samples where it can.
 
         Args:
             pl_module: The module.
@@ -167,24 +159,26 @@ class Examiner:
             single: Whether the probe's inputs are one tensor rather than a tuple.
             targets: Says, given the scores, which output is explained for each sample.
             step: The step it is logged at.
+            ranks: The processes of the run.
 
-        Cost: that of the methods and measures, and one forward pass.
+        Cost: that of the methods and measures, and one forward pass; divided by the number of processes.
         """
         attributions: dict[str, Attribution] = {}
         tested: dict[str, dict[str, Tensor]] = {}
         with self.guard.doing("explaining the probe", cure=CALLING):
-            with undisturbed(pl_module), torch.no_grad():
-                module, scores = self.question.module(pl_module, inputs)
+            module, scores = self.sharing.scores(self.question, pl_module, inputs, ranks)
             scores = _cpu(scores)
             target = targets(scores)
             indices = None if target is None else target.to(inputs[0].device)
-            asked = inputs[0] if single else inputs
             for name, method in self.methods.items():
                 # each isolated for itself: what one method leaves behind must not reach the next
                 with self.guard.doing(self._task(name), cure=CALLING), undisturbed(pl_module):
-                    attribution = _by_method(method, module, asked, indices)
-                    attributions[name] = on_cpu(attribution)
-                    tested[name] = self._tested(name, module, asked, indices, attribution)
+                    share = self.sharing.share(name, method, inputs, indices, single=single, ranks=ranks)
+                    own = ranks.agreed(partial(share.explained, module))
+                    attributions[name] = share.gathered(on_cpu(own))
+                    tested[name] = self._tested(name, module, share, own)
+                    if ranks.count > 1 and self.sharing.is_unknown(name, method):
+                        self._try_to_share(name, share, module, own)
             if attributions:
                 return Explanation(
                     step=step,
@@ -198,21 +192,28 @@ class Examiner:
     def _task(self, name: str) -> str:
         return "explaining the probe" if len(self.methods) == 1 else f"explaining the probe with {name}"
 
-    def _tested(
-        self, name: str, module: nn.Module, inputs: Inputs, target: Tensor | None, attribution: Attribution
-    ) -> dict[str, Tensor]:
+    def _try_to_share(self, name: str, share: Share, module: nn.Module, own: Attribution) -> None:
+        if not self.sharing.learn(name, share, module, own):
+            self.guard.note(
+                f"each of the {share.ranks.count} processes explains the whole probe with {name}, since a part of it "
+                "would be explained otherwise (does it draw samples, or look at the batch as a whole?). "
+                "from_captum(..., one_by_one=True) asks captum's methods about one sample at a time."
+            )
+
+    def _tested(self, name: str, module: nn.Module, share: Share, own: Attribution) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         for measure in self.measures:
             with self.guard.doing(f"measuring {measure} of {name}"):
                 claim = Claim(
-                    method=self.methods[name],
+                    method=share.method,
                     model=module,
-                    inputs=parts_of(inputs)[0],
-                    target=target,
-                    attribution=attribution,
-                    removal_baseline=removal_baseline(self.methods),
+                    inputs=parts_of(share.inputs)[0],
+                    target=share.target,
+                    attribution=own,
+                    removal_baseline=share.baseline(removal_baseline(self.methods)),
                 )
-                found |= {figure: _cpu(values) for figure, values in examine(claim, measure).items()}
+                figures = share.ranks.agreed(partial(examine, claim, measure))
+                found |= share.gathered({figure: _cpu(values) for figure, values in figures.items()})
         return found
 
     def check_measurable(self, probe: Probe) -> None:

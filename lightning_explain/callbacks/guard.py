@@ -24,6 +24,9 @@ class Guard:
         owner: The monitor's class and name, for messages.
         on_error: `"warn"`, or `"raise"` to let every failure through.
 
+    Attributes:
+        quiet: Say nothing: what several processes do together is told by the first of them.
+
     Raises:
         ConfigurationError: `on_error` is neither.
     """
@@ -33,6 +36,7 @@ class Guard:
             raise ConfigurationError(f"on_error={on_error!r}; expected 'warn' or 'raise'.")
         self.owner = owner
         self.on_error = on_error
+        self.quiet = False
         self._told: set[str] = set()
 
     def begin(self) -> None:
@@ -63,7 +67,7 @@ class Guard:
         cause = identity_of(error)
         known = {what, cause} & self._told
         self._told |= {what, cause}
-        if known:
+        if known or self.quiet:
             return
         words = [f"{type(error).__name__}: {error}", cure_of(error, cure), consequence]
         warnings.warn(
@@ -80,6 +84,6 @@ class Guard:
             message: What to say.
             about: What it is about, if the words may differ from time to time and should still be said once.
         """
-        if (about or message) not in self._told:
+        if not self.quiet and (about or message) not in self._told:
             self._told.add(about or message)
             warnings.warn(f"{self.owner}: {message}", ExplanationWarning, stacklevel=3)

@@ -27,6 +27,19 @@ class ActivityRule:
     min_rate: float = 0.5
 
 
+@dataclass(frozen=True)
+class CountShapes:
+    """How large the counts of one stage are.
+
+    Attributes:
+        n_classes: Classes met so far.
+        layers: Neurons of each layer that was counted.
+    """
+
+    n_classes: int
+    layers: dict[str, int]
+
+
 MOST_CLASSES = 10_000
 """Integer labels beyond this are no classes, unless class_names says so: counts would fill the memory."""
 
@@ -227,21 +240,25 @@ class StageCounts:
         """Whether any batch was counted."""
         return bool(self._n_batches)
 
-    @property
-    def n_classes(self) -> int:
-        """Classes met so far."""
-        return self._n_classes
+    def shapes(self) -> CountShapes:
+        """Say what was counted."""
+        self._drain()
+        return CountShapes(self._n_classes, {key: metric.n_neurons for key, metric in self.metrics.items()})
 
-    def profiles(self, n_classes: int) -> dict[str, LayerProfile]:
+    def profiles(self, shapes: CountShapes, device: torch.device) -> dict[str, LayerProfile]:
         """Profile every layer that fired, in the model's order; a collective call in a distributed run.
 
         Args:
-            n_classes: Classes met by any process.
+            shapes: What was counted by any process: a layer may have run in some only, or a process had no batch.
+            device: Where counts live.
         """
         self._drain()
-        self._n_classes = max(self._n_classes, n_classes)
-        for metric in self.metrics.values():
-            metric.grow(self._n_classes)
+        self._n_classes = max(self._n_classes, shapes.n_classes)
+        for key, n_neurons in shapes.layers.items():
+            if key not in self.metrics:
+                self.metrics[key] = ActiveNeurons(self._n_classes, n_neurons).to(device)
+                self.metrics[key].add(CountBuffer(self._n_classes, n_neurons, device).drain())
+            self.metrics[key].grow(self._n_classes)
         order = {layer.name: place for place, layer in enumerate(self.recorder.layers)}
         # counts of a layer that is not watched any more come from a checkpoint
         known = [key for key in self.metrics if key.split("#")[0] in order]

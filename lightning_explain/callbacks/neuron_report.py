@@ -12,6 +12,9 @@ from lightning_explain.neurons.profile import LayerProfile, rate_gap
 from lightning_explain.render.neuron_features import fed_images_picture, fed_table_picture
 from lightning_explain.render.neurons import notice_picture, overlap_picture, rates_picture
 
+MOST_CURVES = 100
+"""Classes that get curves of their own: each is three tags in every logger."""
+
 TOLD = 5
 """Feeding features told of each neuron in the text."""
 
@@ -32,13 +35,13 @@ def layer_scalars(name: str, profiles: Profiles, *prefix: str) -> dict[str, floa
 
 
 def report_scalars(name: str, report: NeuronReport) -> dict[str, float]:
-    """Return all figures of a report by tag: of the layers, and of the classes."""
+    """Return all figures of a report by tag: of the layers, and of the first 100 classes."""
     figures = layer_scalars(name, {layer: found.profile for layer, found in report.layers.items()})
     for layer, found in report.layers.items():
         turnover = found.history.mean_turnover()
         if not math.isnan(turnover):
             figures[tag(name, layer, "turnover")] = turnover
-    parts = class_parts(report.class_names)
+    parts = class_parts(report.class_names)[:MOST_CURVES]
     for figure, values in report.scores.items():
         figures |= {tag(name, figure, part): value for part, value in zip(parts, values, strict=False)}
     return figures

@@ -11,6 +11,7 @@ from lightning_explain.callbacks.batch_choice import BatchChoice
 from lightning_explain.callbacks.guard import CALLING, WRITING, Guard
 from lightning_explain.callbacks.neuron_probe import NeuronProbe
 from lightning_explain.callbacks.neuron_report import (
+    MOST_CURVES,
     doubts,
     gap_scalars,
     layer_scalars,
@@ -126,7 +127,7 @@ class NeuronReporter:
             return None
         self.profiles[stage] = profiles
         if stage == "val":
-            self.class_figures = self._watch.class_figures()
+            self.class_figures = self._watch.class_figures(trainer)
             if trainer.state.fn == "fit" or self._watch.counted_training:
                 self.profiles["train"] = self._watch.profiles("train", trainer)
         epoch, known, train = running_epoch(trainer), self._histories.get(stage, {}), self.profiles.get("train", {})
@@ -196,6 +197,13 @@ class NeuronReporter:
                 return None
             self.reported = True
             scalars = report_scalars(self._name, report)
+            n_scored = max((len(values) for values in report.scores.values()), default=0)
+            if n_scored > MOST_CURVES:
+                self._guard.note(
+                    f"there are {n_scored:,} classes; precision, recall and F1 get curves for the first "
+                    f"{MOST_CURVES}. The record has them all, as has monitor.latest.",
+                    about="curves of many classes",
+                )
             if stage == "val":
                 scalars |= gap_scalars(self._name, self.profiles.get("train", {}), self.profiles["val"])
             self._publish(trainer, pl_module, scalars, step, monitored=monitored)

@@ -12,7 +12,8 @@ from lightning_explain.feeding import FeedingFeatures
 from lightning_explain.neurons import LayerHistory, LayerProfile
 
 MOST_RATES = 200_000
-"""Rates of a layer with more classes x neurons are left out of the JSON record: it would fill memory and disk."""
+"""With more classes x neurons, rates and active sets of a layer are left out of the JSON record: it would fill memory
+and disk."""
 
 
 MOST_CLASSES = 100
@@ -106,8 +107,9 @@ class LayerReport:
             "classes": {
                 class_names[c]: {
                     "n_samples": int(profile.n_samples[c]),
-                    "active": _indices(profile.active_sets[c]),
-                    "became_active": history.became_active[c][profile.active_sets[c]].tolist(),
+                    "n_active": int(profile.active_sets[c].sum()),
+                    "active": _indices(profile.active_sets[c]) if small else None,
+                    "became_active": history.became_active[c][profile.active_sets[c]].tolist() if small else None,
                     "turnover": _rounded(history.turnover[c : c + 1])[0],
                     "gap": None if self.gaps is None else _rounded(self.gaps[c].abs().nanmean()[None])[0],
                     "rates": _rounded(profile.rates[c]) if small else None,

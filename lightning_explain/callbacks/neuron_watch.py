@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from lightning_explain.callbacks.functional_layers import refined
 from lightning_explain.callbacks.guard import BEGINNING_ANEW, Guard
-from lightning_explain.callbacks.neuron_counts import ATTENTION_EVERY, ActivityRule, StageCounts
+from lightning_explain.callbacks.neuron_counts import ATTENTION_EVERY, ActivityRule, CountShapes, StageCounts
 from lightning_explain.callbacks.neuron_labels import Labels
 from lightning_explain.callbacks.padding import counted_samples
 from lightning_explain.callbacks.question import Question
+from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.callbacks.scores_hook import ClassScores, ScoreCatcher, predicted_classes
 from lightning_explain.capture import Layer
 from lightning_explain.errors import ConfigurationError
@@ -201,13 +202,14 @@ class NeuronWatch:
     def profiles(self, stage: Stage, trainer: Any) -> Profiles:
         """Profile every layer; a collective call in a distributed run."""
         counts = self._counts[stage]
-        own = torch.tensor(counts.n_classes, device=trainer.strategy.root_device)
-        # counts must have one shape on all processes to be added up
-        agreed = int(trainer.strategy.reduce(own, reduce_op="max"))
+        # counts must be of the same layers and have one shape on all processes to be added up
+        shapes = Ranks.of(trainer).exchanged(counts.shapes())
+        layers = {key: n_neurons for each in shapes for key, n_neurons in each.layers.items()}
+        agreed = CountShapes(max(each.n_classes for each in shapes), layers)
         self.silent[stage] = tuple(counts.silent_layers())
         if self.silent[stage]:
             self._guard.note(silent_words(self.silent[stage]), about=f"never fired: {self.silent[stage]}")
-        profiles = counts.profiles(agreed)
+        profiles = counts.profiles(agreed, trainer.strategy.root_device)
         odd = [layer for layer, profile in profiles.items() if bool(profile.not_finite.any())]
         if odd:
             self._guard.note(
@@ -217,9 +219,10 @@ class NeuronWatch:
             )
         return profiles
 
-    def class_figures(self) -> dict[str, list[float]]:
+    def class_figures(self, trainer: Any) -> dict[str, list[float]]:
         """Return precision, recall and F1 by class of the validation; a collective call in a distributed run."""
-        return self._class_scores.figures()
+        agreed = max(Ranks.of(trainer).exchanged(self._class_scores.n_classes))
+        return self._class_scores.figures(agreed, trainer.strategy.root_device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the running epoch's training counts, or those restored and not yet taken up."""

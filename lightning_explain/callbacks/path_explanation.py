@@ -11,6 +11,7 @@ from lightning_explain.attribution.lrp_composites import Composite, LayerRules
 from lightning_explain.attribution.passes import in_halves
 from lightning_explain.callbacks.asked import Asked, in_words
 from lightning_explain.callbacks.question import Question, undisturbed
+from lightning_explain.callbacks.ranks import Ranks, listening
 from lightning_explain.errors import ExplanationError
 from lightning_explain.paths import (
     ContributionGraph,
@@ -231,6 +232,15 @@ class PathHistory:
         )
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What one process worked out: classes by their place, single samples, and how the inputs fall into units."""
+
+    classes: dict[int, ClassPath]
+    samples: dict[int, PathGraph]
+    units: tuple[InputUnits, ...]
+
+
 def explain_paths(
     pl_module: nn.Module,
     inputs: tuple[Tensor, ...],
@@ -242,8 +252,11 @@ def explain_paths(
     history: PathHistory,
     step: int,
     epoch: int | None,
+    ranks: Ranks,
 ) -> PathExplanation:
     """Follow the decisions on the probe, leaving the module as found.
+
+    In a distributed run every process must call it; each works out some of the classes.
 
     Args:
         pl_module: The module.
@@ -255,46 +268,84 @@ def explain_paths(
         history: With what is compared; it is only read.
         step: The step it is logged at.
         epoch: The epoch it is made in; None before training.
+        ranks: The processes of the run.
 
-    Cost: two forward and one backward pass, and for each sample about one gradient of the weights.
+    Cost: two forward and one backward pass, and for each sample about one gradient of the weights; all but the first
+    forward pass divided by the number of processes, as far as there are classes.
     """
+
+    def scored() -> tuple[nn.Module, Tensor, bool]:
+        with torch.no_grad(), listening() as heard:
+            module, scores = question.module(pl_module, tuple(part.clone() for part in inputs))
+            return module, scores.detach().float().cpu(), heard()
+
     with undisturbed(pl_module):
-        with torch.no_grad():
-            module, scores = question.module(pl_module, inputs)
-        scores = scores.detach().float().cpu()
+        module, scores, heard = ranks.agreed(scored)
         target = targets(scores)
+        groups = dict(enumerate(groups_of(probe, target)))
+        # a model whose weights are spread over the processes must be called equally often by all
+        own = groups if any(ranks.exchanged(heard)) else dict(list(groups.items())[ranks.rank :: ranks.count])
         indices = None if target is None else target.to(inputs[0].device)
-        found = _in_pieces(module, inputs, indices, probe, options=options, pl_module=pl_module)
-        units = found[0][0].units
-        classes: list[ClassPath] = []
-        samples: dict[int, PathGraph] = {}
-        for place, group in enumerate(groups_of(probe, target)):
-            # class by class: the graphs of a wide network's samples take megabytes each
-            graphs = [found[row][0][found[row][1]] for row in group.members]
-            wanted = len(graphs) if options.every_sample else int(options.show == "sample")
-            for row, graph in list(zip(group.members, graphs, strict=True))[:wanted]:
-                samples[row] = options.shown(graph, units, group.name)
-            mean = mean_graph(graphs)
-            shown = options.shown(mean, units, group.name)
-            effective = {layer.name: effective_units(layer) for layer in mean.layers[:-1]}
-            classes.append(ClassPath(group, shown, effective, history.change(place, shown)))
-    return PathExplanation(step, epoch, tuple(classes), samples, scores, units)
+        found = ranks.agreed(
+            lambda: _follow(
+                module, inputs, indices, own, probe=probe, options=options, history=history, names=pl_module
+            )
+        )
+    everything = [each for each in ranks.exchanged(found) if each is not None]
+    classes = {place: path for each in everything for place, path in each.classes.items()}
+    samples = {row: graph for each in everything for row, graph in each.samples.items()}
+    in_order = tuple(classes[place] for place in sorted(classes))
+    return PathExplanation(step, epoch, in_order, dict(sorted(samples.items())), scores, everything[0].units)
+
+
+def _follow(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    target: Tensor | None,
+    groups: Mapping[int, Group],
+    *,
+    probe: Probe,
+    options: PathOptions,
+    history: PathHistory,
+    names: nn.Module,
+) -> _Found | None:
+    """Work out the paths of some classes; None where there are none."""
+    rows = [row for group in groups.values() for row in group.members]
+    if not rows:
+        return None
+    found = _in_pieces(module, inputs, target, rows, probe, options=options, names=names)
+    units = found[rows[0]][0].units
+    classes: dict[int, ClassPath] = {}
+    samples: dict[int, PathGraph] = {}
+    for place, group in groups.items():
+        # class by class: the graphs of a wide network's samples take megabytes each
+        graphs = [found[row][0][found[row][1]] for row in group.members]
+        wanted = len(graphs) if options.every_sample else int(options.show == "sample")
+        for row, graph in list(zip(group.members, graphs, strict=True))[:wanted]:
+            samples[row] = options.shown(graph, units, group.name)
+        mean = mean_graph(graphs)
+        shown = options.shown(mean, units, group.name)
+        effective = {layer.name: effective_units(layer) for layer in mean.layers[:-1]}
+        classes[place] = ClassPath(group, shown, effective, history.change(place, shown))
+    return _Found(classes, samples, units)
 
 
 def _in_pieces(
     module: nn.Module,
     inputs: tuple[Tensor, ...],
     target: Tensor | None,
+    rows: list[int],
     probe: Probe,
     *,
     options: PathOptions,
-    pl_module: nn.Module,
-) -> list[tuple[Contributions, int]]:
-    """Run the samples in one pass, or in halves where memory runs out: of each its pass, and its place in that."""
+    names: nn.Module,
+) -> dict[int, tuple[Contributions, int]]:
+    """Run some samples in one pass, or in halves where memory runs out: of each its pass, and its place in that."""
 
-    def run(rows: slice) -> Contributions:
-        few = tuple(part[rows].clone() for part in inputs)
-        return options.contributions(module, few, None if target is None else target[rows], probe, pl_module)
+    def run(some: slice) -> Contributions:
+        few = tuple(part[rows[some]].clone() for part in inputs)
+        return options.contributions(module, few, None if target is None else target[rows[some]], probe, names)
 
-    pieces = in_halves(len(probe), run)
-    return [(piece, row) for piece in pieces for row in range(len(piece))]
+    pieces = in_halves(len(rows), run)
+    places = [(piece, place) for piece in pieces for place in range(len(piece))]
+    return dict(zip(rows, places, strict=True))

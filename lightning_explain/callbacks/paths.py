@@ -29,7 +29,8 @@ from lightning_explain.callbacks.path_pictures import path_pictures
 from lightning_explain.callbacks.path_report import MOST_CLASSES, path_record, path_scalars, ranking_table
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.probe_source import to_device
-from lightning_explain.callbacks.question import Question, undisturbed
+from lightning_explain.callbacks.question import Question, check_strategy, undisturbed
+from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import is_whole
 from lightning_explain.log import Journal, defined, running_epoch, tag
@@ -37,6 +38,7 @@ from lightning_explain.log.words import markdown_safe
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
 from lightning_explain.schedule import Schedule, Stopwatch, worth_redrawing
+from lightning_explain.sharded import check_not_sharded
 
 TRIED = 2
 """Probe samples with which the paths are tried before training."""
@@ -273,6 +275,8 @@ class DecisionPathMonitor(pl.Callback):
         Raises:
             ConfigurationError: Labels beyond the outputs, integer inputs, layers that no contribution can pass, ...
         """
+        check_strategy(trainer)
+        check_not_sharded(pl_module, "DecisionPathMonitor")
         if self.probe is None:
             return
         check_differentiable(self.probe.parts)
@@ -304,6 +308,7 @@ class DecisionPathMonitor(pl.Callback):
                 history=self._history,
                 step=step,
                 epoch=running_epoch(trainer) if trainer.global_step or self._history.count else None,
+                ranks=Ranks.of(trainer),
             )
         return None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning_explain.callbacks.probe_source import PassingProbe, flat_loaders, probe_from_loader
 from lightning_explain.callbacks.question import Question
+from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.display import Display
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.probe import Probe
@@ -98,6 +99,16 @@ class ProbeKeeper:
         if self._passing is not None:
             probe, self._passing = self._passing.probe(), None
             self.probe = None if probe is None else self._named(probe)
+
+    def agree(self, ranks: Ranks) -> None:
+        """Take the first process's probe where processes have different ones; a collective call.
+
+        Each may read data of its own, or have seen other batches pass.
+        """
+        fingerprints = ranks.exchanged(None if self.probe is None else self.probe.fingerprint)
+        if len(set(fingerprints)) > 1:
+            state = ranks.exchanged(self.state_dict() if ranks.rank == 0 else None)[0]
+            self.probe = None if state is None else Probe.from_state_dict(state)
 
     def state_dict(self) -> dict[str, Any] | None:
         """Return the probe as plain tensors and lists."""

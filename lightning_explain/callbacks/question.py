@@ -36,6 +36,24 @@ def undisturbed(pl_module: nn.Module) -> Generator[None, None, None]:
         yield
 
 
+def check_strategy(trainer: Any) -> None:
+    """Refuse weights that exist nowhere but inside the forward of a wrapper that is not the LightningModule.
+
+    Raises:
+        ConfigurationError: The Trainer's strategy wraps modules in `FullyShardedDataParallel`.
+    """
+    model = trainer.strategy.model
+    modules = [] if model is None else model.modules()
+    # by name: the class need not be imported to be absent
+    if any(type(module).__name__ == "FullyShardedDataParallel" for module in modules):
+        raise ConfigurationError(
+            "FSDPStrategy flattens the weights into pieces that are put together only inside its own wrapper's "
+            "forward, so the LightningModule cannot be called with a probe. Use ModelParallelStrategy with "
+            "fully_shard (FSDP2), which explanations can follow, or explain the saved checkpoints afterwards, in one "
+            "process."
+        )
+
+
 def takes_positional(forward: Callable[..., Any]) -> bool:
     """Say whether a forward takes inputs by position: `forward(**batch)` does not."""
     by_keyword = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)

@@ -105,19 +105,35 @@ class ClassScores:
         predicted, n_classes = predicted_classes(scores)
         known = (labels >= 0) & (labels < n_classes)
         known = known if counted is None else known & counted
+        self._of(n_classes, scores.device).update(predicted[known], labels[known])
+
+    def _of(self, n_classes: int, device: torch.device) -> MulticlassStatScores:
         if self._counts is None:
             with torch.inference_mode(mode=False):
-                self._counts = MulticlassStatScores(n_classes, average=None, validate_args=False).to(scores.device)
-        self._counts.update(predicted[known], labels[known])
+                self._counts = MulticlassStatScores(n_classes, average=None, validate_args=False).to(device)
+        return self._counts
 
-    def figures(self) -> dict[str, list[float]]:
+    @property
+    def n_classes(self) -> int:
+        """Classes that the scores tell apart; 0 while there were none."""
+        return 0 if self._counts is None else (self._counts.num_classes or 0)
+
+    def figures(self, n_classes: int, device: torch.device) -> dict[str, list[float]]:
         """Return precision, recall and F1 by class; NaN for a class that was neither seen nor predicted.
 
         In a distributed run every process must call this.
+
+        Args:
+            n_classes: Classes that any process met; 0 for none.
+            device: Where counts live.
         """
-        if self._counts is None:
+        if not n_classes:
             return {}
-        hits, false_alarms, _, misses, _ = self._counts.compute().double().T
+        counts = self._of(n_classes, device)
+        if not counts.update_called:
+            nothing = torch.zeros(0, dtype=torch.long, device=device)
+            counts.update(nothing, nothing)
+        hits, false_alarms, _, misses, _ = counts.compute().double().T
         return {
             "precision": (hits / (hits + false_alarms)).tolist(),
             "recall": (hits / (hits + misses)).tolist(),

@@ -17,6 +17,7 @@ from lightning_explain.feeding.weights import input_weights
 from lightning_explain.isolation import explaining
 from lightning_explain.neurons.profile import LayerProfile
 from lightning_explain.neurons.views import Units
+from lightning_explain.sharded import check_not_sharded
 
 Method = Callable[..., Attribution]
 
@@ -204,6 +205,7 @@ def feeding_features(
             drawn = is_image or (kernel and weights[key].ndim == 4)
             about |= {"shape": seen, "method": "weights", "kernel": kernel, "is_image": drawn}
         else:
+            check_not_sharded(model, "What feeds a neuron deep in the network")
             try:
                 values = probe.mean_attributions(method, _UnitScores(model, run, layer, key), pairs)
             except NeverRanError:

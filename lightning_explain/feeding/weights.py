@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.capture import Layer
+from lightning_explain.sharded import whole_tensor
 
 READERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -81,5 +82,5 @@ def input_weights(
     finally:
         for handle in handles:
             handle.remove()
-    weights = {name: module.get_parameter("weight").detach().float().cpu() for name, module in readers.found.items()}
-    return {name: weight.clone() for name, weight in weights.items()}
+    weights = {name: whole_tensor(module.get_parameter("weight").detach()) for name, module in readers.found.items()}
+    return {name: weight.float().cpu().clone() for name, weight in weights.items()}

@@ -25,9 +25,9 @@ class LayerHistory:
 
     Attributes:
         active_sets: Of the last profile: boolean [classes, neurons].
-        became_active: First epoch in which the neuron was in the class's active set: int64 [classes, neurons]; -1 for
+        became_active: First epoch in which the neuron was in the class's active set: int32 [classes, neurons]; -1 for
             never.
-        died: First epoch in which the neuron passed the threshold for no sample: int64 [neurons]; -1 for never. It
+        died: First epoch in which the neuron passed the threshold for no sample: int32 [neurons]; -1 for never. It
             may have come to life again: `LayerProfile.dead` says how it is now.
         turnover: How much of each class's set the last profile changed: [classes], 1 - Jaccard; NaN before there
             were two profiles, and for classes without samples.
@@ -44,8 +44,9 @@ class LayerHistory:
         n_classes, n_neurons = profile.rates.shape
         nothing = cls(
             torch.zeros(n_classes, n_neurons, dtype=torch.bool),
-            torch.full((n_classes, n_neurons), NEVER),
-            torch.full((n_neurons,), NEVER),
+            # half of what counting in 64 bits takes: with many classes this is most of a checkpoint
+            torch.full((n_classes, n_neurons), NEVER, dtype=torch.int32),
+            torch.full((n_neurons,), NEVER, dtype=torch.int32),
             torch.full((n_classes,), torch.nan),
         )
         return nothing._with(profile, epoch, turned_over=nothing.turnover)

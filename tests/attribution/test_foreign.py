@@ -136,3 +136,17 @@ def test_several_inputs_and_functions():
 def test_errors(kwargs, message):
     with pytest.raises(ConfigurationError, match=message):
         from_captum(**kwargs)
+
+
+def test_one_by_one_explains_a_sample_the_same_way_whatever_else_is_in_the_batch():
+    kind = captum.attr.NoiseTunnel
+    method = from_captum(lambda model: kind(captum.attr.Saliency(model)), nt_samples=3, one_by_one=True)
+    together = method(mlp(), X, TARGET)
+    for row in range(4):
+        alone = method(mlp(), X[row : row + 1], TARGET[row : row + 1])
+        torch.testing.assert_close(together.values[row], alone.values[0])
+    assert together.n_evaluations.tolist() == [3] * 4
+    at_once = from_captum(lambda model: kind(captum.attr.Saliency(model)), nt_samples=3)(mlp(), X, TARGET)
+    assert not torch.allclose(at_once.values[1:], together.values[1:])
+    several = from_captum(captum.attr.Saliency, one_by_one=True)(lambda a, b: (a * b).sum(1), (X, 2 * X), None)
+    torch.testing.assert_close(several.values, (2 * X.abs(), X.abs()))

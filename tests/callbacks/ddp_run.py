@@ -1,7 +1,6 @@
-"""A run in one or several gloo processes that writes down what the monitors saw; started by test_ddp."""
+"""A run in one or several gloo processes that writes down what the monitors saw; called by test_ddp."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +103,3 @@ def main(out: str, processes: int, learning_rate: float, n_train: int, n_val: in
             "monitored": sorted(key for key in trainer.callback_metrics if key.startswith("explain/")),
         }
         Path(out).write_text(json.dumps(result))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))

@@ -2,26 +2,19 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.callbacks.ddp_run import main
 from tests.events import Events
-
-SCRIPT = Path(__file__).parent / "ddp_run.py"
+from tests.processes import together
 
 
 def run(folder: Path, processes: int, learning_rate: float, n_train: int, n_val: int) -> dict[str, Any]:
     out = folder / f"{processes}.json"
-    command = [sys.executable, str(SCRIPT), str(out), *map(str, (processes, learning_rate, n_train, n_val))]
-    ran = subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
+    together(processes, main, str(out), processes, learning_rate, n_train, n_val)
     return json.loads(out.read_text())
 
 

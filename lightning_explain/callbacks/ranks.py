@@ -1,0 +1,155 @@
+"""The processes of a distributed run, explaining one probe together: who takes which samples, what failures become."""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lightning_explain.errors import ConfigurationError, ExplanationError
+
+T = TypeVar("T")
+
+COLLECTIVE = ("c10d", "_c10d_functional", "_c10d_functional_autograd")
+"""Where torch keeps the operations that talk to other processes."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of its run.
+
+    Everything here is a collective call: each process must make it, in the same order.
+
+    Attributes:
+        rank: Place of this process.
+        count: Number of processes; 1 where nothing is to be shared.
+
+    Example:
+        >>> Ranks(1, 3).rows(5), Ranks(2, 3).rows(5), Ranks(3, 4).rows(2)
+        ([1, 4], [2, 0], [1])
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def of(cls, trainer: Any) -> "Ranks":
+        """Look at a Trainer's processes; alone where they have no group through which to talk."""
+        distributed = torch.distributed
+        # a Trainer of one process may live in one of many that know each other
+        if trainer.world_size == 1 or not (distributed.is_available() and distributed.is_initialized()):
+            return cls()
+        return cls(distributed.get_rank(), distributed.get_world_size())
+
+    def rows(self, n_samples: int) -> list[int]:
+        """Return the samples of this process: every `count`-th, because neighbours are alike and cost alike.
+
+        All processes get equally many, at least one; where samples do not divide, the first ones are taken twice.
+        """
+        return [(self.rank + turn * self.count) % n_samples for turn in range(-(-n_samples // self.count))]
+
+    def exchanged(self, own: T) -> list[T]:
+        """Return what each process has, in the order of ranks."""
+        if self.count == 1:
+            return [own]
+        found: list[Any] = [None] * self.count
+        torch.distributed.all_gather_object(found, own)
+        return cast("list[T]", found)
+
+    def agreed(self, work: Callable[[], T]) -> T:
+        """Do something that every process does; where one fails, all do, so that none waits for another.
+
+        Raises:
+            Exception: What `work` raised here.
+            ConfigurationError: One was raised in another process.
+            ExplanationError: It failed in another process in some other way.
+        """
+        if self.count == 1:
+            return work()
+        answer: Any = None
+        problem: Exception | None = None
+        try:
+            answer = work()
+        except Exception as error:  # noqa: BLE001 - raised below, once all know
+            problem = error
+        cause = "" if problem is None else f"{type(problem).__name__}: {problem}"
+        causes = self.exchanged((cause, isinstance(problem, ConfigurationError)))
+        if problem is not None:
+            raise problem
+        for rank, (told, is_configuration) in enumerate(causes):
+            if told:
+                # of the same kind everywhere: at set-up one ends the run, and the other does not
+                kind = ConfigurationError if is_configuration else ExplanationError
+                raise kind(f"It failed in process {rank} of {self.count}, so all leave it. There: {told}")
+        return answer
+
+    def gathered(self, own: T, n_samples: int) -> T:
+        """Put together, sample by sample, what the processes found for their `rows`.
+
+        Args:
+            own: Tensors [rows, ...] on the CPU, or tuples, dicts or dataclasses of them, or None.
+            n_samples: Samples in all.
+        """
+        if self.count == 1:
+            return own
+        return assembled(self.exchanged(own), [Ranks(r, self.count).rows(n_samples) for r in range(self.count)])
+
+
+def assembled(shares: Sequence[T], rows: Sequence[Sequence[int]]) -> T:
+    """Put shares of a batch back into its order.
+
+    Args:
+        shares: Tensors [rows, ...], or tuples, dicts or dataclasses of them, or None; alike in form.
+        rows: The samples of each share.
+
+    Example:
+        >>> assembled([torch.tensor([1.0, 3.0]), torch.tensor([2.0])], [[0, 2], [1]])
+        tensor([1., 2., 3.])
+    """
+    first: Any = shares[0]
+    if isinstance(first, Tensor):
+        n_samples = 1 + max(max(own) for own in rows)
+        whole = first.new_empty((n_samples, *first.shape[1:]))
+        for share, own in zip(shares, rows, strict=True):
+            whole[list(own)] = cast(Tensor, share)
+        return cast(T, whole)
+    if isinstance(first, tuple):
+        columns = zip(*cast("Sequence[tuple[Any, ...]]", shares), strict=True)
+        return cast(T, tuple(assembled(column, rows) for column in columns))
+    if isinstance(first, dict):
+        mappings = cast("Sequence[dict[str, Any]]", shares)
+        return cast(T, {key: assembled([m[key] for m in mappings], rows) for key in mappings[0]})
+    if is_dataclass(first) and not isinstance(first, type):
+        changed = {f.name: assembled([getattr(share, f.name) for share in shares], rows) for f in fields(first)}
+        return cast(T, replace(cast(Any, first), **changed))
+    return shares[0]
+
+
+class _Listener(TorchDispatchMode):
+    """Notes whether any operation talks to other processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        self.heard = self.heard or func.namespace in COLLECTIVE
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def listening() -> Generator[Callable[[], bool], None, None]:
+    """Find out whether what runs inside talks to other processes, as a model with sharded weights does.
+
+    Example:
+        >>> with listening() as heard:
+        ...     _ = torch.ones(2) + 1
+        >>> heard()
+        False
+    """
+    with _Listener() as listener:
+        yield lambda: listener.heard
