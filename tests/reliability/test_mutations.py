@@ -75,7 +75,9 @@ MUTATIONS: list[Mutation] = [
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("name", "owner", "safeguard", "without"), MUTATIONS, ids=lambda part: str(part)[:60])
+@pytest.mark.parametrize(
+    ("name", "owner", "safeguard", "without"), MUTATIONS, ids=[f"{row[0]}-{row[2]}"[:90] for row in MUTATIONS]
+)
 def test_without_its_safeguard_a_fault_is_not_survived(
     name: str, owner: Any, safeguard: str, without: Callable[..., Any]
 ) -> None:
