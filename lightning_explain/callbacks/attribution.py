@@ -43,33 +43,34 @@ class AttributionMonitor(pl.Callback):
     the network alone. Weights, random streams and metrics of the run stay bit-identical.
 
     Logs, with `{name}` being `attribution` by default:
-        - `explain/{name}/heatmaps` (image): every probe sample beside its heatmap; bars by feature and class for
-          tables, coloured words for token ids, lines on colours for time series and audio.
-        - `explain/{name}/filmstrip` (image): the same over time; redrawn after 1, 2, 3, 4, 6, 8, 12, 16, ...
-          explanations and at the end.
-        - `explain/{name}/tokens` (text): for token ids the texts, their strongest words marked by sign.
-        - where a sample has several explained inputs `explain/{name}/heatmaps/{input}`, `.../filmstrip/{input}`,
-          `.../tokens/{input}`, `.../{input}/tab` instead, and `.../input_share/{input}`: the share of the absolute
-          attribution that falls on each.
-        - `explain/{name}/drift/previous`, `.../drift/first`: mean cosine distance to the previous and to the first
-          explanation; `.../drift/previous_error`, `.../drift/first_error`: their quadrature error;
-          `.../drift/{class}`: distance to the previous one, by class.
-        - `explain/{name}/drift_{measure}/...`: the same for `spearman`, `spearman_absolute`, `top_k`, `relative_l1`
-          and, for images, `ssim`; as distances, 0 meaning unchanged.
-        - `explain/{name}/convergence_delta` (mean absolute completeness gap), `.../error` (estimated relative L1
-          error), `.../n_evaluations`, `.../total_attribution`, `.../mass_in_mask` (if the probe has masks),
-          `.../overhead` (share of wall time spent explaining so far).
-        - `explain/{name}/tab`, `.../probe` (blobs): the same for TensorBoard's Explain tab.
-        - `explain/{name}/summary` (text), and one JSON line per explanation in `explain/{name}/record.jsonl` in the
-          run's folder.
-        - with several methods `explain/{name}/agreement/{a}_vs_{b}`: rank correlation of the signed attributions of
-          each pair, mean over the probe. All that is listed here is the first method's; of each other one the
-          filmstrip and the same figures (`overhead` excepted) are at `explain/{name}/{method}/...`. The heatmaps
-          stand side by side.
-        - with `alert=`: `explain/{name}/alert` (1 where there is one, 0 elsewhere), `.../alerts` (text), a marker in
-          record and tab, and a warning.
-        - with `faithfulness=`: `explain/{name}/deletion_auc`, `.../insertion_auc`, `.../infidelity`,
-          `.../max_sensitivity`, `.../randomisation` and `.../randomisation_absolute`; means over the probe.
+
+    - `explain/{name}/heatmaps` (image): every probe sample beside its heatmap; bars by feature and class for
+      tables, coloured words for token ids, lines on colours for time series and audio.
+    - `explain/{name}/filmstrip` (image): the same over time; redrawn after 1, 2, 3, 4, 6, 8, 12, 16, ...
+      explanations and at the end.
+    - `explain/{name}/tokens` (text): for token ids the texts, their strongest words marked by sign.
+    - where a sample has several explained inputs `explain/{name}/heatmaps/{input}`, `.../filmstrip/{input}`,
+      `.../tokens/{input}`, `.../{input}/tab` instead, and `.../input_share/{input}`: the share of the absolute
+      attribution that falls on each.
+    - `explain/{name}/drift/previous`, `.../drift/first`: mean cosine distance to the previous and to the first
+      explanation; `.../drift/previous_error`, `.../drift/first_error`: their quadrature error;
+      `.../drift/{class}`: distance to the previous one, by class.
+    - `explain/{name}/drift_{measure}/...`: the same for `spearman`, `spearman_absolute`, `top_k`, `relative_l1`
+      and, for images, `ssim`; as distances, 0 meaning unchanged.
+    - `explain/{name}/convergence_delta` (mean absolute completeness gap), `.../error` (estimated relative L1
+      error), `.../n_evaluations`, `.../total_attribution`, `.../mass_in_mask` (if the probe has masks),
+      `.../overhead` (share of wall time spent explaining so far).
+    - `explain/{name}/tab`, `.../probe` (blobs): the same for TensorBoard's Explain tab.
+    - `explain/{name}/summary` (text), and one JSON line per explanation in `explain/{name}/record.jsonl` in the
+      run's folder.
+    - with several methods `explain/{name}/agreement/{a}_vs_{b}`: rank correlation of the signed attributions of
+      each pair, mean over the probe. All that is listed here is the first method's; of each other one the
+      filmstrip and the same figures (`overhead` excepted) are at `explain/{name}/{method}/...`. The heatmaps
+      stand side by side.
+    - with `alert=`: `explain/{name}/alert` (1 where there is one, 0 elsewhere), `.../alerts` (text), a marker in
+      record and tab, and a warning.
+    - with `faithfulness=`: `explain/{name}/deletion_auc`, `.../insertion_auc`, `.../infidelity`,
+      `.../max_sensitivity`, `.../randomisation` and `.../randomisation_absolute`; means over the probe.
 
     TensorBoard shows with each tag what it means, with which method and which baseline it was made.
 

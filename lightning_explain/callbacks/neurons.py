@@ -38,26 +38,27 @@ class ActiveNeuronMonitor(pl.Callback):
 
     Logs, with `{name}` being `neurons` by default, from the validation that ends an epoch (from training where an
     epoch has none):
-        - `explain/{name}/{layer}/dead`, `.../dormant`, `.../always_on`, `.../exclusive`: shares of the layer's
-          neurons that pass the threshold nowhere, are on average smaller than 2.5 % of the layer's mean neuron, are
-          active for every sample, or are in the active set of one class only.
-        - `explain/{name}/{layer}/selectivity` (mean class selectivity), `.../overlap` (mean Jaccard index of two
-          classes' active sets), `.../turnover` (1 - Jaccard with the previous epoch's sets, mean over classes),
-          `.../gap` (mean difference between training and validation rates).
-        - `explain/{name}/precision/{class}`, `.../recall/{class}`, `.../f1/{class}`: of the validation.
-        - `explain/{name}/overhead`: share of wall time spent counting so far.
-        - `explain/{name}/{layer}/rates`, `.../overlaps` (images): class x neuron activation rates; overlap of the
-          active sets of every two classes.
-        - `explain/{name}/{layer}/features` (image and text): which input features feed the most telling active
-          neurons of each class, with signs; after 1, 2, 3, 4, 6, 8, 12, 16, ... reports.
-        - `explain/{name}/{layer}/maps` (image): activation maps of one probe sample, for convolutional layers; at
-          every `every_n_train_steps` as well.
-        - `explain/{name}/train/{layer}/...`: the figures of the training batches of the epoch so far, at every
-          `every_n_train_steps`.
-        - `explain/{name}/notes` (text): what speaks against reading the figures (layers that never fired, saturated
-          layers, NaN), where there is anything; a layer that never fired gets these words in place of its rates.
-        - `explain/{name}/tab` (blobs): the same for TensorBoard's Explain tab.
-        - one JSON line per epoch in `explain/{name}/record.jsonl` in the run's folder.
+
+    - `explain/{name}/{layer}/dead`, `.../dormant`, `.../always_on`, `.../exclusive`: shares of the layer's
+      neurons that pass the threshold nowhere, are on average smaller than 2.5 % of the layer's mean neuron, are
+      active for every sample, or are in the active set of one class only.
+    - `explain/{name}/{layer}/selectivity` (mean class selectivity), `.../overlap` (mean Jaccard index of two
+      classes' active sets), `.../turnover` (1 - Jaccard with the previous epoch's sets, mean over classes),
+      `.../gap` (mean difference between training and validation rates).
+    - `explain/{name}/precision/{class}`, `.../recall/{class}`, `.../f1/{class}`: of the validation.
+    - `explain/{name}/overhead`: share of wall time spent counting so far.
+    - `explain/{name}/{layer}/rates`, `.../overlaps` (images): class x neuron activation rates; overlap of the
+      active sets of every two classes.
+    - `explain/{name}/{layer}/features` (image and text): which input features feed the most telling active
+      neurons of each class, with signs; after 1, 2, 3, 4, 6, 8, 12, 16, ... reports.
+    - `explain/{name}/{layer}/maps` (image): activation maps of one probe sample, for convolutional layers; at
+      every `every_n_train_steps` as well.
+    - `explain/{name}/train/{layer}/...`: the figures of the training batches of the epoch so far, at every
+      `every_n_train_steps`.
+    - `explain/{name}/notes` (text): what speaks against reading the figures (layers that never fired, saturated
+      layers, NaN), where there is anything; a layer that never fired gets these words in place of its rates.
+    - `explain/{name}/tab` (blobs): the same for TensorBoard's Explain tab.
+    - one JSON line per epoch in `explain/{name}/record.jsonl` in the run's folder.
 
     The figures also go through `pl_module.log`, so that other callbacks can monitor them. From Python, `latest` holds
     the last report as arrays, and as rows that `pandas.DataFrame` takes: `latest.to_rows()`.

@@ -58,20 +58,21 @@ class DecisionPathMonitor(pl.Callback):
     training.
 
     Logs, with `{name}` being `path` by default:
-        - `explain/{name}/{class}` (image): the mean path of the class's probe samples, or of the first of them; for the
-          first ten classes; after 1, 2, 3, 4, 6, 8, 12, 16, ... explanations and at the end.
-        - `explain/{name}/turnover`: edges that changed since the explanation before (1 - Jaccard of the edges drawn
-          between single units), mean over the classes; `.../turnover/{class}`: of each.
-        - `explain/{name}/shown_share`: share of the decision that reaches the input through drawn single units alone;
-          `.../top_paths_share`: share that the strongest paths carry; `.../absorbed_share`: share that comes from
-          biases; each the mean over the classes.
-        - `explain/{name}/effective_units/{layer}`: over how many units of a layer the decision is spread (e to the
-          entropy of their shares); also for `input`.
-        - `explain/{name}/overhead`: share of wall time spent so far.
-        - `explain/{name}/ranking` (text): for each class the units in the order of best-first expansion, with their
-          contributions; edges won and lost.
-        - one JSON line per explanation in `explain/{name}/record.jsonl` in the run's folder: graphs, ranked units,
-          strongest paths, edges won and lost.
+
+    - `explain/{name}/{class}` (image): the mean path of the class's probe samples, or of the first of them; for the
+      first ten classes; after 1, 2, 3, 4, 6, 8, 12, 16, ... explanations and at the end.
+    - `explain/{name}/turnover`: edges that changed since the explanation before (1 - Jaccard of the edges drawn
+      between single units), mean over the classes; `.../turnover/{class}`: of each.
+    - `explain/{name}/shown_share`: share of the decision that reaches the input through drawn single units alone;
+      `.../top_paths_share`: share that the strongest paths carry; `.../absorbed_share`: share that comes from
+      biases; each the mean over the classes.
+    - `explain/{name}/effective_units/{layer}`: over how many units of a layer the decision is spread (e to the
+      entropy of their shares); also for `input`.
+    - `explain/{name}/overhead`: share of wall time spent so far.
+    - `explain/{name}/ranking` (text): for each class the units in the order of best-first expansion, with their
+      contributions; edges won and lost.
+    - one JSON line per explanation in `explain/{name}/record.jsonl` in the run's folder: graphs, ranked units,
+      strongest paths, edges won and lost.
 
     The figures also go through `pl_module.log`, so that `EarlyStopping(monitor="explain/path/turnover")` works.
 
