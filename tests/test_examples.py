@@ -226,3 +226,30 @@ def test_the_cat_is_explained_by_its_face(cat):
     assert 0 < float(found[1][1]) < float(found[1][2])
     with Image.open(picture) as drawn:
         assert drawn.size[0] > 900
+
+
+def test_fine_tuning_changes_the_reasons_the_more_the_harsher_it_is(tmp_path):
+    printed = run("finetuning", "--logdir", str(tmp_path), "--epochs", "2")
+    rows = re.findall(r"^(\w+) +([\d.]+)% +([\d.]+)% +([\d.]+) ± ([\d.]+)", printed, re.MULTILINE)
+    drift = {name: float(value) for name, _, _, value, _ in rows}
+    error = {name: float(value) for name, _, _, _, value in rows}
+    old = {name: float(value) for name, _, value, _, _ in rows}
+    assert set(drift) == {"head_only", "gently", "harshly"}
+    assert drift["harshly"] > 3 * max(drift["gently"], drift["head_only"])
+    # who forgets the old digits decides for other reasons
+    assert old["harshly"] < min(old["gently"], old["head_only"])
+    assert all(error[name] < drift[name] for name in drift)
+    assert len(Events(tmp_path / "harshly" / "version_0").curve("explain/attribution/drift/first")) == 2
+    with Image.open(tmp_path / "finetuning.png") as picture:
+        assert picture.size[0] > 900
+
+
+def test_the_callbacks_come_from_a_configuration_file(tmp_path):
+    run(
+        "lightning_cli", "fit", "--config", "examples/lightning_cli.yaml", "--trainer.max_epochs", "4",
+        "--trainer.logger.save_dir", str(tmp_path), "--trainer.enable_progress_bar", "false",
+    )  # fmt: skip
+    events = Events(tmp_path / "version_0")
+    assert "explain/path/3" in events.images
+    assert "explain/neurons/hidden.2/dead" in events.scalars
+    assert "IntegratedGradients (baseline: train_mean)" in events.text("explain/attribution/summary")

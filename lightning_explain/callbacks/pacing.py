@@ -6,6 +6,7 @@ import torch
 
 from lightning_explain.budget import Budget, Thrift, Verdict
 from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.listeners import check_listeners
 from lightning_explain.log import Journal, current_step, tag
 from lightning_explain.schedule import Schedule, Stopwatch
 
@@ -54,6 +55,7 @@ class Pacing:
         parts = [part for callback in vars(trainer)["callbacks"] for part in vars(callback).values()]
         sharing = [part for part in parts if isinstance(part, Pacing) and part.limit is not None]
         self._thrift.n_sharing = max(1, len(sharing))
+        check_listeners(trainer, self._name, schedule=self._schedule, may_skip=self.limit is not None)
 
     def allows(self, trainer: Any) -> bool:
         """Say whether to explain at a moment that is due, and note it if not.

@@ -113,7 +113,8 @@ export function attributionView(store, onPick) {
       legend.replaceChildren(a.header.form === "table" ? barLegend(a.header.unit, Boolean(b)) : signedLegend(full, a.header.unit));
       const trouble = [a, b].map((at) => at?.trouble).filter(Boolean).join("; ");
       const formless = !a.header.form ? "These inputs have a form that has no picture here; drift and predictions are shown." : "";
-      note.textContent = [trouble && `A picture could not be read: ${short(trouble, 200)}.`, formless,
+      const caveat = a.header.caveat && `Drift at A: ${short(a.header.caveat, 300)}`;
+      note.textContent = [caveat, trouble && `A picture could not be read: ${short(trouble, 200)}.`, formless,
         [summary(a, "A", shown), b && summary(b, "B", shown)].filter(Boolean).join(" · ")].filter(Boolean).join(" ");
       if (a.header.form === "table") {
         grid.className = "bar-panels";

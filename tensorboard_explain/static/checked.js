@@ -32,6 +32,7 @@ function moment(header) {
     count: number(header.count),
     name: words(header.name),
     classNames: names(header.class_names),
+    caveat: words(header.caveat),
   };
 }
 
@@ -100,6 +101,8 @@ function layerOf(value, nClasses) {
     neurons,
     rates, // [class][neuron], as one array
     selectivity: shares(layer.selectivity),
+    saturated: layer.saturated === true,
+    nNotFinite: whole(layer.n_not_finite, 0),
     dead: new Set(indices(layer.dead)),
     alwaysOn: new Set(indices(layer.always_on)),
     exclusive: new Map(list(layer.exclusive).map(indices).map(([neuron, owner]) => [neuron, owner])),
@@ -125,6 +128,7 @@ export function neuronsOf(header) {
     nClasses: whole(header.n_classes, classes.length),
     nSamples: numbers(header.n_samples),
     nLayers: whole(header.n_layers, 0),
+    neverFired: list(header.never_fired).slice(0, 20).map(words),
     layers: list(header.layers).map((layer) => layerOf(layer, classes.length)),
   };
 }

@@ -51,6 +51,10 @@ function facts(header, layer, b) {
   if (header.classes.length < header.nClasses) said.push(`${header.classes.length} of ${header.nClasses} classes are in the record.`);
   if (header.layers.length < header.nLayers) said.push(`${header.layers.length} of ${header.nLayers} layers are in the record.`);
   if (b && b.neurons.join() !== layer.neurons.join()) said.push("At B other neurons were recorded, so the matrices are not compared.");
+  if (layer.saturated) said.push("Saturated: nearly every neuron is active for nearly every sample, so these rates say nothing of the classes.");
+  if (layer.nNotFinite > 0) said.push(`${layer.nNotFinite} neurons gave NaN or infinity, which counts as not active.`);
+  if (header.neverFired.length) said.push(`Never fired, and not shown: ${header.neverFired.map((name) => short(name, 60)).join(", ")}.`);
+  if (header.caveat) said.push(`Turnover: ${short(header.caveat, 300)}`);
   return said.join(" ");
 }
 

@@ -1,7 +1,7 @@
 // The view of a path monitor: the decision path at A and at B, with the edges that were won and lost between them.
 
 import { pathsOf, refusal } from "./checked.js";
-import { el, labelled, options } from "./dom.js";
+import { el, labelled, options, short } from "./dom.js";
 import { edgeLegend } from "./legend.js";
 import { pathGraph } from "./path_graph.js";
 
@@ -30,6 +30,7 @@ export function pathView(store) {
       const shown = [pathGraph(graph, { other, mark: "won", letter: b ? "A" : "" })];
       if (other) shown.push(pathGraph(other, { other: graph, mark: "lost", letter: "B" }));
       else if (b) shown.push(el("p", { class: "note", text: "At B there was no such path." }));
+      if (a.caveat) shown.unshift(el("p", { class: "note caveat", text: `Edges won and lost in the record at A: ${short(a.caveat, 300)}` }));
       drawn.replaceChildren(...shown);
     },
   };

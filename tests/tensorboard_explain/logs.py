@@ -151,6 +151,7 @@ def hostile_run(folder: Path) -> None:
     for step in (0, 1):
         # written past our own writer, which would have cut the names
         raw = {"v": 1, "kind": "neurons", "classes": list(range(n)), "class_names": dict(enumerate(HOSTILE_NAMES))}
+        raw |= {"caveat": HTML, "never_fired": HOSTILE_NAMES}
         layer = {"name": HTML, "n_neurons": 3, "neurons": None, "rates": "AAAA" * n, "selectivity": "AAAA"}
         fed = [[0, HTML, [[name, 1.0] for name in HOSTILE_NAMES]]]
         log.put("explain/neurons/tab", {**raw, "layers": [{**layer, "feeding": fed}], "step": step}, step=step)
@@ -210,6 +211,7 @@ def path_run(folder: Path) -> None:
     }
     for step, graph in graphs.items():
         header = {"kind": "paths", "name": "path", "step": step, "epoch": step // 10, "graphs": [graph]}
+        header["caveat"] = f"Begins anew: {HTML}" if step else ""
         log.put("explain/path/tab", header, step=step)
 
 

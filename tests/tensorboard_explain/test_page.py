@@ -197,8 +197,9 @@ def test_paths_show_what_was_won_and_lost(tab: Tab) -> None:
     assert "the paths drawn carry 80 %" in tab.text(".path-block .note")
     tab.frame.locator(".edge.won").first.dispatch_event("pointerenter")
     assert "won" in tab.text(".path-block .reading") and "30.0 %" in tab.text(".path-block .reading")
+    assert "Begins anew: <img src=x" in tab.text(".note.caveat")
     tab.open(run="path", a="0")
-    assert tab.count(".edge") == 4 and tab.count(".edge.won") == 0
+    assert tab.count(".edge") == 4 and tab.count(".edge.won") == 0 and tab.count(".note.caveat") == 0
 
 
 def test_tabular_probes_have_bars(tab: Tab) -> None:

@@ -1,0 +1,42 @@
+"""Callbacks that monitor our figures, and would end the run where there is none."""
+
+from typing import Any
+
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.log import tag
+from lightning_explain.schedule import Schedule
+
+
+def check_listeners(trainer: Any, name: str, *, schedule: Schedule, may_skip: bool) -> None:
+    """Refuse callbacks that would end the run at the first epoch without an explanation.
+
+    Args:
+        trainer: Whose callbacks.
+        name: The monitor's name.
+        schedule: When it explains.
+        may_skip: Whether it has a budget, and so may let moments pass.
+
+    Raises:
+        ConfigurationError: A strict `EarlyStopping`, or a `ModelCheckpoint`, monitors what not every epoch has.
+    """
+    every = schedule.every_n_epochs or 1
+    if not may_skip and (every == 1 or schedule.every_n_train_steps is not None):
+        return
+    why = "max_overhead lets some be skipped" if may_skip else f"every_n_epochs={every}"
+    for callback in vars(trainer)["callbacks"]:
+        # by name: Lightning has two packages, and one need not be installed
+        kinds, options = {kind.__name__ for kind in type(callback).__mro__}, vars(callback)
+        if not str(options.get("monitor")).startswith(f"{tag(name)}/"):
+            continue
+        cure = ""
+        if "EarlyStopping" in kinds and options["strict"]:
+            cure = "EarlyStopping(strict=False)"
+        elif "ModelCheckpoint" in kinds and may_skip:
+            cure = f"up max_overhead of {name!r}, or monitor something else"
+        elif "ModelCheckpoint" in kinds and options["_every_n_epochs"] % every != 0:
+            cure = f"ModelCheckpoint(every_n_epochs={every})"
+        if cure:
+            raise ConfigurationError(
+                f"{type(callback).__name__} monitors {options['monitor']}, which is logged only when there is an "
+                f"explanation ({why}); at any other epoch it would end the run. Give {cure}."
+            )
