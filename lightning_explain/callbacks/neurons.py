@@ -250,6 +250,8 @@ class ActiveNeuronMonitor(pl.Callback):
         """Go on with a checkpoint's history and counts, if they were counted by the same rule."""
         changed = what_changed(loaded.get("asked"), self._asked)
         counts = loaded["train_counts"]
+        self._pacing.load_state_dict(loaded["pacing"])
+        self._choice.load_state_dict(loaded["choice"])
         if not changed:
             self._reporter.load_state_dict(loaded)
             self._watch.load_state_dict(counts)

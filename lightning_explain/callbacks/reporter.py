@@ -18,6 +18,7 @@ from lightning_explain.callbacks.history import History
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.drift_alert import Alert
 from lightning_explain.log import Journal, defined, running_epoch, tag
+from lightning_explain.log.words import markdown_safe
 from lightning_explain.probe import Probe
 
 
@@ -111,7 +112,8 @@ class Reporter:
             removal_baseline=named_baseline(removal_baseline(self._methods)),
         )
         by_tag[tag(self._name, "overhead")] = Figure(
-            self._pacing.stopwatch.share(), f"Share of wall time that {self._name} has spent explaining so far."
+            self._pacing.stopwatch.share(),
+            f"Share of wall time that {markdown_safe(self._name)} has spent explaining so far.",
         )
         if self._alarm is not None:
             meaning = f"1 at explanations with an alert ({self._alarm.words}), 0 at others."

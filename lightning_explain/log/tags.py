@@ -74,7 +74,7 @@ def file_name(tag: str, suffix: str, *, step: int | None = None) -> str:
 
     Example:
         >>> file_name("explain/a/record", ".jsonl"), file_name("../x", ".png", step=7)
-        ('explain/a/record.jsonl', '_./x/step_000000007.png')
+        ('explain/a/record.jsonl', '__/x/step_000000007.png')
     """
     parts = [tag_part(part) for part in tag.split("/")]
     if step is not None:

@@ -19,6 +19,6 @@ def markdown_safe(name: str, *, longest: int | None = None) -> str:
     line = " ".join(name.encode(errors="replace").decode().replace("\0", " ").split())
     if longest is not None and len(line) > longest:
         line = line[: longest - 1] + "…"
+    line = _MARKS.sub(lambda mark: f"&#{ord(mark.group())};", html.escape(line, quote=False))
     # an address becomes a link by itself in some readers
-    line = html.escape(line, quote=False).replace("://", "&#58;//")
-    return _MARKS.sub(lambda mark: f"&#{ord(mark.group())};", line)
+    return line.replace("://", "&#58;//")

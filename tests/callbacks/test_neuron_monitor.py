@@ -241,7 +241,7 @@ def test_functional_activations_are_watched_at_the_layer_that_feeds_them() -> No
 def test_a_layer_that_never_fires_is_named() -> None:
     net = SharedReLU()
     net.unused = nn.ReLU()
-    with pytest.warns(ExplanationWarning, match=r"never fired .*net\.unused.*F\.relu"):
+    with pytest.warns(ExplanationWarning, match=r"never fired: .*net\.unused.*F\.relu"):
         fit(net, X, Y, ActiveNeuronMonitor())
 
 

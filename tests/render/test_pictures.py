@@ -537,23 +537,23 @@ def test_explanations_and_films_of_images_and_tables(
 
 
 def test_units_of_a_layer_are_bars_under_images_and_left_out_beside_heatmaps() -> None:
-    inputs, labels = torch.rand(4, 1, 8, 8), torch.tensor([0, 0, 1, 1])
+    shown, labels = Shown.of(torch.rand(4, 1, 8, 8)), torch.tensor([0, 0, 1, 1])
     units = Panel(name="units", values=torch.randn(4, 5), scale=1.0)
     maps = Panel(name="maps", values=torch.randn(4, 1, 8, 8), scale=1.0)
-    words = {"labels": labels, "group_names": ["a", "b"], "feature_names": (), "title": "t"}
+    words = {"labels": labels, "group_names": ["a", "b"], "title": "t"}
     names = [f"unit {i}" for i in range(5)]
     np.testing.assert_array_equal(
-        explanation_picture(inputs, [units], captions=["c"] * 4, **words),
-        bars_picture([units], **{**words, "feature_names": names}, unit="logits"),
+        explanation_picture(shown, [units], captions=["c"] * 4, **words),
+        bars_picture([units], **words, feature_names=names, unit="logits"),
     )
     np.testing.assert_array_equal(
-        explanation_picture(inputs, [units, maps], captions=["c"] * 4, **words),
-        heatmap_picture(inputs, [maps], captions=["c"] * 4, title="t", labels=labels),
+        explanation_picture(shown, [units, maps], captions=["c"] * 4, **words),
+        heatmap_picture(shown.inputs, [maps], captions=["c"] * 4, title="t", labels=labels),
     )
-    films = [film_frame(units.values, labels)] * 2
+    films = [film_frame(shown, units.values, labels)] * 2
     columns = {"column_names": ["1", "2"], "group_names": ["a", "b"], "title": "t"}
     np.testing.assert_array_equal(
-        film_picture(inputs, films, labels=labels, row_names=["r"] * 4, feature_names=(), **columns),
+        film_picture(shown, films, labels=labels, row_names=["r"] * 4, **columns),
         feature_film_picture(films, feature_names=names, **columns),
     )
 
