@@ -18,7 +18,7 @@ from lightning_explain.render.canvas import shortened
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.heatmaps import input_pictures, shown_maps
 from lightning_explain.render.page import colour_scale
-from lightning_explain.render.shown import Shown, shown_inputs
+from lightning_explain.render.shown import Shown, is_of_units, shown_inputs
 from lightning_explain.render.signals import binned, lane_picture, lanes_of
 from lightning_explain.render.sprites import Sprite, picture_sprite, value_sprite
 
@@ -180,10 +180,13 @@ def attribution_tab(
     """
     rows = shown_samples(len(probe))
     shown = shown or shown_inputs(probe)[0]
-    form, index = _form(shown), shown.index
+    # a layer's units have no place in a picture of the input
+    fitting = {n: found for n, found in methods.items() if not is_of_units(shown, found.parts[shown.index])}
+    form = _form(shown) if fitting else None
+    methods = fitting or methods
     labels = _labels(probe, rows)
     predictions = _predictions(probe, explanation, rows)
-    maps = [_maps(shown, found.parts[index].float(), rows) for found in methods.values()] if form else []
+    maps = [_maps(shown, found.parts[shown.index].float(), rows) for found in methods.values()] if form else []
     sprite = value_sprite(torch.cat(maps), max_pixels=EVENT_PIXELS) if form else None
     entries = [
         {

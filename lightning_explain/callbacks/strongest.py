@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from lightning_explain.attribution.result import Attribution, flat
-from lightning_explain.render.shown import Shown
+from lightning_explain.render.shown import Shown, is_of_units
 from lightning_explain.render.signals import lanes_of
 
 N_STRONGEST = 8
@@ -49,6 +49,8 @@ def _moments(values: Tensor, row: int) -> Named:
 
 
 def _strongest(shown: Shown, values: Tensor, row: int) -> Named:
+    if is_of_units(shown, values):
+        return [[f"unit {i}", _number(float(values[row, i]))] for i in _top(values[row])]
     if shown.form == "tokens":
         return _tokens(shown, values, row)
     return _features(shown, values, row) if shown.form == "table" else _moments(values, row)
@@ -64,7 +66,8 @@ def input_records(attribution: Attribution, inputs: list[Shown]) -> list[dict[st
     Returns:
         For each input `name`, `form`, `shape` of a sample, `total_attribution` (sum of absolute values, by sample),
         `sum` (signed), and, except for images, `strongest`: of at most 100 samples the eight strongest features,
-        each as [name, value] (tables), [place, word, value] (tokens) or [channel, time step, value] (signals).
+        each as [name, value] (tables, units of a layer), [place, word, value] (tokens) or [channel, time step, value]
+        (signals).
     """
     records: list[dict[str, Any]] = []
     for shown in inputs:
@@ -77,7 +80,7 @@ def input_records(attribution: Attribution, inputs: list[Shown]) -> list[dict[st
             "total_attribution": [_number(value) for value in rows.abs().sum(1).tolist()],
             "sum": [_number(value) for value in rows.sum(1).tolist()],
         }
-        if shown.form in ("table", "signal", "tokens"):
+        if shown.form in ("table", "signal", "tokens") or is_of_units(shown, values):
             record["strongest"] = [_strongest(shown, values, row) for row in range(min(len(values), MOST_SAMPLES))]
         records.append(record)
     return records

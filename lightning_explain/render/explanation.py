@@ -11,7 +11,7 @@ from lightning_explain.render.features import bars_picture, class_means, feature
 from lightning_explain.render.heatmaps import filmstrip_picture, heatmap_picture, shown_maps
 from lightning_explain.render.page import colour_scale
 from lightning_explain.render.panels import Panel
-from lightning_explain.render.shown import Shown
+from lightning_explain.render.shown import Shown, is_of_units
 from lightning_explain.render.signals import binned, lanes_of, signal_film_picture, signal_frame, signal_picture
 from lightning_explain.render.tokens import scale_of_tokens, token_film_picture, token_picture
 
@@ -36,18 +36,13 @@ def film_rows(labels: Tensor | None, n_samples: int) -> list[int]:
     return first[:MOST_ROWS]
 
 
-def _is_of_units(shown: Shown, values: Tensor) -> bool:
-    """Say whether attributions are of a layer's units, which have no place in a picture of the input."""
-    return shown.form != "table" and values.ndim == 2 < shown.inputs.ndim
-
-
 def _unit_names(values: Tensor) -> list[str]:
     return [f"unit {i}" for i in range(values.shape[1])]
 
 
 def film_frame(shown: Shown, values: Tensor, labels: Tensor | None) -> Tensor:
     """Keep of one explanation what its filmstrip column needs: maps of some samples, or class means."""
-    if shown.form == "table" or _is_of_units(shown, values):
+    if shown.form == "table" or is_of_units(shown, values):
         return class_means(values, labels)[0]
     some = values[film_rows(labels, len(values))]
     if shown.form == "image":
@@ -57,7 +52,7 @@ def film_frame(shown: Shown, values: Tensor, labels: Tensor | None) -> Tensor:
 
 def full_scale(shown: Shown, values: Tensor) -> float:
     """Return the absolute value that gets the full colour, or the full length as a bar."""
-    if _is_of_units(shown, values):
+    if is_of_units(shown, values):
         return float(values.detach().abs().max())
     if shown.form == "image":
         return colour_scale(shown_maps(values))
@@ -86,7 +81,7 @@ def explanation_picture(
         title: What the picture shows.
     """
     unit = "output" if labels is None else "logits"
-    drawn = [panel for panel in panels if not _is_of_units(shown, panel.values)]
+    drawn = [panel for panel in panels if not is_of_units(shown, panel.values)]
     if shown.form == "table" or not drawn:
         names = shown.feature_names if shown.form == "table" else _unit_names(panels[0].values)
         return bars_picture(panels, labels=labels, group_names=group_names, feature_names=names, title=title, unit=unit)

@@ -100,6 +100,11 @@ def shown_inputs(probe: Probe, *, explains_tokens: bool = True) -> list[Shown]:
     return found
 
 
+def is_of_units(shown: Shown, values: Tensor) -> bool:
+    """Say whether attributions are of a layer's units, which have no place in a picture of the input."""
+    return shown.form != "table" and values.ndim == 2 < shown.inputs.ndim
+
+
 def spread_rows(labels: Tensor | None, n_samples: int, most: int) -> list[int]:
     """Choose at most so many samples, the same number of each class as far as that goes.
 

@@ -24,11 +24,13 @@ function logTicks(low, high) {
   return whole.length > 2 ? whole : decades.flatMap((t) => [1, 2, 5].map((k) => Number((k * 10 ** t).toPrecision(3)))).filter(within);
 }
 
-function scaleOf(series, { log, range }) {
-  const values = series.flatMap((s) => s.points.map((p) => p.y)).filter((y) => Number.isFinite(y) && (!log || y > 0));
+function scaleOf(series, { log: wanted, range }) {
+  const all = series.flatMap((s) => s.points.map((p) => p.y)).filter(Number.isFinite);
+  const log = wanted && all.some((y) => y > 0); // nothing but zeros has no logarithm
+  const values = all.filter((y) => !log || y > 0);
   const tops = series.flatMap((s) => (s.band ? s.points.map((p) => p.y + (p.error || 0)) : [])).filter(Number.isFinite);
   let [low, high] = range ?? [0, Math.max(...tops, ...values, 0) * 1.04 || 1];
-  if (log && values.length) [low, high] = [Math.min(...values) * 0.7, Math.max(...values, ...tops) * 1.3];
+  if (log) [low, high] = [Math.min(...values) * 0.7, Math.max(...values, ...tops) * 1.3];
   const inner = HEIGHT - PAD.top - PAD.bottom;
   const place = log
     ? (y) => (Math.log10(Math.max(y, low)) - Math.log10(low)) / (Math.log10(high) - Math.log10(low) || 1)
