@@ -9,7 +9,7 @@ from torch import nn
 from lightning_explain.batches import input_of
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.question import Question, undisturbed
-from lightning_explain.capture import Layer
+from lightning_explain.capture import Layer, is_compiled
 from lightning_explain.isolation import is_whole
 from lightning_explain.neurons.functional import FUNCTIONS, FunctionalUse, functional_activations
 from lightning_explain.neurons.units import with_functional
@@ -18,13 +18,6 @@ HOW = (
     "Make the function a module (nn.ReLU()), or name the block that applies it with layers=, whose output is then "
     "counted as it is."
 )
-
-
-def _is_compiled(model: nn.Module) -> bool:
-    return any(
-        type(module).__name__ == "OptimizedModule" or vars(module).get("_compiled_call_impl") is not None
-        for module in model.modules()
-    )
 
 
 def _mentioned(model: nn.Module) -> list[str]:
@@ -57,7 +50,7 @@ def refined(
 
     Cost: one isolated forward pass of two samples, at the first batch of a run.
     """
-    if _is_compiled(pl_module) or not is_whole(pl_module):
+    if any(map(is_compiled, pl_module.modules())) or not is_whole(pl_module):
         return None
     try:
         use = _found(pl_module, batch, question)

@@ -14,7 +14,7 @@ from lightning_explain.callbacks.padding import counted_samples
 from lightning_explain.callbacks.question import Question
 from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.callbacks.scores_hook import ClassScores, ScoreCatcher, predicted_classes
-from lightning_explain.capture import Layer
+from lightning_explain.capture import Layer, names_inside_compiled
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.neurons import LayerProfile, unit_layers
 from lightning_explain.neurons.units import unseen_attention
@@ -80,8 +80,21 @@ class NeuronWatch:
         self._batch_labels: Tensor | None = None
         self._counted: Tensor | None = None
 
-    def attach(self, pl_module: nn.Module, layers: str | Sequence[str] | None, device: torch.device) -> None:
+    def attach(
+        self,
+        pl_module: nn.Module,
+        layers: str | Sequence[str] | None,
+        device: torch.device,
+        *,
+        in_half: bool = False,
+    ) -> None:
         """Put the hooks on; does nothing when they are on.
+
+        Args:
+            pl_module: The module.
+            layers: Names or globs; None for the default.
+            device: Where counts live.
+            in_half: Whether the run computes in 16 bits.
 
         Raises:
             ConfigurationError: A layer glob matches nothing.
@@ -89,6 +102,8 @@ class NeuronWatch:
         if self._counts:
             return
         chosen = unit_layers(pl_module, layers)
+        if in_half:
+            chosen = self._outside_compiled(pl_module, chosen, asked_for=layers is not None)
         self._to_refine = layers is None
         if layers is None:
             self._tell_unseen(unseen_attention(pl_module))
@@ -109,6 +124,25 @@ class NeuronWatch:
         restored, self._restored = self._restored, {}
         with self._guard.doing("taking up the counts of a checkpoint", consequence=BEGINNING_ANEW):
             self._counts["train"].load_state_dict(restored, device)
+
+    def _outside_compiled(self, pl_module: nn.Module, chosen: list[Layer], *, asked_for: bool) -> list[Layer]:
+        """Leave out, in 16 bits, what runs inside compiled code: what a hook looks at there must be rounded."""
+        inside = names_inside_compiled(pl_module)
+        fused = [layer.name for layer in chosen if layer.name in inside]
+        if not fused:
+            return chosen
+        cost = "a hook on them makes the compiler write down, in 16 bits, what it would have kept in 32"
+        if asked_for:
+            self._guard.note(
+                f"{', '.join(fused)} run inside code that torch.compile made, and {cost}. They are watched, since "
+                "layers= names them; the run may differ in its last bits from one that is not watched."
+            )
+            return chosen
+        self._guard.note(
+            f"{', '.join(fused)} run inside code that torch.compile made, and {cost}; so they are not watched, and "
+            "the run stays as it is. To watch them all the same, name them with layers=."
+        )
+        return [layer for layer in chosen if layer.name not in inside]
 
     def _tell_unseen(self, attention: list[str]) -> None:
         if attention:

@@ -283,7 +283,7 @@ class ActiveNeuronMonitor(pl.Callback):
             self._reporter.caveat = UNREADABLE
             with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
                 self._resume(loaded)
-        self._watch.attach(pl_module, self.layers, pl_module.device)
+        self._watch.attach(pl_module, self.layers, pl_module.device, in_half="16" in str(trainer.precision))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the hooks off."""
@@ -374,7 +374,7 @@ class ActiveNeuronMonitor(pl.Callback):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin counting anew; put the hooks on if `trainer.validate` runs alone."""
         if not trainer.sanity_checking:
-            self._watch.attach(pl_module, self.layers, pl_module.device)
+            self._watch.attach(pl_module, self.layers, pl_module.device, in_half="16" in str(trainer.precision))
             with self._guard.doing("counting active neurons (val)"):
                 self._watch.reset("val")
             self._reports = trainer.state.fn != "fit" or (self._is_due(trainer) and self._pacing.allows(trainer))
