@@ -29,6 +29,12 @@ class Compiled(DigitNet):
         return super().forward(self.inner(x.flatten(1)).reshape(x.shape))
 
 
+@pytest.fixture(autouse=True)
+def nothing_compiled_before() -> None:
+    # the compiler keeps code by function: that of another test's network would know nothing of this one's hooks
+    torch._dynamo.reset()
+
+
 def fit(module: DigitNet, precision: str, **options: Any) -> tuple[ActiveNeuronMonitor, list[str]]:
     monitor = ActiveNeuronMonitor(feeding=0, maps=0, on_error="raise", **options)
     trainer = quiet_trainer(callbacks=[monitor], max_epochs=1, precision=precision)
