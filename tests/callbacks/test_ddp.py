@@ -1,4 +1,4 @@
-"""Two processes see what one sees."""
+"""Several processes see what one sees."""
 
 import json
 import math
@@ -22,9 +22,17 @@ def same(a: Any, b: Any) -> bool:
     return (math.isnan(a) and math.isnan(b)) or a == pytest.approx(b, rel=1e-5, abs=1e-6)
 
 
-def test_counts_and_attributions_equal_one_process_on_data_that_do_not_divide(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return run(tmp_path_factory.mktemp("alone"), 1, 0.0, 101, 53)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_counts_and_attributions_equal_one_process_on_data_that_do_not_divide(
+    tmp_path: Path, alone: dict[str, Any], processes: int
+) -> None:
     # learning rate 0: the padding of uneven data would otherwise train two processes on other samples than one
-    one, two = (run(tmp_path, processes, 0.0, 101, 53) for processes in (1, 2))
+    one, two = alone, run(tmp_path, processes, 0.0, 101, 53)
     for stage, n_samples in (("train", 101), ("val", 53)):
         for layer, profile in one["seen"][stage].items():
             assert two["seen"][stage][layer]["n_samples"] == profile["n_samples"]
@@ -56,7 +64,7 @@ def test_counts_and_attributions_equal_one_process_on_data_that_do_not_divide(tm
     for tag in ("agreement/IntegratedGradients_vs_LRP", "LRP/drift/first", "deletion_auc", "LRP/randomisation"):
         curves = [[s[f"explain/attribution/{tag}"] for s in ran["scalars"][1:]] for ran in (one, two)]
         assert curves[0] == pytest.approx(curves[1], rel=1e-4, abs=1e-6)
-    events = Events(tmp_path / "run2" / "version_0")
+    events = Events(tmp_path / f"run{processes}" / "version_0")
     assert {"explain/attribution/heatmaps", "explain/neurons/head.1/rates"} <= set(events.images)
     assert events.steps("explain/attribution/heatmaps") == [0, 6, 13]  # written once, by the first process
     assert events.steps("explain/path/3") == [0, 6, 13]
