@@ -166,7 +166,7 @@ def run(case: Case) -> list[str]:
     try:
         return differences(bare, observe(case, watched=True))
     except Exception as error:  # noqa: BLE001 - what only the watched run raises is a finding
-        return [f"raised {type(error).__name__}: {error}"]
+        return [f"raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"]
 
 
 def singles() -> list[Case]:
