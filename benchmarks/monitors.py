@@ -59,7 +59,7 @@ class StepTimer(pl.Callback):
 
     def on_train_batch_end(self, *args: Any) -> None:
         self.marks.append(time.perf_counter())
-        self.spent.append(sum(monitor._stopwatch.spent for monitor in self._monitors))
+        self.spent.append(sum(monitor._pacing.stopwatch.spent for monitor in self._monitors))
 
     def median_step(self) -> float:
         return statistics.median(_steps(self.marks))
@@ -169,7 +169,7 @@ def report_all(data: tuple[TensorDataset, TensorDataset], *, repeats: int, epoch
             which = (place + turn) % 3
             monitors = makes[which]()
             found[names[which]].append(mnist_run(monitors, data, epochs=epochs, images=images))
-            shares = [f"{m.name} {m._stopwatch.share():.1%} in {len(m.records)}" for m in monitors]
+            shares = [f"{m.name} {m._pacing.stopwatch.share():.1%} in {len(m.records)}" for m in monitors]
             told[names[which]] = ", ".join(shares)
             print(f"  {names[which]}: {found[names[which]][-1][0]:.0f} s; {told[names[which]]}", flush=True)
     print(

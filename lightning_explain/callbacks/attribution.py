@@ -15,7 +15,8 @@ from lightning_explain.callbacks.attribution_report import charts
 from lightning_explain.callbacks.cadence import Cadence
 from lightning_explain.callbacks.continuity import Continuity
 from lightning_explain.callbacks.explanation import Examiner, Explanation, explained_targets, probe_scores
-from lightning_explain.callbacks.guard import WRITING, Guard, OnError
+from lightning_explain.callbacks.guard import BEGINNING_ANEW, TAKING_UP, WRITING, Guard, OnError
+from lightning_explain.callbacks.history import History
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
@@ -32,7 +33,7 @@ from lightning_explain.faithfulness import FAITHFULNESS
 from lightning_explain.isolation import is_whole
 from lightning_explain.log import Journal
 from lightning_explain.probe import Probe
-from lightning_explain.schedule import Schedule, Stopwatch
+from lightning_explain.schedule import Schedule
 from lightning_explain.sharded import check_not_sharded
 
 
@@ -165,12 +166,10 @@ class AttributionMonitor(pl.Callback):
         self._question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
         schedule = Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps)
         self._moments = Moments(schedule)
-        self._stopwatch = Stopwatch()
         self._pacing = Pacing(
             name,
             schedule=schedule,
             budget=Budget(max_overhead=max_overhead, min_every=min_every),
-            stopwatch=self._stopwatch,
             guard=self._guard,
         )
         self._keeper = ProbeKeeper(
@@ -182,15 +181,18 @@ class AttributionMonitor(pl.Callback):
             display=display,
         )
         self._baselines = TrainingBaselines(self.methods)
-        self._continuity = Continuity(
+        self._loaded: dict[str, Any] | None = None
+        self._continuity: Continuity[History] = Continuity(
+            History,
+            History.from_state_dict,
             keeper=self._keeper,
             moments=self._moments,
             pacing=self._pacing,
             guard=self._guard,
-            full_names=[full_name(*named) for named in self.methods.items()],
             explained=explained,
-            baselines=self._baselines,
             asked={"explained": in_words(explained), **self._question.asked},
+            curve="the drift curve",
+            taken_up=self._keep_own_methods,
         )
         self._examiner = Examiner(
             methods=self.methods, measures=tuple(faithfulness), question=self._question, guard=self._guard
@@ -232,11 +234,24 @@ class AttributionMonitor(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return probe and history, so that a resumed run compares with the same reference."""
-        return self._continuity.state_dict()
+        if self._loaded is not None:
+            return self._loaded  # loaded, but no fit has taken it up yet
+        return {**self._continuity.state_dict(), "baselines": self._baselines.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep a checkpoint's probe and history until a fit takes them up."""
-        self._continuity.load_state_dict(state_dict)
+        self._loaded = state_dict
+
+    def _keep_own_methods(self, history: History) -> None:
+        """Go on with the curves of methods that are still asked for, and say which begin."""
+        known, own = list(history.memories), [full_name(*named) for named in self.methods.items()]
+        history.keep(own)
+        new = [name for name in own if name not in known]
+        if new and known:
+            self._guard.note(
+                f"the checkpoint was written with {'; '.join(known)}, so the drift curve of {'; '.join(new)} starts "
+                "anew. To go on with an old curve, give the same method with the same baseline, under the same name."
+            )
 
     # -- explaining --------------------------------------------------------------------------------------------
 
@@ -269,7 +284,7 @@ class AttributionMonitor(pl.Callback):
         if self.probe is None:
             return None
         self._continuity.check_probe()
-        with self._stopwatch.spending():
+        with self._pacing.stopwatch.spending():
             return self._examiner.explain(
                 pl_module,
                 to_device(trainer, self.probe.parts),
@@ -286,7 +301,7 @@ class AttributionMonitor(pl.Callback):
         del pl_module
         assert self.probe is not None
         self.latest = explanation
-        with self._stopwatch.spending():
+        with self._pacing.stopwatch.spending():
             self._reporter.report(
                 trainer, explanation, probe=self.probe, history=self._continuity.history, monitored=monitored
             )
@@ -297,7 +312,11 @@ class AttributionMonitor(pl.Callback):
         """Take up the checkpoint's history, or begin a new one for a new module; start the clock, group the curves."""
         self._guard.begin()
         self._cadence.begin(trainer)
-        self._continuity.begin(pl_module)
+        loaded, self._loaded = self._loaded, None
+        self._continuity.begin(pl_module, loaded)
+        if loaded is not None:
+            with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
+                self._baselines.load_state_dict(loaded["baselines"])
         self._reporter.begin()
         self._examiner.sharing.forget()
         self._question.check(pl_module)

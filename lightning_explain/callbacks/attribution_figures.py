@@ -11,9 +11,9 @@ from lightning_explain.callbacks.findings import Findings
 from lightning_explain.callbacks.history import Drifts
 from lightning_explain.faithfulness import mass_in_mask
 from lightning_explain.log import class_parts, tag
-from lightning_explain.log.words import LONGEST, markdown_safe
 from lightning_explain.probe import Probe
 from lightning_explain.render.shown import shown_inputs
+from lightning_explain.render.words import LONGEST, markdown_safe
 
 MAIN = "cosine"
 """The measure behind `drift/previous` and `drift/first`; the others are `drift_<measure>/...`."""

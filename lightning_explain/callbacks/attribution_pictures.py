@@ -9,13 +9,13 @@ from lightning_explain.callbacks.captions import captions, explained_inputs, gro
 from lightning_explain.callbacks.findings import Findings
 from lightning_explain.callbacks.history import History, Memory
 from lightning_explain.log import Journal, tag
-from lightning_explain.log.words import markdown_safe
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.explanation import explanation_picture, film_frame, film_picture, full_scale
 from lightning_explain.render.panels import Panel
 from lightning_explain.render.shown import Shown
 from lightning_explain.render.tokens import token_text
+from lightning_explain.render.words import markdown_safe
 from lightning_explain.schedule import worth_redrawing
 
 

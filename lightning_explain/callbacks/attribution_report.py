@@ -25,8 +25,8 @@ from lightning_explain.drift import Drift
 from lightning_explain.drift_alert import Alert
 from lightning_explain.faithfulness import mass_in_mask
 from lightning_explain.log import tag
-from lightning_explain.log.words import LONGEST, markdown_safe
 from lightning_explain.probe import Probe
+from lightning_explain.render.words import LONGEST, markdown_safe
 
 
 def _numbers(values: Tensor | None) -> list[float] | None:

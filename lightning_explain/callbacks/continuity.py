@@ -1,33 +1,59 @@
-"""What an attribution monitor carries on: from explanation to explanation, from fit to fit, through checkpoints."""
+"""What a monitor of a probe carries on: from explanation to explanation, from fit to fit, through checkpoints."""
 
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
 from lightning_explain.callbacks.asked import DATA_CHANGED, PROBE_CHANGED, UNREADABLE, Asked, begins_anew, what_changed
 from lightning_explain.callbacks.explanation import explained_targets
 from lightning_explain.callbacks.guard import BEGINNING_ANEW, TAKING_UP, Guard
-from lightning_explain.callbacks.history import History
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
-from lightning_explain.callbacks.training_baselines import TrainingBaselines
 from lightning_explain.probe import Probe
 
 
-class Continuity:
-    """The probe, the history of its explanations, and the decision whose history a fit goes on with.
+@runtime_checkable
+class Remembered(Protocol):
+    """What a monitor remembers of earlier explanations.
+
+    Attributes:
+        target: The explained output of each sample, fixed for the whole run.
+        caveat: A sentence that must be known to read what is compared; empty if there is none.
+        probe: Fingerprint of the probe; empty before the first explanation.
+    """
+
+    target: Tensor | None
+    caveat: str
+    probe: str
+
+    def check(self, n_samples: int) -> None:
+        """Refuse what is no history of so many samples."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain tensors, numbers, strings, lists and dicts."""
+        ...
+
+
+H = TypeVar("H", bound=Remembered)
+
+
+class Continuity(Generic[H]):
+    """The history of a probe's explanations, and the decision whose history a fit goes on with.
 
     Args:
+        anew: Makes an empty history; `caveat=` is what must be known of it.
+        restored: Makes a history of what its `state_dict` returned.
         keeper: Keeps the probe.
         moments: When was explained.
         pacing: What was spent.
         guard: For what must be said.
-        full_names: Full names of the methods, under which their histories are kept.
         explained: Which output is explained: `"label"` or `"predicted"`.
-        baselines: Means of the training data that methods compare with.
         asked: What this run asks, in words.
+        curve: What begins anew where the history does, in words.
+        taken_up: Called with a history that was taken up from a checkpoint.
 
     Attributes:
         history: What is remembered of earlier explanations.
@@ -35,54 +61,49 @@ class Continuity:
 
     def __init__(
         self,
+        anew: Callable[..., H],
+        restored: Callable[[dict[str, Any]], H],
         *,
         keeper: ProbeKeeper,
         moments: Moments,
         pacing: Pacing,
         guard: Guard,
-        full_names: list[str],
         explained: str,
-        baselines: TrainingBaselines,
         asked: Asked,
+        curve: str,
+        taken_up: Callable[[H], None] | None = None,
     ) -> None:
-        self.history = History()
+        self.history = anew()
+        self._anew = anew
+        self._restored = restored
         self._keeper = keeper
         self._moments = moments
         self._pacing = pacing
         self._guard = guard
-        self._full_names = full_names
         self._explained = explained
-        self._baselines = baselines
         self._asked = asked
-        self._loaded: dict[str, Any] | None = None
+        self._curve = curve
+        self._taken_up = taken_up
         self._module: weakref.ref[nn.Module] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return probe and history, so that a resumed run compares with the same reference."""
-        if self._loaded is not None:
-            return self._loaded  # loaded, but no fit has taken it up yet
         return {
             "probe": self._keeper.state_dict(),
             "history": self.history.state_dict(),
             "explained_step": self._moments.last,
-            "baselines": self._baselines.state_dict(),
             "pacing": self._pacing.state_dict(),
             "asked": self._asked,
         }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep a checkpoint's probe and history until a fit takes them up."""
-        self._loaded = state_dict
-
-    def begin(self, pl_module: nn.Module) -> None:
+    def begin(self, pl_module: nn.Module, loaded: dict[str, Any] | None) -> None:
         """Begin a fit: with the history of the checkpoint, of the last fit of this module, or with none."""
         known = self._module is not None and self._module() is pl_module
         self._module = weakref.ref(pl_module)
-        loaded, self._loaded = self._loaded, None
         if loaded is None and known:
             return
         # another network's explanations are no reference for this one's
-        self.history = History()
+        self.history = self._anew()
         self._keeper.forget()
         if loaded is not None:
             self.history.caveat = UNREADABLE
@@ -91,13 +112,14 @@ class Continuity:
 
     def _resume(self, state_dict: dict[str, Any]) -> None:
         """Take up probe and history of the run that is resumed; a probe given by the user must be the same."""
-        history, last = History.from_state_dict(state_dict["history"]), int(state_dict["explained_step"])
+        history, last = self._restored(state_dict["history"]), int(state_dict["explained_step"])
         saved = None if state_dict["probe"] is None else Probe.from_state_dict(state_dict["probe"])
+        # what was spent was spent, whatever is compared from here on
+        self._pacing.load_state_dict(state_dict["pacing"])
         if saved is None:
             self.history.caveat = ""
             return
         history.check(len(saved))
-        self._baselines.load_state_dict(state_dict["baselines"])
         if not self._keeper.take_up(saved):
             self._begin_anew("another probe", "give the same probe or none")
             return
@@ -106,13 +128,13 @@ class Continuity:
             self._begin_anew(changed, "give the same options")
             return
         self.history, self._moments.last = history, last
-        self._pacing.load_state_dict(state_dict["pacing"])
-        self._keep_own_methods()
+        if self._taken_up is not None:
+            self._taken_up(history)
 
     def _begin_anew(self, with_: str, cure: str) -> None:
         self.history.caveat = begins_anew(with_)
         self._guard.note(
-            f"the checkpoint was written with {with_}, so the drift curve starts anew from this run's own first "
+            f"the checkpoint was written with {with_}, so {self._curve} starts anew from this run's own first "
             f"explanation. To go on with the old curve, {cure}."
         )
 
@@ -123,25 +145,15 @@ class Continuity:
             return
         now = probe.fingerprint
         if self.history.probe not in ("", now):
-            self.history = History(caveat=PROBE_CHANGED)
+            self.history = self._anew(caveat=PROBE_CHANGED)
             self._guard.note(
-                "the samples of the probe have changed since the explanation before, so the drift curve starts anew. "
-                "Leave the tensors of monitor.probe as they are; give another monitor= another probe."
+                f"the samples of the probe have changed since the explanation before, so {self._curve} starts anew. "
+                "Leave the tensors of monitor.probe as they are; give another monitor another probe."
             )
         self.history.probe = now
         if self._keeper.data_changed and not self.history.caveat:
             self.history.caveat = DATA_CHANGED
             self._guard.note(f"{DATA_CHANGED} To explain the new data, go on without the monitor's state.")
-
-    def _keep_own_methods(self) -> None:
-        known = list(self.history.memories)
-        self.history.keep(self._full_names)
-        new = [name for name in self._full_names if name not in known]
-        if new and known:
-            self._guard.note(
-                f"the checkpoint was written with {'; '.join(known)}, so the drift curve of {'; '.join(new)} starts "
-                "anew. To go on with an old curve, give the same method with the same baseline, under the same name."
-            )
 
     def targets(self, scores: Tensor) -> Tensor | None:
         """Return the explained outputs: decided at the first explanation, the same ever after."""

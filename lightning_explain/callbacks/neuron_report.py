@@ -7,10 +7,10 @@ from lightning_explain.callbacks.neuron_results import LayerReport, NeuronReport
 from lightning_explain.callbacks.neuron_watch import Profiles, silent_words
 from lightning_explain.feeding import FeedingFeatures, feature_name
 from lightning_explain.log import Journal, class_parts, tag
-from lightning_explain.log.words import LONGEST, markdown_safe
 from lightning_explain.neurons.profile import LayerProfile, rate_gap
 from lightning_explain.render.neuron_features import fed_images_picture, fed_table_picture
 from lightning_explain.render.neurons import notice_picture, overlap_picture, rates_picture
+from lightning_explain.render.words import LONGEST, markdown_safe
 
 MOST_CURVES = 100
 """Classes that get curves of their own: each is three tags in every logger."""

@@ -25,7 +25,7 @@ from lightning_explain.callbacks.question import Question
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.log import current_step
 from lightning_explain.probe import Probe
-from lightning_explain.schedule import Schedule, Stopwatch
+from lightning_explain.schedule import Schedule
 
 
 class ActiveNeuronMonitor(pl.Callback):
@@ -145,12 +145,10 @@ class ActiveNeuronMonitor(pl.Callback):
         self._class_names = tuple(class_names)
         self._schedule = Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps)
         self._guard = Guard(f"ActiveNeuronMonitor(name={name!r})", on_error)
-        self._stopwatch = Stopwatch()
         self._pacing = Pacing(
             name,
             schedule=self._schedule,
             budget=Budget(max_overhead=max_overhead, min_every=min_every),
-            stopwatch=self._stopwatch,
             guard=self._guard,
         )
         self._choice = BatchChoice(self._pacing)
@@ -164,7 +162,7 @@ class ActiveNeuronMonitor(pl.Callback):
             n_classes=len(self._class_names),
             question=question,
             guard=self._guard,
-            stopwatch=self._stopwatch,
+            stopwatch=self._pacing.stopwatch,
         )
         # no probe is drawn for nothing: token ids, say, feed no neuron with a sign and have no maps
         self._wants_probe = feeding > 0 or maps != 0
@@ -305,13 +303,13 @@ class ActiveNeuronMonitor(pl.Callback):
     def _begin_batch(self, stage: Stage, pl_module: pl.LightningModule, batch: Any, batch_idx: int, at: Any) -> None:
         if not self._choice.begin_batch(stage, batch_idx):
             return
-        with self._stopwatch.spending(), self._guard.doing(f"reading the labels ({stage})"):
+        with self._pacing.stopwatch.spending(), self._guard.doing(f"reading the labels ({stage})"):
             self._watch.refine(pl_module, batch)
             self._watch.begin_batch(stage, batch, batch_idx, at)
 
     def _end_batch(self, stage: Stage, trainer: pl.Trainer) -> None:
         if self._choice.counts:
-            with self._stopwatch.spending(), self._guard.doing(f"counting active neurons ({stage})"):
+            with self._pacing.stopwatch.spending(), self._guard.doing(f"counting active neurons ({stage})"):
                 self._watch.end_batch(stage)
         self._choice.end_batch(stage, trainer)
 
@@ -324,7 +322,7 @@ class ActiveNeuronMonitor(pl.Callback):
         if not self._wants_probe:
             return
         doing = self._guard.doing("drawing a probe for feeding features and activation maps", cure=DRAWING_A_PROBE)
-        with self._stopwatch.spending(), doing:
+        with self._pacing.stopwatch.spending(), doing:
             self._probe.find(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -26,17 +26,19 @@ class Pacing:
         name: The monitor's name.
         schedule: When an explanation is due.
         budget: What may be spent.
-        stopwatch: Measures what is.
         guard: For saying that it was more.
+
+    Attributes:
+        stopwatch: Measures what is spent.
     """
 
-    def __init__(self, name: str, *, schedule: Schedule, budget: Budget, stopwatch: Stopwatch, guard: Guard) -> None:
-        self.stopwatch = stopwatch
+    def __init__(self, name: str, *, schedule: Schedule, budget: Budget, guard: Guard) -> None:
+        self.stopwatch = Stopwatch()
         self._name = name
         self._schedule = schedule
         self._budget = budget
         self._guard = guard
-        self._thrift = Thrift(budget, stopwatch)
+        self._thrift = Thrift(budget, self.stopwatch)
 
     @property
     def limit(self) -> float | None:

@@ -7,9 +7,9 @@ import numpy as np
 
 from lightning_explain.callbacks.path_explanation import ALL, ClassPath, PathExplanation, PathOptions, Show
 from lightning_explain.log import class_parts, tag
-from lightning_explain.log.words import LONGEST, markdown_safe
 from lightning_explain.paths import PathGraph, Ranked
 from lightning_explain.probe import Probe
+from lightning_explain.render.words import LONGEST, markdown_safe
 
 TAKEN = ("turnover", "shown_share", "top_paths_share", "absorbed_share", "effective_units", "overhead", "ranking")
 MOST_CLASSES = 10

@@ -1,27 +1,18 @@
 """DecisionPathMonitor: the way from the input over the neurons to the class, and how it forms."""
 
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-from torch import Tensor
 
 from lightning_explain.attribution import Composite, Rule
 from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.budget import Budget
-from lightning_explain.callbacks.asked import (
-    DATA_CHANGED,
-    PROBE_CHANGED,
-    UNREADABLE,
-    Asked,
-    begins_anew,
-    in_words,
-    what_changed,
-)
+from lightning_explain.callbacks.asked import in_words
 from lightning_explain.callbacks.cadence import Cadence
+from lightning_explain.callbacks.continuity import Continuity
 from lightning_explain.callbacks.explanation import explained_targets, probe_scores
-from lightning_explain.callbacks.guard import BEGINNING_ANEW, CALLING, TAKING_UP, WRITING, Guard, OnError
+from lightning_explain.callbacks.guard import CALLING, WRITING, Guard, OnError
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.path_explanation import PathExplanation, PathHistory, PathOptions, explain_paths
@@ -34,10 +25,10 @@ from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import is_whole
 from lightning_explain.log import Journal, defined, running_epoch, tag
-from lightning_explain.log.words import markdown_safe
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
-from lightning_explain.schedule import Schedule, Stopwatch, worth_redrawing
+from lightning_explain.render.words import markdown_safe
+from lightning_explain.schedule import Schedule, worth_redrawing
 from lightning_explain.sharded import check_not_sharded
 
 TRIED = 2
@@ -180,12 +171,10 @@ class DecisionPathMonitor(pl.Callback):
         )
         schedule = Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps)
         self._moments = Moments(schedule)
-        self._stopwatch = Stopwatch()
         self._pacing = Pacing(
             name,
             schedule=schedule,
             budget=Budget(max_overhead=max_overhead, min_every=min_every),
-            stopwatch=self._stopwatch,
             guard=self._guard,
         )
         self._cadence: Cadence[PathExplanation] = Cadence(
@@ -197,13 +186,22 @@ class DecisionPathMonitor(pl.Callback):
             explain=self._explain,
             report=self._report,
         )
-        self._history = PathHistory()
         self._loaded: dict[str, Any] | None = None
-        self._module: weakref.ref[pl.LightningModule] | None = None
+        self._continuity: Continuity[PathHistory] = Continuity(
+            PathHistory,
+            PathHistory.from_state_dict,
+            keeper=self._keeper,
+            moments=self._moments,
+            pacing=self._pacing,
+            guard=self._guard,
+            explained=explained,
+            asked={"explained": in_words(explained), **self._question.asked, **self.options.asked},
+            curve="path turnover",
+        )
 
     @property
-    def _asked(self) -> Asked:
-        return {"explained": in_words(self.explained), **self._question.asked, **self.options.asked}
+    def _history(self) -> PathHistory:
+        return self._continuity.history
 
     @property
     def state_key(self) -> str:
@@ -219,56 +217,11 @@ class DecisionPathMonitor(pl.Callback):
         """Return probe and last edges, so that a resumed run compares with the explanation before."""
         if self._loaded is not None:
             return self._loaded  # loaded, but no fit has taken it up yet
-        return {
-            "probe": self._keeper.state_dict(),
-            "history": self._history.state_dict(),
-            "explained_step": self._moments.last,
-            "pacing": self._pacing.state_dict(),
-            "asked": self._asked,
-        }
+        return self._continuity.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep a checkpoint's probe and history until a fit takes them up."""
         self._loaded = state_dict
-
-    def _resume(self, state_dict: dict[str, Any]) -> None:
-        """Take up probe and history of the run that is resumed; a probe given by the user must be the same."""
-        history, last = PathHistory.from_state_dict(state_dict["history"]), int(state_dict["explained_step"])
-        saved = None if state_dict["probe"] is None else Probe.from_state_dict(state_dict["probe"])
-        if saved is None:
-            self._history.caveat = ""
-            return
-        history.check(len(saved))
-        if not self._keeper.take_up(saved):
-            self._begin_anew("another probe", "give the same probe or none")
-            return
-        changed = what_changed(state_dict.get("asked"), self._asked)
-        if changed:
-            self._begin_anew(changed, "give the same options")
-            return
-        self._history, self._moments.last = history, last
-        self._pacing.load_state_dict(state_dict["pacing"])
-
-    def _begin_anew(self, with_: str, cure: str) -> None:
-        self._history.caveat = begins_anew(with_)
-        self._guard.note(
-            f"the checkpoint was written with {with_}, so path turnover starts anew. To go on with the old curve, "
-            f"{cure}."
-        )
-
-    def _check_probe(self, probe: Probe) -> None:
-        """Begin anew if the samples of the probe are not those of the explanation before; say what else changed."""
-        now = probe.fingerprint
-        if self._history.probe not in ("", now):
-            self._history = PathHistory(caveat=PROBE_CHANGED)
-            self._guard.note(
-                "the samples of the probe have changed since the explanation before, so path turnover starts anew. "
-                "Leave the tensors of monitor.probe as they are."
-            )
-        self._history.probe = now
-        if self._keeper.data_changed and not self._history.caveat:
-            self._history.caveat = DATA_CHANGED
-            self._guard.note(f"{DATA_CHANGED} To explain the new data, go on without the monitor's state.")
 
     def _try_probe(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Try the model with two samples, so that what cannot be followed is said before training.
@@ -297,27 +250,21 @@ class DecisionPathMonitor(pl.Callback):
         """Explain the probe now; None if it fails or there is no probe yet."""
         if self.probe is None:
             return None
-        self._check_probe(self.probe)
-        with self._stopwatch.spending(), self._guard.doing("following the decision paths", cure=CALLING):
+        self._continuity.check_probe()
+        with self._pacing.stopwatch.spending(), self._guard.doing("following the decision paths", cure=CALLING):
             return explain_paths(
                 pl_module,
                 to_device(trainer, self.probe.parts),
                 self.probe,
                 question=self._question,
                 options=self.options,
-                targets=self._targets,
+                targets=self._continuity.targets,
                 history=self._history,
                 step=step,
                 epoch=running_epoch(trainer) if trainer.global_step or self._history.count else None,
                 ranks=Ranks.of(trainer),
             )
         return None
-
-    def _targets(self, scores: Tensor) -> Tensor | None:
-        """Return the explained outputs: decided at the first explanation, the same ever after."""
-        if self._history.target is None and self.probe is not None:
-            self._history.target = explained_targets(self.probe, scores, self.explained)
-        return self._history.target
 
     def _report(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, explanation: PathExplanation, monitored: bool
@@ -330,16 +277,17 @@ class DecisionPathMonitor(pl.Callback):
                 about="max_pops",
             )
         scalars: dict[str, float] = {}
-        with self._stopwatch.spending(), self._guard.doing("logging the decision paths", cure=WRITING):
+        with self._pacing.stopwatch.spending(), self._guard.doing("logging the decision paths", cure=WRITING):
             self._history.add(explanation)
             self.latest = explanation
-            scalars = {**path_scalars(self.name, explanation), tag(self.name, "overhead"): self._stopwatch.share()}
+            overhead = self._pacing.stopwatch.share()
+            scalars = {**path_scalars(self.name, explanation), tag(self.name, "overhead"): overhead}
             if monitored:
                 # the loggers get these figures at a step of our own; this is for callbacks that monitor them
                 pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
             Journal(trainer, explanation.step).scalars(scalars)
         writing = self._guard.doing("recording and drawing the decision paths", cure=WRITING)
-        with self._stopwatch.spending(), writing, Journal(trainer, explanation.step) as journal:
+        with self._pacing.stopwatch.spending(), writing, Journal(trainer, explanation.step) as journal:
             self._write(journal, explanation, scalars)
 
     def _write(self, journal: Journal, explanation: PathExplanation, scalars: dict[str, float]) -> None:
@@ -382,19 +330,10 @@ class DecisionPathMonitor(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take up the checkpoint's history, or begin a new one for a new module; start the clock."""
-        known = self._module is not None and self._module() is pl_module
-        self._module = weakref.ref(pl_module)
         self._guard.begin()
         self._cadence.begin(trainer)
         loaded, self._loaded = self._loaded, None
-        if loaded is not None or not known:
-            # another network's paths are no reference for this one's
-            self._history = PathHistory()
-            self._keeper.forget()
-        if loaded is not None:
-            self._history.caveat = UNREADABLE
-            with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
-                self._resume(loaded)
+        self._continuity.begin(pl_module, loaded)
         self._question.check(pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -436,6 +375,6 @@ class DecisionPathMonitor(pl.Callback):
         self._cadence.train_end(trainer, pl_module)
         if self.latest is not None and not worth_redrawing(self._history.count):
             drawing = self._guard.doing("drawing the decision paths")
-            with self._stopwatch.spending(), drawing, Journal(trainer, self.latest.step) as journal:
+            with self._pacing.stopwatch.spending(), drawing, Journal(trainer, self.latest.step) as journal:
                 self._draw(journal)
         self._pacing.close(trainer)

@@ -108,7 +108,7 @@ class ProbeKeeper:
         fingerprints = ranks.exchanged(None if self.probe is None else self.probe.fingerprint)
         if len(set(fingerprints)) > 1:
             state = ranks.exchanged(self.state_dict() if ranks.rank == 0 else None)[0]
-            self.probe = None if state is None else Probe.from_state_dict(state)
+            self.probe = None if state is None else self._named(Probe.from_state_dict(state))
 
     def state_dict(self) -> dict[str, Any] | None:
         """Return the probe as plain tensors and lists."""

@@ -18,8 +18,8 @@ from lightning_explain.callbacks.history import History
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.drift_alert import Alert
 from lightning_explain.log import Journal, defined, running_epoch, tag
-from lightning_explain.log.words import markdown_safe
 from lightning_explain.probe import Probe
+from lightning_explain.render.words import markdown_safe
 
 
 class Reporter:

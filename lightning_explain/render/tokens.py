@@ -12,6 +12,7 @@ from lightning_explain.render.colour import Picture, signed_colours
 from lightning_explain.render.page import colour_scale, legend, legends, titled
 from lightning_explain.render.panels import Panel, in_words
 from lightning_explain.render.shown import Shown, spread_rows
+from lightning_explain.render.words import markdown_safe
 
 WIDTH = 640
 MOST_SAMPLES = 24
@@ -156,16 +157,6 @@ def token_film_picture(
     return titled(below(cells, gap=10), words, legend(scale, unit))
 
 
-def plain_words(words: str) -> str:
-    """Write words so that neither markdown nor HTML takes any letter for its own.
-
-    Example:
-        >>> plain_words("<b>*x*")
-        '&#60;b&#62;&#42;x&#42;'
-    """
-    return "".join(letter if letter.isalnum() or letter in " .,'" else f"&#{ord(letter)};" for letter in words)
-
-
 def token_text(
     shown: Shown, values: Tensor, *, captions: Sequence[str], labels: Tensor | None, n_strongest: int = 8
 ) -> str:
@@ -187,14 +178,14 @@ def token_text(
         top = values[row, places].abs().topk(min(n_strongest, len(places))).indices.tolist()
         marked = {places[i] for i in top}
         words = [_marked(shown.word(row, p), float(values[row, p]), p in marked) for p in places]
-        told = [f"{plain_words(shown.word(row, places[i]))} {float(values[row, places[i]]):+.3g}" for i in top]
+        told = [f"{markdown_safe(shown.word(row, places[i]))} {float(values[row, places[i]]):+.3g}" for i in top]
         parts = [f"({before} before)"] * (before > 0) + words + [f"({after} more)"] * (after > 0)
-        lines.append(f"| *{plain_words(captions[row])}*: {' '.join(parts)} | {', '.join(told)} |")
+        lines.append(f"| *{markdown_safe(captions[row])}*: {' '.join(parts)} | {', '.join(told)} |")
     return "\n".join(lines)
 
 
 def _marked(word: str, value: float, is_strong: bool) -> str:
-    plain = plain_words(word)
+    plain = markdown_safe(word)
     if not is_strong or value == 0:
         return plain
     return f"**{plain}**" if value > 0 else f"*{plain}*"

@@ -16,7 +16,7 @@ from torch import nn
 
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor, InputXGradient, Probe
 from lightning_explain.log.tags import class_parts, tag_part
-from lightning_explain.log.words import markdown_safe
+from lightning_explain.render.words import markdown_safe
 from tests.events import Events
 from tests.reliability.small import SmallNet, fit, loaders, zeros_and_ones
 from tests.reliability.wholeness import _event_records, broken_files

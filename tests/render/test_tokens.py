@@ -15,13 +15,13 @@ from lightning_explain.render.shown import Shown
 from lightning_explain.render.tokens import (
     MOST_WORDS,
     passage,
-    plain_words,
     scale_of_tokens,
     token_film_picture,
     token_picture,
     token_text,
     words_picture,
 )
+from lightning_explain.render.words import markdown_safe
 
 WORDS = ["<pad>", "good", "bad", "film"]
 
@@ -63,13 +63,14 @@ def test_of_long_texts_the_strongest_passage_is_shown() -> None:
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=30))
 def test_no_letter_of_a_word_is_markup(words: str) -> None:
-    written = plain_words(words)
-    assert html.unescape(written) == words
-    assert not re.search(r"[<>&|*_`\[\]()#\\!~\n]", re.sub(r"&#\d+;", "", written))
+    written = markdown_safe(words)
+    assert html.unescape(written) == " ".join(words.split())
+    left = re.sub(r"&(#\d+|lt|gt|amp);", " ", written)
+    assert not re.search(r"[<>&|*`\[\]#\\!~\n]|://|(?<!\w)_|_(?!\w)", left)
 
 
 def test_letters_come_back_as_they_were() -> None:
-    assert html.unescape(plain_words("a<b>*c*|d 數字")) == "a<b>*c*|d 數字"
+    assert html.unescape(markdown_safe("a<b>*c*|d 數字")) == "a<b>*c*|d 數字"
 
 
 def test_the_text_marks_the_strongest_words_by_sign_and_leaves_padding_out() -> None:
