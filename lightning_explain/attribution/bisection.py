@@ -13,9 +13,12 @@ FIRST_INTERVALS = 4
 """Every path starts with this many equal intervals. With 8 the error of MLPs and convnets is three times better than
 asked for; with 2 there would be no coarser rule worth comparing with."""
 
-MARKED_SHARE = 0.3
-"""Pieces are bisected whose error is at least this share of the sample's largest. With 0.15 a tenth more points are
-needed on trained networks; larger shares save next to nothing, and take more rounds."""
+LEFT_OF_A_PIECE = 0.5
+"""Share of a piece's error that is expected to be left when it is bisected: what a jump leaves on average. With less,
+fewer pieces are bisected at once, which saves a few points and takes more rounds."""
+
+MOST_AT_ONCE = 0.8
+"""Share of a sample's error that is bisected in one round at most: the pieces that hold the rest are many and small."""
 
 SMALLEST_CHANGE = 0.01
 """The completeness gap is taken relative to |F(x) - F(baseline)|, but at least to this share of sum |values|:
@@ -196,8 +199,8 @@ def refined(path: StraightPath, beginning: Tensor, start_scores: Tensor, goal: G
     """Integrate gradient times way along each path, with nodes where they are needed.
 
     Each path starts with 4 equal intervals. A piece of the path is two neighbouring intervals. What its middle node
-    changes, and how far its own scores are from complete, says where the error is; the pieces with the largest errors
-    are bisected until the sample is good enough.
+    changes, and how far its own scores are from complete, says where the error is. The pieces with the largest errors
+    are bisected, as many as should bring the sample's own error down to the goal, until it is good enough.
 
     Args:
         path: Inputs, baselines and model.
@@ -245,34 +248,60 @@ def _begun(path: StraightPath, beginning: Tensor, start_scores: Tensor) -> tuple
 
 def _marked(totals: Totals, known: _Measured, goal: Goal) -> Tensor:
     """Choose the pieces to bisect [pieces], and note which samples are not good enough."""
-    sample, width = known.pieces.sample, known.pieces.width
-    inexact, incomplete = totals.error > goal.error, totals.gap > goal.gap
-    totals.unfinished.copy_(inexact | incomplete)
-    wide = width >= goal.smallest_width
+    sample = known.pieces.sample
+    totals.unfinished.copy_((totals.error > goal.error) | (totals.gap > goal.gap))
+    wide = known.pieces.width >= goal.smallest_width
     urgency = torch.maximum(
-        _share_of_largest(known.error, wide & inexact[sample], sample, len(inexact)),
-        _share_of_largest(known.gap, wide & incomplete[sample], sample, len(inexact)),
+        _bulk(torch.where(wide, known.error, 0.0), sample, _share_to_cut(totals.error, goal.error)),
+        _bulk(torch.where(wide, known.gap, 0.0), sample, _share_to_cut(totals.gap, goal.gap)),
     )
     room = (goal.max_steps - totals.n_evaluations) // 2
-    return (urgency >= MARKED_SHARE) & (_rank(urgency, sample) < room[sample])
+    if bool((room >= totals.n_evaluations).all()):  # which is more than there are pieces
+        return urgency > 0
+    return (urgency > 0) & (_rank(urgency, sample) < room[sample])
 
 
-def _share_of_largest(size: Tensor, eligible: Tensor, sample: Tensor, n_samples: int) -> Tensor:
-    """Divide by the largest size of the sample's eligible pieces: 0 where not eligible, 1 where all sizes are 0."""
-    size = torch.where(eligible, size, torch.zeros_like(size))
-    largest = size.new_zeros(n_samples).scatter_reduce(0, sample, size, "amax")[sample]
-    return torch.where(largest > 0, size / largest, eligible.to(size))
+def _share_to_cut(found: Tensor, wanted: float) -> Tensor:
+    """Return the share of each sample's error that must be bisected to bring it down to what is wanted: [batch]."""
+    return ((1 - wanted / found) / (1 - LEFT_OF_A_PIECE)).clamp(0, MOST_AT_ONCE)
+
+
+def _bulk(size: Tensor, sample: Tensor, share: Tensor) -> Tensor:
+    """Choose the fewest pieces that hold at least a share of each sample's sizes.
+
+    Source: Doerfler (1996), A convergent adaptive algorithm for Poisson's equation, Section 4.2 (marking strategy).
+
+    Args:
+        size: What is wrong with each piece [pieces].
+        sample: Whose piece it is [pieces].
+        share: Of the sum of each sample's sizes [batch].
+
+    Returns:
+        For chosen pieces their part of the sample's sum, 0 for the others: [pieces].
+    """
+    if not bool((share > 0).any()):
+        return torch.zeros_like(size)
+    total = size.new_zeros(len(share)).index_add_(0, sample, size)[sample]
+    part = torch.where(size > 0, size / total, 0.0)
+    order, first = _by_size(part, sample)
+    in_order = part[order].double()
+    before = in_order.cumsum(0) - in_order
+    before = torch.empty_like(before).index_copy_(0, order, before - before[first])
+    return torch.where(before < share[sample], part, 0.0)
+
+
+def _by_size(size: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
+    """Order pieces by sample, each one's largest first; and for each place where its sample begins: both [pieces]."""
+    order = size.argsort(descending=True, stable=True)
+    order = order[sample[order].argsort(stable=True)]
+    counts = sample.bincount()
+    return order, (counts.cumsum(0) - counts)[sample[order]]
 
 
 def _rank(size: Tensor, sample: Tensor) -> Tensor:
     """Number each sample's pieces from the largest on: [pieces]."""
-    order = size.argsort(descending=True, stable=True)
-    order = order[sample[order].argsort(stable=True)]
-    counts = sample.bincount()
-    first = counts.cumsum(0) - counts
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(order), device=order.device) - first[sample[order]]
-    return rank
+    order, first = _by_size(size, sample)
+    return torch.empty_like(order).index_copy_(0, order, torch.arange(len(order), device=order.device) - first)
 
 
 def _cut(path: StraightPath, nodes: _Nodes, pieces: _Pieces) -> tuple[_Nodes, _Pieces]:

@@ -1,7 +1,7 @@
 """Convolutions that run faster while a model is explained: merged with their batch norm, channels last."""
 
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -55,7 +55,7 @@ def _try(model: nn.Module, few: tuple[Tensor, ...]) -> None:
         return
     faster = [module for module in called if _plain(module, nn.Conv2d)]
     for convolution in faster:
-        vars(convolution)["forward"] = _convolution(convolution, merged.get(convolution))
+        vars(convolution)["forward"] = FastConvolution.of(convolution, merged.get(convolution))
     for norm in merged.values():
         vars(norm)["forward"] = _unchanged
     same = False
@@ -109,23 +109,37 @@ def _look(model: nn.Module, few: tuple[Tensor, ...]) -> tuple[Any, dict[nn.Modul
     return expected, merged, once
 
 
-def _convolution(convolution: nn.Module, norm: nn.BatchNorm2d | None) -> Callable[[Tensor], Tensor]:
-    """Return the forward of a convolution with the batch norm after it merged in."""
-    assert isinstance(convolution, nn.Conv2d)
-    weight, bias = convolution.weight.detach(), convolution.bias
-    bias = None if bias is None else bias.detach()
-    if norm is not None:
-        weight, bias = _merged(weight, bias, norm)
-    if weight.device.type == "cpu":
-        # `contiguous` would leave the strides of a single input channel, and the convolution goes by strides
-        weight = weight.to(memory_format=torch.channels_last)
+@dataclass(frozen=True)
+class FastConvolution:
+    """The forward of a convolution with weights and bias of its own.
 
-    def forward(x: Tensor) -> Tensor:
-        return functional.conv2d(
-            x, weight, bias, convolution.stride, convolution.padding, convolution.dilation, convolution.groups
-        )
+    Attributes:
+        convolution: Says how the weights are applied.
+        weight: Merged with a batch norm where there is one, and channels last on the CPU.
+        bias: Of the same kind.
+    """
 
-    return forward
+    convolution: nn.Conv2d
+    weight: Tensor
+    bias: Tensor | None
+
+    @classmethod
+    def of(cls, convolution: nn.Module, norm: nn.BatchNorm2d | None) -> "FastConvolution":
+        """Merge a convolution with the batch norm after it."""
+        assert isinstance(convolution, nn.Conv2d)
+        weight, bias = convolution.weight.detach(), convolution.bias
+        bias = None if bias is None else bias.detach()
+        if norm is not None:
+            weight, bias = _merged(weight, bias, norm)
+        if weight.device.type == "cpu":
+            # `contiguous` would leave the strides of a single input channel, and the convolution goes by strides
+            weight = weight.to(memory_format=torch.channels_last)
+        return cls(convolution, weight, bias)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply it to maps [batch, channels, height, width]."""
+        how = self.convolution
+        return functional.conv2d(x, self.weight, self.bias, how.stride, how.padding, how.dilation, how.groups)
 
 
 def _merged(weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from lightning_explain.attribution.baselines import Baseline, drawn_baselines
 from lightning_explain.attribution.bisection import FIRST_INTERVALS
 from lightning_explain.attribution.fast_convolutions import speed_up_convolutions
+from lightning_explain.attribution.first_layer import find_first_layer
 from lightning_explain.attribution.passes import RowLimit
 from lightning_explain.attribution.path_integral import (
     Integral,
@@ -112,10 +113,11 @@ class IntegratedGradients:
             parts, indices = prepared(inputs, target)
             if self.fast_convolutions:
                 speed_up_convolutions(model, parts)
+            layer = find_first_layer(model, parts)
             limit = RowLimit(self.chunk_size, self.memory_budget)
             draws = drawn_baselines(self.baseline, parts, n_draws=self.n_draws, seed=self.seed)
             integral = averaged(
-                [self._integral(StraightPath(model, parts, baselines, indices, limit)) for baselines in draws],
+                [self._integral(StraightPath(model, parts, baselines, indices, limit, layer)) for baselines in draws],
                 error_per_distance=ERROR_PER_REFINEMENT if self.n_steps is None else 2 * ERROR_PER_SPLIT,
             )
         self._warn_of_unfinished(integral.unfinished)

@@ -1,5 +1,6 @@
 """How many rows go through the model in one pass: chosen from a memory budget, halved when memory runs out."""
 
+import math
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator
@@ -17,8 +18,8 @@ T = TypeVar("T")
 CPU_BUDGET = 128 * 2**20
 """Bytes that one pass may keep for its backward pass on the CPU: larger passes were no faster there."""
 
-MOST_ROWS_ON_CPU = 256
-"""Beyond this, passes get no faster on the CPU, and those of convolutions slower."""
+MOST_ROWS_ON_CPU = 160
+"""Beyond this, passes get hardly faster on the CPU, those of convolutions slower, and all need more memory."""
 
 SHARE_OF_FREE_MEMORY = 0.25
 """On an accelerator, the share of its free memory that one pass may keep: the training step needs the rest."""
@@ -194,28 +195,29 @@ class Block:
         return len(self.nodes) * len(self.samples)
 
     def split(self, rows: int) -> "list[Block]":
-        """Cut into blocks of at most `rows` rows, several nodes in one where all samples fit.
+        """Cut into blocks of at most `rows` rows, several samples in one where all nodes fit.
 
         Example:
             >>> [block.rows for block in Block(range(3), range(4)).split(8)]
-            [8, 4]
+            [6, 6]
         """
-        if len(self.samples) <= rows:
-            step = rows // len(self.samples)
-            return [Block(self.nodes[i : i + step], self.samples) for i in range(0, len(self.nodes), step)]
+        if len(self.nodes) <= rows:
+            step = rows // len(self.nodes)
+            return [Block(self.nodes, self.samples[i : i + step]) for i in range(0, len(self.samples), step)]
+        step = math.ceil(len(self.nodes) / math.ceil(len(self.nodes) / rows))
         return [
-            Block(self.nodes[i : i + 1], self.samples[j : j + rows])
-            for i in range(len(self.nodes))
-            for j in range(0, len(self.samples), rows)
+            Block(self.nodes[i : i + step], self.samples[j : j + 1])
+            for j in range(len(self.samples))
+            for i in range(0, len(self.nodes), step)
         ]
 
     def first(self, rows: int) -> "list[Block]":
         """Cut off a block of at most `rows` rows and return it with what is left."""
         nodes, samples = self.nodes, self.samples
         pieces = [
-            Block(nodes[:1], samples[:rows]),
-            Block(nodes[:1], samples[rows:]),
-            Block(nodes[1:], samples),
+            Block(nodes[:rows], samples[:1]),
+            Block(nodes[rows:], samples[:1]),
+            Block(nodes, samples[1:]),
         ]
         return [piece for piece in pieces if piece.rows]
 

@@ -95,7 +95,7 @@ def integrate_adaptive(path: StraightPath, *, tolerance: float, max_steps: int) 
     for first in range(0, len(path), together):
         samples = range(first, min(first + together, len(path)))
         chosen = slice(samples.start, samples.stop)
-        found.append(refined(path.block(samples), beginning[chosen], start_scores[chosen], goal))
+        found.append(refined(path.block(samples).with_ends(), beginning[chosen], start_scores[chosen], goal))
     totals = Totals.joined(found)
     check_finite((totals.values,), totals.change)
     return Integral(
@@ -111,7 +111,8 @@ def integrate_adaptive(path: StraightPath, *, tolerance: float, max_steps: int) 
 def _samples_together(path: StraightPath, contributions: Tensor) -> int:
     """Return how many samples are refined at a time, so that the gradients at their nodes fit into memory."""
     budget = memory_budget(path.device) if path.limit.budget is None else path.limit.budget
-    return max(1, budget // (EXPECTED_NODES * contributions[:1].nbytes))
+    at_first_layer = 0 if path.first_layer is None else path.first_layer.bytes_per_sample
+    return max(1, budget // (EXPECTED_NODES * contributions[:1].nbytes + at_first_layer))
 
 
 def _as_parts(values: Tensor, path: StraightPath) -> Parts:

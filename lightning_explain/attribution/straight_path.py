@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from lightning_explain.attribution.first_layer import Ends, FirstLayer
 from lightning_explain.attribution.passes import Block, RowLimit, in_passes
 from lightning_explain.attribution.result import flat
-from lightning_explain.attribution.scores import Scores, explained_score, score_gradients
+from lightning_explain.attribution.scores import Scores, attached_score, explained_score, score_gradients
 
 Parts = tuple[Tensor, ...]
 
@@ -23,6 +24,8 @@ class StraightPath:
         baselines: Each [batch, ...], or [1, ...] where all samples share it.
         target: Explained output per sample [batch], or None.
         limit: How many rows (points times samples) go through the model in one pass.
+        first_layer: A linear layer that alone reads the input: what it puts out need not be computed at every point.
+        ends: What it puts out at both ends of the path, where that is known.
     """
 
     forward: Scores
@@ -30,6 +33,8 @@ class StraightPath:
     baselines: Parts
     target: Tensor | None
     limit: RowLimit = field(default_factory=RowLimit)
+    first_layer: FirstLayer | None = None
+    ends: Ends | None = None
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -57,6 +62,7 @@ class StraightPath:
             inputs=tuple(part[samples] for part in self.inputs),
             baselines=tuple(part if len(part) == 1 else part[samples] for part in self.baselines),
             target=None if self.target is None else self.target[samples],
+            ends=None if self.ends is None else self.ends.of(samples),
         )
 
     def block(self, samples: range) -> "StraightPath":
@@ -65,12 +71,19 @@ class StraightPath:
             return self
         return self.of(torch.arange(samples.start, samples.stop, device=self.device))
 
+    def with_ends(self) -> "StraightPath":
+        """Run the first layer, if there is one, at both ends of the path."""
+        if self.first_layer is None or self.ends is not None:
+            return self
+        ((x, b),) = ((x, b) for x, b in zip(self.inputs, self.baselines, strict=True) if x.is_floating_point())
+        return replace(self, ends=self.first_layer.ends(x, b))
 
-def path_points(path: StraightPath, nodes: Tensor) -> tuple[Parts, Tensor | None]:
+
+def path_points(path: StraightPath, nodes: Tensor, *, leaves: bool = True) -> tuple[Parts, Tensor | None]:
     """Return the points at every node for every sample [nodes * batch, ...], and their targets.
 
-    Floating-point parts are leaves that require grad. The nodes are [nodes], or [nodes, batch] where every sample has
-    its own.
+    Floating-point parts are leaves that require grad, unless none are wanted. The nodes are [nodes], or [nodes, batch]
+    where every sample has its own.
     """
     rows: list[Tensor] = []
     for x, b in zip(path.inputs, path.baselines, strict=True):
@@ -78,8 +91,47 @@ def path_points(path: StraightPath, nodes: Tensor) -> tuple[Parts, Tensor | None
             rows.append(x.repeat(len(nodes), *(1,) * (x.ndim - 1)))
             continue
         alpha = nodes.to(device=x.device, dtype=x.dtype).reshape(len(nodes), -1, *(1,) * (x.ndim - 1))
-        rows.append((b + alpha * (x - b)).flatten(0, 1).requires_grad_())
+        rows.append(torch.addcmul(b, alpha, x - b).flatten(0, 1).requires_grad_(leaves))
     return tuple(rows), None if path.target is None else path.target.repeat(len(nodes))
+
+
+def _at_first_layer(path: StraightPath, layer: FirstLayer, nodes: Tensor) -> tuple[Tensor, Tensor]:
+    """Differentiate at what the first layer puts out [nodes, batch, ...]; and the scores [nodes * batch]."""
+    ends = path.with_ends().ends
+    assert ends is not None
+    with layer.giving([ends.at(nodes)]) as edge:
+        score = attached_score(path.forward, *path_points(path, nodes, leaves=False))
+        (gradients,) = torch.autograd.grad(score.sum(), [edge])
+    return gradients, score.detach()
+
+
+def _gradients(path: StraightPath, nodes: Tensor) -> tuple[Parts, Tensor]:
+    """Differentiate at every node of every sample: each part [nodes * batch, ...], and the scores [nodes * batch]."""
+    if path.first_layer is None:
+        return score_gradients(path.forward, *path_points(path, nodes))
+    at_output, scores = _at_first_layer(path, path.first_layer, nodes)
+    return _pulled_back(path, path.first_layer, at_output.flatten(0, 1)), scores
+
+
+def _sums(path: StraightPath, nodes: Tensor, weights: Tensor) -> tuple[Parts, Tensor]:
+    """Sum gradients over nodes by every rule: each part [rules, batch, ...], and the scores [nodes * batch]."""
+    layer = path.first_layer
+    if layer is None:
+        gradients, scores = _gradients(path, nodes)
+        shape = (len(nodes), len(path))
+        return tuple(torch.tensordot(weights.to(g), g.unflatten(0, shape), dims=1) for g in gradients), scores
+    at_output, scores = _at_first_layer(path, layer, nodes)
+    sums = torch.tensordot(weights.to(at_output), at_output, dims=1)
+    # linear, so that the sums can go back instead of every gradient
+    found = _pulled_back(path, layer, sums.flatten(0, 1))
+    return tuple(part.unflatten(0, (len(weights), len(path))) for part in found), scores
+
+
+def _pulled_back(path: StraightPath, layer: FirstLayer, gradients: Tensor) -> Parts:
+    return tuple(
+        layer.pulled_back(gradients, x) if x.is_floating_point() else _zeros(x, len(gradients))[:, 0]
+        for x in path.inputs
+    )
 
 
 def _zeros(x: Tensor, n_rules: int) -> Tensor:
@@ -105,17 +157,11 @@ def weighted_gradients(path: StraightPath, nodes: Tensor, weights: Tensor) -> tu
 
     def run(block: Block) -> None:
         chosen, samples = slice(block.nodes.start, block.nodes.stop), slice(block.samples.start, block.samples.stop)
-        points, target = path_points(path.block(block.samples), nodes[chosen])
-        gradients, seen = score_gradients(path.forward, points, target)
-        shape = (len(block.nodes), len(block.samples))
-        added = [
-            torch.tensordot(weights[:, chosen].to(device=g.device, dtype=g.dtype), g.unflatten(0, shape), dims=1)
-            for g in gradients
-        ]
+        added, seen = _sums(path.block(block.samples), nodes[chosen], weights[:, chosen])
         # nothing is changed before every part has succeeded: a pass without memory is run again
         for total, more in zip(sums, added, strict=True):
             total[:, samples] += more
-        scores[block.nodes.start, block.samples.start] = seen.unflatten(0, shape)
+        scores[block.nodes.start, block.samples.start] = seen.unflatten(0, (len(block.nodes), -1))
 
     in_passes(len(nodes), len(path), limit=path.limit, device=path.device, run=run)
     return sums, _assembled(scores, (len(nodes), len(path)))
@@ -135,12 +181,12 @@ def contributions_at(path: StraightPath, samples: Tensor, positions: Tensor) -> 
     Cost: a gradient evaluation per row.
     """
     found: dict[int, tuple[Tensor, Tensor]] = {}
+    path = path.with_ends()
 
     def run(block: Block) -> None:
         chosen = slice(block.samples.start, block.samples.stop)
         of_rows = path.of(samples[chosen])
-        points, target = path_points(of_rows, positions[None, chosen])
-        gradients, scores = score_gradients(path.forward, points, target)
+        gradients, scores = _gradients(of_rows, positions[None, chosen])
         found[chosen.start] = times_way(of_rows, gradients), scores
 
     in_passes(1, len(samples), limit=path.limit, device=path.device, run=run)

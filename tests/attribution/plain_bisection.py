@@ -8,6 +8,22 @@ from torch import Tensor
 Piece = tuple[float, float]
 
 
+def _largest(sizes: list[float], share: float) -> list[int]:
+    """Choose the largest until they hold a share of the sum, at most 0.8."""
+    chosen: list[int] = []
+    for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        if sum(sizes[i] for i in chosen) < min(share, 0.8) * sum(sizes):
+            chosen.append(index)
+    return chosen
+
+
+def _bad(errors: list[float], gaps: list[float], too_much: float, too_incomplete: float) -> list[int]:
+    """Choose the pieces to cut, the worst first; half of what is wrong with a piece stays."""
+    bad = {*_largest(errors, 2 * too_much), *_largest(gaps, 2 * too_incomplete)}
+    part = {i: max(errors[i] / sum(errors), gaps[i] / (sum(gaps) or 1.0)) for i in bad}
+    return sorted(bad, key=lambda index: (-part[index], index))
+
+
 def bisected(
     net: Callable[[Tensor], Tensor], x: Tensor, tolerance: float, max_steps: int
 ) -> tuple[list[float], Tensor, Tensor, float]:
@@ -36,12 +52,8 @@ def bisected(
         gap = abs(float(values.sum()) - change) / max(abs(change), 0.01 * float(values.abs().sum()))
         errors = [float((by_halves(*piece) - trapezoid(*piece)).abs().sum()) for piece in pieces]
         gaps = [abs(float(by_halves(a, b).sum()) - at(b)[1] + at(a)[1]) for a, b in pieces]
-        urgency = [
-            max((error > 0.7 * tolerance * 4 / 3) * e / max(errors), (gap > tolerance) * g / max(gaps))
-            for e, g in zip(errors, gaps, strict=True)
-        ]
-        order = sorted(range(len(pieces)), key=lambda index: -urgency[index])
-        bad = [index for index in order if urgency[index] >= 0.3][: (max_steps - len(known)) // 2]
+        bad = _bad(errors, gaps, 1 - 0.7 * tolerance * 4 / 3 / max(error, 1e-30), 1 - tolerance / max(gap, 1e-30))
+        bad = bad[: (max_steps - len(known)) // 2]
         if not bad:
             return sorted(known), values, coarse, error
         cut = [((a + b) / 2, a, b) for a, b in (pieces[index] for index in bad)]

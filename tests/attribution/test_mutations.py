@@ -11,6 +11,7 @@ import inspect
 import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 import lightning_explain
 import tests.attribution.lrp_dense as dense
+import tests.attribution.test_first_layer as first_layer
 from lightning_explain.attribution import (
     LRP,
     AlphaBetaRule,
@@ -113,6 +115,14 @@ def adaptive_rule() -> None:
     close(found.values, [trapezoid])
     close(found.error, [(before - trapezoid) / trapezoid])
     close(found.convergence_delta, [trapezoid - 8])
+
+
+def from_first_layer() -> None:
+    for kind in ("linear", "convolution", "folded", "called twice", "another way", "changed before", "turned"):
+        net, x = ({**first_layer.FOUND, **first_layer.LEFT})[kind]
+        for options in ({"n_steps": 5}, {"tolerance": 0.05}):
+            found, expected = (first_layer.explained(f, x, **options) for f in (net.eval(), partial(net.eval())))
+            close(found.values, expected.values)
 
 
 def steep(x: Tensor) -> Tensor:
@@ -448,7 +458,23 @@ def drift_measures() -> None:
 MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     # integrated gradients and their quadrature
     ("total * step * factor", "total * factor", fixed_rule),
-    ("b + alpha * (x - b)", "alpha * (x - b)", fixed_rule),
+    ("torch.addcmul(b, alpha, x - b)", "(alpha * (x - b))", fixed_rule),
+    ("requires_grad_(), alpha, self.way)", "requires_grad_(), 1 - alpha, self.way)", from_first_layer),
+    ("Ends(start, self._output(inputs) - start)", "Ends(start, self._output(inputs))", from_first_layer),
+    (
+        "lambda gradients: gradients @ weight",
+        "lambda gradients: gradients.sum(1, keepdim=True) * weight.sum(0)",
+        from_first_layer,
+    ),
+    (
+        "at_input((len(gradients), *shape), weight, gradients",
+        "at_input((len(gradients), *shape), weight.flip(2), gradients",
+        from_first_layer,
+    ),
+    ("weight @ gradients.flatten(2)", "weight.flip(0) @ gradients.flatten(2)", from_first_layer),
+    ("found[0] is not None", "False", from_first_layer),
+    ("x.data_ptr() == given.data_ptr()", "x.shape == given.shape", from_first_layer),
+    ("and x.is_contiguous()", "", from_first_layer),
     ("torch.from_numpy((nodes + 1) / 2)", "torch.from_numpy(nodes)", fixed_rule),
     ("torch.from_numpy(weights / 2)", "torch.from_numpy(weights**2 / 2)", fixed_rule),
     ("ERROR_PER_SPLIT * split / size", "split / size", fixed_rule),
@@ -466,11 +492,14 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ("pieces.start + 3 * pieces.width / 4", "pieces.start + pieces.width / 2", bisection),
     ("difference(nodes.contributions), alpha=-1)", "difference(nodes.contributions), alpha=1)", bisection),
     ("totals.difference.index_add_(0, halves.sample, more)", "pass", bisection),
-    ("urgency >= MARKED_SHARE", "urgency > 0", bisection),
+    ("before < share[sample], part", "before <= share[sample], part", bisection),
+    ("/ (1 - LEFT_OF_A_PIECE)", "/ 1", bisection),
+    ("index_copy_(0, order, before - before[first])", "index_copy_(0, order, before)", bisection),
     ("size.argsort(descending=True, stable=True)", "size.argsort(stable=True)", bisection),
     ("< room[sample])", "<= room[sample])", bisection),
-    ("largest > 0, size / largest,", "largest > 0, size,", bisection),
-    ("totals.error > goal.error,", "totals.error > 2 * goal.error,", bisection),
+    ("size > 0, size / total, 0.0", "size > 0, size, 0.0", bisection),
+    ("(room >= totals.n_evaluations).all()", "True", bisection),
+    ("_share_to_cut(totals.error, goal.error)", "_share_to_cut(totals.error, 2 * goal.error)", bisection),
     ("(total - change).abs())", "total.abs())", gap_without_error),
     ("dtype=torch.float64) + 0.5) / n_intervals", "dtype=torch.float64) + 0.4) / n_intervals", midpoints),
     ("(a - b).abs().sum(1), a.abs().sum(1)", "(a - b).abs().sum(1), b.abs().sum(1)", adaptive_rule),
