@@ -4,6 +4,7 @@ Each knows how to apply any weights shaped like its own, and how to apply their 
 needs, so a rule is written once and serves every layer.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, Self, runtime_checkable
 
@@ -41,6 +42,13 @@ class AffineMap(Protocol):
     def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
         """Merge a scaling of the output channels that follows: `scale * z + shift`, each [channels]."""
         ...
+
+
+def transpose_each(layer: AffineMap, s: Tensor, weights: Sequence[Tensor], like: Tensor) -> list[Tensor]:
+    """Map back with several weights; side by side where that reads `s` only once."""
+    if not isinstance(layer, Convolution):
+        return [layer.transpose(s, weight, like) for weight in weights]
+    return layer.transpose_each(s, weights, like)
 
 
 def _shifted(bias: Tensor | None, scale: Tensor, shift: Tensor) -> Tensor:
@@ -122,6 +130,12 @@ class Convolution:
             self.transposed, self.output_padding, self.groups, [True, False, False],
         )  # fmt: skip
         return gradients[0][tuple(slice(size) for size in like.shape)]
+
+    def transpose_each(self, s: Tensor, weights: Sequence[Tensor], like: Tensor) -> list[Tensor]:
+        """Map back with several weights."""
+        if self._turns:
+            return list(self._turned(s, torch.cat(list(weights), dim=1)).chunk(len(weights), dim=1))
+        return [self.transpose(s, weight, like) for weight in weights]
 
     def spread(self, s: Tensor, like: Tensor) -> Tensor:
         """Map back with weights of 1: all channels of a group are alike, so it is done for one of them."""

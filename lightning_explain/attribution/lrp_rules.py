@@ -53,6 +53,7 @@ def share_of_own_sign(relevance: Tensor, total: Tensor) -> Tensor:
 
 def is_zero(a: Tensor) -> bool:
     """Whether all entries are zero; a fifth of the time of comparing them one by one."""
+    # not aminmax, which takes ten times as long as both
     return a.numel() == 0 or (float(a.amin()) == 0 and float(a.amax()) == 0)
 
 
@@ -189,12 +190,14 @@ class GammaRule(Rule):
         if is_zero(of_negative):
             # a ReLU follows, so nothing comes back from negative outputs
             return rising.back(share_of_own_sign(z * gradient, total), a, nonnegative=nonnegative)
-        # total = z + gamma * (sum of positive contributions), and all contributions sum to z
-        total_of_negative = (2 + self.gamma) * z - total
+        # total = z + gamma * (sum of positive contributions), and all contributions sum to z; the total of negative
+        # outputs with its sign turned, and what comes back subtracted
+        total_of_negative = torch.sub(total, z, alpha=2 + self.gamma)
         of_positive = z.clamp(min=0).mul_(gradient)
         back = rising.back(share_of_own_sign(of_positive, total), a, nonnegative=nonnegative)
         falling = Favouring.more(layer, self.gamma, positive=False)
-        return back + falling.back(share_of_own_sign(of_negative, total_of_negative), a, nonnegative=nonnegative)
+        shares = share_of_own_sign(of_negative, total_of_negative)
+        return back.sub_(falling.back(shares, a, nonnegative=nonnegative))
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class _Ruled(torch.autograd.Function):
             # it was let go of when a BatchNorm took the layer over, or something that the trace did not see wrote in it
             z = layer.apply(a, layer.weight, layer.bias)
         if isinstance(rule, InputRule):
-            return rule.relevance(layer, a, z * gradients[0]), None, None
+            return rule.relevance(layer, a, z, z * gradients[0]), None, None
         return rule.modified_gradient(layer, a, z, gradients[0]), None, None
 
 
