@@ -6,12 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution.quadrature import ERROR_PER_REFINEMENT, relative_distance
+from lightning_explain.attribution.pieces import TRAPEZOIDS, Nodes, PieceRule, Pieces
+from lightning_explain.attribution.quadrature import relative_distance
 from lightning_explain.attribution.straight_path import StraightPath, contributions_at
-
-FIRST_INTERVALS = 4
-"""Every path starts with this many equal intervals. With 8 the error of MLPs and convnets is three times better than
-asked for; with 2 there would be no coarser rule worth comparing with."""
 
 LEFT_OF_A_PIECE = 0.5
 """Share of a piece's error that is expected to be left when it is bisected: what a jump leaves on average. With less,
@@ -24,84 +21,9 @@ SMALLEST_CHANGE = 0.01
 """The completeness gap is taken relative to |F(x) - F(baseline)|, but at least to this share of sum |values|:
 where the output hardly changes, a relative gap would ask for the impossible."""
 
-ERROR_PER_FIRST_DISTANCE = 1.0
-"""True L1 error over the distance between the rule of the first nodes and the coarser one; so few say less."""
-
 FINEST_SPACING = 0.25
 """Smallest distance between nodes, in parts of the equal steps that `max_steps` points make: where the function jumps,
 no distance is small enough."""
-
-
-@dataclass(frozen=True)
-class _Nodes:
-    """What was found at the nodes: gradient times way [rows, features], its sum and the score [rows]."""
-
-    contributions: Tensor
-    sums: Tensor
-    scores: Tensor
-
-    @classmethod
-    def of(cls, contributions: Tensor, scores: Tensor) -> "_Nodes":
-        return cls(contributions, contributions.sum(1), scores)
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def joined(self, contributions: Tensor, scores: Tensor) -> "_Nodes":
-        pairs = zip(self._fields, _Nodes.of(contributions, scores)._fields, strict=True)
-        return _Nodes(*(torch.cat(pair) for pair in pairs))
-
-    @property
-    def _fields(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.contributions, self.sums, self.scores
-
-
-@dataclass(frozen=True)
-class _Pieces:
-    """Pieces of paths whose two ends and middle are nodes; every field is [pieces].
-
-    Attributes:
-        sample: Whose path it is.
-        start: Where on the path it begins, in [0, 1]; float64.
-        width: How much of the path it is; float64.
-        left: Row of its first node, `middle` and `right` alike.
-    """
-
-    sample: Tensor
-    start: Tensor
-    width: Tensor
-    left: Tensor
-    middle: Tensor
-    right: Tensor
-
-    @property
-    def _fields(self) -> tuple[Tensor, ...]:
-        return self.sample, self.start, self.width, self.left, self.middle, self.right
-
-    def chosen(self, which: Tensor) -> "_Pieces":
-        return _Pieces(*(part[which] for part in self._fields))
-
-    def joined(self, other: "_Pieces") -> "_Pieces":
-        return _Pieces(*(torch.cat(pair) for pair in zip(self._fields, other._fields, strict=True)))
-
-    def halved(self, new: Tensor) -> "_Pieces":
-        """Cut each in two at its middle; `new` has the rows of the halves' middles: [2, pieces]."""
-        first = _Pieces(self.sample, self.start, self.width / 2, self.left, new[0], self.middle)
-        return first.joined(
-            _Pieces(self.sample, self.start + self.width / 2, self.width / 2, self.middle, new[1], self.right)
-        )
-
-    def coarse(self, at: Tensor) -> Tensor:
-        """Integrate something known at the nodes [rows, ...] over each piece, by its ends only."""
-        return self._scaled(at[self.left].add_(at[self.right]), 1 / 2)
-
-    def difference(self, at: Tensor) -> Tensor:
-        """Return by how much that changes with the middle: two steps of half the width instead of one."""
-        return self._scaled(at[self.middle].mul_(2).sub_(at[self.left]).sub_(at[self.right]), 1 / 4)
-
-    def _scaled(self, total: Tensor, factor: float) -> Tensor:
-        width = (self.width * factor).to(total)
-        return total.mul_(width.reshape(-1, *(1,) * (total.ndim - 1)))
 
 
 @dataclass(frozen=True)
@@ -110,18 +32,18 @@ class _Measured:
 
     Attributes:
         pieces: The pieces.
-        error: L1 size of what its middle changes.
+        error: L1 size of what the exact rule changes.
         gap: How far its attributions are from adding up to the change of the score over it.
     """
 
-    pieces: _Pieces
+    pieces: Pieces
     error: Tensor
     gap: Tensor
 
     @classmethod
-    def of(cls, pieces: _Pieces, nodes: _Nodes, difference: Tensor) -> "_Measured":
-        total = pieces.coarse(nodes.sums) + pieces.difference(nodes.sums)
-        change = nodes.scores[pieces.right] - nodes.scores[pieces.left]
+    def of(cls, pieces: Pieces, nodes: Nodes, difference: Tensor, rule: PieceRule) -> "_Measured":
+        total = pieces.integrated(nodes.sums, rule.fine)
+        change = nodes.scores[pieces.rows[:, -1]] - nodes.scores[pieces.rows[:, 0]]
         return cls(pieces, difference.abs().sum(1), (total - change).abs())
 
     def chosen(self, which: Tensor) -> "_Measured":
@@ -138,7 +60,7 @@ class Totals:
 
     Attributes:
         values: The attributions by all nodes, parts side by side [batch, features].
-        difference: By how much they moved from what the ends of all pieces said [batch, features].
+        difference: By how much they moved from what the coarse rule says [batch, features].
         change: F(input) - F(baseline) [batch].
         n_evaluations: Nodes of each sample [batch].
         unfinished: Whether nodes ran out before the sample was good enough [batch].
@@ -155,11 +77,10 @@ class Totals:
         """Relative distance between the rule and the coarser one: [batch]."""
         return relative_distance(self.values, self.values - self.difference)
 
-    @property
-    def error(self) -> Tensor:
+    def error(self, rule: PieceRule) -> Tensor:
         """Estimated relative L1 error: [batch]."""
-        is_first = self.n_evaluations == FIRST_INTERVALS + 1
-        return torch.where(is_first, ERROR_PER_FIRST_DISTANCE, ERROR_PER_REFINEMENT) * self.distance
+        is_first = self.n_evaluations == rule.n_first_nodes
+        return torch.where(is_first, rule.error_per_first_distance, rule.error_per_distance) * self.distance
 
     @property
     def gap(self) -> Tensor:
@@ -189,31 +110,33 @@ class Goal:
     gap: float
     max_steps: int
 
-    @property
-    def smallest_width(self) -> float:
-        """Width of the narrowest piece that may still be cut: its halves have nodes at half of that."""
-        return 4 * FINEST_SPACING / (self.max_steps - 1)
+    def smallest_width(self, rule: PieceRule) -> float:
+        """Width of the narrowest piece that may still be cut, which halves the distance of its nodes."""
+        return 2 * rule.n_intervals * FINEST_SPACING / (self.max_steps - 1)
 
 
-def refined(path: StraightPath, beginning: Tensor, start_scores: Tensor, goal: Goal) -> Totals:
+def refined(
+    path: StraightPath, beginning: Tensor, start_scores: Tensor, goal: Goal, rule: PieceRule = TRAPEZOIDS
+) -> Totals:
     """Integrate gradient times way along each path, with nodes where they are needed.
 
-    Each path starts with 4 equal intervals. A piece of the path is two neighbouring intervals. What its middle node
-    changes, and how far its own scores are from complete, says where the error is. The pieces with the largest errors
-    are bisected, as many as should bring the sample's own error down to the goal, until it is good enough.
+    Each path starts with a few equal pieces. How far the two rules are apart on a piece, and how far its own scores
+    are from complete, says where the error is. The pieces with the largest errors are bisected, as many as should
+    bring the sample's own error down to the goal, until it is good enough.
 
     Args:
         path: Inputs, baselines and model.
         beginning: Gradient times way at the baselines [batch, features].
         start_scores: Score at the baselines [batch].
         goal: When to stop.
+        rule: How a piece is integrated.
 
-    Cost: 5, 7, 9, ... gradient evaluations per sample, that at the baseline included, and memory for the gradients at
-    all of them.
+    Cost: 5, 7, 9, ... gradient evaluations per sample, that at the baseline included (9, 13, 17, ... by Boole's rule),
+    and memory for the gradients at all of them.
     """
-    totals, nodes, known = _begun(path, beginning, start_scores)
+    totals, nodes, known = _begun(path, beginning, start_scores, rule)
     while True:
-        marked = _marked(totals, known, goal)
+        marked = _marked(totals, known, goal, rule)
         if not bool(marked.any()):
             return totals
         going_on = torch.zeros_like(totals.unfinished)
@@ -221,41 +144,47 @@ def refined(path: StraightPath, beginning: Tensor, start_scores: Tensor, goal: G
         rest = known.chosen(~marked & going_on[known.pieces.sample])
         cut = known.pieces.chosen(marked)
         nodes, halves = _cut(path, nodes, cut)
-        known = rest.joined(_replaced(totals, nodes, cut, halves))
+        known = rest.joined(_replaced(totals, nodes, cut, halves, rule))
 
 
-def _begun(path: StraightPath, beginning: Tensor, start_scores: Tensor) -> tuple[Totals, _Nodes, _Measured]:
+def _begun(
+    path: StraightPath, beginning: Tensor, start_scores: Tensor, rule: PieceRule
+) -> tuple[Totals, Nodes, _Measured]:
     """Evaluate the first nodes, and integrate with them."""
-    n, device = len(path), path.device
+    n, device, last = len(path), path.device, rule.n_first_nodes - 1
     samples = torch.arange(n, device=device)
-    positions = torch.arange(1, FIRST_INTERVALS + 1, dtype=torch.float64, device=device) / FIRST_INTERVALS
-    found = contributions_at(path, samples.repeat(FIRST_INTERVALS), positions.repeat_interleave(n))
-    nodes = _Nodes.of(beginning, start_scores).joined(*found)
-    row = samples + n * torch.arange(FIRST_INTERVALS + 1, device=device)[:, None]
-    half = torch.full((n,), 0.5, dtype=torch.float64, device=device)
-    pieces = _Pieces(samples, 0 * half, half, *row[:3]).joined(_Pieces(samples, half, half, *row[2:]))
-    by_piece = pieces.difference(nodes.contributions)
-    difference = by_piece.unflatten(0, (2, n)).sum(0)
+    positions = torch.arange(1, last + 1, dtype=torch.float64, device=device) / last
+    found = contributions_at(path, samples.repeat(last), positions.repeat_interleave(n))
+    nodes = Nodes.of(beginning, start_scores).joined(*found)
+    # node k of sample i is row i + n k; pieces share the nodes at their ends
+    places = torch.arange(last + 1, device=device).unfold(0, rule.n_intervals + 1, rule.n_intervals)
+    pieces = Pieces(
+        sample=samples.repeat(rule.n_pieces),
+        start=(torch.arange(rule.n_pieces, dtype=torch.float64, device=device) / rule.n_pieces).repeat_interleave(n),
+        width=torch.full((rule.n_pieces * n,), 1 / rule.n_pieces, dtype=torch.float64, device=device),
+        rows=(samples[:, None] + n * places[:, None]).flatten(0, 1),
+    )
+    by_piece = pieces.integrated(nodes.contributions, rule.difference)
     totals = Totals(
-        values=pieces.coarse(nodes.contributions).unflatten(0, (2, n)).sum(0) + difference,
-        difference=difference,
-        change=nodes.scores[row[-1]] - start_scores,
-        n_evaluations=torch.full((n,), FIRST_INTERVALS + 1, device=device),
+        values=pieces.integrated(nodes.contributions, rule.fine).unflatten(0, (-1, n)).sum(0),
+        difference=by_piece.unflatten(0, (-1, n)).sum(0),
+        change=nodes.scores[n * last :] - start_scores,
+        n_evaluations=torch.full((n,), rule.n_first_nodes, device=device),
         unfinished=torch.zeros(n, dtype=torch.bool, device=device),
     )
-    return totals, nodes, _Measured.of(pieces, nodes, by_piece)
+    return totals, nodes, _Measured.of(pieces, nodes, by_piece, rule)
 
 
-def _marked(totals: Totals, known: _Measured, goal: Goal) -> Tensor:
+def _marked(totals: Totals, known: _Measured, goal: Goal, rule: PieceRule) -> Tensor:
     """Choose the pieces to bisect [pieces], and note which samples are not good enough."""
-    sample = known.pieces.sample
-    totals.unfinished.copy_((totals.error > goal.error) | (totals.gap > goal.gap))
-    wide = known.pieces.width >= goal.smallest_width
+    sample, error = known.pieces.sample, totals.error(rule)
+    totals.unfinished.copy_((error > goal.error) | (totals.gap > goal.gap))
+    wide = known.pieces.width >= goal.smallest_width(rule)
     urgency = torch.maximum(
-        _bulk(torch.where(wide, known.error, 0.0), sample, _share_to_cut(totals.error, goal.error)),
+        _bulk(torch.where(wide, known.error, 0.0), sample, _share_to_cut(error, goal.error)),
         _bulk(torch.where(wide, known.gap, 0.0), sample, _share_to_cut(totals.gap, goal.gap)),
     )
-    room = (goal.max_steps - totals.n_evaluations) // 2
+    room = (goal.max_steps - totals.n_evaluations) // rule.n_intervals
     if bool((room >= totals.n_evaluations).all()):  # which is more than there are pieces
         return urgency > 0
     return (urgency > 0) & (_rank(urgency, sample) < room[sample])
@@ -304,19 +233,25 @@ def _rank(size: Tensor, sample: Tensor) -> Tensor:
     return torch.empty_like(order).index_copy_(0, order, torch.arange(len(order), device=order.device) - first)
 
 
-def _cut(path: StraightPath, nodes: _Nodes, pieces: _Pieces) -> tuple[_Nodes, _Pieces]:
-    """Evaluate the middles of both halves of each piece."""
-    quarters = torch.cat([pieces.start + pieces.width / 4, pieces.start + 3 * pieces.width / 4])
-    found = contributions_at(path, pieces.sample.repeat(2), quarters)
-    rows = torch.arange(len(nodes), len(nodes) + len(quarters), device=quarters.device)
-    return nodes.joined(*found), pieces.halved(rows.unflatten(0, (2, -1)))
+def _cut(path: StraightPath, nodes: Nodes, pieces: Pieces) -> tuple[Nodes, Pieces]:
+    """Evaluate what the halves of each piece need."""
+    between = pieces.between
+    found = contributions_at(path, pieces.sample.repeat(len(between)), between.flatten())
+    rows = torch.arange(len(nodes), len(nodes) + between.numel(), device=between.device)
+    return nodes.joined(*found), pieces.halved(rows.reshape(between.shape))
 
 
-def _replaced(totals: Totals, nodes: _Nodes, pieces: _Pieces, halves: _Pieces) -> _Measured:
-    """Count the halves instead of the pieces: the coarse rule of the halves is the fine one of the pieces."""
-    more = halves.difference(nodes.contributions)
-    totals.values.index_add_(0, halves.sample, more)
+def _replaced(totals: Totals, nodes: Nodes, pieces: Pieces, halves: Pieces, rule: PieceRule) -> _Measured:
+    """Count the halves instead of the pieces."""
+    at, more = nodes.contributions, halves.integrated(nodes.contributions, rule.difference)
     totals.difference.index_add_(0, halves.sample, more)
-    totals.difference.index_add_(0, pieces.sample, pieces.difference(nodes.contributions), alpha=-1)
-    totals.n_evaluations.index_add_(0, halves.sample, torch.ones_like(halves.sample))
-    return _Measured.of(halves, nodes, more)
+    totals.difference.index_add_(0, pieces.sample, pieces.integrated(at, rule.difference), alpha=-1)
+    if rule is TRAPEZOIDS:
+        # spares two sums: the coarse rule of the halves is the fine one of the pieces
+        totals.values.index_add_(0, halves.sample, more)
+    else:
+        totals.values.index_add_(0, halves.sample, halves.integrated(at, rule.fine))
+        totals.values.index_add_(0, pieces.sample, pieces.integrated(at, rule.fine), alpha=-1)
+    new = torch.full_like(halves.sample, rule.n_intervals // 2)
+    totals.n_evaluations.index_add_(0, halves.sample, new)
+    return _Measured.of(halves, nodes, more, rule)

@@ -7,7 +7,6 @@ from typing import Literal
 import torch
 
 from lightning_explain.attribution.baselines import Baseline, drawn_baselines
-from lightning_explain.attribution.bisection import FIRST_INTERVALS
 from lightning_explain.attribution.fast_convolutions import speed_up_convolutions
 from lightning_explain.attribution.first_layer import find_first_layer
 from lightning_explain.attribution.passes import RowLimit
@@ -17,7 +16,8 @@ from lightning_explain.attribution.path_integral import (
     integrate_adaptive,
     integrate_fixed,
 )
-from lightning_explain.attribution.quadrature import ERROR_PER_REFINEMENT, ERROR_PER_SPLIT, RULES
+from lightning_explain.attribution.pieces import BOOLE, TRAPEZOIDS, PieceRule
+from lightning_explain.attribution.quadrature import ERROR_PER_SPLIT, RULES
 from lightning_explain.attribution.result import Attribution, Forward, Target, flat, shaped_like
 from lightning_explain.attribution.scores import check_counts, prepared
 from lightning_explain.attribution.straight_path import Parts, StraightPath
@@ -53,12 +53,15 @@ class IntegratedGradients:
         seed: Of the noise and the draws.
         rule: Of the fixed points: `"gauss_legendre"`, exact for polynomials and best for smooth networks, or
             `"midpoint"`, a fifth more accurate for ReLU networks at the same cost.
+        smooth: Say that the network has no kinks (GELU, SiLU, tanh; no ReLU, no max pooling): every piece of the path
+            is then integrated by Boole's rule. For a tolerance of 0.003 that takes half of the points, below it ever
+            fewer; for 0.05 no fewer. Where there are kinks the error is as bounded, and the points are more.
         fast_convolutions: Run convolutions merged with the batch norm after them, and channels last on the CPU, where
             a few samples get the same scores that way: a third less time for a ResNet, the same explanation.
 
-    Cost: adaptive 5, 7, 9, ... forward and backward passes per sample and draw (the baseline's gradient once per
-    class where all samples share it), and memory for the gradients at all points of the samples refined together;
-    fixed `n_steps` of them and up to two forward passes.
+    Cost: adaptive 5, 7, 9, ... forward and backward passes per sample and draw (9, 13, 17, ... if smooth; at the
+    baseline once per class where all samples share it), and memory for the gradients at all points of the samples
+    refined together; fixed `n_steps` of them and up to two forward passes.
 
     Raises:
         ConfigurationError: An option or the target is impossible; the message says what to do.
@@ -81,6 +84,7 @@ class IntegratedGradients:
     n_draws: int = 1
     seed: int = 0
     rule: Literal["gauss_legendre", "midpoint"] = "gauss_legendre"
+    smooth: bool = False
     fast_convolutions: bool = True
 
     def __post_init__(self) -> None:
@@ -88,14 +92,19 @@ class IntegratedGradients:
             raise ConfigurationError(f"n_steps={self.n_steps}; expected at least 1, or None for the adaptive rule.")
         if self.tolerance <= 0:
             raise ConfigurationError(f"tolerance={self.tolerance}; expected a positive share, e.g. 0.05 for 5 %.")
-        if self.max_steps < 2 * FIRST_INTERVALS + 1:
+        fewest = 2 * self._piece_rule.n_first_nodes - 1
+        if self.max_steps < fewest:
             raise ConfigurationError(
-                f"max_steps={self.max_steps}; the adaptive rule needs at least {2 * FIRST_INTERVALS + 1} points to "
-                "estimate its error. For fewer, give n_steps."
+                f"max_steps={self.max_steps}; the adaptive rule needs at least {fewest} points to estimate its error"
+                f"{' with smooth=True' if self.smooth else ''}. For fewer, give n_steps."
             )
         if self.rule not in RULES:
             raise ConfigurationError(f"rule={self.rule!r}; expected one of {sorted(RULES)}.")
         check_counts(chunk_size=self.chunk_size, memory_budget=self.memory_budget, n_draws=self.n_draws)
+
+    @property
+    def _piece_rule(self) -> PieceRule:
+        return BOOLE if self.smooth else TRAPEZOIDS
 
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`.
@@ -118,7 +127,9 @@ class IntegratedGradients:
             draws = drawn_baselines(self.baseline, parts, n_draws=self.n_draws, seed=self.seed)
             integral = averaged(
                 [self._integral(StraightPath(model, parts, baselines, indices, limit, layer)) for baselines in draws],
-                error_per_distance=ERROR_PER_REFINEMENT if self.n_steps is None else 2 * ERROR_PER_SPLIT,
+                error_per_distance=(
+                    self._piece_rule.error_per_distance if self.n_steps is None else 2 * ERROR_PER_SPLIT
+                ),
             )
         self._warn_of_unfinished(integral.unfinished)
         return Attribution(
@@ -133,7 +144,7 @@ class IntegratedGradients:
 
     def _integral(self, path: StraightPath) -> Integral:
         if self.n_steps is None:
-            return integrate_adaptive(path, tolerance=self.tolerance, max_steps=self.max_steps)
+            return integrate_adaptive(path, tolerance=self.tolerance, max_steps=self.max_steps, rule=self._piece_rule)
         return integrate_fixed(path, RULES[self.rule](self.n_steps))
 
     def _warn_of_unfinished(self, unfinished: torch.Tensor) -> None:

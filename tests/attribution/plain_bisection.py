@@ -24,12 +24,36 @@ def _bad(errors: list[float], gaps: list[float], too_much: float, too_incomplete
     return sorted(bad, key=lambda index: (-part[index], index))
 
 
+Known = Callable[[float], tuple[Tensor, float]]
+
+
+def _trapezoid(at: Known, low: float, high: float) -> Tensor:
+    return (high - low) * (at(low)[0] + at(high)[0]) / 2
+
+
+def _by_halves(at: Known, low: float, high: float) -> Tensor:
+    return _trapezoid(at, low, (low + high) / 2) + _trapezoid(at, (low + high) / 2, high)
+
+
+def _simpson_by_halves(at: Known, low: float, high: float) -> Tensor:
+    middle = (low + high) / 2
+    return sum(4 * _by_halves(at, *half) - _trapezoid(at, *half) for half in ((low, middle), (middle, high))) / 3
+
+
+def _boole(at: Known, low: float, high: float) -> Tensor:
+    """Extrapolate from Simpson's rule on the whole and on the halves, as Romberg does."""
+    simpson = (4 * _by_halves(at, low, high) - _trapezoid(at, low, high)) / 3
+    return (16 * _simpson_by_halves(at, low, high) - simpson) / 15
+
+
 def bisected(
-    net: Callable[[Tensor], Tensor], x: Tensor, tolerance: float, max_steps: int
+    net: Callable[[Tensor], Tensor], x: Tensor, tolerance: float, max_steps: int, *, smooth: bool = False
 ) -> tuple[list[float], Tensor, Tensor, float]:
     """Explain output 0 at `x` from zero: nodes, attributions, the coarser attributions, and the estimated error."""
     pieces: list[Piece] = [(0.0, 0.5), (0.5, 1.0)]
     known: dict[float, tuple[Tensor, float]] = {}
+    less, more = (_simpson_by_halves, _boole) if smooth else (_trapezoid, _by_halves)
+    of_first, of_others, per_piece = (2.5, 2.5, 4) if smooth else (1.0, 0.7, 2)
 
     def at(node: float) -> tuple[Tensor, float]:
         if node not in known:
@@ -38,22 +62,17 @@ def bisected(
             known[node] = torch.autograd.grad(score, point)[0] * x, float(score.detach())
         return known[node]
 
-    def trapezoid(low: float, high: float) -> Tensor:
-        return (high - low) * (at(low)[0] + at(high)[0]) / 2
-
-    def by_halves(low: float, high: float) -> Tensor:
-        return trapezoid(low, (low + high) / 2) + trapezoid((low + high) / 2, high)
-
     while True:
-        coarse = torch.stack([trapezoid(*piece) for piece in pieces]).sum(0)
-        values = torch.stack([by_halves(*piece) for piece in pieces]).sum(0)
-        error = (1.0 if len(known) == 5 else 0.7) * float((values - coarse).abs().sum() / values.abs().sum())
+        coarse = torch.stack([less(at, *piece) for piece in pieces]).sum(0)
+        values = torch.stack([more(at, *piece) for piece in pieces]).sum(0)
+        factor = of_first if len(known) == 2 * per_piece + 1 else of_others
+        error = factor * float((values - coarse).abs().sum() / values.abs().sum())
         change = at(1.0)[1] - at(0.0)[1]
         gap = abs(float(values.sum()) - change) / max(abs(change), 0.01 * float(values.abs().sum()))
-        errors = [float((by_halves(*piece) - trapezoid(*piece)).abs().sum()) for piece in pieces]
-        gaps = [abs(float(by_halves(a, b).sum()) - at(b)[1] + at(a)[1]) for a, b in pieces]
+        errors = [float((more(at, *piece) - less(at, *piece)).abs().sum()) for piece in pieces]
+        gaps = [abs(float(more(at, a, b).sum()) - at(b)[1] + at(a)[1]) for a, b in pieces]
         bad = _bad(errors, gaps, 1 - 0.7 * tolerance * 4 / 3 / max(error, 1e-30), 1 - tolerance / max(gap, 1e-30))
-        bad = bad[: (max_steps - len(known)) // 2]
+        bad = bad[: (max_steps - len(known)) // per_piece]
         if not bad:
             return sorted(known), values, coarse, error
         cut = [((a + b) / 2, a, b) for a, b in (pieces[index] for index in bad)]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lightning_explain import IntegratedGradients
+from lightning_explain.attribution.quadrature import relative_distance
 from lightning_explain.attribution.result import flat
 from lightning_explain.errors import ConfigurationError, ExplanationError, ExplanationWarning
 from tests.attribution.plain_bisection import bisected
@@ -174,8 +175,9 @@ def test_tolerance_bounds_error_and_gap(kind: str, tolerance: float, request: py
     assert (result.convergence_delta.abs() <= tolerance * torch.maximum(change.abs(), floor) * 1.001).all()
 
 
+@pytest.mark.parametrize("as_smooth", [True, False])
 @pytest.mark.parametrize("smooth", [True, False])
-def test_bisection_against_a_plain_loop(*, smooth: bool) -> None:
+def test_bisection_against_a_plain_loop(*, smooth: bool, as_smooth: bool) -> None:
     net, x = nn.Sequential(mlp(3, smooth=smooth), nn.Softmax(1)).double(), 4 * torch.randn(4, 6).double()
     seen: list[Tensor] = []
 
@@ -183,17 +185,44 @@ def test_bisection_against_a_plain_loop(*, smooth: bool) -> None:
         seen.append(v.detach())
         return net(v)
 
-    result = IntegratedGradients(tolerance=0.01, max_steps=4097)(watched, x, 0)
+    result = IntegratedGradients(tolerance=0.01, max_steps=4097, smooth=as_smooth)(watched, x, 0)
     assert result.n_evaluations.unique().numel() > 1, "samples must differ for this to mean anything"
     assert isinstance(result.coarse, Tensor)
     for i, sample in enumerate(x):
-        nodes, values, coarse, error = bisected(net, sample, 0.01, 4097)
+        nodes, values, coarse, error = bisected(net, sample, 0.01, 4097, smooth=as_smooth)
         assert result.n_evaluations[i] == len(nodes)
         torch.testing.assert_close(result.values[i], values)
         torch.testing.assert_close(result.coarse[i], coarse)
         assert result.error is not None and float(result.error[i]) == pytest.approx(error)
         for node in nodes[1:]:
             assert sum(bool(torch.allclose(row, node * sample, atol=1e-12)) for row in torch.cat(seen)) == 1
+
+
+@pytest.mark.parametrize("tolerance", [0.05, 0.003, 1e-4])
+@pytest.mark.parametrize("seed", range(4))
+def test_smooth_networks_keep_the_tolerance_with_fewer_points(seed: int, tolerance: float) -> None:
+    """Against 2,048 midpoints, whose own error is far below."""
+    net = nn.Sequential(mlp(seed, smooth=True), nn.Softmax(1)).double()
+    x = 4 * torch.randn(12, 6, generator=torch.Generator().manual_seed(seed)).double()
+    reference = IntegratedGradients(n_steps=2048, rule="midpoint")(net, x, 0).values
+    smooth, plain = (
+        IntegratedGradients(tolerance=tolerance, max_steps=4097, smooth=s)(net, x, 0) for s in (True, False)
+    )
+    errors = relative_distance(reference, smooth.values)
+    assert float(errors.quantile(0.9)) <= tolerance
+    assert bool((smooth.error <= tolerance).all())
+    share = float(smooth.n_evaluations.float().mean()) / float(plain.n_evaluations.float().mean())
+    assert share <= {0.05: 2.0, 0.003: 0.75, 1e-4: 0.4}[tolerance]
+
+
+def test_cubics_are_exact_by_booles_rule() -> None:
+    """Gradients are of degree 5, for which the rule is exact, and so is Simpson's coarser one up to degree 3."""
+    x = torch.tensor([[2.0, -1.0]]).double()
+    found = IntegratedGradients(smooth=True)(lambda z: (z**6).sum(1), x)
+    torch.testing.assert_close(found.values, x**6)
+    found = IntegratedGradients(smooth=True)(lambda z: (z**4).sum(1), x)
+    torch.testing.assert_close(found.coarse, x**4)
+    assert found.n_evaluations.tolist() == [9]
 
 
 def test_nodes_crowd_where_the_gradient_changes() -> None:

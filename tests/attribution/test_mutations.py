@@ -131,10 +131,11 @@ def steep(x: Tensor) -> Tensor:
 
 def bisection() -> None:
     x = torch.tensor([[1.0, 0.8], [0.5, 1.4]]).double()
-    for tolerance, most in ((0.05, 65), (0.003, 257), (1e-4, 13)):
-        found = IntegratedGradients(tolerance=tolerance, max_steps=most)(steep, x, 0)
+    cases = ((0.05, 65, False), (0.003, 257, False), (1e-4, 13, False), (1e-4, 65, True), (1e-7, 65, True))
+    for tolerance, most, smooth in cases:
+        found = IntegratedGradients(tolerance=tolerance, max_steps=most, smooth=smooth)(steep, x, 0)
         for i, sample in enumerate(x):
-            nodes, values, coarse, error = bisected(steep, sample, tolerance, most)
+            nodes, values, coarse, error = bisected(steep, sample, tolerance, most, smooth=smooth)
             assert int(found.n_evaluations[i]) == len(nodes)
             for part, wanted in ((found.values, values), (found.coarse, coarse), (found.error, torch.tensor(error))):
                 close(part[i], wanted.to(part))
@@ -484,13 +485,16 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
         delta_of_fixed_rule,
     ),
     ("g * step for x, g, step in triples", "g for x, g, step in triples", adaptive_rule),
-    ("device=device) / FIRST_INTERVALS", "device=device) / (FIRST_INTERVALS + 1)", adaptive_rule),
-    ("nodes.scores[row[-1]] - start_scores", "nodes.scores[row[-1]] + start_scores + 1", adaptive_rule),
-    ("is_first, ERROR_PER_FIRST_DISTANCE,", "~is_first, ERROR_PER_FIRST_DISTANCE,", adaptive_rule),
-    ("at[self.middle].mul_(2)", "at[self.middle]", adaptive_rule),
-    ("self.start + self.width / 2, self.width / 2", "self.start, self.width / 2", bisection),
-    ("pieces.start + 3 * pieces.width / 4", "pieces.start + pieces.width / 2", bisection),
-    ("difference(nodes.contributions), alpha=-1)", "difference(nodes.contributions), alpha=1)", bisection),
+    ("dtype=torch.float64, device=device) / last", "dtype=torch.float64, device=device) / (last + 1)", adaptive_rule),
+    ("nodes.scores[n * last :] - start_scores", "nodes.scores[n * last :] + start_scores + 1", adaptive_rule),
+    ("is_first, rule.error_per_first_distance,", "~is_first, rule.error_per_first_distance,", adaptive_rule),
+    ("pieces.integrated(at, rule.fine), alpha=-1)", "pieces.integrated(at, rule.fine), alpha=1)", bisection),
+    ("rule.n_intervals // 2)", "rule.n_intervals)", bisection),
+    ("n_evaluations) // rule.n_intervals", "n_evaluations) // 2", bisection),
+    ("Pieces(self.sample, self.start + half, half", "Pieces(self.sample, self.start, half", bisection),
+    ("device=self.start.device) + 0.5) / n_intervals", "device=self.start.device) + 0.4) / n_intervals", bisection),
+    ("f - c for f, c in zip(self.fine", "f for f, c in zip(self.fine", bisection),
+    ("integrated(at, rule.difference), alpha=-1)", "integrated(at, rule.difference), alpha=1)", bisection),
     ("totals.difference.index_add_(0, halves.sample, more)", "pass", bisection),
     ("before < share[sample], part", "before <= share[sample], part", bisection),
     ("/ (1 - LEFT_OF_A_PIECE)", "/ 1", bisection),
@@ -499,7 +503,7 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ("< room[sample])", "<= room[sample])", bisection),
     ("size > 0, size / total, 0.0", "size > 0, size, 0.0", bisection),
     ("(room >= totals.n_evaluations).all()", "True", bisection),
-    ("_share_to_cut(totals.error, goal.error)", "_share_to_cut(totals.error, 2 * goal.error)", bisection),
+    ("_share_to_cut(error, goal.error)", "_share_to_cut(error, 2 * goal.error)", bisection),
     ("(total - change).abs())", "total.abs())", gap_without_error),
     ("dtype=torch.float64) + 0.5) / n_intervals", "dtype=torch.float64) + 0.4) / n_intervals", midpoints),
     ("(a - b).abs().sum(1), a.abs().sum(1)", "(a - b).abs().sum(1), b.abs().sum(1)", adaptive_rule),

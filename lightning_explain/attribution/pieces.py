@@ -1,0 +1,140 @@
+"""Pieces of paths, and the rules by which they are integrated."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_explain.attribution.quadrature import ERROR_PER_REFINEMENT
+
+
+@dataclass(frozen=True)
+class PieceRule:
+    """How to integrate over a piece of a path from equally spaced nodes, and how to do so less exactly.
+
+    Attributes:
+        fine: Weight of each node, for a piece of width 1.
+        coarse: The same of the less exact rule.
+        n_pieces: How many pieces a path has at first.
+        error_per_distance: True L1 error over the distance between the two.
+        error_per_first_distance: The same with the first nodes.
+    """
+
+    fine: tuple[float, ...]
+    coarse: tuple[float, ...]
+    n_pieces: int
+    error_per_distance: float
+    error_per_first_distance: float
+
+    @property
+    def difference(self) -> tuple[float, ...]:
+        """Weights of what the exact rule adds to the other."""
+        return tuple(f - c for f, c in zip(self.fine, self.coarse, strict=True))
+
+    @property
+    def n_intervals(self) -> int:
+        """Into how many intervals the nodes divide a piece."""
+        return len(self.fine) - 1
+
+    @property
+    def n_first_nodes(self) -> int:
+        """Nodes of a path at first."""
+        return self.n_pieces * self.n_intervals + 1
+
+
+TRAPEZOIDS = PieceRule(
+    fine=(1 / 4, 2 / 4, 1 / 4),
+    coarse=(1 / 2, 0.0, 1 / 2),
+    n_pieces=2,
+    error_per_distance=ERROR_PER_REFINEMENT,
+    error_per_first_distance=1.0,
+)
+"""Two trapezoids instead of one: best where the gradient jumps, as in ReLU networks, and for large tolerances. With 9
+first nodes instead of 5 the error of MLPs and convnets is three times better than asked for."""
+
+BOOLE = PieceRule(
+    fine=(7 / 90, 32 / 90, 12 / 90, 32 / 90, 7 / 90),
+    coarse=(1 / 12, 4 / 12, 2 / 12, 4 / 12, 1 / 12),
+    n_pieces=2,
+    error_per_distance=2.5,
+    error_per_first_distance=2.5,
+)
+"""Boole's rule (Abramowitz and Stegun 1964, 25.4.14) instead of Simpson's on both halves: for smooth networks."""
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """What was found at the nodes: gradient times way [rows, features], its sum and the score [rows]."""
+
+    contributions: Tensor
+    sums: Tensor
+    scores: Tensor
+
+    @classmethod
+    def of(cls, contributions: Tensor, scores: Tensor) -> "Nodes":
+        """Add the contributions up."""
+        return cls(contributions, contributions.sum(1), scores)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def joined(self, contributions: Tensor, scores: Tensor) -> "Nodes":
+        """Append more."""
+        pairs = zip(self._fields, Nodes.of(contributions, scores)._fields, strict=True)
+        return Nodes(*(torch.cat(pair) for pair in pairs))
+
+    @property
+    def _fields(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.contributions, self.sums, self.scores
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Pieces of paths; every field is [pieces], `rows` is [pieces, nodes].
+
+    Attributes:
+        sample: Whose path it is.
+        start: Where on the path it begins, in [0, 1]; float64.
+        width: How much of the path it is; float64.
+        rows: Which of the `Nodes` are its own, in order.
+    """
+
+    sample: Tensor
+    start: Tensor
+    width: Tensor
+    rows: Tensor
+
+    @property
+    def _fields(self) -> tuple[Tensor, ...]:
+        return self.sample, self.start, self.width, self.rows
+
+    def chosen(self, which: Tensor) -> "Pieces":
+        """Keep some [pieces]."""
+        return Pieces(*(part[which] for part in self._fields))
+
+    def joined(self, other: "Pieces") -> "Pieces":
+        """Append others."""
+        return Pieces(*(torch.cat(pair) for pair in zip(self._fields, other._fields, strict=True)))
+
+    @property
+    def between(self) -> Tensor:
+        """Positions in the middle between neighbouring nodes: [nodes - 1, pieces]."""
+        n_intervals = self.rows.shape[1] - 1
+        middles = (torch.arange(n_intervals, dtype=torch.float64, device=self.start.device) + 0.5) / n_intervals
+        return self.start + middles[:, None] * self.width
+
+    def halved(self, new: Tensor) -> "Pieces":
+        """Cut each in two at its middle; `new` are the rows of the nodes `between`: [nodes - 1, pieces]."""
+        rows = self.rows.new_empty(len(self.rows), 2 * self.rows.shape[1] - 1)
+        rows[:, ::2], rows[:, 1::2] = self.rows, new.T
+        half, middle = self.width / 2, self.rows.shape[1]
+        first = Pieces(self.sample, self.start, half, rows[:, :middle])
+        return first.joined(Pieces(self.sample, self.start + half, half, rows[:, middle - 1 :]))
+
+    def integrated(self, at: Tensor, weights: tuple[float, ...]) -> Tensor:
+        """Integrate something known at the nodes [rows, ...] over each piece [pieces, ...]."""
+        total = at[self.rows[:, 0]].mul_(weights[0])
+        for rows, weight in zip(self.rows.unbind(1)[1:], weights[1:], strict=True):
+            if weight:
+                total.add_(at[rows], alpha=weight)
+        return total.mul_(self.width.to(total).reshape(-1, *(1,) * (total.ndim - 1)))
