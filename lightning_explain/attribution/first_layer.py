@@ -14,7 +14,6 @@ from torch.nn import functional
 from torch.nn import grad as input_gradients
 
 from lightning_explain.attribution.fast_convolutions import FastConvolution
-from lightning_explain.attribution.passes import ran_out_of_memory
 from lightning_explain.attribution.scores import Scores
 from lightning_explain.sharded import is_held_together
 
@@ -131,10 +130,7 @@ def find_first_layer(model: Scores, inputs: tuple[Tensor, ...]) -> FirstLayer | 
     candidates = [module for module in model.modules() if _is_linear(module)]
     try:
         return _look(model, candidates, tuple(part[:1].repeat(2, *(1,) * (part.ndim - 1)) for part in inputs))
-    except (MemoryError, RuntimeError) as problem:
-        # what only saves time must not fail for want of memory: the passes that follow may be smaller
-        if not ran_out_of_memory(problem):
-            raise
+    except Exception:  # noqa: BLE001 - what only saves time must not be what fails: the passes that follow will tell
         return None
 
 

@@ -241,17 +241,21 @@ def test_a_pass_that_fails_leaves_the_layer_as_found() -> None:
     assert net.calls == 0, "what a forward counts is put back"
 
 
-def test_no_memory_for_the_search_is_no_reason_to_fail() -> None:
-    class Crowded(nn.Module):
+@pytest.mark.parametrize(
+    "problem", [torch.OutOfMemoryError("CUDA out of memory."), ValueError("not two rows")], ids=str
+)
+def test_a_search_that_fails_is_no_reason_to_fail(problem: Exception) -> None:
+    class Particular(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.first = nn.Linear(4, 6).double()
 
         def forward(self, x: Tensor) -> Tensor:
             if len(x) == 2:
-                raise torch.OutOfMemoryError("CUDA out of memory.")
+                raise problem
             return head(torch.relu(self.first(x)))
 
-    net = Crowded().eval()
-    with explaining(net):
-        assert find_first_layer(net, (TABLE.clone(),)) is None
+    net = Particular().eval()
+    assert found(net, TABLE) is None
+    one, other = (IntegratedGradients(n_steps=5)(f, TABLE, 0) for f in (net, partial(net)))
+    torch.testing.assert_close(one.values, other.values)
