@@ -129,7 +129,7 @@ def test_nothing_is_left_behind_when_the_model_fails() -> None:
 
         def forward(self, x: Tensor) -> Tensor:
             type(self).calls += 1
-            if type(self).calls == 3:
+            if type(self).calls >= 3:
                 raise OSError("gone")
             return super().forward(x)
 
