@@ -26,17 +26,19 @@ def mlp() -> nn.Module:
     )
 
 
-def cnn() -> nn.Module:
+def cnn(
+    activation: type[nn.Module] = nn.ReLU, pool: type[nn.Module] = nn.MaxPool2d, last: type[nn.Module] = nn.ReLU
+) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
+        activation(),
+        pool(2),
         nn.Conv2d(16, 32, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
+        activation(),
+        pool(2),
         nn.Flatten(),
         nn.Linear(32 * 49, 64),
-        nn.ReLU(),
+        last(),
         nn.Linear(64, 10),
     )
 
@@ -97,18 +99,7 @@ def gelu_mlp() -> nn.Module:
 
 
 def silu_cnn() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1),
-        nn.SiLU(),
-        nn.AvgPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1),
-        nn.SiLU(),
-        nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(32 * 49, 64),
-        nn.Tanh(),
-        nn.Linear(64, 10),
-    )
+    return cnn(nn.SiLU, nn.AvgPool2d, nn.Tanh)
 
 
 NETWORKS = {"MLP": mlp, "ViT": ViT, "CNN": cnn, "ResNet": resnet}

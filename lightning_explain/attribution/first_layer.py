@@ -210,10 +210,10 @@ def _is_same(x: Tensor, given: Tensor, expected: Tensor) -> bool:
 
 
 def _transposed(module: nn.Module, shape: torch.Size) -> Callable[[Tensor], Tensor]:
-    forward = vars(module).get("forward")
     if isinstance(module, nn.Linear):
         weight = module.weight.detach()
         return lambda gradients: gradients @ weight
+    forward = vars(module).get("forward")
     assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
     weight = forward.weight if isinstance(forward, FastConvolution) else module.weight.detach()
     if isinstance(module, nn.Conv2d) and module.groups == 1 and weight[0].numel() <= MOST_COLUMNS * len(weight):

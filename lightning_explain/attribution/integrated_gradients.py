@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import nn
 
 from lightning_explain.attribution.baselines import Baseline, drawn_baselines
 from lightning_explain.attribution.fast_convolutions import speed_up_convolutions
@@ -24,6 +25,13 @@ from lightning_explain.attribution.straight_path import Parts, StraightPath
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from lightning_explain.isolation import explaining
+
+KINKED = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Threshold),
+    *(nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Softshrink, nn.Hardshrink),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
+)
+"""Modules whose gradient jumps."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,8 @@ class IntegratedGradients:
             `"midpoint"`, a fifth more accurate for ReLU networks at the same cost.
         smooth: Say that the network has no kinks (GELU, SiLU, tanh; no ReLU, no max pooling): every piece of the path
             is then integrated by Boole's rule. For a tolerance of 0.003 that takes half of the points, below it ever
-            fewer; for 0.05 no fewer. Where there are kinks the error is as bounded, and the points are more.
+            fewer; for 0.05 no fewer. Where there are kinks all the same, the stated error is too small (2.5 times on a
+            ReLU convnet at 0.01); a module that has them is named in a warning.
         fast_convolutions: Run convolutions merged with the batch norm after them, and channels last on the CPU, where
             a few samples get the same scores that way: a third less time for a ResNet, the same explanation.
 
@@ -123,6 +132,8 @@ class IntegratedGradients:
             if self.fast_convolutions:
                 speed_up_convolutions(model, parts)
             layer = find_first_layer(model, parts)
+            if self.smooth and self.n_steps is None:
+                _warn_of_kinks(model)
             limit = RowLimit(self.chunk_size, self.memory_budget)
             draws = drawn_baselines(self.baseline, parts, n_draws=self.n_draws, seed=self.seed)
             integral = averaged(
@@ -158,6 +169,21 @@ class IntegratedGradients:
                 ExplanationWarning,
                 stacklevel=3,
             )
+
+
+def _warn_of_kinks(model: Forward) -> None:
+    """Name a module whose gradient jumps; a functional one cannot be seen."""
+    if not isinstance(model, nn.Module):
+        return
+    for name, module in model.named_modules():
+        if isinstance(module, KINKED):
+            warnings.warn(
+                f"IntegratedGradients got smooth=True, but {name or 'the model'} is a {type(module).__name__}, where "
+                "the gradient jumps: the stated error may be several times too small. Leave smooth=False here.",
+                ExplanationWarning,
+                stacklevel=3,
+            )
+            return
 
 
 def _mean_baseline(draws: list[Parts], parts: Parts) -> Parts:

@@ -1,6 +1,7 @@
 """Integrated gradients against captum, closed forms, an exact oracle and the method's own axioms."""
 
 import copy
+import warnings
 from itertools import pairwise
 from typing import Any
 
@@ -213,6 +214,19 @@ def test_smooth_networks_keep_the_tolerance_with_fewer_points(seed: int, toleran
     assert bool((smooth.error <= tolerance).all())
     share = float(smooth.n_evaluations.float().mean()) / float(plain.n_evaluations.float().mean())
     assert share <= {0.05: 2.0, 0.003: 0.75, 1e-4: 0.4}[tolerance]
+
+
+@pytest.mark.parametrize("kinked", [nn.ReLU(), nn.MaxPool1d(2)], ids=str)
+def test_kinks_are_named_where_smooth_is_said(kinked: nn.Module) -> None:
+    net = nn.Sequential(nn.Linear(6, 4), nn.GELU(), kinked, nn.LazyLinear(1))
+    net(torch.rand(3, 6))  # makes the last layer
+    x = torch.rand(3, 6)
+    with pytest.warns(ExplanationWarning, match=rf"smooth=True, but 2 is a {type(kinked).__name__}"):
+        IntegratedGradients(smooth=True)(net, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        IntegratedGradients()(net, x)
+        IntegratedGradients(smooth=True)(nn.Sequential(nn.Linear(6, 4), nn.GELU(), nn.Linear(4, 1)), x)
 
 
 def test_cubics_are_exact_by_booles_rule() -> None:
