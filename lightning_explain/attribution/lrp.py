@@ -104,8 +104,7 @@ def _run(model: nn.Module, composite: Composite, inputs: Inputs, indices: Tensor
             "computed with no_grad, or rounded?), so there is nothing to propagate relevance through."
         )
     check_passable(score, trace.leaves, trace.nodes)
-    # what the layers read would be kept until the end of the way back
-    trace.nodes.clear()
+    trace.settle(score)
     return _Pass(trace, parts, score)
 
 

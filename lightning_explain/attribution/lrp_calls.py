@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_explain.attribution.lrp_maps import AffineMap, ChannelScaling, Convolution, Dense
+from lightning_explain.attribution.lrp_maps import AffineMap, ChannelScaling, Convolution, Dense, laid_out
 from lightning_explain.errors import ConfigurationError
 
 LAYER_FUNCTIONS: dict[Callable[..., Any], type[nn.Module]] = {
@@ -29,11 +29,8 @@ def _per_dimension(value: Any, n: int) -> tuple[int, ...]:
     return given if len(given) == n else given * n
 
 
-def _fast(weight: Tensor) -> Tensor:
-    """Detach weights, and lay those of an image layer out channels last where that is faster, in a copy."""
-    weight = weight.detach()
-    is_image = weight.ndim == 4 and weight.device.type == "cpu"
-    return weight.contiguous(memory_format=torch.channels_last) if is_image else weight
+def _fixed(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.detach()
 
 
 def _same_padding(weight: Tensor, dilation: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -58,7 +55,9 @@ def _convolution(
         padding, missing = _same_padding(weight, dilation)
     padding = (0,) * n if padding == "valid" else _per_dimension(padding, n)
     steps, none = _per_dimension(stride, n), (0,) * n
-    return input, Convolution(_fast(weight), bias, steps, padding, dilation, groups, False, none, missing)
+    return input, Convolution(
+        laid_out(weight.detach()), _fixed(bias), steps, padding, dilation, groups, False, none, missing
+    )
 
 
 def _transposed_convolution(  # noqa: PLR0917
@@ -73,11 +72,11 @@ def _transposed_convolution(  # noqa: PLR0917
 ) -> tuple[Tensor, AffineMap]:
     n = weight.ndim - 2
     steps, paddings, dilations, ends = (_per_dimension(v, n) for v in (stride, padding, dilation, output_padding))
-    return input, Convolution(_fast(weight), bias, steps, paddings, dilations, groups, True, ends)
+    return input, Convolution(laid_out(weight.detach()), _fixed(bias), steps, paddings, dilations, groups, True, ends)
 
 
 def _dense(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, AffineMap]:  # noqa: A002
-    return input, Dense(weight.detach(), bias)
+    return input, Dense(weight.detach(), _fixed(bias))
 
 
 def layer_of(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Tensor, AffineMap]:

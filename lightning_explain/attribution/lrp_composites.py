@@ -1,7 +1,7 @@
 """Which rule goes to which layer, and which layers relevance cannot pass."""
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -170,11 +170,10 @@ def _torch_type(module: nn.Module) -> type[nn.Module]:
     return next(base for base in type(module).__mro__ if base.__module__.startswith("torch.nn.modules"))
 
 
-def _is_covered(module: nn.Module, name: str, composite: Composite) -> bool:
+def _is_covered(module: nn.Module, name: str, choices: Sequence[LayerRules]) -> bool:
     kind = _torch_type(module)
     if kind in RULED:
-        found = (rule_for(rules, name, type(module)) for rules in (composite.layer_rules, composite.input_rules))
-        return any(rule is not None for rule in found)
+        return any(rule_for(rules, name, type(module)) is not None for rules in choices)
     # plain modules are read through to their operations, a loss is not part of the forward pass
     is_outside = kind is nn.Module or kind.__module__ == "torch.nn.modules.loss"
     return is_outside or kind in (*HANDLED, *BATCH_NORMS)
@@ -186,11 +185,11 @@ def check_covered(model: nn.Module, composite: Composite) -> None:
     Raises:
         ConfigurationError: Names every layer without a rule, or a name in the composite that no layer has.
     """
-    layers = dict(model.named_modules())
+    layers, choices = dict(model.named_modules()), (composite.layer_rules, composite.input_rules)
     missing = [
         f"{name or 'the model itself'!r} ({type(layer).__name__})"
         for name, layer in layers.items()
-        if not _is_covered(layer, name, composite)
+        if not _is_covered(layer, name, choices)
     ]
     if missing:
         raise ConfigurationError(
@@ -199,7 +198,7 @@ def check_covered(model: nn.Module, composite: Composite) -> None:
             "IntegratedGradients, or the part of the model that has rules on its own."
         )
     ruled = [name for name, layer in layers.items() if isinstance(layer, (*RULED, *BATCH_NORMS))]
-    for key in (*composite.layer_rules, *composite.input_rules):
+    for key in (key for rules in choices for key in rules):
         if isinstance(key, str) and not fnmatch.filter(ruled, key):
             raise ConfigurationError(
                 f"The rules name {key!r}, which is no layer that takes a rule. Those are: {', '.join(ruled[:40])}."

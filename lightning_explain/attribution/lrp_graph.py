@@ -31,8 +31,8 @@ SCALINGS = frozenset({"Add", "Sub", "Mul", "Div", "Neg"})
 """Elementwise and affine, as long as only one operand depends on the input."""
 
 PASSES = MOVES | {
-    # how lrp_trace names activations, and autograd `Tensor.copy_`
-    "_PassedActivation", "torch::autograd::CopyBackwards",
+    # how lrp_steps names activations, and autograd `Tensor.copy_`
+    "PassedActivation", "torch::autograd::CopyBackwards",
     "Add", "Sub", "Neg", "Mean", "Sum", "Abs", "Relu", "LeakyRelu", "PreluKernel", "RreluWithNoise",
     "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AdaptiveMaxPool2D", "AdaptiveMaxPool3D", "Amax", "Max", "Maximum",
     "AvgPool2D", "AvgPool3D", "MaxPool2DWithIndices", "MaxPool3DWithIndices",
@@ -76,6 +76,28 @@ def dependent_nodes(root: Node, leaves: Collection[Tensor]) -> set[Node]:
         is_leaf = operation_of(node) == "torch::autograd::AccumulateGrad"
         depends[node] = id(node.variable) in owners if is_leaf else any(depends[p] for p in _inputs_of(node))
     return {node for node, does in depends.items() if does}
+
+
+def readers_of(root: Node) -> dict[Node, set[str]]:
+    """Name the operations that read each node's output, on the way to `root`.
+
+    Cost: a few microseconds per node of the graph.
+
+    Example:
+        >>> z = torch.ones(2, requires_grad=True) * 2
+        >>> readers_of((z.relu() + z).grad_fn)[z.grad_fn] == {"Relu", "Add"}
+        True
+    """
+    found: dict[Node, set[str]] = {root: set()}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        for parent in _inputs_of(node):
+            if parent not in found:
+                found[parent] = set()
+                stack.append(parent)
+            found[parent].add(operation_of(node))
+    return found
 
 
 def _dependent_operands(node: Node, dependent: set[Node]) -> list[int]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lightning_explain.attribution.lrp_maps import AffineMap, transpose_each
-from lightning_explain.attribution.lrp_rules import Rule, parts_by_sign, share
+from lightning_explain.attribution.lrp_rules import Rule
+from lightning_explain.attribution.lrp_signs import parts_by_sign, share
 from lightning_explain.errors import ConfigurationError
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lightning_explain.attribution.lrp_maps import AffineMap
+from lightning_explain.attribution.lrp_signs import Favouring, is_nonnegative, is_zero, where_negative, where_positive
 from lightning_explain.errors import ConfigurationError
 
 
@@ -31,98 +31,6 @@ class Rule(ABC):
             z: Its output.
             gradient: Modified gradient at the output, shaped like `z`.
         """
-
-
-def share(relevance: Tensor, total: Tensor) -> Tensor:
-    """Divide by the total of the shares, in place; with no shares there is nothing to share out."""
-    # most totals have one sign, which is found out ten times as fast as where they are zero
-    if not (bool(total.amin() > 0) or bool(total.amax() < 0)):
-        # adds 1 where it is zero; arithmetic, because a comparison takes longer than all of this
-        total.add_(total.sign().abs_().neg_().add_(1.0))
-    return relevance.div_(total)
-
-
-def share_of_own_sign(relevance: Tensor, total: Tensor) -> Tensor:
-    """Divide by totals that are zero only where the relevance is, in place; there nothing is shared out.
-
-    So it is for gamma, whose totals are at least as large as the output that has the relevance. It takes a fifth of the
-    time of `share`. NaN of the model itself shows in its score, which is refused.
-    """
-    return relevance.div_(total).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def is_zero(a: Tensor) -> bool:
-    """Whether all entries are zero; a fifth of the time of comparing them one by one."""
-    # not aminmax, which takes ten times as long as both
-    return a.numel() == 0 or (float(a.amin()) == 0 and float(a.amax()) == 0)
-
-
-def is_nonnegative(a: Tensor) -> bool:
-    """Whether no entry is negative, as after a ReLU: known from how it was computed, or looked up."""
-    if type(a.grad_fn).__name__.startswith("ReluBackward"):
-        return True
-    return a.numel() == 0 or bool(a.amin() >= 0)
-
-
-def parts_by_sign(a: Tensor) -> tuple[Tensor, Tensor]:
-    """Split into positive and negative part, which sum to `a`."""
-    return a.clamp(min=0), a.clamp(max=0)
-
-
-def _scaled_by_sign(a: Tensor, above: float, below: float) -> Tensor:
-    """Scale positive entries by one factor and negative ones by another, in one go and one scaling of the result."""
-    return functional.leaky_relu(a, below / above).mul_(above)
-
-
-@dataclass(frozen=True)
-class Favouring:
-    """A layer whose contributions `c_ij` count differently by their sign, which is that of input times weight.
-
-    Attributes:
-        layer: The layer.
-        for_positive: Its weights for inputs >= 0.
-        for_negative: Its weights for inputs < 0.
-        bias: Its bias.
-    """
-
-    layer: AffineMap
-    for_positive: Tensor
-    for_negative: Tensor
-    bias: Tensor | None
-
-    @classmethod
-    def only(cls, layer: AffineMap, *, positive: bool) -> "Favouring":
-        """Let contributions (and biases) of one sign count once, the others not at all."""
-        above, below = parts_by_sign(layer.weight)
-        bias = None if layer.bias is None else parts_by_sign(layer.bias)[0 if positive else 1]
-        return cls(layer, above, below, bias) if positive else cls(layer, below, above, bias)
-
-    @classmethod
-    def more(cls, layer: AffineMap, gamma: float, *, positive: bool) -> "Favouring":
-        """Let contributions (and biases) of one sign count `1 + gamma` times, the others once."""
-        above, below = (1 + gamma, 1.0) if positive else (1.0, 1 + gamma)
-        bias = None if layer.bias is None else _scaled_by_sign(layer.bias, above, below)
-        weight = layer.weight
-        return cls(layer, _scaled_by_sign(weight, above, below), _scaled_by_sign(weight, below, above), bias)
-
-    def totals(self, a: Tensor, *, nonnegative: bool) -> Tensor:
-        """Sum each output's contributions. Cost: one application, two unless `a` is known to be nonnegative."""
-        if nonnegative:
-            return self.layer.apply(a, self.for_positive, self.bias)
-        above, below = parts_by_sign(a)
-        return self.layer.apply(above, self.for_positive, self.bias) + self.layer.apply(below, self.for_negative)
-
-    def back(self, s: Tensor, a: Tensor, *, nonnegative: bool) -> Tensor:
-        """Map shares back, without the factor `a_i`, so that inputs of zero do no harm. Cost: as `totals`."""
-        if nonnegative:
-            return self.layer.transpose(s, self.for_positive, a)
-        for_positive, for_negative = (self.layer.transpose(s, w, a) for w in (self.for_positive, self.for_negative))
-        return torch.where(a >= 0, for_positive, for_negative)
-
-    def share_out(self, relevance: Tensor, a: Tensor) -> Tensor:
-        """Share the relevance, which is overwritten, in proportion to the contributions: `R_i / a_i`."""
-        nonnegative = is_nonnegative(a)
-        return self.back(share(relevance, self.totals(a, nonnegative=nonnegative)), a, nonnegative=nonnegative)
 
 
 @dataclass(frozen=True)
@@ -184,20 +92,33 @@ class GammaRule(Rule):
     def modified_gradient(self, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> Tensor:
         """Share out by sign of `z`. Cost: 2 applications, 3 where negative outputs count; twice that for inputs < 0."""
         nonnegative = is_nonnegative(a)
-        rising = Favouring.more(layer, self.gamma, positive=True)
+        rising = Favouring(layer, 1 + self.gamma, 1)
         total = rising.totals(a, nonnegative=nonnegative)
-        of_negative = z.clamp(max=0).mul_(gradient)
-        if is_zero(of_negative):
-            # a ReLU follows, so nothing comes back from negative outputs
-            return rising.back(share_of_own_sign(z * gradient, total), a, nonnegative=nonnegative)
-        # total = z + gamma * (sum of positive contributions), and all contributions sum to z; the total of negative
-        # outputs with its sign turned, and what comes back subtracted
-        total_of_negative = torch.sub(total, z, alpha=2 + self.gamma)
-        of_positive = z.clamp(min=0).mul_(gradient)
-        back = rising.back(share_of_own_sign(of_positive, total), a, nonnegative=nonnegative)
-        falling = Favouring.more(layer, self.gamma, positive=False)
-        shares = share_of_own_sign(of_negative, total_of_negative)
-        return back.sub_(falling.back(shares, a, nonnegative=nonnegative))
+        of_negative = self._of_negative(z, total, gradient)
+        # in the memory of the totals: fresh memory costs more than what is done in it
+        of_positive = torch.div(z, total, out=total).mul_(gradient)
+        back = rising.back(where_positive(of_positive, z, out=of_positive), a, nonnegative=nonnegative)
+        if of_negative is None:
+            return back
+        return back.sub_(Favouring(layer, 1, 1 + self.gamma).back(of_negative, a, nonnegative=nonnegative))
+
+    def _of_negative(self, z: Tensor, total: Tensor, gradient: Tensor) -> Tensor | None:
+        """Return what negative outputs share out, with its sign turned; None if nothing comes back from any.
+
+        Args:
+            z: The layer's output.
+            total: `z + gamma * (sum of positive contributions)`. All contributions sum to `z`, so the total of negative
+                outputs follows from it.
+            gradient: At the output.
+        """
+        if is_nonnegative(z):
+            return None
+        shares = where_negative(gradient, z, out=torch.empty_like(z))
+        if is_zero(shares):  # a ReLU follows
+            return None
+        torch.sub(total, z, alpha=2 + self.gamma, out=shares)
+        torch.div(z, shares, out=shares).mul_(gradient)
+        return where_negative(shares, z, out=shares)
 
 
 @dataclass(frozen=True)
@@ -225,9 +146,9 @@ class AlphaBetaRule(Rule):
     def modified_gradient(self, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> Tensor:
         """Share out among both signs. Cost: two applications per sign; four where negative inputs occur."""
         # the relevance is computed for each sign, since sharing it out overwrites it
-        total = self.alpha * Favouring.only(layer, positive=True).share_out(z * gradient, a)
+        total = self.alpha * Favouring(layer, 1, 0).share_out(z * gradient, a)
         if self.beta:
-            total -= self.beta * Favouring.only(layer, positive=False).share_out(z * gradient, a)
+            total -= self.beta * Favouring(layer, 0, 1).share_out(z * gradient, a)
         return total
 
 
@@ -241,4 +162,4 @@ class ZPlusRule(Rule):
 
     def modified_gradient(self, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> Tensor:
         """Share out among positive contributions. Cost: two applications; four where negative inputs occur."""
-        return Favouring.only(layer, positive=True).share_out(z * gradient, a)
+        return Favouring(layer, 1, 0).share_out(z * gradient, a)

@@ -5,7 +5,7 @@ calls them. So nothing is put on any module, and functional calls and subclasses
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,9 +15,10 @@ from torch.overrides import TorchFunctionMode
 
 from lightning_explain.attribution.lrp_calls import LAYER_FUNCTIONS, layer_of, scaling_of
 from lightning_explain.attribution.lrp_composites import ByLayer, Composite, rule_for
-from lightning_explain.attribution.lrp_graph import Node, dependent_nodes, is_input
+from lightning_explain.attribution.lrp_graph import Node, dependent_nodes, is_input, readers_of
 from lightning_explain.attribution.lrp_input_rules import AnyRule, InputRule
 from lightning_explain.attribution.lrp_maps import AffineMap, Dense
+from lightning_explain.attribution.lrp_steps import Call, Ruled, keep, keeps, passed_on
 from lightning_explain.errors import ConfigurationError
 
 NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
@@ -28,21 +29,15 @@ ACTIVATION_FUNCTIONS = frozenset({
     functional.selu, functional.celu, functional.hardswish, functional.softsign, functional.tanh,
     torch.tanh, Tensor.tanh,
 })  # fmt: skip
-RELU_FUNCTIONS = frozenset({functional.relu, functional.relu_, torch.relu_, Tensor.relu_})
-IN_PLACE_FUNCTIONS = RELU_FUNCTIONS | {
+RELU_FUNCTIONS = frozenset({
+    functional.relu, functional.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_,
+})  # fmt: skip
+IN_PLACE_FUNCTIONS = frozenset({
     Tensor.add_, Tensor.sub_, Tensor.mul_, Tensor.div_,
     Tensor.__iadd__, Tensor.__isub__, Tensor.__imul__, Tensor.__itruediv__,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What a layer read, the map it applied, its rule, and its name where it has one."""
-
-    read: Tensor
-    layer: AffineMap
-    rule: AnyRule
-    name: str | None = None
+})  # fmt: skip
+BATCH_NORM_FUNCTIONS = frozenset({functional.batch_norm})
+VIEW_FUNCTIONS = frozenset({Tensor.view})
 
 
 Cut = Callable[[Tensor, AffineMap, AnyRule, str | None, Callable[[Tensor], Tensor]], tuple[Tensor, Tensor]]
@@ -50,73 +45,16 @@ Cut = Callable[[Tensor, AffineMap, AnyRule, str | None, Callable[[Tensor], Tenso
 anew, and as what the model goes on with."""
 
 
-class _Ruled(torch.autograd.Function):
-    """A layer whose backward pass is its rule."""
-
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, call: _Call, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        z = compute(a)
-        ctx.layer, ctx.rule = call.layer, call.rule
-        ctx.save_for_backward(a)
-        # not a copy: the trace makes one, or accepts the change, when something writes into z
-        ctx.output = z.detach()
-        ctx.version = z._version
-        return z
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (a,) = ctx.saved_tensors
-        layer, rule = ctx.layer, ctx.rule
-        z, ctx.output = ctx.output, None
-        if z is None or z._version != ctx.version:
-            # it was let go of when a BatchNorm took the layer over, or something that the trace did not see wrote in it
-            z = layer.apply(a, layer.weight, layer.bias)
-        if isinstance(rule, InputRule):
-            return rule.relevance(layer, a, z, z * gradients[0]), None, None
-        return rule.modified_gradient(layer, a, z, gradients[0]), None, None
-
-
-class _PassedActivation(torch.autograd.Function):
-    """An elementwise activation that hands relevance on unchanged: its gradient is output / input."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        a = function(z)
-        ctx.save_for_backward(torch.where(z == 0, torch.zeros_like(z), a / z))
-        return a
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (ratio,) = ctx.saved_tensors
-        return gradients[0] * ratio, None
-
-
 def _named(name: str | None, kind: type[nn.Module]) -> str:
     return f"a functional {kind.__name__}" if name is None else f"{name!r} ({kind.__name__})"
 
 
-def _view(tensor: Tensor, args: Any, kwargs: Any) -> Tensor:
+def _view(function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
     """Run `view`, also on what is a view only for channels-first images."""
     try:
-        return tensor.view(*args, **kwargs)
-    except RuntimeError:
-        return tensor.contiguous().view(*args, **kwargs)
-
-
-def _activation(function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
-    """Run an activation so that it hands relevance on; the only boolean among its options is `inplace`."""
-    z: Tensor = args[0] if args else kwargs["input"]
-    if not z.requires_grad:
         return function(*args, **kwargs)
-    in_place = kwargs.get("inplace", False) or any(option is True for option in args[1:])
-    options = tuple(False if option is True else option for option in args[1:])
-    named = {key: value for key, value in kwargs.items() if key not in ("input", "inplace")}
-
-    def compute(read: Tensor) -> Tensor:
-        return function(read, *options, **named)
-
-    out: Any = _PassedActivation.apply(z.clone() if in_place else z, compute)
-    return z.copy_(out) if in_place else out
+    except RuntimeError:
+        return function(args[0].contiguous(), *args[1:], **kwargs)
 
 
 class RelevanceTrace(TorchFunctionMode):
@@ -141,7 +79,8 @@ class RelevanceTrace(TorchFunctionMode):
         super().__init__()
         self._cut = cut
         self._beginnings: list[Tensor] = []
-        self.nodes: dict[Node, _Call] = {}
+        self.nodes: dict[Node, Call] = {}
+        self._rectified: set[Node] = set()
         self.first_layers: list[tuple[Tensor, Tensor]] = []
         self.merged: dict[Node, Node] = {}
         self._rules = ByLayer(composite.layer_rules, composite.input_rules)
@@ -161,32 +100,59 @@ class RelevanceTrace(TorchFunctionMode):
         """Take over the functions of layers and activations; run any other as it is."""
         del types
         kwargs = kwargs or {}
-        if func in IN_PLACE_FUNCTIONS:
-            return self._in_place(func, args, kwargs)
-        if func in LAYER_FUNCTIONS:
-            return self._linear(func, args, kwargs)
-        if func is functional.batch_norm:
-            return self._batch_norm(args, kwargs)
-        if func in ACTIVATION_FUNCTIONS:
-            return _activation(func, args, kwargs)
-        if func is Tensor.view:
-            return _view(args[0], args[1:], kwargs)
-        return func(*args, **kwargs)
+        taken_over = self._taken_over(func)
+        return func(*args, **kwargs) if taken_over is None else taken_over(func, args, kwargs)
+
+    def _taken_over(self, function: Callable[..., Any]) -> Callable[..., Any] | None:
+        """Say what runs instead of a function, called with the function and its arguments; None if it does itself."""
+        of_kind = (
+            (RELU_FUNCTIONS, self._relu),
+            (IN_PLACE_FUNCTIONS, self._in_place),
+            (LAYER_FUNCTIONS, self._linear),
+            (BATCH_NORM_FUNCTIONS, self._batch_norm),
+            (ACTIVATION_FUNCTIONS, passed_on),
+            (VIEW_FUNCTIONS, _view),
+        )
+        return next((run for functions, run in of_kind if function in functions), None)
 
     def _in_place(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Before something writes into a layer's output, give the layer a copy to keep.
+        """Before something writes into what a layer keeps, give the layer a copy of it."""
+        node: Node = args[0].grad_fn
+        if node in self.nodes and keeps(node):
+            keep(node, node.output.clone())
+        return function(*args, **kwargs)
 
-        A ReLU needs none: where it writes, the gradient is zero, and with it the relevance.
+    def _relu(self, function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
+        """Let a layer keep the output of the ReLU after it instead of its own, also where that overwrites its own.
+
+        It holds all that counts: where it is zero, the gradient is, and with it the relevance. So one tensor for each
+        layer need not be kept. This is undone by `settle` where something else reads the layer's output too. Nothing
+        can write into it, since autograd needs it for the ReLU.
         """
-        written: Any = args[0] if args else kwargs.get("input")
-        node: Any = written.grad_fn if written is not None else None
-        if node not in self.nodes or node.output is None or node.output._version != node.version:
-            return function(*args, **kwargs)
-        if function not in RELU_FUNCTIONS:
-            node.output = node.output.clone()
+        z: Tensor = args[0] if args else kwargs["input"]
+        node: Node = z.grad_fn
+        kept = node in self.nodes and keeps(node)
         result = function(*args, **kwargs)
-        node.version = node.output._version
+        if kept:
+            keep(node, result)
+            self._rectified.add(node)
         return result
+
+    def settle(self, score: Tensor) -> None:
+        """Give layers their own output back where not only ReLUs read it, and forget what was needed until here.
+
+        Args:
+            score: What is explained, with its graph.
+        """
+        if self._rectified:
+            readers = readers_of(score.grad_fn)
+            for node in self._rectified:
+                if readers.get(node, set()) - {"Relu"}:
+                    call = self.nodes[node]
+                    keep(node, call.layer.apply(call.read.detach(), call.layer.weight, call.layer.bias))
+        # what the layers read would be kept until the end of the way back
+        self.nodes.clear()
+        self._rectified.clear()
 
     def _linear(self, function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
         parameters = [given for given in (*args[1:3], *kwargs.values()) if isinstance(given, Tensor)]
@@ -207,10 +173,10 @@ class RelevanceTrace(TorchFunctionMode):
 
         return self._ruled(call, compute)
 
-    def _batch_norm(self, args: Any, kwargs: Any) -> Tensor:
+    def _batch_norm(self, function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
         z, scaling = scaling_of(*args, **kwargs)
         if not z.requires_grad:
-            return functional.batch_norm(*args, **kwargs)
+            return function(*args, **kwargs)
 
         def compute(_read: Tensor) -> Tensor:
             return scaling.apply(z, scaling.weight, scaling.bias)
@@ -227,16 +193,16 @@ class RelevanceTrace(TorchFunctionMode):
         node.output = None
         return y
 
-    def _ruled(self, call: _Call, compute: Callable[[Tensor], Tensor]) -> Tensor:
+    def _ruled(self, call: Call, compute: Callable[[Tensor], Tensor]) -> Tensor:
         if self._cut is None:
-            out: Any = _Ruled.apply(call.read, call, compute)
+            out: Any = Ruled.apply(call.read, call, compute)
         else:
             leaf, out = self._cut(call.read, call.layer, call.rule, call.name, compute)
             self._beginnings.append(leaf)
         self.nodes[out.grad_fn] = call
         return out
 
-    def _call(self, a: Tensor, layer: AffineMap, name: str | None, kind: type[nn.Module]) -> _Call:
+    def _call(self, a: Tensor, layer: AffineMap, name: str | None, kind: type[nn.Module]) -> Call:
         """Find the rule; a layer with an input rule reads a leaf of its own, at which its relevance arrives."""
         reads_input = is_input(a, self._inputs)
         rule = rule_for(self._rules.input_rules, name, kind) if reads_input else None
@@ -244,7 +210,7 @@ class RelevanceTrace(TorchFunctionMode):
         if rule is None:
             raise ConfigurationError(f"LRP has no rule for {_named(name, kind)}. Add one for its name or type.")
         if not isinstance(rule, InputRule):
-            return _Call(a, layer, rule, name)
+            return Call(a, layer, rule, name)
         if not reads_input:
             raise ConfigurationError(
                 f"{type(rule).__name__} was given to {_named(name, kind)}, which does not read the model's input. "
@@ -252,7 +218,7 @@ class RelevanceTrace(TorchFunctionMode):
             )
         leaf = a.detach().requires_grad_()
         self.first_layers.append((a, leaf))
-        return _Call(leaf, layer, rule, name)
+        return Call(leaf, layer, rule, name)
 
     def _owner(self, tensors: Iterable[Any], kind: type[nn.Module]) -> tuple[str | None, type[nn.Module]]:
         """Find the layer that a parameter or buffer belongs to: its name, and its type if that is a `kind`."""

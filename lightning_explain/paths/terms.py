@@ -6,16 +6,8 @@ import torch
 from torch import Tensor
 
 from lightning_explain.attribution.lrp_maps import AffineMap
-from lightning_explain.attribution.lrp_rules import (
-    EpsilonRule,
-    Favouring,
-    GammaRule,
-    Rule,
-    ZPlusRule,
-    is_nonnegative,
-    parts_by_sign,
-    share,
-)
+from lightning_explain.attribution.lrp_rules import EpsilonRule, GammaRule, Rule, ZPlusRule
+from lightning_explain.attribution.lrp_signs import Favouring, is_nonnegative, parts_by_sign, share
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +30,7 @@ def _of_both_signs(positive: Tensor, negative: Tensor, s: Tensor, a: Tensor) -> 
 
 
 def _gamma_terms(rule: GammaRule, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> list[Term]:
-    above = Favouring.only(layer, positive=True).totals(a, nonnegative=is_nonnegative(a))
+    above = Favouring(layer, 1, 0).totals(a, nonnegative=is_nonnegative(a))
     s = share(z * gradient, torch.where(z >= 0, z + rule.gamma * above, z + rule.gamma * (z - above)))
     weight = layer.weight.detach()
     favour_positive, favour_negative = (weight + rule.gamma * part for part in parts_by_sign(weight))
@@ -66,7 +58,7 @@ def terms_of(rule: Rule, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tenso
     if isinstance(rule, GammaRule):
         return tuple(_gamma_terms(rule, layer, a, z, gradient))
     if isinstance(rule, ZPlusRule):
-        total = Favouring.only(layer, positive=True).totals(a, nonnegative=is_nonnegative(a))
+        total = Favouring(layer, 1, 0).totals(a, nonnegative=is_nonnegative(a))
         return tuple(_of_both_signs(*parts_by_sign(weight), share(z * gradient, total), a))
     return (Term(weight, gradient),)
 

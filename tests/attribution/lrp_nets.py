@@ -1,8 +1,13 @@
 """Small networks of the shapes found in the wild."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from lightning_explain.attribution import LRP
+from lightning_explain.attribution.lrp_rules import Rule
 
 
 def with_statistics(model: nn.Module) -> nn.Module:
@@ -93,3 +98,28 @@ class Functional(nn.Module):
         flat = functional.dropout(both.view(len(x), -1), training=self.training)
         hidden = functional.leaky_relu(self.fc(flat))
         return self.head((hidden + hidden * 0.5).reshape(-1, 8))
+
+
+class ReadBeside(nn.Module):
+    """A layer whose output a ReLU reads, and something else before it; or the same with the layer called for each."""
+
+    def __init__(self, relu: Callable[[Tensor], Tensor], *, norm: bool, twice: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Linear(6, 8)
+        self.norm = nn.BatchNorm1d(8) if norm else nn.Identity()
+        self.last = nn.Linear(8, 3)
+        self.relu, self.twice = relu, twice
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.norm(self.first(x))
+        beside = 0.5 * (self.norm(self.first(x)) if self.twice else z)
+        return self.last(self.relu(z) + beside)
+
+
+def read_beside(relu: Callable[[Tensor], Tensor], *, rule: Rule, norm: bool) -> tuple[Tensor, Tensor]:
+    """Return the relevance of such a network's inputs, and what it must be: rules are linear in what comes back."""
+    x = torch.randn(5, 6, generator=torch.Generator().manual_seed(2)).double()
+    nets = [with_statistics(ReadBeside(relu, norm=norm, twice=twice)).double().eval() for twice in (False, True)]
+    once, twice = (LRP({nn.Linear: rule, nn.BatchNorm1d: rule})(net, x, 1).values for net in nets)
+    return once, twice

@@ -27,7 +27,16 @@ from lightning_explain.attribution import (
     ZPlusRule,
 )
 from lightning_explain.errors import ConfigurationError, ExplanationError
-from tests.attribution.lrp_nets import BasicBlock, Functional, mlp, resnet, vgg, with_statistics
+from tests.attribution.lrp_nets import (
+    BasicBlock,
+    Functional,
+    ReadBeside,
+    mlp,
+    read_beside,
+    resnet,
+    vgg,
+    with_statistics,
+)
 
 ALL_ZERO = {nn.Linear: ZeroRule(), nn.Conv2d: ZeroRule(), nn.BatchNorm2d: ZeroRule(), nn.BatchNorm1d: ZeroRule()}
 COMPOSITES = {
@@ -201,6 +210,30 @@ def test_writing_into_a_layers_output_does_not_change_what_it_remembers(write):
     x = torch.randn(6, 4).double()
     found = [LRP({nn.Linear: GammaRule()})(Net(apart=apart), x, 0).values for apart in (True, False)]
     close(found[0], found[1])
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("rule", [ZeroRule(), EpsilonRule(1e-3), GammaRule(0.3), AlphaBetaRule(2.0, 1.0), ZPlusRule()])
+@pytest.mark.parametrize(
+    "relu", [functional.relu, functional.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_]
+)
+def test_what_a_relu_throws_away_counts_where_something_else_reads_it(relu, rule, norm):
+    close(*read_beside(relu, rule=rule, norm=norm))
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_layer_that_is_read_beside_its_relu_has_its_own_relevance(norm):
+    x = torch.randn(4, 6).double()
+    rules = {nn.Linear: GammaRule(0.3), nn.BatchNorm1d: GammaRule(0.3)}
+    found = []
+    for relu in (functional.relu, functional.relu_):
+        net = with_statistics(ReadBeside(relu, norm=norm)).double().eval()
+        found.append(LRP(rules).layer_relevance(net, x, 1, layers=["first", "norm"]))
+    close(found[0]["first"], found[1]["first"])
+    close(found[0]["norm"], found[1]["norm"])
+    close(found[0]["first"], found[0]["norm"])
+    # rules are not conserving where a bias takes its share, but no unit may be without relevance for being negative
+    assert bool((found[0]["first"] != 0).all())
 
 
 def test_functional_operations_conserve_relevance():

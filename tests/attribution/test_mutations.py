@@ -21,6 +21,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
+from torch.nn import functional
 
 import lightning_explain
 import tests.attribution.lrp_dense as dense
@@ -62,7 +63,7 @@ from lightning_explain.faithfulness import (
     max_sensitivity,
 )
 from lightning_explain.isolation import explaining
-from tests.attribution.lrp_nets import with_statistics
+from tests.attribution.lrp_nets import read_beside, with_statistics
 from tests.attribution.nets import convnet, drawn, mlp, seeded
 from tests.attribution.plain_bisection import bisected
 
@@ -267,10 +268,17 @@ w_square = rule_check(WSquareRule(), dense.w_square)
 z_box = rule_check(ZBoxRule(-4.0, 5.0), dense.z_box(-4.0, 5.0))
 
 
+def layer_read_beside_its_relu() -> None:
+    for relu in (functional.relu, functional.relu_):
+        close(*read_beside(relu, rule=GammaRule(0.4), norm=False))
+
+
 def nothing_to_share() -> None:
     layer = nn.Linear(2, 2, bias=False)
     layer.weight.data = torch.tensor([[-1.0, -1.0], [1.0, 1.0]])
     close(LRP({nn.Linear: ZPlusRule()})(layer, torch.tensor([[1.0, 2.0]]), 0).values, [0.0, 0.0])
+    layer.weight.data = torch.zeros(2, 2)
+    close(LRP({nn.Linear: WSquareRule()})(layer, torch.tensor([[1.0, 2.0]]), 0).values, [0.0, 0.0])
 
 
 def nothing_to_share_by_gamma() -> None:
@@ -534,18 +542,22 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ),
     ("value=-self.epsilon", "value=self.epsilon", epsilon),
     ("z.abs().add_(self.epsilon)", "z.add(self.epsilon)", epsilon),
-    ("_scaled_by_sign(weight, above, below), _scaled", "_scaled_by_sign(weight, below, above), _scaled", gamma),
-    ("_scaled_by_sign(layer.bias, above, below)", "layer.bias", gamma),
+    ("(self.for_positive, self.for_negative)", "(self.for_negative, self.for_positive)", gamma),
+    ("_by_sign(bias, self.positive, self.negative)", "bias", gamma),
     ("functional.leaky_relu(a, below / above)", "functional.leaky_relu(a, below)", gamma),
-    ("(1 + gamma, 1.0) if positive", "(1 + gamma, 1.0) if not positive", gamma),
+    ("rising = Favouring(layer, 1 + self.gamma, 1)", "rising = Favouring(layer, 1, 1 + self.gamma)", gamma),
     ("float(a.amin()) == 0 and float(a.amax()) == 0", "True", gamma),
-    (".nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)", "", nothing_to_share_by_gamma),
+    ("where_positive(of_positive, z, out=of_positive)", "of_positive", nothing_to_share_by_gamma),
+    ("return where_negative(shares, z, out=shares)", "return shares", gamma),
     ("alpha=2 + self.gamma", "alpha=1 + self.gamma", gamma),
-    ("falling = Favouring.more(layer, self.gamma, positive=False)", "falling = rising", gamma),
+    ("Favouring(layer, 1, 1 + self.gamma).back", "Favouring(layer, 1 + self.gamma, 1).back", gamma),
+    ('readers.get(node, set()) - {"Relu"}', "set()", layer_read_beside_its_relu),
     ("total -= self.beta *", "total += self.beta *", alpha_beta),
     ("total = self.alpha * Favouring", "total = Favouring", alpha_beta),
-    ("return Favouring.only(layer, positive=True)", "return Favouring.only(layer, positive=False)", z_plus),
-    ("[0 if positive else 1]", "[1 if positive else 0]", z_plus),
+    ("return Favouring(layer, 1, 0)", "return Favouring(layer, 0, 1)", z_plus),
+    ("_by_sign(bias, self.positive, self.negative)", "_by_sign(bias, self.negative, self.positive)", z_plus),
+    ("keep = where_positive if self.positive else where_negative", "keep = where_positive", alpha_beta),
+    ("keep(relevance.div_(total), total, out=relevance)", "relevance.div_(total)", nothing_to_share),
     ("torch.where(a >= 0, for_positive, for_negative)", "for_positive", z_plus),
     ("total.add_(total.sign().abs_().neg_().add_(1.0))", "total.add_(0.0)", nothing_to_share),
     ("layer, a, relevance, torch.ones_like(layer.weight))", "layer, a, relevance, layer.weight)", flat),
@@ -557,7 +569,6 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ("return back.sub_(", "return back.add_(", gamma),
     ("shift = -running_mean * scale", "shift = running_mean * scale", relevance_of_a_convnet),
     ("bias * scale + shift", "bias + shift", rules_after_batch_norm),
-    (".flip(2, 3).contiguous", ".contiguous", relevance_of_a_convnet),
     ("flat(values).sum(1) - change", "change - flat(values).sum(1)", relevance_of_a_convnet),
     ("torch.zeros_like(z), a / z)", "torch.zeros_like(z), torch.ones_like(z))", activations_hand_on),
     ("name: entry.value * gradient", "name: gradient", activations_hand_on),
