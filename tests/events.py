@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.plugins.custom_scalar import layout_pb2
 
 
 def tab_headers(log_dir: str | Path, tag: str) -> list[dict[str, Any]]:
@@ -58,3 +59,13 @@ class Events:
     def blob(self, tag: str) -> dict[str, Any]:
         """The last header of the Explain tab's."""
         return json.loads(self._events.Tensors(tag)[-1].tensor_proto.string_val[0])
+
+    def description(self, tag: str) -> str:
+        """What TensorBoard shows with a tag."""
+        return self._events.SummaryMetadata(tag).summary_description
+
+    def charts(self) -> dict[str, list[str]]:
+        """The groups of curves of the Custom Scalars dashboard: title to tags."""
+        layout = layout_pb2.Layout()
+        layout.ParseFromString(self._events.Tensors("custom_scalars__config__")[-1].tensor_proto.string_val[0])
+        return {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}

@@ -1,6 +1,8 @@
 """AttributionMonitor: what the network looks at, and how that changes as it learns."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -10,7 +12,7 @@ from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.budget import Budget
 from lightning_explain.callbacks.alarm import Alarm, check_alert
 from lightning_explain.callbacks.asked import in_words
-from lightning_explain.callbacks.attribution_methods import explains_at_the_input, full_name, named_methods
+from lightning_explain.callbacks.attribution_methods import explains_at_the_input, full_names, named_methods
 from lightning_explain.callbacks.attribution_report import charts
 from lightning_explain.callbacks.cadence import Cadence
 from lightning_explain.callbacks.continuity import Continuity
@@ -23,6 +25,7 @@ from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.probe_source import to_device
 from lightning_explain.callbacks.question import Question, check_strategy
 from lightning_explain.callbacks.ranks import Ranks
+from lightning_explain.callbacks.references import Comparisons, References, named_references
 from lightning_explain.callbacks.reporter import Reporter
 from lightning_explain.callbacks.training_baselines import TrainingBaselines
 from lightning_explain.display import Display
@@ -56,6 +59,8 @@ class AttributionMonitor(pl.Callback):
     - `explain/{name}/drift/previous`, `.../drift/first`: mean cosine distance to the previous and to the first
       explanation; `.../drift/previous_error`, `.../drift/first_error`: their quadrature error;
       `.../drift/{class}`: distance to the previous one, by class.
+    - with `compare_with=`: `explain/{name}/drift/{its name}` and `.../drift/{its name}_error`, and in the heatmaps what
+      the network looked at there.
     - `explain/{name}/drift_{measure}/...`: the same for `spearman`, `spearman_absolute`, `top_k`, `relative_l1`
       and, for images, `ssim`; as distances, 0 meaning unchanged.
     - `explain/{name}/convergence_delta` (mean absolute completeness gap), `.../error` (estimated relative L1
@@ -95,6 +100,10 @@ class AttributionMonitor(pl.Callback):
         explained: Which output is explained: the sample's `"label"`, or what was `"predicted"` for it at the first
             explanation. Either way it stays the same for the whole run.
         measures: Drift measures; the first `cosine` among them is `drift/...`.
+        compare_with: Checkpoints of the same network, or steps of this run, by names of your own: `{"pretrained":
+            "before.ckpt", "warm": 500}`. Drift is measured against each of them too. A checkpoint is explained once,
+            before training, with the weights in its `state_dict`; of a step the first explanation at it or after it
+            is kept. Files that hold more than plain weights and numbers are not read.
         faithfulness: Measures of faithfulness, of every method at each explanation. `"deletion"` and `"insertion"`
             cost 21 forward passes each, `"infidelity"` 11, `"max_sensitivity"` 11 explanations, `"randomisation"` a
             copy of the module and one explanation more than it has layers with weights. Deleted features get the
@@ -139,6 +148,7 @@ class AttributionMonitor(pl.Callback):
         forward_fn: Callable[..., Any] | None = None,
         explained: Literal["label", "predicted"] = "label",
         measures: Sequence[str] = MEASURES,
+        compare_with: References | None = None,
         faithfulness: Sequence[str] = (),
         alert: DriftAlert | None = None,
         class_names: Sequence[str] = (),
@@ -181,6 +191,7 @@ class AttributionMonitor(pl.Callback):
             display=display,
         )
         self._baselines = TrainingBaselines(self.methods)
+        self._comparisons = Comparisons(references=named_references(compare_with), guard=self._guard)
         self._loaded: dict[str, Any] | None = None
         self._continuity: Continuity[History] = Continuity(
             History,
@@ -213,6 +224,7 @@ class AttributionMonitor(pl.Callback):
             measures=tuple(measures),
             guard=self._guard,
             pacing=self._pacing,
+            comparisons=self._comparisons,
             alarm=self._alarm,
         )
         self._explained = explained
@@ -232,6 +244,11 @@ class AttributionMonitor(pl.Callback):
         """One record per explanation of this process's run, as in `record.jsonl`, with the logged `scalars`."""
         return self._reporter.records
 
+    @property
+    def charts(self) -> dict[str, list[str]]:
+        """The curves that belong together, for the Custom Scalars dashboard: chart title to tags."""
+        return charts(self.name, self.methods, [reference.name for reference in self._comparisons.references])
+
     def state_dict(self) -> dict[str, Any]:
         """Return probe and history, so that a resumed run compares with the same reference."""
         if self._loaded is not None:
@@ -244,8 +261,9 @@ class AttributionMonitor(pl.Callback):
 
     def _keep_own_methods(self, history: History) -> None:
         """Go on with the curves of methods that are still asked for, and say which begin."""
-        known, own = list(history.memories), [full_name(*named) for named in self.methods.items()]
+        known, own = list(history.memories), list(full_names(self.methods).values())
         history.keep(own)
+        self._comparisons.keep(history, own)
         new = [name for name in own if name not in known]
         if new and known:
             self._guard.note(
@@ -272,6 +290,7 @@ class AttributionMonitor(pl.Callback):
         if any(explains_at_the_input(method) for method in self.methods.values()):
             check_differentiable(self.probe.parts)
         self._examiner.check_measurable(self.probe)
+        self._comparisons.check(pl_module)
         if self._alarm is not None:
             self._alarm.check(self.probe)
         if not is_whole(pl_module):
@@ -284,15 +303,25 @@ class AttributionMonitor(pl.Callback):
         if self.probe is None:
             return None
         self._continuity.check_probe()
+        single, ranks = not isinstance(self.probe.inputs, tuple), Ranks.of(trainer)
         with self._pacing.stopwatch.spending():
-            return self._examiner.explain(
-                pl_module,
-                to_device(trainer, self.probe.parts),
-                single=not isinstance(self.probe.inputs, tuple),
-                targets=self._continuity.targets,
-                step=step,
-                ranks=Ranks.of(trainer),
-            )
+            inputs = to_device(trainer, self.probe.parts)
+
+            def explain(examiner: Examiner) -> Explanation | None:
+                targets = self._continuity.targets
+                return examiner.explain(pl_module, inputs, single=single, targets=targets, step=step, ranks=ranks)
+
+            explanation = explain(self._examiner)
+            if explanation is not None:
+                self._comparisons.explain_checkpoints(
+                    pl_module,
+                    # faithfulness is asked of the run's own explanations
+                    partial(explain, replace(self._examiner, measures=())),
+                    history=self._continuity.history,
+                    full_names=full_names(self.methods),
+                    ranks=ranks,
+                )
+            return explanation
 
     def _report(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, explanation: Explanation, monitored: bool
@@ -324,7 +353,7 @@ class AttributionMonitor(pl.Callback):
         monitors = [other for other in vars(trainer)["callbacks"] if isinstance(other, AttributionMonitor)]
         if monitors[0] is self:
             with self._guard.doing("laying out the charts", cure=WRITING):
-                layout = {title: tags for m in monitors for title, tags in charts(m.name, m.methods).items()}
+                layout = {title: tags for m in monitors for title, tags in m.charts.items()}
                 Journal(trainer, 0).layout(layout)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

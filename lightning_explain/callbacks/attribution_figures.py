@@ -1,6 +1,6 @@
 """An attribution monitor's figures by tag, each with the words that say what it means."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from torch import Tensor
@@ -10,15 +10,13 @@ from lightning_explain.callbacks.attribution_methods import versus
 from lightning_explain.callbacks.findings import Findings
 from lightning_explain.callbacks.history import Drifts
 from lightning_explain.faithfulness import mass_in_mask
-from lightning_explain.log import class_parts, tag
+from lightning_explain.log import class_parts, tag, tag_part
 from lightning_explain.probe import Probe
 from lightning_explain.render.shown import shown_inputs
 from lightning_explain.render.words import LONGEST, markdown_safe
 
 MAIN = "cosine"
 """The measure behind `drift/previous` and `drift/first`; the others are `drift_<measure>/...`."""
-
-REFERENCES = ("previous", "previous_error", "first", "first_error")
 
 MEASURE_MEANINGS = {
     "cosine": "mean cosine distance of the samples' attributions; 0: unchanged, 1: unrelated, 2: reversed",
@@ -73,7 +71,7 @@ def figures(
     for method, attribution in explanation.attributions.items():
         prefix, words = method_prefix(name, method, explanation.primary), descriptions[method]
         own = {
-            **drift_figures(prefix, findings.drifts.get(method, {}), probe),
+            **drift_figures(prefix, findings.drifts.get(method, {}), probe, references=findings.references),
             **quality_figures(prefix, attribution, probe),
             **_faithfulness_figures(prefix, explanation.faithfulness.get(method, {}), removal_baseline),
         }
@@ -89,24 +87,34 @@ def figures(
     return found
 
 
-def _classes(probe: Probe) -> list[tuple[str, str, Tensor]]:
+def _classes(probe: Probe, references: Iterable[str]) -> list[tuple[str, str, Tensor]]:
     """Give every class of the probe a tag part and mark its samples; empty for regression."""
     labels = probe.labels
     if labels is None:
         return []
     classes = labels.unique().tolist()
     names = [probe.class_name(c) for c in classes]
-    parts = class_parts(names, taken=REFERENCES)
+    taken = [part for name in references for part in (tag_part(name), f"{tag_part(name)}_error")]
+    parts = class_parts(names, taken=taken)
     return [(part, name, labels == c) for part, name, c in zip(parts, names, classes, strict=True)]
 
 
-def drift_figures(prefix: tuple[str, ...], drifts: Drifts, probe: Probe) -> dict[str, Figure]:
-    """Return the drift figures by tag: every measure against every reference with its error, and by class."""
+def drift_figures(
+    prefix: tuple[str, ...], drifts: Drifts, probe: Probe, *, references: Mapping[str, str]
+) -> dict[str, Figure]:
+    """Return the drift figures by tag: every measure against every reference with its error, and by class.
+
+    Args:
+        prefix: First parts of the tags.
+        drifts: Drift against each reference that is known.
+        probe: What is explained.
+        references: Every reference that there may be, and what it is in words.
+    """
     found: dict[str, Figure] = {}
     for reference, drift in drifts.items():
         for measure in drift.values:
             group = "drift" if measure == MAIN else f"drift_{measure}"
-            what = f"how far the explanation is from the {reference} one"
+            what = f"how far the explanation is from {markdown_safe(references[reference])}"
             found[tag(*prefix, group, reference)] = Figure(drift.mean(measure), f"{what}: {MEASURE_MEANINGS[measure]}")
             found[tag(*prefix, group, f"{reference}_error")] = Figure(
                 drift.error(measure),
@@ -115,7 +123,7 @@ def drift_figures(prefix: tuple[str, ...], drifts: Drifts, probe: Probe) -> dict
     if "previous" in drifts:
         main = next(iter(drifts["previous"].values))
         group = "drift" if main == MAIN else f"drift_{main}"
-        for part, class_name, members in _classes(probe):
+        for part, class_name, members in _classes(probe, references):
             of_class = markdown_safe(class_name, longest=LONGEST)
             found[tag(*prefix, group, part)] = Figure(
                 drifts["previous"].mean(main, members),

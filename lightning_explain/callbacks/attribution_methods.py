@@ -200,6 +200,11 @@ def full_name(name: str, method: AnyMethod) -> str:
     return words if baseline is None or said else f"{words} (baseline: {_baseline_words(method, baseline)})"
 
 
+def full_names(methods: Methods) -> dict[str, str]:
+    """Name every method in full, by its name."""
+    return {name: full_name(name, method) for name, method in methods.items()}
+
+
 def described(name: str, method: AnyMethod) -> str:
     """Name a method for the description of a tag: as `full_name`, and a missing baseline is named too.
 

@@ -6,8 +6,9 @@ from lightning_explain.callbacks.attribution_figures import method_prefix
 from lightning_explain.callbacks.attribution_methods import Methods, described, full_name
 from lightning_explain.callbacks.attribution_report import agreement_words, missed, trust
 from lightning_explain.callbacks.captions import captions, explained_inputs, group_names
+from lightning_explain.callbacks.explanation import Explanation
 from lightning_explain.callbacks.findings import Findings
-from lightning_explain.callbacks.history import History, Memory
+from lightning_explain.callbacks.history import History, Kept, Memory
 from lightning_explain.log import Journal, tag
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
@@ -63,6 +64,10 @@ class Gallery:
             values = attribution.parts[shown.index]
             film = self._memory(method).film(shown.index)
             film.add(explanation.step, film_frame(shown, values, labels), scale=full_scale(shown, values))
+        if explanation.primary in explanation.attributions:
+            film = self._memory(explanation.primary).film(shown.index)
+            others = [one.explanation.attribution.parts[shown.index] for one in self._kept(explanation).values()]
+            film.scale = max([film.scale, *(full_scale(shown, values) for values in others)])
         described_methods = [described(name, self.methods[name]) for name in explanation.attributions]
         journal.image(
             tag(self.name, "heatmaps", *_own(shown)),
@@ -104,14 +109,19 @@ class Gallery:
 
     def _heatmaps(self, findings: Findings, shown: Shown, *, epoch: int) -> Picture:
         explanation = findings.explanation
-        panels = [
-            Panel(
-                name=name,
-                values=attribution.parts[shown.index],
-                scale=self._memory(name).film(shown.index).scale,
-            )
-            for name, attribution in explanation.attributions.items()
-        ]
+        kept = self._kept(explanation)
+        alone = len(explanation.attributions) == 1
+        panels: list[Panel] = []
+        for name, attribution in explanation.attributions.items():
+            memory = self._memory(name)
+            # the first method's explanations are set beside those that it is compared with
+            named = kept if name == explanation.primary else {}
+            maps = {"now" if named and alone else name: attribution.parts[shown.index]}
+            for reference, one in named.items():
+                maps[reference if alone else f"{name}: {reference}"] = one.explanation.attribution.parts[shown.index]
+            panels += [
+                Panel(name=over, values=values, scale=memory.film(shown.index).scale) for over, values in maps.items()
+            ]
         return explanation_picture(
             shown,
             panels,
@@ -120,6 +130,13 @@ class Gallery:
             group_names=group_names(self.probe),
             title=self._title(findings, shown, epoch=epoch),
         )
+
+    def _kept(self, explanation: Explanation) -> dict[str, Kept]:
+        """Return what the first method's explanation is compared with, as the user named it; not with itself."""
+        if explanation.primary not in explanation.attributions:
+            return {}
+        named = self._memory(explanation.primary).named
+        return {n: one for n, one in named.items() if one.explanation.attribution is not explanation.attribution}
 
     def _captions(self, findings: Findings) -> list[str]:
         """Caption the samples; those whose first explanation misses its tolerance begin with a question mark."""
@@ -136,16 +153,21 @@ class Gallery:
         started = self.history.count == 1 and explanation.step == 0
         moment = "before training" if started else f"in epoch {epoch}, at step {explanation.step:,}"
         looks = f"What the network looks at{_of(shown)} {moment}"
-        reading = self._reading(shown, several=len(names) > 1)
+        reading = self._reading(shown, several=len(names) > 1 or bool(self._kept(explanation)))
         if len(names) == 1:
             (name,) = names
             trusted = trust(explanation.attributions[name], findings.drifts.get(name, {}), self.methods[name])
-            return f"{looks}. {names[name]}. {reading} {trusted} {self._caveat}".strip()
+            return f"{looks}{self._beside(explanation)}. {names[name]}. {reading} {trusted} {self._caveat}".strip()
         return (
-            f"{looks}, by {len(names)} methods: {'; '.join(names.values())}. {reading} "
+            f"{looks}, by {len(names)} methods{self._beside(explanation)}: {'; '.join(names.values())}. {reading} "
             f"Each method has a scale of its own, one for all samples and steps. {agreement_words(findings)} "
             f"{self._primary_trust(findings)} {self._caveat}"
         ).strip()
+
+    def _beside(self, explanation: Explanation) -> str:
+        """Say what else stands in the picture: explanations that the user wanted to compare with."""
+        words = [f"{name} is {one.words}" for name, one in self._kept(explanation).items()]
+        return f" ({'; '.join(words)})" if words else ""
 
     @property
     def _caveat(self) -> str:

@@ -1,7 +1,8 @@
 """What an attribution monitor says in words, and its record for machines."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from lightning_explain.callbacks.strongest import input_records
 from lightning_explain.drift import Drift
 from lightning_explain.drift_alert import Alert
 from lightning_explain.faithfulness import mass_in_mask
-from lightning_explain.log import tag
+from lightning_explain.log import tag, tag_part
 from lightning_explain.probe import Probe
 from lightning_explain.render.words import LONGEST, markdown_safe
 
@@ -122,17 +123,29 @@ def below_error(moved: Drift) -> bool:
     return moved.mean(measure) < moved.error(measure)
 
 
-def charts(name: str, methods: Methods) -> dict[str, list[str]]:
-    """Group the curves for the Custom Scalars dashboard: chart title to tags."""
+def charts(name: str, methods: Methods, named: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Group the curves for the Custom Scalars dashboard: chart title to tags.
+
+    Args:
+        name: The monitor's name.
+        methods: Its methods.
+        named: What the user wants explanations compared with, beside the previous and the first.
+    """
     drift = tag(name, "drift")
     found = {
-        f"{name}: drift against the {reference} explanation, and its error": [
-            f"{drift}/{reference}",
-            f"{drift}/{reference}_error",
+        f"{name}: drift against {what}, and its error": [
+            tag(name, "drift", reference),
+            f"{tag(name, 'drift', reference)}_error",
         ]
-        for reference in ("previous", "first")
+        for reference, what in {
+            "previous": "the previous explanation",
+            "first": "the first explanation",
+            **{one: one for one in named},
+        }.items()
     }
-    found[f"{name}: drift by class and in all"] = [f"{drift}/(?!first|.*_error).*"]
+    # the chart takes regular expressions
+    others = "|".join(["first$", *(f"{re.escape(tag_part(one))}$" for one in named), ".*_error$"])
+    found[f"{name}: drift by class and in all"] = [f"{drift}/(?!{others}).*"]
     if len(methods) > 1:
         further = [tag(name, method, "drift", "previous") for method in list(methods)[1:]]
         found[f"{name}: drift against the previous explanation, by method"] = [f"{drift}/previous", *further]

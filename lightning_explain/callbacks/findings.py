@@ -9,6 +9,7 @@ from torch import Tensor
 from lightning_explain.callbacks.explanation import Explanation
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.history import Drifts, History
+from lightning_explain.callbacks.references import Comparisons
 from lightning_explain.drift import ComparableExplanation, agreement, can_agree
 
 
@@ -18,12 +19,14 @@ class Findings:
 
     Attributes:
         explanation: The explanation.
-        drifts: Drift of each method against its previous and its first explanation.
+        drifts: Drift of each method against its previous, its first and the user's named explanations.
+        references: What each of these is, in words that go on "how far the explanation is from".
         agreement: Rank correlation of each pair of methods, per sample [batch].
     """
 
     explanation: Explanation
     drifts: dict[str, Drifts]
+    references: dict[str, str]
     agreement: dict[tuple[str, str], Tensor]
 
     @property
@@ -39,6 +42,7 @@ def compare(
     full_names: Mapping[str, str],
     measures: tuple[str, ...],
     guard: Guard,
+    comparisons: Comparisons,
 ) -> Findings:
     """Compare an explanation with what is remembered, and remember it.
 
@@ -48,14 +52,18 @@ def compare(
         full_names: Full name of each method, under which it is remembered.
         measures: Drift measures.
         guard: What fails for one method is told once, and leaves the others alone.
+        comparisons: What the user wants to compare with, beside the previous and the first.
     """
     now = {name: ComparableExplanation.of(found) for name, found in explanation.attributions.items()}
     drifts: dict[str, Drifts] = {}
+    references = {"previous": "the previous one", "first": "the first one", **comparisons.words}
     for name, comparable in now.items():
         memory = history.of(full_names[name])
+        references |= {named: f"that of {kept.words}" for named, kept in memory.named.items()}
         with guard.doing(f"measuring the drift of {name}"):
             drifts[name] = memory.drifts(comparable, measures)
         memory.add(comparable)
+    comparisons.remember_steps(explanation, history=history, full_names=full_names)
     history.count += 1
     agreements: dict[tuple[str, str], Tensor] = {}
     for (a, one), (b, other) in itertools.combinations(now.items(), 2):
@@ -67,4 +75,4 @@ def compare(
                 f"the agreement of {a} and {b} is not measured: their attributions have the shapes {one.fine.shapes} "
                 f"and {other.fine.shapes}, so their features cannot be set side by side."
             )
-    return Findings(explanation=explanation, drifts=drifts, agreement=agreements)
+    return Findings(explanation=explanation, drifts=drifts, references=references, agreement=agreements)

@@ -13,7 +13,22 @@ from lightning_explain.errors import ExplanationError
 LONGEST_FILM = 12
 
 Drifts = dict[str, Drift]
-"""Drift against each reference: `previous`, `first`."""
+"""Drift against each reference: `previous`, `first`, and those that the user named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """An explanation that the user wanted kept to compare with.
+
+    Attributes:
+        asked: What was asked for: a checkpoint or a step, in words.
+        words: What it is, in words.
+        explanation: The explanation.
+    """
+
+    asked: str
+    words: str
+    explanation: ComparableExplanation
 
 
 @dataclass
@@ -44,6 +59,7 @@ class Memory:
         count: Explanations so far.
         first: The first explanation.
         previous: The last one.
+        named: Explanations that the user wanted kept, by the user's names.
         films: The film of each input, by its place.
         past: Earlier figures, for alerts.
     """
@@ -51,6 +67,7 @@ class Memory:
     count: int = 0
     first: ComparableExplanation | None = None
     previous: ComparableExplanation | None = None
+    named: dict[str, Kept] = field(default_factory=dict[str, Kept])
     films: dict[int, Film] = field(default_factory=dict[int, Film])
     past: Past = field(default_factory=Past)
 
@@ -65,9 +82,15 @@ class Memory:
         self.count += 1
 
     def drifts(self, now: ComparableExplanation, measures: tuple[str, ...]) -> Drifts:
-        """Compare an explanation with the previous one and the first, as far as there are any."""
-        references = {"previous": self.previous, "first": self.first}
-        return {name: drift(now, earlier, measures) for name, earlier in references.items() if earlier is not None}
+        """Compare an explanation with those that are remembered."""
+        return {name: drift(now, earlier, measures) for name, earlier in self.references.items()}
+
+    @property
+    def references(self) -> dict[str, ComparableExplanation]:
+        """What an explanation is compared with: the previous one, the first and the named ones, as far as known."""
+        always = {"previous": self.previous, "first": self.first}
+        named = {name: kept.explanation for name, kept in self.named.items()}
+        return {**{name: found for name, found in always.items() if found is not None}, **named}
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain tensors, numbers and lists, which `torch.load(weights_only=True)` accepts."""
@@ -75,6 +98,10 @@ class Memory:
             "count": self.count,
             "first": None if self.first is None else _state(self.first.attribution),
             "previous": None if self.previous is None else _state(self.previous.attribution),
+            "named": [
+                [name, kept.asked, kept.words, _state(kept.explanation.attribution)]
+                for name, kept in self.named.items()
+            ],
             "films": [
                 [index, film.scale, [[step, maps] for step, maps in film.columns]] for index, film in self.films.items()
             ],
@@ -88,6 +115,11 @@ class Memory:
             count=state["count"],
             first=_comparable(state["first"]),
             previous=_comparable(state["previous"]),
+            # checkpoints of before there were named ones have none
+            named={
+                name: Kept(asked=asked, words=words, explanation=_explained(kept))
+                for name, asked, words, kept in state.get("named", [])
+            },
             films={
                 index: Film(columns=[(step, maps) for step, maps in columns], scale=scale)
                 for index, scale, columns in state["films"]
@@ -108,6 +140,8 @@ class History:
             question, and does not go on with this one's curve.
         caveat: A sentence that must be known to read the curve, e.g. why it begins anew; empty if there is none.
         probe: Fingerprint of the probe; empty before the first explanation.
+        attempted: Names of the checkpoints that were explained to compare with, or could not be; not kept in
+            checkpoints.
     """
 
     count: int = 0
@@ -115,6 +149,7 @@ class History:
     memories: dict[str, Memory] = field(default_factory=dict[str, Memory])
     caveat: str = ""
     probe: str = ""
+    attempted: set[str] = field(default_factory=set[str])
 
     def of(self, method: str) -> Memory:
         """Return what is remembered of a method, by its full name."""
@@ -141,7 +176,7 @@ class History:
         Raises:
             ExplanationError: Some tensor in it has another number of samples.
         """
-        remembered = [found.attribution for m in self.memories.values() for found in (m.first, m.previous) if found]
+        remembered = [found.attribution for m in self.memories.values() for found in m.references.values()]
         targets = [] if self.target is None else [self.target]
         parts = [part for attribution in remembered for part in (*attribution.parts, attribution.n_evaluations)]
         sizes = {len(tensor) for tensor in (*targets, *parts)}
@@ -174,4 +209,8 @@ def _state(attribution: Attribution) -> dict[str, Any]:
 
 
 def _comparable(state: dict[str, Any] | None) -> ComparableExplanation | None:
-    return None if state is None else ComparableExplanation.of(Attribution(baseline=None, **state))
+    return None if state is None else _explained(state)
+
+
+def _explained(state: dict[str, Any]) -> ComparableExplanation:
+    return ComparableExplanation.of(Attribution(baseline=None, **state))

@@ -6,7 +6,7 @@ import torch
 
 from lightning_explain.callbacks.alarm import Alarm
 from lightning_explain.callbacks.attribution_figures import Figure, figures
-from lightning_explain.callbacks.attribution_methods import Methods, described, full_name, named_baseline
+from lightning_explain.callbacks.attribution_methods import Methods, described, full_name, full_names, named_baseline
 from lightning_explain.callbacks.attribution_pictures import Gallery
 from lightning_explain.callbacks.attribution_report import alert_record, alert_summary, record, summary
 from lightning_explain.callbacks.attribution_tab import log_attribution_tab
@@ -16,6 +16,7 @@ from lightning_explain.callbacks.findings import Findings, compare
 from lightning_explain.callbacks.guard import WRITING, Guard
 from lightning_explain.callbacks.history import History
 from lightning_explain.callbacks.pacing import Pacing
+from lightning_explain.callbacks.references import Comparisons
 from lightning_explain.drift_alert import Alert
 from lightning_explain.log import Journal, defined, running_epoch, tag
 from lightning_explain.probe import Probe
@@ -31,6 +32,7 @@ class Reporter:
         measures: Drift measures.
         guard: What fails is told once, and takes nothing else along.
         pacing: Measures the time spent.
+        comparisons: What the user wants to compare with, beside the previous and the first.
         alarm: Looks for what is unusual; None if nobody asked for alerts.
 
     Attributes:
@@ -45,6 +47,7 @@ class Reporter:
         measures: tuple[str, ...],
         guard: Guard,
         pacing: Pacing,
+        comparisons: Comparisons,
         alarm: Alarm | None = None,
     ) -> None:
         self.records: list[dict[str, Any]] = []
@@ -53,6 +56,7 @@ class Reporter:
         self._measures = measures
         self._guard = guard
         self._pacing = pacing
+        self._comparisons = comparisons
         self._alarm = alarm
         self._described: set[str] = set()
 
@@ -72,8 +76,14 @@ class Reporter:
             history: What it is compared with; it is added.
             monitored: Whether other callbacks may monitor the figures.
         """
-        full_names = {name: full_name(name, method) for name, method in self._methods.items()}
-        found = compare(explanation, history, full_names=full_names, measures=self._measures, guard=self._guard)
+        found = compare(
+            explanation,
+            history,
+            full_names=full_names(self._methods),
+            measures=self._measures,
+            guard=self._guard,
+            comparisons=self._comparisons,
+        )
         alert: Alert | None = None
         with self._guard.doing("looking for alerts"):
             alert = self._look(found, probe, history, epoch=running_epoch(trainer))

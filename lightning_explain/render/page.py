@@ -40,11 +40,14 @@ def legend(scale: float, unit: str) -> Picture:
 
 
 def legends(panels: Sequence[Panel], unit: str) -> Picture:
-    """Draw the colour bar, or one for each method."""
-    if len(panels) == 1:
+    """Draw the colour bar, or one for each scale with the names of the panels that have it."""
+    by_scale: dict[float, str] = {}
+    for panel in panels:
+        by_scale[panel.scale] = f"{by_scale[panel.scale]}, {panel.name}" if panel.scale in by_scale else panel.name
+    if len(by_scale) == 1:
         return legend(panels[0].scale, unit)
-    width = min(LONGEST_NAME, max(text_width(panel.name) for panel in panels) + 8)
-    return below([beside([text(panel.name, width=width), legend(panel.scale, unit)]) for panel in panels], gap=2)
+    width = min(LONGEST_NAME, max(text_width(name) for name in by_scale.values()) + 8)
+    return below([beside([text(name, width=width), legend(scale, unit)]) for scale, name in by_scale.items()], gap=2)
 
 
 def titled(body: Picture, title: str, bars: Picture) -> Picture:

@@ -14,8 +14,9 @@ from lightning_explain.batches import input_of
 from lightning_explain.callbacks import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor
 from lightning_explain.callbacks.attribution_methods import baseline_of
 from lightning_explain.callbacks.probe_source import like_the_trainer
+from lightning_explain.checkpoint_file import UnusableCheckpointError, shortened
 from lightning_explain.randomness import rng_preserved
-from lightning_explain.replaying.saved import Checkpoint, UnusableCheckpointError, shortened
+from lightning_explain.replaying.saved import Checkpoint
 
 Monitor = ActiveNeuronMonitor | AttributionMonitor | DecisionPathMonitor
 

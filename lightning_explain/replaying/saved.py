@@ -1,25 +1,16 @@
-"""Reading checkpoint files: which step each belongs to, and the weights in it. Nothing in them is ever executed."""
+"""Finding checkpoint files, and which step each belongs to."""
 
 import re
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
-from torch import Tensor
-
+from lightning_explain.checkpoint_file import UnusableCheckpointError, content_of
 from lightning_explain.errors import ConfigurationError
 
 SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
 """Files of a folder that are taken for checkpoints."""
-
-LONGEST_REASON = 400
-
-
-class UnusableCheckpointError(Exception):
-    """A file that is no checkpoint of the model; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,55 +34,6 @@ class Checkpoint:
             UnusableCheckpointError: It has gone, or changed into something else.
         """
         return content_of(self.path)
-
-
-def content_of(path: Path) -> dict[str, Any]:
-    """Read a file as plain tensors, numbers, words and containers, with the weights under `state_dict`.
-
-    Raises:
-        UnusableCheckpointError: It holds something else, or objects that would have to be executed.
-    """
-    if path.is_dir():
-        raise UnusableCheckpointError(
-            "it is a folder, as distributed strategies write it; make one file of it with "
-            "`python -m lightning.pytorch.utilities.consolidate_checkpoint FOLDER`"
-        )
-    try:
-        # only files of torch's newer form can stay on disk
-        found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # whatever a foreign file makes torch raise is told of that file
-        raise UnusableCheckpointError(_reason(error)) from error
-    return _with_weights(found)
-
-
-def _reason(error: Exception) -> str:
-    words = str(error)
-    refused = re.search(r"(?:Unsupported|GLOBAL) (?:global: GLOBAL )?([\w.]+) was not an allowed global", words)
-    if refused is not None or "weights_only" in words.lower():
-        what = f"an object of {refused[1]}" if refused is not None else "more than weights"
-        return (
-            f"it holds {what}, which could run code while it is read, so it is not read. If you trust the file, call "
-            "torch.serialization.add_safe_globals([...]) and replay from Python"
-        )
-    return shortened(f"it cannot be read ({type(error).__name__}: {words})")
-
-
-def shortened(words: str) -> str:
-    """Put words into one line of bearable length."""
-    line = " ".join(words.split())
-    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} ..."
-
-
-def _with_weights(found: Any) -> dict[str, Any]:
-    if isinstance(found, Mapping):
-        content = cast(Mapping[Any, Any], found)
-        if isinstance(content.get("state_dict"), Mapping):
-            return {str(key): value for key, value in content.items()}
-        if content and all(isinstance(value, Tensor) for value in content.values()):
-            return {"state_dict": dict(content)}
-        keys = shortened(", ".join(str(key) for key in content))
-        raise UnusableCheckpointError(f"it holds {keys or 'nothing'}; expected 'state_dict', or tensors by name")
-    raise UnusableCheckpointError(f"it holds a {type(found).__name__}; expected 'state_dict', or tensors by name")
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

@@ -1,7 +1,7 @@
 """What a page says of an attribution monitor: drift with its error, and heatmaps over time."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,20 @@ SHADES = 6
 """Strengths of colour behind a word; the style sheet has them."""
 
 MINUS = "\u2212"
-REFERENCES = {"previous": "the previous explanation", "first": "the first explanation"}
+ALWAYS = {"previous": "the previous explanation", "first": "the first explanation"}
+MOST_REFERENCES = 8
+LONGEST_REFERENCE = 40
 FIGURES = {
     "mass_in_mask": "Share of the attribution inside the mask",
     "total_attribution": "Total attribution (it rises in any healthy training)",
 }
+
+
+def references(series: Iterable[Series]) -> dict[str, str]:
+    """Name what drift is measured against, and say what it is: the previous, the first, and what the user named."""
+    curves = (curve for one in series for _, curve in points(one))
+    named = dict.fromkeys(key for curve in curves for key in mapping(curve.get("drift")) if key not in ALWAYS)
+    return {**ALWAYS, **{name: clean(name, LONGEST_REFERENCE) for name in list(named)[:MOST_REFERENCES]}}
 
 
 def drift_line(series: Series, reference: str, name: str, *, of_class: str | None = None, colour: int = 0) -> Line:
@@ -53,7 +62,7 @@ def drift_charts(series: Series) -> list[Markup | None]:
     """Draw one run's drift, in all and by class."""
     header = series.events[-1].header
     made: list[Markup | None] = []
-    for reference, said in REFERENCES.items():
+    for reference, said in references([series]).items():
         lines = [
             drift_line(series, reference, class_name(header, int(c) if c.isdecimal() else -1), of_class=c, colour=place)
             for place, c in enumerate(_classes(series))

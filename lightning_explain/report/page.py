@@ -144,7 +144,7 @@ def _together(kind: str, pairs: Pairs) -> list[Markup | None]:
                 for k, (run, series) in numbered
             ],
         )
-        for reference, said in heatmaps.REFERENCES.items()
+        for reference, said in heatmaps.references(series for _, series in pairs).items()
     ]
 
 

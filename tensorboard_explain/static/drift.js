@@ -5,6 +5,9 @@ import { mapping, number, list } from "./checked.js";
 import { classColour, classDash } from "./colours.js";
 import { el, labelled } from "./dom.js";
 
+const ALWAYS = ["previous", "first"];
+const MOST_REFERENCES = 20;
+
 const driftAt = (point, ref, c) => {
   const reference = mapping(mapping(point.curve.drift)[ref]);
   const pair = list(c === "" ? reference.all : mapping(reference.classes)[c]);
@@ -69,9 +72,15 @@ function f1Chart(state, { scores, steps, names }, onPick) {
   });
 }
 
+/** What drift is measured against: the previous explanation, the first, and what the user named. */
+function references(points) {
+  const found = new Set(ALWAYS);
+  for (const point of points) for (const name of Object.keys(mapping(point.curve.drift))) found.add(name);
+  return [...found].slice(0, MOST_REFERENCES);
+}
+
 function controls(store) {
-  const ref = el("select", { on: { change: () => store.set({ ref: ref.value }) } },
-    el("option", { value: "previous", text: "previous" }), el("option", { value: "first", text: "first" }));
+  const ref = el("select", { on: { change: () => store.set({ ref: ref.value }) } });
   const factor = el("input", {
     type: "number", min: "0", step: "0.5", class: "narrow",
     on: { change: () => store.set({ factor: String(Number(factor.value) || 0) }) },
@@ -79,8 +88,11 @@ function controls(store) {
   const log = el("input", { type: "checkbox", on: { change: () => store.set({ log: log.checked ? "1" : "0" }) } });
   const node = el("div", { class: "controls" }, labelled("Drift against", ref), labelled("Mark above error ×", factor),
     labelled("Log scale", log, { class: "field check" }));
-  const show = (state) => {
-    ref.value = state.ref === "first" ? "first" : "previous";
+  const show = (state, known, chosen) => {
+    // only when there is something new: an open list would close
+    if ([...ref.options].map((option) => option.value).join("\n") !== known.join("\n"))
+      ref.replaceChildren(...known.map((name) => el("option", { value: name, text: name })));
+    ref.value = chosen;
     factor.value = state.factor;
     log.checked = state.log === "1";
   };
@@ -100,13 +112,15 @@ export function driftPanel(store, onPick) {
   return {
     node: el("section", { class: "panel", "aria-label": "Drift and scores" }, settings.node, drawn),
     update(state, { points, scores, steps, names }) {
-      settings.show(state);
-      const measure = points.map((p) => mapping(mapping(p.curve.drift)[state.ref]).measure).find((m) => typeof m === "string");
-      const reference = state.ref === "first" ? "the first" : "the previous";
+      const known = references(points);
+      const ref = known.includes(state.ref) ? state.ref : "previous";
+      settings.show(state, known, ref);
+      const measure = points.map((p) => mapping(mapping(p.curve.drift)[ref]).measure).find((m) => typeof m === "string");
+      const reference = ALWAYS.includes(ref) ? `the ${ref} explanation` : ref;
       charts = [
         chart({
-          title: `Drift to ${reference} explanation${measure ? ` (${measure} distance)` : ""}`,
-          series: driftSeries(points, state, names), steps, log: state.log === "1", onPick,
+          title: `Drift to ${reference}${measure ? ` (${measure} distance)` : ""}`,
+          series: driftSeries(points, { ...state, ref }, names), steps, log: state.log === "1", onPick,
           empty: "Drift is known from the second explanation on.",
         }),
         f1Chart(state, { scores, steps, names }, onPick),

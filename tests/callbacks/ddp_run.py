@@ -44,6 +44,12 @@ def _paths(monitor: DecisionPathMonitor) -> dict[str, Any]:
     }
 
 
+def save_other_weights(path: Path) -> None:
+    """Write a checkpoint to compare with."""
+    torch.manual_seed(11)
+    torch.save(Net(0.0).state_dict(), path)
+
+
 def main(out: str, processes: int, learning_rate: float, n_train: int, n_val: int) -> None:
     torch.set_num_threads(1)
     pl.seed_everything(0, verbose=False)
@@ -53,7 +59,10 @@ def main(out: str, processes: int, learning_rate: float, n_train: int, n_val: in
     val = TensorDataset(x[n_train : n_train + n_val], y[n_train : n_train + n_val])
     neurons = ActiveNeuronMonitor(on_error="raise")
     attribution = AttributionMonitor(
-        method=[IntegratedGradients(), LRP()], faithfulness=["deletion", "randomisation"], on_error="raise"
+        method=[IntegratedGradients(), LRP()],
+        faithfulness=["deletion", "randomisation"],
+        compare_with={"before": Path(out).parent / "before.ckpt", "start": 0},
+        on_error="raise",
     )
     paths = DecisionPathMonitor(on_error="raise")
     trainer = pl.Trainer(

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.callbacks.ddp_run import main
+from tests.callbacks.ddp_run import main, save_other_weights
 from tests.events import Events
 from tests.processes import together
 
 
 def run(folder: Path, processes: int, learning_rate: float, n_train: int, n_val: int) -> dict[str, Any]:
     out = folder / f"{processes}.json"
+    save_other_weights(folder / "before.ckpt")
     together(processes, main, str(out), processes, learning_rate, n_train, n_val)
     return json.loads(out.read_text())
 
@@ -61,7 +62,10 @@ def test_counts_and_attributions_equal_one_process_on_data_that_do_not_divide(
     assert one["paths"]["contributions"] == pytest.approx(two["paths"]["contributions"], rel=1e-5, abs=1e-7)
     assert one["paths"]["shares"] == pytest.approx(two["paths"]["shares"], rel=1e-5, abs=1e-7)
     assert one["monitored"] == two["monitored"]
-    for tag in ("agreement/IntegratedGradients_vs_LRP", "LRP/drift/first", "deletion_auc", "LRP/randomisation"):
+    for tag in (
+        "agreement/IntegratedGradients_vs_LRP", "LRP/drift/first", "deletion_auc", "LRP/randomisation", "drift/before",
+        "LRP/drift/before", "drift/start",
+    ):  # fmt: skip
         curves = [[s[f"explain/attribution/{tag}"] for s in ran["scalars"][1:]] for ran in (one, two)]
         assert curves[0] == pytest.approx(curves[1], rel=1e-4, abs=1e-6)
     events = Events(tmp_path / f"run{processes}" / "version_0")

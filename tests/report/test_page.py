@@ -122,6 +122,18 @@ def test_drift_is_drawn_with_its_error_and_tabulated(tmp_path: Path) -> None:
     assert texts(drift.all("li")) == [*map(str, range(10)), "all samples"]
 
 
+def test_drift_against_what_the_user_named_is_drawn_too(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        logs.known_run(tmp_path / name)
+    page = reported(tmp_path, tmp_path)
+    charts = [block for block in page.all("div", "chart") if "Drift to pretrained (cosine distance)" in block.text]
+    assert len(charts) == 2
+    assert [row.all("td")[-1].text.split(" ")[0] for row in charts[0].all("tr")[1:]] == ["0", "2"]
+    assert [block for block in page.all("div", "chart") if "Drift of every run to pretrained" in block.text]
+    assert f"Drift to {logs.HTML[:30]}" in page.text
+    assert not page.all("script")
+
+
 def test_the_band_of_a_curve_is_its_error_on_both_sides() -> None:
     made = chart("drift", [Line("all", [(0, 1.0, 0.5), (1, 2.0, 0.25)])])
     assert made is not None

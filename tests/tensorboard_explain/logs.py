@@ -1,6 +1,7 @@
 """Log directories for the tab: real runs, and made-up ones for what real runs rarely hold."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ class Log:
         step: int,
         name: str = "attribution",
         before: Any = None,
+        named: Mapping[str, Attribution] | None = None,
         alert: str | None = None,
         **more: Any,
     ) -> Attribution:
@@ -91,7 +93,8 @@ class Log:
         explained = attribution(values)
         generator = torch.Generator().manual_seed(step)
         scores = 3 * torch.randn(len(probe), max(len(probe.class_names), 10), generator=generator)
-        drifts = {} if before is None else {"previous": drift(explained, before, ["cosine"])}
+        references = {**({} if before is None else {"previous": before}), **(named or {})}
+        drifts = {reference: drift(explained, earlier, ["cosine"]) for reference, earlier in references.items()}
         if step == 0:
             header, sprite = probe_tab(probe)
             self.put(f"explain/{name}/probe", header, sprite.picture if sprite else None)
@@ -125,8 +128,9 @@ def known_run(folder: Path) -> None:
     log = Log(folder)
     probe = Probe(inputs=torch.rand(2, 1, 2, 3), targets=torch.tensor([0, 1]))
     first = torch.tensor([[[[1.0, 0.0, -1.0], [0.5, 0.0, 0.0]]], [[[0.0, 0.0, 2.0], [0.0, 0.0, 0.0]]]])
-    before = log.explanation(probe, first, step=0)
-    log.explanation(probe, -first, step=5, before=before, count=2)
+    named = {"pretrained": attribution(first), HTML: attribution(-first)}
+    before = log.explanation(probe, first, step=0, named=named)
+    log.explanation(probe, -first, step=5, before=before, named=named, count=2)
 
 
 def alerted_run(folder: Path) -> None:

@@ -161,6 +161,23 @@ def test_drift_is_drawn_with_its_error_and_a_click_jumps(tab: Tab) -> None:
     tab.drawn("0/5")
 
 
+def test_drift_against_what_the_user_named_is_chosen(tab: Tab) -> None:
+    tab.open(run="known")
+    chosen = tab.field("Drift against")
+    assert chosen.locator("option").all_inner_texts() == ["previous", "first", "pretrained", HTML]
+    chosen.select_option("pretrained")
+    tab.frame.wait_for_selector("h3:text-is('Drift to pretrained (cosine distance)')")
+    assert tab.count(".chart .marker") == 1  # none to itself at the first step, its opposite at the second
+    chosen.select_option(HTML)
+    tab.frame.wait_for_function("document.querySelector('.chart h3').textContent.includes('script')")
+    assert f"Drift to {HTML}" in tab.text(".chart h3")
+    assert tab.frame.evaluate("() => window.top.hacked === undefined")
+    # a name in the address that this run does not have
+    tab.open(run="known", ref="gone")
+    assert tab.text(".chart h3") == "Drift to the previous explanation (cosine distance)"
+    assert tab.field("Drift against").input_value() == "previous"
+
+
 def test_f1_stands_beside_drift_where_neurons_are_watched(tab: Tab) -> None:
     tab.open(run=REAL)
     assert tab.count(".chart") == 2 and tab.count(".chart.none") == 0

@@ -1,0 +1,93 @@
+"""A model that holds other weights for a while: those of a checkpoint, in place of the ones that are trained."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from lightning_explain.errors import ConfigurationError
+
+MOST_NAMES = 4
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return what a checkpoint holds of a model: its parameters and persistent buffers by name, the tensors themselves.
+
+    A tensor that has several names is there under each, as in a `state_dict`.
+
+    Example:
+        >>> list(weights_of(nn.BatchNorm1d(2)))
+        ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
+    """
+    found: dict[str, Tensor] = {}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        # there is no public way to ask which buffers are saved
+        passing: set[str] = vars(module)["_non_persistent_buffers_set"]
+        own = {
+            **dict(module.named_parameters(recurse=False, remove_duplicate=False)),
+            **{
+                name: buffer
+                for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
+                if name not in passing
+            },
+        }
+        found |= {f"{prefix}.{name}" if prefix else name: tensor for name, tensor in own.items()}
+    return found
+
+
+def check_fits(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Refuse weights that are not those of such a model; more of them than it has are no harm.
+
+    Args:
+        model: Is only read.
+        weights: Tensors by name.
+        source: Where they are from, in words.
+
+    Raises:
+        ConfigurationError: Some are missing, or of another shape.
+    """
+    own = weights_of(model)
+    missing = [name for name in own if name not in weights]
+    if missing:
+        raise ConfigurationError(
+            f"{source} has no {_listed(missing)}, which {type(model).__name__} needs; it has "
+            f"{_listed([name for name in weights if name not in own]) or 'nothing else'}. Give a checkpoint of this "
+            "model: its state_dict must have the same names."
+        )
+    other = [
+        f"{name} {list(weights[name].shape)} instead of {list(tensor.shape)}"
+        for name, tensor in own.items()
+        if weights[name].shape != tensor.shape
+    ]
+    if other:
+        raise ConfigurationError(
+            f"{source} has weights of other shapes: {_listed(other)}. Explanations are compared for the same outputs "
+            "of the same network, so give a checkpoint of this one."
+        )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
+
+
+def put_in(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Put other weights in the place of a model's own, which are not touched; call it inside `isolated(model)`.
+
+    The isolation puts the model's own parameters and buffers back. What was tied to one tensor is tied to one again.
+
+    Args:
+        model: The model.
+        weights: Tensors by name, as `check_fits` accepts them; they are copied to the device and type of the model's.
+
+    Cost: as much memory as the weights take.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    made: dict[int, Tensor] = {}
+    for name, tensor in weights_of(model).items():
+        place, _, own_name = name.rpartition(".")
+        if id(tensor) not in made:
+            values = torch.empty_like(tensor, requires_grad=False).copy_(weights[name])
+            is_parameter = isinstance(tensor, nn.Parameter)
+            made[id(tensor)] = nn.Parameter(values, tensor.requires_grad) if is_parameter else values
+        # as an attribute: some modules keep lists of their own weights up to date that way
+        setattr(modules[place], own_name, made[id(tensor)])

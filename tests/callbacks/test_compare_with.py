@@ -1,0 +1,268 @@
+"""Drift against what the user names: checkpoints, and steps of the run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor, nn
+
+from lightning_explain import LRP, AttributionMonitor, IntegratedGradients, Saliency
+from lightning_explain.callbacks.references import named_references
+from lightning_explain.drift import drift
+from lightning_explain.errors import ConfigurationError, ExplanationWarning
+from tests.events import Events
+from tests.models import DigitData, DigitNet, quiet_trainer
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+]
+
+TAG = "explain/attribution/drift"
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of another training, as a Trainer saves it."""
+    pl.seed_everything(5, verbose=False)
+    trainer = quiet_trainer(max_epochs=2)
+    trainer.fit(DigitNet(), DigitData())
+    path = tmp_path_factory.mktemp("before") / "before.ckpt"
+    trainer.save_checkpoint(path)
+    return path
+
+
+def monitor(**options: Any) -> AttributionMonitor:
+    return AttributionMonitor(**({"on_error": "raise", "method": IntegratedGradients(n_steps=16)} | options))
+
+
+def fit(*callbacks: Any, ckpt: Path | None = None, **options: Any) -> pl.Trainer:
+    pl.seed_everything(0, verbose=False)
+    trainer = quiet_trainer(callbacks=list(callbacks), **({"max_epochs": 2} | options))
+    trainer.fit(DigitNet(), DigitData(), ckpt_path=ckpt)
+    return trainer
+
+
+def loaded(path: Path) -> DigitNet:
+    model = DigitNet()
+    model.load_state_dict(torch.load(path, weights_only=True)["state_dict"])
+    return model.eval()
+
+
+class Parameters(pl.Callback):
+    """Remembers which objects a module's parameters are when training begins."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.found = {name: id(parameter) for name, parameter in pl_module.named_parameters()}
+
+
+def curve(watcher: AttributionMonitor, tag: str) -> dict[int, float]:
+    return {record["step"]: record["scalars"][tag] for record in watcher.records if tag in record["scalars"]}
+
+
+def test_drift_is_that_of_the_checkpoint_explained_by_itself(before: Path, tmp_path: Path) -> None:
+    methods = {"ours": IntegratedGradients(n_steps=16), "gradient": Saliency()}
+    watcher = monitor(method=methods, compare_with={"pretrained": str(before)})
+    trainer = fit(watcher, logger=TensorBoardLogger(tmp_path, name="", version=""))
+    assert watcher.latest is not None
+    assert watcher.probe is not None
+    assert isinstance(watcher.probe.inputs, Tensor)
+    for name, prefix in (("ours", ""), ("gradient", "gradient/")):
+        alone = methods[name](loaded(before), watcher.probe.inputs, watcher.probe.labels)
+        moved = drift(watcher.latest.attributions[name], alone)
+        scalars = watcher.records[-1]["scalars"]
+        for measure in ("cosine", "spearman", "relative_l1", "ssim"):
+            group = "drift" if measure == "cosine" else f"drift_{measure}"
+            tag = f"explain/attribution/{prefix}{group}/pretrained"
+            assert scalars[tag] == pytest.approx(moved.mean(measure), rel=1e-4, abs=1e-6)
+            assert trainer.callback_metrics[tag] == pytest.approx(scalars[tag])
+        if name == "ours":
+            assert scalars[f"{TAG}/pretrained_error"] == pytest.approx(moved.error("cosine"), rel=1e-3, abs=1e-6)
+    # known from the first explanation on, before training
+    assert list(curve(watcher, f"{TAG}/pretrained")) == [0, 7, 15]
+    events = Events(tmp_path)
+    assert events.curve(f"{TAG}/pretrained") == pytest.approx(curve(watcher, f"{TAG}/pretrained"))
+    assert "checkpoint before.ckpt" in events.description(f"{TAG}/pretrained")
+    lines = (tmp_path / "explain" / "attribution" / "record.jsonl").read_text().splitlines()
+    record = json.loads(lines[-1])
+    assert len(record["drift"]["pretrained"]["cosine"]) == len(watcher.probe)
+
+
+def test_weights_metrics_and_random_streams_stay_as_they_are(before: Path) -> None:
+    seen: list[Any] = []
+    for callbacks in ([], [monitor(compare_with={"pretrained": before, "warm": 3})]):
+        kept = Parameters()
+        trainer = fit(kept, *callbacks)
+        model = trainer.lightning_module
+        assert {name: id(parameter) for name, parameter in model.named_parameters()} == kept.found
+        figures = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.startswith("explain/")}
+        modes = [module.training for module in model.modules()]
+        state = {name: tensor.tolist() for name, tensor in model.state_dict().items()}
+        moments = [
+            torch.stack([e["exp_avg"].sum(), e["exp_avg_sq"].sum()]) for e in trainer.optimizers[0].state.values()
+        ]
+        seen.append([figures, modes, state, torch.get_rng_state().tolist(), torch.stack(moments).tolist()])
+    assert seen[0] == seen[1]
+
+
+def test_a_step_is_the_first_explanation_at_it_or_after_it(tmp_path: Path) -> None:
+    watcher = monitor(compare_with={"start": 0, "warm": 8})
+    fit(watcher, max_epochs=4, logger=TensorBoardLogger(tmp_path, name="", version=""))
+    assert curve(watcher, f"{TAG}/start") == curve(watcher, f"{TAG}/first")
+    warm = curve(watcher, f"{TAG}/warm")
+    assert list(warm) == [23, 31]  # made at step 15, compared with from the next on
+    assert warm[23] == curve(watcher, f"{TAG}/previous")[23]
+    assert warm[31] != curve(watcher, f"{TAG}/previous")[31]
+    assert "that of step 15" in Events(tmp_path).description(f"{TAG}/warm")
+
+
+def broken_run(folder: Path, first: Any, second: Any) -> tuple[AttributionMonitor, AttributionMonitor]:
+    """Two epochs with one choice, then two more from the checkpoint with another."""
+    watchers = [monitor(compare_with=first), monitor(compare_with=second)]
+    saver = {"enable_checkpointing": True, "num_sanity_val_steps": 0}
+    fit(watchers[0], ModelCheckpoint(folder, save_last=True), **saver)
+    fit(watchers[1], ModelCheckpoint(folder, save_last=True), max_epochs=4, ckpt=folder / "last.ckpt", **saver)
+    return watchers[0], watchers[1]
+
+
+def test_a_resumed_run_needs_no_checkpoint_to_compare_with(before: Path, tmp_path: Path) -> None:
+    whole = monitor(compare_with={"pretrained": before, "warm": 3})
+    fit(whole, max_epochs=4, num_sanity_val_steps=0)
+    first, second = broken_run(tmp_path, *[{"pretrained": before, "warm": 3}] * 2)
+    for name in ("pretrained", "warm", "warm_error"):
+        joined = curve(first, f"{TAG}/{name}") | curve(second, f"{TAG}/{name}")
+        # dropout draws anew after a resume
+        assert list(joined) == list(curve(whole, f"{TAG}/{name}"))
+    assert list(curve(second, f"{TAG}/warm")) == [23, 31]
+
+
+def test_what_is_asked_anew_is_explained_anew(before: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.ckpt"
+    torch.save(DigitNet().state_dict(), other)  # plain weights do as well
+    _, second = broken_run(
+        tmp_path,
+        {"one": before, "two": before, "gone": before},
+        {"one": before, "two": other, "three": other, "old": 3},
+    )
+    tags = {tag for tag in second.records[-1]["scalars"] if tag.startswith(f"{TAG}/")}
+    assert f"{TAG}/gone" not in tags
+    found = {name: curve(second, f"{TAG}/{name}") for name in ("one", "two", "three", "old")}
+    assert found["two"] == found["three"]
+    assert found["one"] != found["two"]
+    assert list(found["old"]) == [31]  # the run was past step 3, so the first explanation from there on stands for it
+
+
+def test_an_explanation_of_a_checkpoint_that_fails_does_not_end_the_run(before: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.ckpt"
+    state = torch.load(before, weights_only=True)["state_dict"]
+    torch.save({name: tensor * torch.nan for name, tensor in state.items()}, broken)
+    watcher = monitor(on_error="warn", compare_with={"good": before, "bad": broken})
+    with pytest.warns(ExplanationWarning, match="NaN") as told:
+        trainer = fit(watcher)
+    assert sum("explaining the" in str(warning.message) for warning in told) == 1
+    assert trainer.current_epoch == 2
+    assert list(curve(watcher, f"{TAG}/good")) == [0, 7, 15]
+    assert not curve(watcher, f"{TAG}/bad")
+
+
+class Wider(DigitNet):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head[3] = nn.Linear(16, 12)
+
+
+def test_what_cannot_be_compared_with_is_refused_before_training(before: Path, tmp_path: Path) -> None:
+    def refused(match: str, compare_with: Any) -> None:
+        with pytest.raises(ConfigurationError, match=match):
+            fit(AttributionMonitor(compare_with=compare_with))
+
+    refused(r"compare_with=\{'old': '.*gone.ckpt'\} names a file that does not exist", {"old": tmp_path / "gone.ckpt"})
+    torch.save(Wider().state_dict(), tmp_path / "wider.ckpt")
+    refused(r"other shapes: head.3.weight \[12, 16\] instead of \[10, 16\]", {"old": tmp_path / "wider.ckpt"})
+    torch.save(DigitNet().head.state_dict(), tmp_path / "head.ckpt")
+    refused("has no frozen.0.weight, .*which DigitNet needs; it has 0.weight", {"old": tmp_path / "head.ckpt"})
+    (tmp_path / "words.ckpt").write_text("no checkpoint")
+    refused("cannot be used: it holds more than weights", {"old": tmp_path / "words.ckpt"})
+    torch.save({"weights": 3}, tmp_path / "three.ckpt")
+    refused("it holds weights; expected 'state_dict'", {"old": tmp_path / "three.ckpt"})
+    torch.save(DigitNet(), tmp_path / "pickled.ckpt")
+    refused("could run code while it is read", {"old": tmp_path / "pickled.ckpt"})
+
+
+@pytest.mark.parametrize(
+    ("compare_with", "match"),
+    [
+        (["before.ckpt"], "expected names of your own for checkpoints or steps"),
+        ("before.ckpt", "expected names of your own"),
+        ({"old": -1}, "expected names of your own"),
+        ({"old": True}, "expected names of your own"),
+        ({"old": ""}, "expected names of your own"),
+        ({"old": 1.5}, "expected names of your own"),
+        ({"first": 3}, "'first': in tags it would be taken for another"),
+        ({"Previous": 3}, "taken for another"),
+        ({"old_error": 3}, "taken for another"),
+        ({"a b": 3, "a/b": 4}, "taken for another"),
+        ({"": 3}, "expected 1 to 40 letters"),
+        ({"x" * 41: 3}, "expected 1 to 40 letters"),
+        ({3: 3}, "expected 1 to 40 letters"),
+    ],
+)
+def test_names_and_sources_are_checked(compare_with: Any, match: str) -> None:
+    with pytest.raises(ConfigurationError, match=match):
+        named_references(compare_with)
+
+
+def test_a_class_of_the_same_name_keeps_its_own_curve(before: Path) -> None:
+    watcher = monitor(compare_with={"three": before, "<b>": 3}, class_names=[*"abc", "three", *"efghij"])
+    fit(watcher)
+    scalars = watcher.records[-1]["scalars"]
+    assert {f"{TAG}/three", f"{TAG}/three_3", f"{TAG}/three_error", f"{TAG}/_b_"} <= scalars.keys()
+    assert scalars[f"{TAG}/three"] != scalars[f"{TAG}/three_3"]
+
+
+def test_the_heatmaps_show_what_it_looked_at_there(before: Path, tmp_path: Path) -> None:
+    sizes: list[int] = []
+    for number, options in enumerate(({}, {"compare_with": {"pretrained": before}})):
+        watcher = monitor(method=[IntegratedGradients(n_steps=8), LRP()], **options)
+        folder = tmp_path / str(number)
+        fit(watcher, max_epochs=1, logger=TensorBoardLogger(folder, name="", version=""))
+        sizes.append(Events(folder).picture("explain/attribution/heatmaps").shape[1])
+        charts = Events(folder).charts()
+    assert sizes[1] > sizes[0]
+    assert charts["attribution: drift against pretrained, and its error"] == [
+        f"{TAG}/pretrained",
+        f"{TAG}/pretrained_error",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore")  # what jsonargparse and LightningCLI say is not ours
+def test_from_yaml(before: Path, tmp_path: Path) -> None:
+    options = {"compare_with": {"pretrained": str(before), "warm": 2}, "on_error": "raise"}
+    config = {
+        "seed_everything": 0,
+        "trainer": {
+            "accelerator": "cpu",
+            "max_epochs": 1,
+            "limit_train_batches": 3,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "callbacks": [{"class_path": "lightning_explain.AttributionMonitor", "init_args": options}],
+        },
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    cli = LightningCLI(
+        DigitNet, DigitData, args=["fit", "--config", str(path)], save_config_kwargs={"overwrite": True},
+        auto_configure_optimizers=False, trainer_defaults={"default_root_dir": str(tmp_path)},
+    )  # fmt: skip
+    (watcher,) = [c for c in vars(cli.trainer)["callbacks"] if isinstance(c, AttributionMonitor)]
+    assert list(curve(watcher, f"{TAG}/pretrained")) == [0, 2]
