@@ -1,5 +1,7 @@
 """How much of a run's wall time may be spent: pure decisions from a clock, without a Trainer."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -124,6 +126,14 @@ class Thrift:
     def begin(self) -> None:
         """Note that an explanation begins."""
         self._spent_before = self._stopwatch.spent
+
+    @contextmanager
+    def once(self) -> Generator[None, None, None]:
+        """Spend something that no later explanation costs again."""
+        before = self._stopwatch.spent
+        with self._stopwatch.spending():
+            yield
+        self._spent_before += self._stopwatch.spent - before
 
     def done(self) -> None:
         """Note what it cost."""

@@ -58,8 +58,10 @@ def _with_weights(found: Any) -> dict[str, Any]:
         content = cast(Mapping[Any, Any], found)
         if isinstance(content.get("state_dict"), Mapping):
             return {str(key): value for key, value in content.items()}
-        if content and all(isinstance(value, Tensor) for value in content.values()):
-            return {"state_dict": dict(content)}
+        # what a module says of itself beside its weights
+        weights = {key: value for key, value in content.items() if not str(key).endswith("_extra_state")}
+        if weights and all(isinstance(value, Tensor) for value in weights.values()):
+            return {"state_dict": weights}
         keys = shortened(", ".join(str(key) for key in content))
         raise UnusableCheckpointError(f"it holds {keys or 'nothing'}; expected 'state_dict', or tensors by name")
     raise UnusableCheckpointError(f"it holds a {type(found).__name__}; expected 'state_dict', or tensors by name")

@@ -144,6 +144,8 @@ class _SavedModule:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
+        # a lazy layer becomes another class in its first forward pass
+        self.kind = type(module)
         self.attributes = dict(module.__dict__)
         # nn.Module keeps parameters, buffers, children and hooks in such containers too
         self.containers = [(value, value.copy()) for value in self.attributes.values() if isinstance(value, CONTAINERS)]
@@ -170,6 +172,8 @@ class _SavedModule:
                 _make_usable(container, content)
 
     def restore(self) -> None:
+        if type(self.module) is not self.kind:
+            self.module.__class__ = self.kind
         if not _same(self.module.__dict__, self.attributes):
             _overwrite(self.module.__dict__, self.attributes)
         for container, content in self.containers:

@@ -1,6 +1,7 @@
 """A model that holds other weights for a while: those of a checkpoint, in place of the ones that are trained."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,20 +36,21 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def check_fits(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+def check_fits(model: nn.Module, weights: Mapping[str, Tensor], source: str, *, strict: bool = True) -> None:
     """Refuse weights that are not those of such a model; more of them than it has are no harm.
 
     Args:
         model: Is only read.
         weights: Tensors by name.
         source: Where they are from, in words.
+        strict: Whether all of the model's must be there; otherwise one is enough, as where only adapters are saved.
 
     Raises:
         ConfigurationError: Some are missing, or of another shape.
     """
     own = weights_of(model)
     missing = [name for name in own if name not in weights]
-    if missing:
+    if missing and (strict or len(missing) == len(own)):
         raise ConfigurationError(
             f"{source} has no {_listed(missing)}, which {type(model).__name__} needs; it has "
             f"{_listed([name for name in weights if name not in own]) or 'nothing else'}. Give a checkpoint of this "
@@ -57,7 +59,7 @@ def check_fits(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> 
     other = [
         f"{name} {list(weights[name].shape)} instead of {list(tensor.shape)}"
         for name, tensor in own.items()
-        if weights[name].shape != tensor.shape
+        if name in weights and weights[name].shape != tensor.shape
     ]
     if other:
         raise ConfigurationError(
@@ -73,11 +75,14 @@ def _listed(names: list[str]) -> str:
 def put_in(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Put other weights in the place of a model's own, which are not touched; call it inside `isolated(model)`.
 
-    The isolation puts the model's own parameters and buffers back. What was tied to one tensor is tied to one again.
+    The isolation puts the model's own parameters and buffers back. What was tied to one tensor is tied to one again,
+    also in lists and dicts that a module keeps of its weights. A function that holds weights of its own goes on with
+    these.
 
     Args:
         model: The model.
         weights: Tensors by name, as `check_fits` accepts them; they are copied to the device and type of the model's.
+            What is not among them keeps its value.
 
     Cost: as much memory as the weights take.
     """
@@ -86,8 +91,23 @@ def put_in(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name, tensor in weights_of(model).items():
         place, _, own_name = name.rpartition(".")
         if id(tensor) not in made:
-            values = torch.empty_like(tensor, requires_grad=False).copy_(weights[name])
+            values = torch.empty_like(tensor, requires_grad=False).copy_(weights.get(name, tensor.detach()))
             is_parameter = isinstance(tensor, nn.Parameter)
             made[id(tensor)] = nn.Parameter(values, tensor.requires_grad) if is_parameter else values
         # as an attribute: some modules keep lists of their own weights up to date that way
         setattr(modules[place], own_name, made[id(tensor)])
+    for module in modules.values():
+        for kept in vars(module).values():
+            _exchange(kept, made)
+
+
+def _exchange(kept: Any, made: Mapping[int, Tensor]) -> None:
+    """Put the other weights into a list or dict in the place of the model's own, by their identity."""
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(kept, list):
+        pairs = list(enumerate(cast(list[Any], kept)))
+    elif isinstance(kept, dict):
+        pairs = list(cast(dict[Any, Any], kept).items())
+    for key, value in pairs:
+        if id(value) in made:
+            kept[key] = made[id(value)]

@@ -67,9 +67,11 @@ class _Pass:
         n_inputs, n_leaves = len(self.inputs), len(self.trace.leaves)
         # an input that was scaled before its layer read it: the way back is walked a second time
         is_moved = any(all(read is not part for part in self.inputs) for read, _ in self.trace.first_layers)
-        gradients = torch.autograd.grad(
-            self.score.sum(), (*self.trace.leaves, *edges), retain_graph=is_moved, materialize_grads=True
+        found = torch.autograd.grad(
+            self.score.sum(), (*self.trace.leaves, *edges), retain_graph=is_moved, allow_unused=True
         )
+        wanted = (*self.trace.leaves, *(entry.value for entry in seen.values()))
+        gradients = [_or_zeros(gradient, like) for gradient, like in zip(found, wanted, strict=True)]
         values = [part.detach() * gradient for part, gradient in zip(self.inputs, gradients, strict=False)]
         for (read, _), relevance in zip(self.trace.first_layers, gradients[n_inputs:n_leaves], strict=True):
             self._add_to_inputs(values, read, relevance)
@@ -88,6 +90,11 @@ class _Pass:
             return
         for index, moved in enumerate(moved_back(relevance, read, self.inputs)):
             values[index] = values[index] + moved
+
+
+def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
+    """Return the gradient of a layer's output; torch makes no zeros for one that is used for nothing."""
+    return torch.zeros_like(like) if gradient is None else gradient
 
 
 def _run(model: nn.Module, composite: Composite, inputs: Inputs, indices: Tensor | None) -> _Pass:

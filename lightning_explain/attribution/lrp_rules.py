@@ -77,7 +77,8 @@ class GammaRule(Rule):
     `z_j < 0`. On inputs >= 0 and outputs that a ReLU follows this is the usual rule; on others (the sum of a
     residual block may be fed by negative `z_j`) the usual denominator can vanish and this one cannot.
 
-    Source: Montavon et al. (2019), section 10.2.1; for both signs Andeol et al. (2021).
+    Source: Montavon et al. (2019), section 10.2.1; for both signs Andeol et al. (2021), Learning domain invariant
+    representations by joint Wasserstein distance minimization.
 
     Args:
         gamma: 0 gives LRP-0, infinity z+ (where `z_j` is positive).
@@ -95,8 +96,9 @@ class GammaRule(Rule):
         rising = Favouring(layer, 1 + self.gamma, 1)
         total = rising.totals(a, nonnegative=nonnegative)
         of_negative = self._of_negative(z, total, gradient)
-        # in the memory of the totals: fresh memory costs more than what is done in it
-        of_positive = torch.div(z, total, out=total).mul_(gradient)
+        # in the memory of the totals: fresh memory costs more than what is done in it. A total is at least as large as
+        # its output, rounding aside
+        of_positive = torch.div(z, total, out=total).clamp_(0, 1).mul_(gradient)
         back = rising.back(where_positive(of_positive, z, out=of_positive), a, nonnegative=nonnegative)
         if of_negative is None:
             return back
@@ -117,7 +119,7 @@ class GammaRule(Rule):
         if is_zero(shares):  # a ReLU follows
             return None
         torch.sub(total, z, alpha=2 + self.gamma, out=shares)
-        torch.div(z, shares, out=shares).mul_(gradient)
+        torch.div(z, shares, out=shares).clamp_(-1, 0).mul_(gradient)
         return where_negative(shares, z, out=shares)
 
 

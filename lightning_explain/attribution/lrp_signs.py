@@ -17,7 +17,7 @@ from lightning_explain.attribution.lrp_maps import AffineMap
 def share(relevance: Tensor, total: Tensor) -> Tensor:
     """Divide by the total of the shares, in place; with no shares there is nothing to share out."""
     # most totals have one sign, which is found out ten times as fast as where they are zero
-    if not (bool(total.amin() > 0) or bool(total.amax() < 0)):
+    if total.numel() and not (bool(total.amin() > 0) or bool(total.amax() < 0)):
         # adds 1 where it is zero; arithmetic, because a comparison takes longer than all of this
         total.add_(total.sign().abs_().neg_().add_(1.0))
     return relevance.div_(total)

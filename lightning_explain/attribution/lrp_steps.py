@@ -38,14 +38,18 @@ class Ruled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         """Hand relevance down by the layer's rule."""
-        (a,) = ctx.saved_tensors
+        (read,) = ctx.saved_tensors
         layer, rule = ctx.layer, ctx.rule
+        # a model that opens autocast itself computes in 16 bits; relevance goes back in the type of the weights
+        a, gradient = (part.to(layer.weight.dtype) for part in (read, gradients[0]))
         # it was let go of when a BatchNorm took the layer over, or something that the trace did not see wrote in it
-        z = ctx.output if keeps(ctx) else layer.apply(a, layer.weight, layer.bias)
+        z = ctx.output.to(a.dtype) if keeps(ctx) else layer.apply(a, layer.weight, layer.bias)
         ctx.output = None
         if isinstance(rule, InputRule):
-            return rule.relevance(layer, a, z, z * gradients[0]), None, None
-        return rule.modified_gradient(layer, a, z, gradients[0]), None, None
+            handed_down = rule.relevance(layer, a, z, z * gradient)
+        else:
+            handed_down = rule.modified_gradient(layer, a, z, gradient)
+        return handed_down.to(read.dtype), None, None
 
 
 def keep(node: Node, output: Tensor) -> None:

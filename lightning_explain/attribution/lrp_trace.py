@@ -148,8 +148,8 @@ class RelevanceTrace(TorchFunctionMode):
             readers = readers_of(score.grad_fn)
             for node in self._rectified:
                 if readers.get(node, set()) - {"Relu"}:
-                    call = self.nodes[node]
-                    keep(node, call.layer.apply(call.read.detach(), call.layer.weight, call.layer.bias))
+                    layer, read = self.nodes[node].layer, self.nodes[node].read.detach()
+                    keep(node, layer.apply(read.to(layer.weight.dtype), layer.weight, layer.bias))
         # what the layers read would be kept until the end of the way back
         self.nodes.clear()
         self._rectified.clear()
@@ -189,7 +189,8 @@ class RelevanceTrace(TorchFunctionMode):
         merged = before.layer.rescaled(scaling.weight, scaling.bias)
         y = self._ruled(replace(before, layer=merged), compute)
         node: Node = z.grad_fn
-        self.merged[node] = y.grad_fn
+        # what was merged into this one goes along
+        self.merged |= dict.fromkeys([node, *(n for n, into in self.merged.items() if into is node)], y.grad_fn)
         node.output = None
         return y
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -290,7 +289,7 @@ class AttributionMonitor(pl.Callback):
         if any(explains_at_the_input(method) for method in self.methods.values()):
             check_differentiable(self.probe.parts)
         self._examiner.check_measurable(self.probe)
-        self._comparisons.check(pl_module)
+        self._comparisons.check(pl_module, history=self._continuity.history, full_names=full_names(self.methods))
         if self._alarm is not None:
             self._alarm.check(self.probe)
         if not is_whole(pl_module):
@@ -304,24 +303,27 @@ class AttributionMonitor(pl.Callback):
             return None
         self._continuity.check_probe()
         single, ranks = not isinstance(self.probe.inputs, tuple), Ranks.of(trainer)
+        inputs, targets = to_device(trainer, self.probe.parts), self._continuity.targets
+
+        def explained_by(examiner: Examiner) -> Explanation | None:
+            return examiner.explain(pl_module, inputs, single=single, targets=targets, step=step, ranks=ranks)
+
+        def by_other_weights(subject: str) -> Explanation | None:
+            # faithfulness is asked of the run's own explanations
+            return explained_by(replace(self._examiner, measures=(), subject=subject))
+
         with self._pacing.stopwatch.spending():
-            inputs = to_device(trainer, self.probe.parts)
-
-            def explain(examiner: Examiner) -> Explanation | None:
-                targets = self._continuity.targets
-                return examiner.explain(pl_module, inputs, single=single, targets=targets, step=step, ranks=ranks)
-
-            explanation = explain(self._examiner)
-            if explanation is not None:
+            explanation = explained_by(self._examiner)
+        if explanation is not None:
+            with self._pacing.once():
                 self._comparisons.explain_checkpoints(
                     pl_module,
-                    # faithfulness is asked of the run's own explanations
-                    partial(explain, replace(self._examiner, measures=())),
+                    by_other_weights,
                     history=self._continuity.history,
                     full_names=full_names(self.methods),
                     ranks=ranks,
                 )
-            return explanation
+        return explanation
 
     def _report(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, explanation: Explanation, monitored: bool
@@ -346,6 +348,7 @@ class AttributionMonitor(pl.Callback):
         if loaded is not None:
             with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
                 self._baselines.load_state_dict(loaded["baselines"])
+        self._continuity.history.attempted.clear()
         self._reporter.begin()
         self._examiner.sharing.forget()
         self._question.check(pl_module)

@@ -9,6 +9,7 @@ from lightning_explain.callbacks.captions import captions, explained_inputs, gro
 from lightning_explain.callbacks.explanation import Explanation
 from lightning_explain.callbacks.findings import Findings
 from lightning_explain.callbacks.history import History, Kept, Memory
+from lightning_explain.callbacks.references import NOW
 from lightning_explain.log import Journal, tag
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
@@ -116,12 +117,11 @@ class Gallery:
             memory = self._memory(name)
             # the first method's explanations are set beside those that it is compared with
             named = kept if name == explanation.primary else {}
-            maps = {"now" if named and alone else name: attribution.parts[shown.index]}
+            maps = [(NOW if named and alone else name, attribution)]
             for reference, one in named.items():
-                maps[reference if alone else f"{name}: {reference}"] = one.explanation.attribution.parts[shown.index]
-            panels += [
-                Panel(name=over, values=values, scale=memory.film(shown.index).scale) for over, values in maps.items()
-            ]
+                maps.append((reference if alone else f"{name}: {reference}", one.explanation.attribution))
+            scale = memory.film(shown.index).scale
+            panels += [Panel(name=over, values=found.parts[shown.index], scale=scale) for over, found in maps]
         return explanation_picture(
             shown,
             panels,

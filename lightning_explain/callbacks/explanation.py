@@ -131,6 +131,7 @@ class Examiner:
         question: How the explained function is reached.
         guard: What fails ends that one method or measure, and is told once.
         sharing: How several processes share the probe.
+        subject: What is explained, in words.
     """
 
     methods: Methods
@@ -138,6 +139,7 @@ class Examiner:
     question: Question
     guard: Guard
     sharing: Sharing = field(default_factory=Sharing)
+    subject: str = "the probe"
 
     def explain(
         self,
@@ -165,7 +167,7 @@ class Examiner:
         """
         attributions: dict[str, Attribution] = {}
         tested: dict[str, dict[str, Tensor]] = {}
-        with self.guard.doing("explaining the probe", cure=CALLING):
+        with self.guard.doing(f"explaining {self.subject}", cure=CALLING):
             module, scores = self.sharing.scores(self.question, pl_module, inputs, ranks)
             scores = _cpu(scores)
             target = targets(scores)
@@ -190,7 +192,7 @@ class Examiner:
         return None
 
     def _task(self, name: str) -> str:
-        return "explaining the probe" if len(self.methods) == 1 else f"explaining the probe with {name}"
+        return f"explaining {self.subject}" if len(self.methods) == 1 else f"explaining {self.subject} with {name}"
 
     def _try_to_share(self, name: str, share: Share, module: nn.Module, own: Attribution) -> None:
         if not self.sharing.learn(name, share, module, own):

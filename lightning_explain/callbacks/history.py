@@ -1,5 +1,6 @@
 """What an attribution monitor remembers of earlier explanations, for each of its methods."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -154,6 +155,10 @@ class History:
     def of(self, method: str) -> Memory:
         """Return what is remembered of a method, by its full name."""
         return self.memories.setdefault(method, Memory())
+
+    def knows(self, reference: str, methods: Iterable[str]) -> bool:
+        """Say whether every one of these methods has an explanation kept under the user's name."""
+        return all(method in self.memories and reference in self.memories[method].named for method in methods)
 
     def keep(self, methods: list[str]) -> None:
         """Forget all methods but these, by their full names."""

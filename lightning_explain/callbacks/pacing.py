@@ -1,5 +1,6 @@
 """Staying within a budget of wall time: of every moment that is due, whether to explain; all processes alike."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -83,6 +84,10 @@ class Pacing:
     def start(self) -> None:
         """Note that an explanation begins."""
         self._thrift.begin()
+
+    def once(self) -> AbstractContextManager[None]:
+        """Spend something that no later explanation costs again: it is no measure of what they cost."""
+        return self._thrift.once()
 
     def done(self) -> None:
         """Note that it was made and reported."""

@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from torch import Tensor, nn
+import lightning.pytorch as pl
+from torch import Tensor
 
 from lightning_explain.callbacks.explanation import Explanation
-from lightning_explain.callbacks.guard import CALLING, Guard
+from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.history import History, Kept
 from lightning_explain.callbacks.question import undisturbed
 from lightning_explain.callbacks.ranks import Ranks
@@ -22,11 +23,17 @@ from lightning_explain.other_weights import check_fits, put_in
 from lightning_explain.sharded import sharded_modules
 
 LONGEST_NAME = 40
+MOST_NAMES = 8
+
+NOW = "now"
+"""The name of the current explanation beside those that it is compared with."""
 
 ALWAYS = ("previous", "first")
 """What every monitor compares with."""
 
 EXPECTED = "expected names of your own for checkpoints or steps, e.g. {'pretrained': 'before.ckpt', 'warm': 500}"
+
+READING = "Leave it out of compare_with=, or give another checkpoint of this network."
 
 References = Mapping[str, str | int | Path]
 """Checkpoint files, or steps of the run, by names of the user's own."""
@@ -54,7 +61,7 @@ class Reference:
         """What is said of a checkpoint where its explanation is shown."""
         return self.asked if isinstance(self.source, int) else f"checkpoint {self.source.name}"
 
-    def weights(self, model: nn.Module) -> Mapping[str, Tensor]:
+    def weights(self, pl_module: pl.LightningModule) -> Mapping[str, Tensor]:
         """Read the weights of a checkpoint; they stay on disk until they are used.
 
         Raises:
@@ -68,7 +75,8 @@ class Reference:
             weights: Mapping[str, Tensor] = content_of(path)["state_dict"]
         except UnusableCheckpointError as error:
             raise ConfigurationError(f"{where} cannot be used: {error}.") from error
-        check_fits(model, weights, where)
+        # as Lightning loads checkpoints: a module may save a part of its weights only
+        check_fits(pl_module, weights, where, strict=pl_module.strict_loading)
         return weights
 
 
@@ -104,18 +112,20 @@ def _source(name: Any, source: Any) -> Path | int:
 
 
 def _check_names(names: list[Any]) -> None:
+    if len(names) > MOST_NAMES:
+        raise ConfigurationError(f"compare_with= has {len(names)} names; expected at most {MOST_NAMES}.")
     parts = [tag_part(str(name)).lower() for name in names]
     for name, part in zip(names, parts, strict=True):
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
             raise ConfigurationError(f"compare_with= has the name {name!r}; expected 1 to {LONGEST_NAME} letters.")
-        if part in ALWAYS or part.endswith("_error") or parts.count(part) > 1:
+        if part in (*ALWAYS, NOW) or part.endswith("_error") or parts.count(part) > 1:
             raise ConfigurationError(
-                f"compare_with= cannot have the name {name!r}: in tags it would be taken for another one (previous, "
-                "first, what ends with _error, or a name of the same letters). Choose another name."
+                f"compare_with= cannot have the name {name!r}: it would be taken for another one (previous, first, "
+                "now, what ends with _error, or a name of the same letters). Choose another name."
             )
 
 
-Explain = Callable[[], "Explanation | None"]
+Explain = Callable[[str], "Explanation | None"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,20 +150,26 @@ class Comparisons:
         """What each reference is going to be, in words that go on "how far the explanation is from"."""
         return {reference.name: f"that of {reference.tells}" for reference in self.references}
 
-    def check(self, pl_module: nn.Module) -> None:
-        """Try to read every checkpoint.
+    def check(self, pl_module: pl.LightningModule, *, history: History, full_names: Mapping[str, str]) -> None:
+        """Try to read every checkpoint whose explanation is not known yet.
+
+        Args:
+            pl_module: The module.
+            history: What is remembered.
+            full_names: Full name of each method, under which it is remembered.
 
         Raises:
             ConfigurationError: One cannot be used, or the model's weights are spread over several processes.
         """
-        if self.checkpoints and sharded_modules(pl_module):
+        unknown = [one for one in self.checkpoints if not history.knows(one.name, full_names.values())]
+        if unknown and sharded_modules(pl_module):
             raise ConfigurationError(
                 "compare_with= puts a checkpoint's weights in the place of the model's own, and fully_shard (FSDP2) "
                 "spreads these over several processes. Compare with steps of the run instead, or explain both "
                 "checkpoints afterwards, in one process: lightning-explain replay."
             )
         if is_whole(pl_module):  # the shapes of lazy layers are not known yet
-            for reference in self.checkpoints:
+            for reference in unknown:
                 reference.weights(pl_module)
 
     def keep(self, history: History, methods: list[str]) -> None:
@@ -164,7 +180,13 @@ class Comparisons:
             history.of(method).named = {name: one for name, one in kept.items() if asked.get(name) == one.asked}
 
     def explain_checkpoints(
-        self, pl_module: nn.Module, explain: Explain, *, history: History, full_names: Mapping[str, str], ranks: Ranks
+        self,
+        pl_module: pl.LightningModule,
+        explain: Explain,
+        *,
+        history: History,
+        full_names: Mapping[str, str],
+        ranks: Ranks,
     ) -> None:
         """Explain the probe by every checkpoint whose explanation is not known yet, each tried once.
 
@@ -172,7 +194,7 @@ class Comparisons:
 
         Args:
             pl_module: The module; it holds the checkpoint's weights meanwhile and is left as found.
-            explain: Explains the probe by the module as it is then.
+            explain: Explains the probe by the module as it is then; called with what that is, in words.
             history: Where the explanations are kept.
             full_names: Full name of each method, under which it is remembered.
             ranks: The processes of the run.
@@ -180,15 +202,16 @@ class Comparisons:
         Cost: an explanation for each checkpoint, and as much memory as its weights take; once a run.
         """
         for reference in self.checkpoints:
-            known = all(reference.name in history.of(full).named for full in full_names.values())
-            if known or reference.name in history.attempted:
+            if history.knows(reference.name, full_names.values()) or reference.name in history.attempted:
                 continue
             history.attempted.add(reference.name)
-            with self.guard.doing(f"explaining the {reference.tells}", cure=CALLING):
+            subject = f"the probe by the {reference.tells}"
+            with self.guard.doing(f"explaining {subject}", cure=READING):
                 weights = ranks.agreed(partial(reference.weights, pl_module))
                 with undisturbed(pl_module):
-                    put_in(pl_module, weights)
-                    explanation = explain()
+                    # where it fails in one process, the others must not wait for it
+                    ranks.agreed(partial(put_in, pl_module, weights))
+                    explanation = explain(subject)
                 if explanation is not None:
                     self._remember(reference, explanation, history, full_names, words=reference.tells)
 

@@ -236,6 +236,46 @@ def test_a_layer_that_is_read_beside_its_relu_has_its_own_relevance(norm):
     assert bool((found[0]["first"] != 0).all())
 
 
+def test_a_layer_that_nothing_goes_on_with_has_no_relevance():
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused, self.last = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.unused(x)
+            return self.last(self.used(x).relu())
+
+    found = LRP().layer_relevance(Net(), torch.rand(3, 4), 0, layers=["used", "unused"])
+    assert not found["unused"].any()
+    assert found["used"].any()
+    # a BatchNorm after another one takes over the layer before both
+    norms = with_statistics(
+        nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    )
+    of_layers = LRP().layer_relevance(norms.eval(), torch.rand(3, 4), 0, layers="*")
+    close(of_layers["1"], of_layers["2"])
+
+
+@pytest.mark.parametrize("rules", [None, EpsilonGammaBox(0.0, 1.0), {nn.Conv2d: ZPlusRule(), nn.Linear: ZeroRule()}])
+def test_a_model_that_opens_autocast_itself_is_explained(rules):
+    class Half(nn.Module):
+        def __init__(self, *, half: bool) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Flatten())
+            self.head, self.half = nn.Linear(64, 3), half
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+                return self.head(self.body(x)).float()
+
+    x = torch.rand(3, 1, 8, 8)
+    whole, half = (LRP(rules)(Half(half=half), x, 1) for half in (False, True))
+    assert half.values.dtype == torch.float32
+    torch.testing.assert_close(half.values, whole.values, rtol=0.1, atol=0.05 * float(whole.values.abs().max()))
+
+
 def test_functional_operations_conserve_relevance():
     x = torch.randn(4, 2, 8, 8).double()
     model = Functional().eval()

@@ -1,6 +1,7 @@
 """Drift against what the user names: checkpoints, and steps of the run."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +134,20 @@ def broken_run(folder: Path, first: Any, second: Any) -> tuple[AttributionMonito
 
 
 def test_a_resumed_run_needs_no_checkpoint_to_compare_with(before: Path, tmp_path: Path) -> None:
-    whole = monitor(compare_with={"pretrained": before, "warm": 3})
+    given = tmp_path / "given.ckpt"
+    given.write_bytes(before.read_bytes())
+    chosen = {"pretrained": given, "warm": 3}
+    whole, watchers = monitor(compare_with=chosen), [monitor(compare_with=chosen) for _ in range(2)]
     fit(whole, max_epochs=4, num_sanity_val_steps=0)
-    first, second = broken_run(tmp_path, *[{"pretrained": before, "warm": 3}] * 2)
+    saver = {"enable_checkpointing": True, "num_sanity_val_steps": 0}
+    fit(watchers[0], ModelCheckpoint(tmp_path, save_last=True), **saver)
+    given.unlink()
+    fit(watchers[1], ModelCheckpoint(tmp_path, save_last=True), max_epochs=4, ckpt=tmp_path / "last.ckpt", **saver)
     for name in ("pretrained", "warm", "warm_error"):
-        joined = curve(first, f"{TAG}/{name}") | curve(second, f"{TAG}/{name}")
+        joined = curve(watchers[0], f"{TAG}/{name}") | curve(watchers[1], f"{TAG}/{name}")
         # dropout draws anew after a resume
         assert list(joined) == list(curve(whole, f"{TAG}/{name}"))
-    assert list(curve(second, f"{TAG}/warm")) == [23, 31]
+    assert list(curve(watchers[1], f"{TAG}/warm")) == [23, 31]
 
 
 def test_what_is_asked_anew_is_explained_anew(before: Path, tmp_path: Path) -> None:
@@ -159,17 +166,118 @@ def test_what_is_asked_anew_is_explained_anew(before: Path, tmp_path: Path) -> N
     assert list(found["old"]) == [31]  # the run was past step 3, so the first explanation from there on stands for it
 
 
-def test_an_explanation_of_a_checkpoint_that_fails_does_not_end_the_run(before: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.ckpt"
+def spoilt(path: Path, before: Path) -> Path:
+    """Write a checkpoint in which every number is NaN."""
     state = torch.load(before, weights_only=True)["state_dict"]
-    torch.save({name: tensor * torch.nan for name, tensor in state.items()}, broken)
+    torch.save({name: tensor * torch.nan for name, tensor in state.items()}, path)
+    return path
+
+
+def test_an_explanation_of_a_checkpoint_that_fails_does_not_end_the_run(before: Path, tmp_path: Path) -> None:
+    broken = spoilt(tmp_path / "broken.ckpt", before)
     watcher = monitor(on_error="warn", compare_with={"good": before, "bad": broken})
-    with pytest.warns(ExplanationWarning, match="NaN") as told:
+    with pytest.warns(
+        ExplanationWarning, match="explaining the probe by the checkpoint broken.ckpt failed.*NaN"
+    ) as told:
         trainer = fit(watcher)
     assert sum("explaining the" in str(warning.message) for warning in told) == 1
     assert trainer.current_epoch == 2
     assert list(curve(watcher, f"{TAG}/good")) == [0, 7, 15]
     assert not curve(watcher, f"{TAG}/bad")
+
+
+def test_what_failed_is_tried_again_in_the_next_fit(before: Path, tmp_path: Path) -> None:
+    path = spoilt(tmp_path / "given.ckpt", before)
+    watcher, model = monitor(on_error="warn", compare_with={"given": path}), DigitNet()
+    for times in (1, 2):
+        trainer = quiet_trainer(callbacks=[watcher], max_epochs=times)
+        if times == 1:
+            with pytest.warns(ExplanationWarning, match="given.ckpt failed"):
+                trainer.fit(model, DigitData())
+            path.write_bytes(before.read_bytes())
+        else:
+            trainer.fit(model, DigitData())
+    assert curve(watcher, f"{TAG}/given")
+
+
+def test_a_failure_of_the_run_itself_is_told_beside_that_of_a_checkpoint(before: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def failing(model: nn.Module, inputs: Tensor, target: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 1:
+            raise ValueError("of the checkpoint" if len(calls) == 2 else "of the run")
+        return Saliency()(model, inputs, target)
+
+    with pytest.warns(ExplanationWarning) as told:
+        fit(monitor(method=failing, on_error="warn", compare_with={"pretrained": before}))
+    words = [str(warning.message) for warning in told if "explaining the probe" in str(warning.message)]
+    assert ["of the checkpoint" in words[0], "of the run" in words[1]] == [True, True]
+    assert "before.ckpt" in words[0]
+    assert "before.ckpt" not in words[1]
+
+
+def test_a_budget_counts_a_checkpoint_once(before: Path) -> None:
+    slow: list[Tensor] = []
+
+    def method(model: nn.Module, inputs: Tensor, target: Any) -> Any:
+        slow.append(inputs)
+        if 1 < len(slow) <= 4:  # the three checkpoints, right after the first explanation
+            time.sleep(0.5)
+        return Saliency()(model, inputs, target)
+
+    watcher = monitor(
+        method=method, compare_with=dict.fromkeys("abc", before), max_overhead=0.9, every_n_epochs=None,
+        every_n_train_steps=1,
+    )  # fmt: skip
+    fit(watcher, max_epochs=6)
+    assert max(watcher.state_dict()["pacing"]["costs"]) < 0.5
+    assert watcher.state_dict()["pacing"]["spent"] > 1.5
+
+
+class Telling(DigitNet):
+    """Saves more than weights."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"version": 3}
+
+    def set_extra_state(self, state: Any) -> None:
+        del state
+
+
+def test_what_a_module_says_beside_its_weights_is_no_hindrance(before: Path, tmp_path: Path) -> None:
+    model = Telling()
+    model.load_state_dict({**torch.load(before, weights_only=True)["state_dict"], "_extra_state": {}})
+    torch.save(model.state_dict(), tmp_path / "telling.ckpt")
+    watcher = monitor(compare_with={"one": before, "two": tmp_path / "telling.ckpt"})
+    fit(watcher, max_epochs=1)
+    assert curve(watcher, f"{TAG}/one") == curve(watcher, f"{TAG}/two")
+
+
+class Adapted(DigitNet):
+    """Saves its head alone, as adapters are saved beside a network that stays as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strict_loading = False
+
+
+def test_a_module_that_saves_a_part_of_its_weights_is_compared_with_that_part(before: Path, tmp_path: Path) -> None:
+    head = {name: t for name, t in torch.load(before, weights_only=True)["state_dict"].items() if name[:4] == "head"}
+    torch.save(head, tmp_path / "head.ckpt")
+    watcher = monitor(compare_with={"adapter": tmp_path / "head.ckpt"})
+    pl.seed_everything(0, verbose=False)
+    model = Adapted()
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    quiet_trainer(callbacks=[watcher], max_epochs=1).fit(model, DigitData())
+    alone = DigitNet()
+    alone.load_state_dict({**start, **head})
+    assert watcher.probe is not None
+    assert isinstance(watcher.probe.inputs, Tensor)
+    assert watcher.latest is not None
+    wanted = IntegratedGradients(n_steps=16)(alone.eval(), watcher.probe.inputs, watcher.probe.labels)
+    found = drift(watcher.latest.attribution, wanted).mean("cosine")
+    assert curve(watcher, f"{TAG}/adapter")[7] == pytest.approx(found, rel=1e-4)
 
 
 class Wider(DigitNet):
@@ -205,8 +313,10 @@ def test_what_cannot_be_compared_with_is_refused_before_training(before: Path, t
         ({"old": True}, "expected names of your own"),
         ({"old": ""}, "expected names of your own"),
         ({"old": 1.5}, "expected names of your own"),
-        ({"first": 3}, "'first': in tags it would be taken for another"),
+        ({"first": 3}, "the name 'first': it would be taken for another"),
         ({"Previous": 3}, "taken for another"),
+        ({"now": 3}, "taken for another"),
+        (dict.fromkeys("abcdefghi", 3), "has 9 names; expected at most 8"),
         ({"old_error": 3}, "taken for another"),
         ({"a b": 3, "a/b": 4}, "taken for another"),
         ({"": 3}, "expected 1 to 40 letters"),

@@ -112,3 +112,37 @@ def test_counts_of_an_unfinished_epoch_survive(tmp_path: Path) -> None:
     broken.load_state_dict(next(value for key, value in state.items() if "ActiveNeuronMonitor" in key))
     counted = broken.state_dict()["train_counts"]["head.1"]["samples"].sum()
     assert int(counted) == 3 * 32
+
+
+class LazyNet(Steady):
+    """Its layers learn their sizes in the first forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Sequential(torch.nn.LazyLinear(16), torch.nn.ReLU(), torch.nn.LazyLinear(10))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_a_model_with_lazy_layers_is_resumed(tmp_path: Path) -> None:
+    def run(callbacks: list[Any], max_epochs: int, ckpt: Path | None = None) -> pl.LightningModule:
+        pl.seed_everything(1, verbose=False)
+        saver = ModelCheckpoint(tmp_path, save_last=True)
+        trainer = quiet_trainer(
+            max_epochs=max_epochs, callbacks=[*callbacks, saver], enable_checkpointing=True, num_sanity_val_steps=0
+        )
+        trainer.fit(LazyNet(), DigitData(shuffle=False), ckpt_path=ckpt)
+        return trainer.lightning_module
+
+    saved = tmp_path / "last.ckpt"
+    run([AttributionMonitor(on_error="raise")], 1)
+    first = saved.read_bytes()
+    alone = run([], 2, saved)
+    saved.write_bytes(first)
+    watched = run([AttributionMonitor(on_error="raise")], 2, saved)
+    # loaded, a lazy layer has its weights before its first forward pass makes it an ordinary one
+    assert [type(layer) for layer in watched.modules()] == [type(layer) for layer in alone.modules()]
+    for name, tensor in alone.state_dict().items():
+        assert torch.equal(tensor, watched.state_dict()[name])
