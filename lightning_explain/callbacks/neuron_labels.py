@@ -8,6 +8,9 @@ from lightning_explain.batches import Selector, class_labels, describe, target_o
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.errors import ConfigurationError
 
+ALL_SAMPLES = "all samples"
+"""The name of the only class where there are no labels."""
+
 
 class Labels:
     """Reads class labels off batches; says once where there are none, and then counts all samples as one class.
@@ -41,7 +44,9 @@ class Labels:
                 self._guard.note(
                     f"no class labels were found in a batch of the form {describe(batch)}, so all samples count as one "
                     "class, and figures that compare classes are left out. If there are labels, say where: "
-                    "target=1, target='label' or target=lambda batch: ..."
+                    "target=1, target='label' or target=lambda batch: ...",
+                    # once for training and validation, whose batches may differ in form
+                    about="no class labels",
                 )
         elif labels is None:
             raise ConfigurationError(

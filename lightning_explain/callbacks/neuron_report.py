@@ -103,13 +103,15 @@ def log_pictures(journal: Journal, name: str, report: NeuronReport) -> None:
         profile, names = found.profile, report.class_names
         overlap = _percent(profile.mean_overlap())
         doubts_and_notes = " ".join(f"{report.counted_words()} {layer_doubts(profile)}{unseen}{anew}".split())
+        several = int(profile.seen.sum()) > 1
+        by_class = " for each class (down)" if several else ""
+        shared = f"; classes share {overlap} of their active neurons" if several else ""
         title = (
-            f"Layer {layer} {moment}: how often each neuron (across, by index) is active for each class (down). "
-            f"{int(profile.dead.sum())} of {profile.rates.shape[1]} neurons are dead; classes share "
-            f"{overlap} of their active neurons. {doubts_and_notes}"
+            f"Layer {layer} {moment}: how often each neuron (across, by index) is active{by_class}. "
+            f"{int(profile.dead.sum())} of {profile.rates.shape[1]} neurons are dead{shared}. {doubts_and_notes}"
         ).strip()
         journal.image(tag(name, layer, "rates"), rates_picture(profile.rates, class_names=names, title=title))
-        if int(profile.seen.sum()) > 1:
+        if several:
             title = (
                 f"Layer {layer} {moment}: overlap of the active sets of every two classes, as percent of the neurons "
                 f"that either uses (Jaccard index); {overlap} in the mean. {report.counted_words()}"
@@ -155,10 +157,10 @@ def _what(feeding: FeedingFeatures, report: NeuronReport, layer: str) -> str:
         )
     if feeding.maps is not None and len(feeding.shape) == 2 and not feeding.kernel:
         how += " Steps are down, features across."
-    return (
-        f"Layer {layer} after epoch {report.epoch}: what feeds the neurons that tell most of each class "
-        f"({n_shown} of {n_active} pairs of class and active neuron). {how}"
-    )
+    chosen = f"that tell most of each class ({n_shown} of {n_active} pairs of class and active neuron)"
+    if len(report.class_names) == 1:
+        chosen = f"that are most active ({n_shown} of {n_active})"
+    return f"Layer {layer} after epoch {report.epoch}: what feeds the neurons {chosen}. {how}"
 
 
 def log_feeding(journal: Journal, name: str, report: NeuronReport, layers: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from lightning_explain.attribution import Attribution
 from lightning_explain.callbacks.activation_maps import log_maps
 from lightning_explain.callbacks.batch_choice import BatchChoice
 from lightning_explain.callbacks.guard import CALLING, WRITING, Guard
+from lightning_explain.callbacks.neuron_labels import ALL_SAMPLES
 from lightning_explain.callbacks.neuron_probe import NeuronProbe
 from lightning_explain.callbacks.neuron_report import (
     MOST_CURVES,
@@ -90,9 +91,11 @@ class NeuronReporter:
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the classes met so far: as given, or their indices."""
+        """Names of the classes met so far: as given, or their indices; `all samples` where there is only one."""
         met = [len(profile.rates) for layers in self.profiles.values() for profile in layers.values()]
         n_classes = max([len(self._class_names), *met])
+        if n_classes == 1 and not self._class_names:
+            return [ALL_SAMPLES]
         return [self._class_names[c] if c < len(self._class_names) else str(c) for c in range(n_classes)]
 
     def forget(self) -> None:

@@ -286,15 +286,26 @@ def test_activation_checkpointing_counts_once() -> None:
     assert monitor.profiles["train"]["net.body.1"].n_samples.tolist() == [16, 16, 16]
 
 
-def test_regression_says_so_once_and_counts_what_applies() -> None:
+def test_regression_says_so_once_and_counts_what_applies(tmp_path: Path) -> None:
     monitor = ActiveNeuronMonitor()
-    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1))
+    data = TensorDataset(X, torch.randn(48))
+    trainer = quiet_trainer(callbacks=[monitor], max_epochs=1, logger=TensorBoardLogger(tmp_path, name="", version=""))
     with pytest.warns(ExplanationWarning, match="all samples count as one class") as caught:
-        fit(net, X, torch.randn(48), monitor)
+        # batches of other sizes are described otherwise
+        trainer.fit(
+            Free(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1))),
+            DataLoader(data, batch_size=16),
+            DataLoader(data, batch_size=24),
+        )
     assert len([w for w in caught if issubclass(w.category, ExplanationWarning)]) == 1
     profile = monitor.profiles["val"]["net.1"]
     assert profile.n_samples.tolist() == [48]
     assert set(profile.scalars()) == {"dead", "dormant", "always_on"}
+    assert monitor.class_names == ["all samples"]
+    assert monitor.latest is not None
+    assert {row["class"] for row in monitor.latest.to_rows()} == {"all samples"}
+    words = Events(tmp_path).text("explain/neurons/net.1/features")
+    assert "that are most active" in words and "each class" not in words
 
 
 def test_manual_optimisation_with_two_optimizers_counts_every_pass() -> None:
