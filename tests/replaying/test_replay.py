@@ -350,3 +350,22 @@ def test_it_shows_how_far_it_is(run: Any, tmp_path: Path, capsys: pytest.Capture
     assert "Explaining checkpoints" in (said := capsys.readouterr().err)
     assert "1/1" in said
     assert "step 8" in said
+
+
+@pytest.mark.filterwarnings("ignore:.*last.ckpt is skipped")  # it is that of step 8 once more
+def test_checkpoints_are_compared_with_one_that_the_user_names(run: Any, tmp_path: Path) -> None:
+    folder, watching = run
+    newest = folder / "checkpoints" / "last.ckpt"
+    monitor = AttributionMonitor(
+        on_error="raise", method=IntegratedGradients(n_steps=8), compare_with={"newest": newest, "early": 1}
+    )
+    replay(DigitNet(), folder / "checkpoints", [monitor], DigitData(), logdir=tmp_path, progress=False)
+    tags = [f"explain/attribution/drift/{name}" for name in ("newest", "early", "previous")]
+    newest, early, previous = (
+        {r["step"]: r["scalars"][tag] for r in monitor.records if tag in r["scalars"]} for tag in tags
+    )
+    assert list(newest) == STEPS
+    assert newest[STEPS[-1]] == pytest.approx(0, abs=1e-6)
+    assert newest[STEPS[1]] == pytest.approx(previous[STEPS[2]], rel=1e-4)
+    assert early == {STEPS[2]: previous[STEPS[2]]}
+    assert len(watching[1].records) == len(monitor.records)
