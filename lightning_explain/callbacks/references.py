@@ -67,12 +67,15 @@ class Reference:
         Raises:
             ConfigurationError: There is no such file, it is no checkpoint, or its weights are not this model's.
         """
+        assert isinstance(self.source, Path)
         where = f"compare_with={{{self.name!r}: {str(self.source)!r}}}"
-        path = Path(self.source if isinstance(self.source, Path) else "")
-        if not path.exists():
-            raise ConfigurationError(f"{where} names a file that does not exist (looked for {path.absolute()}).")
+        if not self.source.exists():
+            raise ConfigurationError(
+                f"{where} names a file that does not exist (looked for {self.source.absolute()}); expected a "
+                "checkpoint, as a Trainer or torch.save(model.state_dict(), path) writes it, or a step of this run."
+            )
         try:
-            weights: Mapping[str, Tensor] = content_of(path)["state_dict"]
+            weights: Mapping[str, Tensor] = content_of(self.source)["state_dict"]
         except UnusableCheckpointError as error:
             raise ConfigurationError(f"{where} cannot be used: {error}.") from error
         # as Lightning loads checkpoints: a module may save a part of its weights only

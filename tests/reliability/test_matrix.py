@@ -17,7 +17,12 @@ CASES = [
     # every mechanism that the pairs leave to the command
     *(
         Case(epochs=1, watching=watching)
-        for watching in ("several methods, every measure", "SmoothGrad", "feeding features by LRP, all maps")
+        for watching in (
+            "several methods, every measure",
+            "SmoothGrad",
+            "feeding features by LRP, all maps",
+            "compared with other weights",
+        )
     ),
 ]
 

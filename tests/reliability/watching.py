@@ -1,10 +1,14 @@
 """The sets of monitors that the matrix puts on a run: every method, and every option that runs forward passes."""
 
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import captum.attr
 import lightning.pytorch as pl
+import torch
 from torch import nn
 
 from lightning_explain import (
@@ -21,6 +25,7 @@ from lightning_explain import (
     SmoothGrad,
 )
 from lightning_explain.attribution import Epsilon, EpsilonGammaBox, ZPlusRule, from_captum
+from tests.reliability.nets import Net
 
 FEW = IntegratedGradients(n_steps=3)
 """For what is not what the case is about."""
@@ -30,6 +35,24 @@ BUDGET = {"max_overhead": 0.02, "every_n_epochs": 1, "every_n_train_steps": 2}
 MEASURES = ("deletion", "insertion", "infidelity", "max_sensitivity", "randomisation")
 
 Options = dict[str, Any]
+
+
+@cache
+def other_weights() -> str:
+    """Write a checkpoint with other weights of the matrix' network, whichever of its variants reads it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(77)
+        net = Net(
+            optimisation="automatic", accumulate=1, clip="nothing", frozen="nothing", lazy="nothing",
+            compiled="nothing", checkpointing="nothing",
+        )  # fmt: skip
+        late = {"mixer.weight": torch.randn(96, 96) / 10, "mixer.bias": torch.randn(96), "anchor": torch.zeros(1)}
+    own = net.state_dict()
+    compiled = {f"body._orig_mod.{name[5:]}": tensor for name, tensor in own.items() if name.startswith("body.")}
+    path = Path(tempfile.mkdtemp()) / "other.ckpt"
+    torch.save({**own, **compiled, **{f"late.{name}": tensor for name, tensor in late.items()}}, path)
+    return str(path)
+
 
 WATCHING: Mapping[str, Callable[[], tuple[Options, Options, Options]]] = {
     "integrated gradients": lambda: ({}, {"method": IntegratedGradients(max_steps=17)}, {}),
@@ -58,6 +81,9 @@ WATCHING: Mapping[str, Callable[[], tuple[Options, Options, Options]]] = {
     "several methods, every measure": lambda: (
         {}, {"method": [FEW, LRP(), SmoothGrad(n_draws=2)], "faithfulness": MEASURES}, {},
     ),
+    "compared with other weights": lambda: (
+        {}, {"method": [FEW, LRP()], "compare_with": {"other": other_weights(), "begin": 1}}, {},
+    ),
     "neurons by prediction": lambda: ({"by": "prediction", "layers": ["stem.*", "head.*"]}, {"method": FEW}, {}),
     "feeding features by LRP, all maps": lambda: ({"method": LRP(), "maps": 64, "feeding": 8}, {"method": FEW}, {}),
     "paths of samples, z+": lambda: (
@@ -71,7 +97,7 @@ WATCHING: Mapping[str, Callable[[], tuple[Options, Options, Options]]] = {
 
 MECHANISMS = (
     "integrated gradients", "noise, several draws", "LRP", "conductance", "Grad-CAM", "captum's DeepLift",
-    "neurons by prediction", "paths of samples, z+",
+    "compared with other weights", "neurons by prediction", "paths of samples, z+",
 )  # fmt: skip
 """One of `WATCHING` for each way of reaching into a network; the others differ from one of them by figures only."""
 
