@@ -20,6 +20,7 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
         >>> list(weights_of(nn.BatchNorm1d(2)))
         ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
     """
+    # not `state_dict`: modules override it and hang hooks on it, and these names must lead back to the modules
     found: dict[str, Tensor] = {}
     for prefix, module in model.named_modules(remove_duplicate=False):
         # there is no public way to ask which buffers are saved

@@ -262,7 +262,7 @@ class AttributionMonitor(pl.Callback):
         """Go on with the curves of methods that are still asked for, and say which begin."""
         known, own = list(history.memories), list(full_names(self.methods).values())
         history.keep(own)
-        self._comparisons.keep(history, own)
+        self._comparisons.keep(history)
         new = [name for name in own if name not in known]
         if new and known:
             self._guard.note(

@@ -128,7 +128,7 @@ def _check_names(names: list[Any]) -> None:
             )
 
 
-Explain = Callable[[str], "Explanation | None"]
+Explain = Callable[[str], Explanation | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,12 +175,11 @@ class Comparisons:
             for reference in unknown:
                 reference.weights(pl_module)
 
-    def keep(self, history: History, methods: list[str]) -> None:
-        """Forget what is no longer asked for, or is of another checkpoint or step; methods by their full names."""
+    def keep(self, history: History) -> None:
+        """Forget what is no longer asked for, or is of another checkpoint or step."""
         asked = {reference.name: reference.asked for reference in self.references}
-        for method in methods:
-            kept = history.of(method).named
-            history.of(method).named = {name: one for name, one in kept.items() if asked.get(name) == one.asked}
+        for memory in history.memories.values():
+            memory.named = {name: one for name, one in memory.named.items() if asked.get(name) == one.asked}
 
     def explain_checkpoints(
         self,

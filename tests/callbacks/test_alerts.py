@@ -1,6 +1,5 @@
 """Alerts in real runs: a change halfway is told once, where it happened; a healthy run stays silent."""
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -21,8 +18,9 @@ from lightning_explain.callbacks.alarm import Alarm
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.drift_alert import Alert
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
+from tests.command_line import fitted_from_yaml
 from tests.events import Events, tab_headers
-from tests.models import DigitData, DigitNet, digits, quiet_trainer
+from tests.models import digits, quiet_trainer
 
 EPOCHS, CHANGE = 8, 5
 TAG = "explain/attribution/alert"
@@ -230,23 +228,7 @@ def call_me(alert: Alert) -> None:
 @pytest.mark.filterwarnings("ignore")  # what jsonargparse and LightningCLI say is not ours
 def test_from_yaml(tmp_path: Path) -> None:
     rule = {"measure": "spearman", "factor": 4, "on_alert": "tests.callbacks.test_alerts.call_me"}
-    options = {"alert": rule, "on_error": "raise"}
-    config = {
-        "trainer": {
-            "accelerator": "cpu", "max_epochs": 1, "limit_train_batches": 1, "logger": False,
-            "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
-            "callbacks": [{"class_path": "lightning_explain.AttributionMonitor", "init_args": options}],
-        },
-    }  # fmt: skip
     for form in (rule, {"class_path": "lightning_explain.DriftAlert", "init_args": rule}):
-        wanted = copy.deepcopy(config)
-        wanted["trainer"]["callbacks"][0]["init_args"]["alert"] = form
-        path = tmp_path / "config.yaml"
-        path.write_text(yaml.safe_dump(wanted, sort_keys=False))
-        cli = LightningCLI(
-            DigitNet, DigitData, args=["fit", "--config", str(path)], save_config_kwargs={"overwrite": True},
-            auto_configure_optimizers=False, trainer_defaults={"default_root_dir": str(tmp_path)},
-        )  # fmt: skip
-        (monitor,) = [c for c in vars(cli.trainer)["callbacks"] if isinstance(c, AttributionMonitor)]
+        monitor = fitted_from_yaml({"alert": form, "on_error": "raise"}, tmp_path, train_batches=1)
         assert monitor._alarm.rule == DriftAlert(measure="spearman", factor=4, on_alert=call_me)
         assert TAG in monitor.records[-1]["scalars"]

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from lightning.pytorch.cli import LightningCLI
 
-from lightning_explain import LRP, AttributionMonitor, InputXGradient, IntegratedGradients
+from lightning_explain import LRP, InputXGradient, IntegratedGradients
+from tests.command_line import fitted_from_yaml
 from tests.events import Events
 from tests.models import DigitData, DigitNet
 
@@ -37,26 +38,7 @@ IG = {"class_path": "lightning_explain.IntegratedGradients", "init_args": {"n_st
 )
 def test_methods_from_yaml(method: Any, expected: dict[str, Any], tmp_path: Path) -> None:
     options = {"method": method, "faithfulness": ["deletion"], "on_error": "raise", "every_n_epochs": 1}
-    config = {
-        "seed_everything": 0,
-        "trainer": {
-            "accelerator": "cpu",
-            "max_epochs": 1,
-            "limit_train_batches": 2,
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "callbacks": [{"class_path": "lightning_explain.AttributionMonitor", "init_args": options}],
-        },
-    }
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    cli = LightningCLI(
-        DigitNet, DigitData, args=["fit", "--config", str(path)], save_config_kwargs={"overwrite": True},
-        auto_configure_optimizers=False, trainer_defaults={"default_root_dir": str(tmp_path)},
-    )  # fmt: skip
-    (monitor,) = [c for c in vars(cli.trainer)["callbacks"] if isinstance(c, AttributionMonitor)]
+    monitor = fitted_from_yaml(options, tmp_path, train_batches=2)
     assert monitor.methods == expected
     assert len(monitor.records) == 2
     assert "explain/attribution/deletion_auc" in monitor.records[-1]["scalars"]

@@ -9,16 +9,18 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from lightning_explain import LRP, AttributionMonitor, IntegratedGradients, Saliency
-from lightning_explain.callbacks.references import named_references
+from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.history import History
+from lightning_explain.callbacks.ranks import Ranks
+from lightning_explain.callbacks.references import Comparisons, named_references
 from lightning_explain.drift import drift
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
+from tests.command_line import fitted_from_yaml
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
 
@@ -185,6 +187,24 @@ def test_an_explanation_of_a_checkpoint_that_fails_does_not_end_the_run(before: 
     assert trainer.current_epoch == 2
     assert list(curve(watcher, f"{TAG}/good")) == [0, 7, 15]
     assert not curve(watcher, f"{TAG}/bad")
+
+
+def test_where_another_process_cannot_take_the_weights_this_one_goes_on_too(
+    before: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = iter([("", False), ("RuntimeError: out of memory", False)])  # it reads them, and has no room for them
+    monkeypatch.setattr(Ranks, "exchanged", lambda _, own: [own, next(told)])
+    comparisons = Comparisons(references=named_references({"old": before}), guard=Guard("monitor", "warn"))
+    asked: list[str] = []
+    model = DigitNet()
+    own = dict(model.named_parameters())
+    with pytest.warns(ExplanationWarning, match="the checkpoint before.ckpt failed.*out of memory"):
+        comparisons.explain_checkpoints(
+            model, asked.append, history=History(), full_names={"IG": "IG"}, ranks=Ranks(0, 2)
+        )
+    # an explanation is made by all processes together, so none may begin it alone
+    assert not asked
+    assert all(parameter is own[name] for name, parameter in model.named_parameters())
 
 
 def test_what_failed_is_tried_again_in_the_next_fit(before: Path, tmp_path: Path) -> None:
@@ -368,24 +388,5 @@ def test_the_heatmaps_show_what_it_looked_at_there(before: Path, tmp_path: Path)
 @pytest.mark.filterwarnings("ignore")  # what jsonargparse and LightningCLI say is not ours
 def test_from_yaml(before: Path, tmp_path: Path) -> None:
     options = {"compare_with": {"pretrained": str(before), "warm": 2}, "on_error": "raise"}
-    config = {
-        "seed_everything": 0,
-        "trainer": {
-            "accelerator": "cpu",
-            "max_epochs": 1,
-            "limit_train_batches": 3,
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "callbacks": [{"class_path": "lightning_explain.AttributionMonitor", "init_args": options}],
-        },
-    }
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    cli = LightningCLI(
-        DigitNet, DigitData, args=["fit", "--config", str(path)], save_config_kwargs={"overwrite": True},
-        auto_configure_optimizers=False, trainer_defaults={"default_root_dir": str(tmp_path)},
-    )  # fmt: skip
-    (watcher,) = [c for c in vars(cli.trainer)["callbacks"] if isinstance(c, AttributionMonitor)]
+    watcher = fitted_from_yaml(options, tmp_path, train_batches=3)
     assert list(curve(watcher, f"{TAG}/pretrained")) == [0, 2]
