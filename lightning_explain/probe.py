@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, default_collate
 from lightning_explain.batches import Inputs, Selector, class_labels, input_of, target_of
 from lightning_explain.display import Display
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.sampling import Collate, draw, seeded
+from lightning_explain.sampling import Collate, collated, draw, seeded
 
 
 def _frozen(tensor: Tensor) -> Tensor:
@@ -246,7 +246,7 @@ class Probe:
                 "Check the data set, or give Probe(inputs=..., targets=...)."
             )
         with seeded(seed):
-            batch = collate_fn([item for _, item in picked])
+            batch = collated(collate_fn, [item for _, item in picked])
         return cls(
             inputs=input_of(batch, input),
             targets=target_of(batch, target),

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from lightning_explain.batches import Selector, class_labels, target_of
+from lightning_explain.errors import ConfigurationError
 from lightning_explain.randomness import rng_preserved
 
 Collate = Callable[[list[Any]], Any]
@@ -18,6 +19,10 @@ Picked = list[tuple[int, Any]]
 
 PATIENCE = 256
 """Items read without meeting a new class before the classes are taken to be complete."""
+
+
+class NotPickableError(ConfigurationError):
+    """Samples cannot be picked from a data set by index, or not be collated on their own."""
 
 
 class Buckets:
@@ -87,7 +92,15 @@ def _items(dataset: Dataset[Any] | Sequence[Any], seed: int, limit: int) -> Iter
     indexed: Any = dataset  # a Dataset, or a list of items
     order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))[:limit]
     for index in order.tolist():
-        yield index, indexed[index]
+        try:
+            item = indexed[index]
+        except (AttributeError, KeyError, NotImplementedError, TypeError) as error:
+            # what cannot be indexed; an item that cannot be read raises something else
+            raise NotPickableError(
+                f"{type(dataset).__name__} gives no sample for an index ({type(error).__name__}: {error}). Give "
+                "Probe(inputs=..., targets=...) the samples themselves."
+            ) from error
+        yield index, item
 
 
 @contextmanager
@@ -98,6 +111,21 @@ def seeded(seed: int) -> Generator[None, None, None]:
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - the stream that user transforms draw from
         yield
+
+
+def collated(collate_fn: Collate, items: list[Any]) -> Any:
+    """Make a batch of items.
+
+    Raises:
+        NotPickableError: The collate function cannot do it: it drops items, or they differ in size.
+    """
+    try:
+        return collate_fn(items)
+    except Exception as error:
+        raise NotPickableError(
+            f"The collate function failed on {len(items)} picked item{'s'[: len(items) > 1]} "
+            f"({type(error).__name__}: {error}). Give Probe(inputs=..., targets=...) the samples themselves."
+        ) from error
 
 
 def _label_of(batch: Any, target: Selector) -> int | None:
@@ -127,7 +155,7 @@ def draw(
             if len(first) < max_samples:
                 # kept until all is read: real values may begin with a few that look like classes
                 first.append((index, item))
-            label = _label_of(collate_fn([item]), target) if has_classes else None
+            label = _label_of(collated(collate_fn, [item]), target) if has_classes else None
             if label is None:
                 has_classes = False
                 if len(first) == max_samples:

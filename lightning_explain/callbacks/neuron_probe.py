@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lightning_explain.attribution import Attribution, IntegratedGradients
 from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.callbacks.activation_maps import activation_maps
+from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.probe_source import flat_loaders, to_device
 from lightning_explain.callbacks.question import Question, undisturbed
@@ -29,7 +30,7 @@ class NeuronProbe:
     Args:
         probe: The user's own, or None.
         question: How the module is called, and where batches hold what.
-        owner: The monitor's name, for messages.
+        guard: The monitor's, for messages.
         class_names: Names of the classes.
         feature_names: Names of the features of tabular inputs.
     """
@@ -39,13 +40,13 @@ class NeuronProbe:
         probe: Probe | None,
         *,
         question: Question,
-        owner: str,
+        guard: Guard,
         class_names: Sequence[str],
         feature_names: Sequence[str],
     ) -> None:
         self._question = question
         self._keeper = ProbeKeeper(
-            probe, question=question, owner=owner, class_names=class_names, feature_names=feature_names
+            probe, question=question, guard=guard, class_names=class_names, feature_names=feature_names
         )
         self._sought = False
 

@@ -169,7 +169,7 @@ class ActiveNeuronMonitor(pl.Callback):
         self._probe = NeuronProbe(
             probe,
             question=question,
-            owner=self._guard.owner,
+            guard=self._guard,
             class_names=self._class_names,
             feature_names=feature_names,
         )

@@ -165,7 +165,7 @@ class DecisionPathMonitor(pl.Callback):
         self._keeper = ProbeKeeper(
             probe,
             question=self._question,
-            owner=self._guard.owner,
+            guard=self._guard,
             class_names=class_names,
             feature_names=feature_names,
         )

@@ -1,15 +1,18 @@
 """The probe of one monitor over a run: given, restored from a checkpoint, drawn, or collected as batches pass."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.probe_source import PassingProbe, flat_loaders, probe_from_loader
 from lightning_explain.callbacks.question import Question
 from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.display import Display
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.probe import Probe
+from lightning_explain.sampling import NotPickableError
 
 
 class ProbeKeeper:
@@ -18,7 +21,7 @@ class ProbeKeeper:
     Args:
         probe: The user's own, or None for one drawn from the validation data.
         question: Where batches hold what.
-        owner: The monitor's name, for messages.
+        guard: The monitor's, for messages.
         class_names: Given to the probe if it has none.
         feature_names: Given to the probe if it has none.
         display: Given to the probe if it has none.
@@ -29,7 +32,7 @@ class ProbeKeeper:
         probe: Probe | None,
         *,
         question: Question,
-        owner: str,
+        guard: Guard,
         class_names: Sequence[str] = (),
         feature_names: Sequence[str] = (),
         display: Display | None = None,
@@ -38,7 +41,7 @@ class ProbeKeeper:
         self._class_names = tuple(class_names)
         self._feature_names = tuple(feature_names)
         self._question = question
-        self._owner = owner
+        self._guard = guard
         self._passing: PassingProbe | None = None
         self._given = None if probe is None else self._named(probe)
         self.probe = self._given
@@ -71,18 +74,22 @@ class ProbeKeeper:
             return
         loaders = flat_loaders(trainer.val_dataloaders)
         if not loaders:
-            if trainer.enable_validation:
+            if trainer.enable_validation and trainer.val_dataloaders is None:
                 return  # this epoch does not validate, a later one will
             raise ConfigurationError(
-                f"{self._owner} explains a held-out probe, drawn from the validation data by default, but this Trainer "
-                "has no validation data (no val_dataloader and validation_step, or limit_val_batches=0). Give "
+                f"{self._guard.owner} explains a held-out probe, drawn from the validation data by default, but this Trainer "
+                "has no validation data (no val_dataloader or an empty one, no validation_step, or limit_val_batches=0). Give "
                 "probe=Probe.from_dataset(my_held_out_dataset)."
             )
-        probe = probe_from_loader(trainer, loaders[0], self._question)
-        if probe is None:
+        try:
+            self.probe = self._named(probe_from_loader(trainer, loaders[0], self._question))
+        except NotPickableError as error:
             self._passing = PassingProbe(self._question)
-        else:
-            self.probe = self._named(probe)
+            if error.__cause__ is not None:
+                self._guard.note(
+                    f"no probe could be drawn before training, so it is collected in the first validation, and the "
+                    f"first explanation is that validation's. {error}"
+                )
 
     @property
     def collecting(self) -> bool:
@@ -97,8 +104,13 @@ class ProbeKeeper:
     def finish_collecting(self) -> None:
         """Make the probe of what was collected."""
         if self._passing is not None:
-            probe, self._passing = self._passing.probe(), None
+            probe, shapes, self._passing = self._passing.probe(), self._passing.shapes, None
             self.probe = None if probe is None else self._named(probe)
+            if len(shapes) > 1:
+                self._guard.note(
+                    f"validation samples have several shapes ({', '.join(shapes[:4])}{', ...'[: 5 * (len(shapes) > 4)]}"
+                    f"); the probe holds those of shape {shapes[0]}. Give probe= to explain others."
+                )
 
     def agree(self, ranks: Ranks) -> None:
         """Take the first process's probe where processes have different ones; a collective call.
@@ -126,5 +138,6 @@ class ProbeKeeper:
         loaders = flat_loaders(trainer.val_dataloaders)
         if loaders:
             self._to_compare = False
-            drawn = probe_from_loader(trainer, loaders[0], self._question)
-            self.data_changed = drawn is not None and drawn.fingerprint != restored.fingerprint
+            with suppress(NotPickableError):
+                drawn = probe_from_loader(trainer, loaders[0], self._question)
+                self.data_changed = drawn.fingerprint != restored.fingerprint

@@ -8,16 +8,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from lightning_explain.batches import class_labels, input_of, target_of
+from lightning_explain.batches import Inputs, class_labels, describe, input_of, target_of
 from lightning_explain.callbacks.question import Question
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.probe import Probe
 from lightning_explain.randomness import rng_preserved
-from lightning_explain.sampling import Buckets, draw
+from lightning_explain.sampling import Buckets, NotPickableError, collated, draw
 
 PER_CLASS = 4
 MAX_SAMPLES = 64
 MAX_SCAN = 2048
+MAX_SHAPES = 16
 
 
 def flat_loaders(loaders: Any) -> list[Any]:
@@ -61,7 +62,7 @@ def probe_from_loader(
     seed: int = 0,
     per_class: int = PER_CLASS,
     max_samples: int = MAX_SAMPLES,
-) -> Probe | None:
+) -> Probe:
     """Draw the default probe from a validation loader's data set, by index.
 
     Items are picked by index rather than by iterating over the loader, whose iterator would draw from the global
@@ -76,16 +77,18 @@ def probe_from_loader(
         max_samples: Most samples in all.
 
     Returns:
-        The probe; None where samples cannot be picked by index (an iterable data set, a loader that is no
-        DataLoader, a data set that gives whole batches): then they must be kept as they pass.
+        The probe.
 
     Raises:
+        NotPickableError: Samples cannot be picked by index (an iterable data set, a loader that is no DataLoader or
+            makes its batches in its own way, a data set that gives whole batches, a collate function that drops items,
+            samples of different sizes): then they must be kept as they pass.
         ConfigurationError: No input is recognised in a batch, or the data set is empty.
     """
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
-        return None
+        raise NotPickableError("The validation data have no index.")
     if loader.batch_sampler is None:
-        return None
+        raise NotPickableError("The validation data set gives whole batches.")
     with rng_preserved():
         picked = draw(
             loader.dataset,
@@ -102,11 +105,39 @@ def probe_from_loader(
                 "Give probe=Probe.from_dataset(...) another data set."
             )
         torch.manual_seed(seed)
-        batch = like_the_trainer(trainer, loader.collate_fn([item for _, item in picked]))
-    return Probe(
-        inputs=input_of(batch, question.input),
-        targets=target_of(batch, question.target),
-        indices=[index for index, _ in picked],
+        batch = like_the_trainer(trainer, collated(loader.collate_fn, [item for _, item in picked]))
+    inputs, targets = input_of(batch, question.input), target_of(batch, question.target)
+    check_one_each(batch, inputs, targets)
+    if _n_samples(inputs) != len(picked):
+        raise NotPickableError(f"The collate function makes {_n_samples(inputs)} samples of {len(picked)} items.")
+    return Probe(inputs=inputs, targets=targets, indices=[index for index, _ in picked])
+
+
+def _n_samples(inputs: Inputs) -> int:
+    part = inputs[0] if isinstance(inputs, tuple) else inputs
+    return len(part) if part.ndim else 0
+
+
+def check_one_each(batch: Any, inputs: Inputs, targets: Tensor | None) -> None:
+    """Refuse a batch whose input is a list of samples, or has no target for each sample.
+
+    Raises:
+        ConfigurationError: As said.
+    """
+    parts = inputs if isinstance(inputs, tuple) else (inputs,)
+    if targets is None or targets.ndim == 0 or {_n_samples(part) for part in parts} == {len(targets)}:
+        return
+    if isinstance(inputs, tuple) and len(inputs) == len(targets):
+        raise ConfigurationError(
+            f"A validation batch holds a list of {len(inputs)} samples, each a tensor of its own, as input: "
+            f"{describe(batch)[:200]}. Samples are explained together, so they must be of one size. Give "
+            "probe=Probe(inputs=..., targets=...) as tensors, and forward_fn=lambda module, x: module(list(x)) if the "
+            "module takes a list."
+        )
+    raise ConfigurationError(
+        f"A validation batch has {[_n_samples(part) for part in parts]} rows of input but {len(targets)} targets: "
+        f"{describe(batch)[:200]}. Say with input= and target= where one of each sample is, or give "
+        "probe=Probe(inputs=..., targets=...)."
     )
 
 
@@ -119,7 +150,7 @@ class PassingProbe:
 
     def __init__(self, question: Question) -> None:
         self._question = question
-        self._buckets = Buckets(PER_CLASS, MAX_SAMPLES)
+        self._by_shape: dict[tuple[torch.Size, ...], Buckets] = {}
         self._single = True
         self._seen = 0
 
@@ -127,13 +158,15 @@ class PassingProbe:
         """Keep clones of the samples of a batch that are still wanted.
 
         Raises:
-            ConfigurationError: No input is recognised in the batch.
+            ConfigurationError: No input is recognised in the batch, or it is a list of samples.
         """
         inputs = input_of(batch, self._question.input)
         targets = target_of(batch, self._question.target)
+        check_one_each(batch, inputs, targets)
         labels = class_labels(targets)
         self._single = not isinstance(inputs, tuple)
         parts = inputs if isinstance(inputs, tuple) else (inputs,)
+        buckets = self._of_shape(tuple(part.shape[1:] for part in parts))
         for row in range(len(parts[0])):
             # without classes every sample is a class of its own, and the first ones are kept
             label = self._seen if labels is None else int(labels[row])
@@ -141,12 +174,23 @@ class PassingProbe:
                 continue  # an ignore index is no class to explain
             sample = tuple(part[row] for part in parts)
             target = None if targets is None else targets[row]
-            self._buckets.add(label, self._seen, partial(_cloned, sample, target))
+            buckets.add(label, self._seen, partial(_cloned, sample, target))
             self._seen += 1
 
+    def _of_shape(self, shape: tuple[torch.Size, ...]) -> Buckets:
+        if shape not in self._by_shape and len(self._by_shape) == MAX_SHAPES:
+            return Buckets(PER_CLASS, MAX_SAMPLES)  # samples of the shapes met first are enough
+        return self._by_shape.setdefault(shape, Buckets(PER_CLASS, MAX_SAMPLES))
+
+    @property
+    def shapes(self) -> list[str]:
+        """Shapes of the samples that passed, the one with the most samples first."""
+        kept = sorted(self._by_shape.items(), key=lambda entry: -len(entry[1].picked()))
+        return [" and ".join(str(list(part)) for part in shape) for shape, _ in kept]
+
     def probe(self) -> Probe | None:
-        """Return the probe; None while no sample has passed."""
-        picked = self._buckets.picked()
+        """Return the probe, of samples of one shape; None while no sample has passed."""
+        picked = max((buckets.picked() for buckets in self._by_shape.values()), key=len, default=[])
         if not picked:
             return None
         samples = [item for _, item in picked]
