@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_explain.errors import ConfigurationError
 
-Selector = int | str | list[int | str] | tuple[int | str, ...] | Callable[..., Any] | None
+Selector = int | str | Sequence[int | str] | Callable[..., Any] | None
 """An index, a key or attribute name, several of them, or a callable that takes the whole batch or output."""
 
 Inputs = Tensor | tuple[Tensor, ...]
@@ -21,6 +21,18 @@ INPUT_KEYS = (
 )  # fmt: skip
 TARGET_KEYS = ("label", "labels", "y", "target", "targets")
 OUTPUT_KEYS = ("logits", "scores", "preds", "pred", "y_hat", "output", "outputs", "out")
+
+
+def plain_selector(selector: Any) -> Any:
+    """Return a selector with any other sequence of names, such as a configuration library's, made a list.
+
+    Example:
+        >>> from collections import UserList
+        >>> plain_selector(UserList(["a", "b"])), plain_selector("a")
+        (['a', 'b'], 'a')
+    """
+    is_other = isinstance(selector, Sequence) and not isinstance(selector, str | list | tuple)
+    return list(selector) if is_other else selector
 
 
 def fields_of(batch: Any) -> dict[str, Any] | None:

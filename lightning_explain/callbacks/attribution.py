@@ -16,8 +16,9 @@ from lightning_explain.callbacks.attribution_report import charts
 from lightning_explain.callbacks.cadence import Cadence
 from lightning_explain.callbacks.continuity import Continuity
 from lightning_explain.callbacks.explanation import Examiner, Explanation, explained_targets, probe_scores
-from lightning_explain.callbacks.guard import BEGINNING_ANEW, TAKING_UP, WRITING, Guard, OnError
+from lightning_explain.callbacks.guard import BEGINNING_ANEW, NOT_IN_TESTS, TAKING_UP, WRITING, Guard, OnError
 from lightning_explain.callbacks.history import History
+from lightning_explain.callbacks.loaded_state import LoadedState
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
@@ -136,12 +137,13 @@ class AttributionMonitor(pl.Callback):
     def __init__(
         self,
         *,
-        method: Callable[..., Attribution]
-        | Sequence[Callable[..., Attribution]]
+        # lists first: jsonargparse writes a value by the first type that takes it, and Callable takes anything
+        method: Sequence[Callable[..., Attribution]]
+        | Callable[..., Attribution]
         | Mapping[str, Callable[..., Attribution]]
         | None = None,
         probe: Probe | None = None,
-        input: int | str | list[int | str] | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
+        input: int | str | Sequence[int | str] | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
         target: int | str | Callable[..., Any] | None = None,
         output: int | str | Callable[..., Any] | None = None,
         forward_fn: Callable[..., Any] | None = None,
@@ -191,7 +193,7 @@ class AttributionMonitor(pl.Callback):
         )
         self._baselines = TrainingBaselines(self.methods)
         self._comparisons = Comparisons(references=named_references(compare_with), guard=self._guard)
-        self._loaded: dict[str, Any] | None = None
+        self._loaded = LoadedState()
         self._continuity: Continuity[History] = Continuity(
             History,
             History.from_state_dict,
@@ -250,13 +252,13 @@ class AttributionMonitor(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return probe and history, so that a resumed run compares with the same reference."""
-        if self._loaded is not None:
-            return self._loaded  # loaded, but no fit has taken it up yet
+        if self._loaded.waiting is not None:
+            return self._loaded.waiting
         return {**self._continuity.state_dict(), "baselines": self._baselines.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep a checkpoint's probe and history until a fit takes them up."""
-        self._loaded = state_dict
+        self._loaded.load(state_dict)
 
     def _keep_own_methods(self, history: History) -> None:
         """Go on with the curves of methods that are still asked for, and say which begin."""
@@ -343,7 +345,7 @@ class AttributionMonitor(pl.Callback):
         """Take up the checkpoint's history, or begin a new one for a new module; start the clock, group the curves."""
         self._guard.begin()
         self._cadence.begin(trainer)
-        loaded, self._loaded = self._loaded, None
+        loaded = self._loaded.begin_fit()
         self._continuity.begin(pl_module, loaded)
         if loaded is not None:
             with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
@@ -396,10 +398,35 @@ class AttributionMonitor(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Explain what came out, if a budget let the last moment pass; draw the whole filmstrips."""
         self._cadence.train_end(trainer, pl_module)
+        self._draw_last(trainer)
+        self._pacing.close(trainer)
+
+    def _draw_last(self, trainer: pl.Trainer) -> None:
         if self.probe is not None and self.latest is not None:
             history = self._continuity.history
             self._reporter.finish(trainer, probe=self.probe, history=history, step=self.latest.step)
-        self._pacing.close(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Explain averaged weights that a callback listed later brought in `on_train_end`."""
+        self._loaded.end_fit()
+        if self._cadence.new_weights(trainer, pl_module):
+            self._draw_last(trainer)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """End the fit: what is loaded from here on is for the next one."""
+        del trainer, pl_module, exception
+        self._loaded.end_fit()
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say that testing is not watched, where nothing else was."""
+        del trainer, pl_module
+        if not self.records:
+            self._guard.note(NOT_IN_TESTS)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Be ready for a checkpoint, whatever became of the run before."""
+        del trainer, pl_module, stage
+        self._loaded.end_fit()
 
 
 def _check_choice(option: str, given: Sequence[str], known: Sequence[str], *, at_least: int) -> None:

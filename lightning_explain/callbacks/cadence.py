@@ -8,6 +8,7 @@ from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.ranks import Ranks
+from lightning_explain.callbacks.weight_changes import WeightChanges
 from lightning_explain.isolation import is_whole
 from lightning_explain.log import current_step
 
@@ -21,7 +22,7 @@ class Cadence(Generic[T]):
 
     At the first batch averaged weights (EMA, SWA) are in place whatever the order of callbacks; at the end figures can
     be logged in time for callbacks that monitor them. Epochs without validation are explained at their end. What a
-    budget let pass last is explained at the end of training.
+    budget let pass last is explained at the end of training, and so are weights that arrive there: averages of SWA.
 
     Args:
         moments: When an explanation is due.
@@ -53,18 +54,26 @@ class Cadence(Generic[T]):
         self._explain = explain
         self._report = report
         self._pending: T | None = None
+        self._weights = WeightChanges()
 
     def begin(self, trainer: Any) -> None:
         """Forget where the last fit stood; start the clock."""
         self._moments.last, self._pending = -1, None
+        self._weights.begin()
         self._pacing.begin(trainer)
 
     def _now(self, trainer: Any, pl_module: Any, *, step: int, monitored: bool) -> None:
         self._pacing.start()
-        explanation = self._explain(trainer, pl_module, step)
+        explanation = self._explained(trainer, pl_module, step)
         if explanation is not None:
             self._report(trainer, pl_module, explanation, monitored)
         self._done()
+
+    def _explained(self, trainer: Any, pl_module: Any, step: int) -> T | None:
+        explanation = self._explain(trainer, pl_module, step)
+        if explanation is not None:
+            self._weights.explained(pl_module)
+        return explanation
 
     def _done(self) -> None:
         if self._keeper.probe is not None:
@@ -79,7 +88,7 @@ class Cadence(Generic[T]):
         if not allowed:
             return None
         self._pacing.start()
-        explanation = self._explain(trainer, pl_module, current_step(trainer))
+        explanation = self._explained(trainer, pl_module, current_step(trainer))
         if explanation is None:
             self._done()
         return explanation
@@ -155,8 +164,22 @@ class Cadence(Generic[T]):
             self._moments.take(trainer)
             if self._pacing.allows(trainer):
                 self._now(trainer, pl_module, step=current_step(trainer, after_train_epoch=True), monitored=True)
+        self._weights.epoch_ended(pl_module)
 
     def train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Explain the network as it came out, if the last moment that was due was let pass."""
+        """Explain the network as it came out, if the last moment that was due was let pass or its weights are new."""
         if self._pacing.n_skipped:
             self._now(trainer, pl_module, step=current_step(trainer, after_train_epoch=True), monitored=False)
+        else:
+            self.new_weights(trainer, pl_module)
+
+    def new_weights(self, trainer: Any, pl_module: Any) -> bool:
+        """Explain weights that were exchanged after the last epoch; return True if there were any.
+
+        Asked in `on_train_end`, and again in `on_fit_end`: averages may come from a callback that is listed later.
+        """
+        with self._guard.doing("comparing the weights with those explained last"):
+            if self._keeper.probe is not None and self._weights.are_new(trainer, pl_module):
+                self._now(trainer, pl_module, step=current_step(trainer), monitored=False)
+                return True
+        return False

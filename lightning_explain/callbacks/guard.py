@@ -13,6 +13,10 @@ OnError = Literal["warn", "raise"]
 CALLING = "The model is called in eval mode with the probe: forward_fn= says how, probe= with what."
 WRITING = "What comes next is given to the logger again."
 DRAWING_A_PROBE = "Give probe=Probe.from_dataset(...) samples that can be read and fit the model."
+NOT_IN_TESTS = (
+    "trainer.test is not watched, so nothing is recorded. trainer.validate(model, dataloaders=...) is, and takes the "
+    "same data."
+)
 TAKING_UP = "taking up the checkpoint"
 BEGINNING_ANEW = "So its curves begin anew. To go on with them, resume from a whole checkpoint of this very run."
 

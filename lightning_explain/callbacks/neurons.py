@@ -12,7 +12,8 @@ from lightning_explain.attribution import Attribution
 from lightning_explain.budget import Budget
 from lightning_explain.callbacks.asked import UNREADABLE, Asked, begins_anew, in_words, what_changed
 from lightning_explain.callbacks.batch_choice import BatchChoice
-from lightning_explain.callbacks.guard import BEGINNING_ANEW, DRAWING_A_PROBE, TAKING_UP, Guard, OnError
+from lightning_explain.callbacks.guard import BEGINNING_ANEW, DRAWING_A_PROBE, NOT_IN_TESTS, TAKING_UP, Guard, OnError
+from lightning_explain.callbacks.loaded_state import LoadedState
 from lightning_explain.callbacks.moments import due_in_validation
 from lightning_explain.callbacks.neuron_counts import ActivityRule
 from lightning_explain.callbacks.neuron_probe import NeuronProbe
@@ -22,6 +23,7 @@ from lightning_explain.callbacks.neuron_watch import NeuronWatch, Profiles, Stag
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_source import flat_loaders
 from lightning_explain.callbacks.question import Question
+from lightning_explain.callbacks.weight_changes import WeightChanges
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.log import current_step
 from lightning_explain.probe import Probe
@@ -126,7 +128,7 @@ class ActiveNeuronMonitor(pl.Callback):
         feeding: int = 4,
         method: Callable[..., Attribution] | None = None,
         maps: int | Sequence[int] = 16,
-        input: int | str | list[int | str] | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
+        input: int | str | Sequence[int | str] | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
         target: int | str | Callable[..., Any] | None = None,
         output: int | str | Callable[..., Any] | None = None,
         forward_fn: Callable[..., Any] | None = None,
@@ -189,7 +191,8 @@ class ActiveNeuronMonitor(pl.Callback):
         self._reports = True
         self._logged_step = -1
         self._loaders: list[Any] = []
-        self._loaded: dict[str, Any] | None = None
+        self._loaded = LoadedState()
+        self._weights = WeightChanges()
         self._module: weakref.ref[pl.LightningModule] | None = None
 
     @property
@@ -235,14 +238,14 @@ class ActiveNeuronMonitor(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the epochs so far add up to, and the counts of the running one."""
-        if self._loaded is not None:
-            return self._loaded  # loaded, but no fit has taken it up yet
+        if self._loaded.waiting is not None:
+            return self._loaded.waiting
         own = {"pacing": self._pacing.state_dict(), "choice": self._choice.state_dict(), "asked": self._asked}
         return {**self._reporter.state_dict(), "train_counts": self._watch.state_dict(), **own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep a checkpoint's history and counts until a fit takes them up."""
-        self._loaded = state_dict
+        self._loaded.load(state_dict)
 
     def _resume(self, loaded: dict[str, Any]) -> None:
         """Go on with a checkpoint's history and counts, if they were counted by the same rule."""
@@ -272,7 +275,8 @@ class ActiveNeuronMonitor(pl.Callback):
         self._reporter.reported = False
         self._pacing.begin(trainer)
         self._choice.forget()
-        loaded, self._loaded = self._loaded, None
+        self._weights.begin()
+        loaded = self._loaded.begin_fit()
         if loaded is not None or not known:
             # another network's sets are no reference for this one's
             self._reporter.forget()
@@ -283,14 +287,33 @@ class ActiveNeuronMonitor(pl.Callback):
                 self._resume(loaded)
         self._watch.attach(pl_module, self.layers, pl_module.device, in_half="16" in str(trainer.precision))
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the hooks off."""
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say that testing is not watched, where nothing else was."""
         del trainer, pl_module
+        if not self.records:
+            self._guard.note(NOT_IN_TESTS)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Be ready for a checkpoint, whatever became of the run before."""
+        del trainer, pl_module, stage
+        self._loaded.end_fit()
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the hooks off; say if the network that fit returns is none that was counted."""
+        self._loaded.end_fit()
         self._watch.detach()
+        with self._guard.doing("comparing the weights with those counted last"):
+            if self._weights.are_new(trainer, pl_module):
+                self._guard.note(
+                    "the weights were exchanged after the last epoch (averaged, say), so the last report is of the "
+                    "network before that. trainer.validate(model, dataloaders=...) with this callback reports the "
+                    "network that fit returned."
+                )
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Take the hooks off: teardown is not called after an interrupt."""
         del trainer, pl_module, exception
+        self._loaded.end_fit()
         self._watch.detach()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -387,6 +410,8 @@ class ActiveNeuronMonitor(pl.Callback):
         if not trainer.sanity_checking:
             loaders = flat_loaders(trainer.val_dataloaders)
             loader = loaders[dataloader_idx] if dataloader_idx < len(loaders) else None
+            if batch_idx == 0 and self._reports:
+                self._weights.explained(pl_module)  # averages are in place for as long as it validates
             self._begin_batch("val", pl_module, batch, batch_idx, loader)
             with self._guard.doing("collecting a probe", cure=DRAWING_A_PROBE):
                 self._probe.collect(batch)
@@ -442,6 +467,7 @@ class ActiveNeuronMonitor(pl.Callback):
                 self._pacing.start()
                 stage: Stage = "val" if self._validated else "train"
                 self._report(trainer, pl_module, stage, current_step(trainer, after_train_epoch=True))
+        self._weights.epoch_ended(pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report the last epoch, if a budget let it pass."""

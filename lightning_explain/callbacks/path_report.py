@@ -1,6 +1,6 @@
 """What a path monitor says of an explanation: figures by tag, a table, and a record for machines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,16 @@ from lightning_explain.paths import PathGraph, Ranked
 from lightning_explain.probe import Probe
 from lightning_explain.render.words import LONGEST, markdown_safe
 
-TAKEN = ("turnover", "shown_share", "top_paths_share", "absorbed_share", "effective_units", "overhead", "ranking")
+TAKEN = (
+    "turnover",
+    "class_turnover",
+    "shown_share",
+    "top_paths_share",
+    "absorbed_share",
+    "effective_units",
+    "overhead",
+    "ranking",
+)
 MOST_CLASSES = 10
 """Classes that are drawn and recorded as graphs: the first ones of the probe."""
 
@@ -24,25 +33,40 @@ def parts_of_classes(explanation: PathExplanation) -> list[str]:
 
 
 def path_scalars(name: str, explanation: PathExplanation) -> dict[str, float]:
-    """Return the figures by tag, means over the classes; the turnover also by class."""
+    """Return the metrics by tag, means over the classes; the turnover also by class.
+
+    A class whose score is 0 for every sample has no decision to share out, and is left out of the means.
+    """
     classes = explanation.classes
+    decided = [found for found in classes if not np.isnan(list(found.effective.values())).any()] or classes
     figures = {
-        tag(name, "shown_share"): float(np.mean([found.graph.shown_share for found in classes])),
-        tag(name, "top_paths_share"): float(np.mean([found.graph.paths.share for found in classes])),
-        tag(name, "absorbed_share"): float(np.mean([found.graph.absorbed_share for found in classes])),
+        tag(name, "shown_share"): _mean(found.graph.shown_share for found in decided),
+        tag(name, "top_paths_share"): _mean(found.graph.paths.share for found in decided),
+        tag(name, "absorbed_share"): _mean(found.graph.absorbed_share for found in decided),
     }
     for layer in classes[0].effective:
-        values = [found.effective[layer] for found in classes]
-        figures[tag(name, "effective_units", layer)] = float(np.mean(values))
+        figures[tag(name, "effective_units", layer)] = _mean(found.effective[layer] for found in decided)
     turnovers = {
         part: found.change.turnover
         for part, found in zip(parts_of_classes(explanation), classes, strict=True)
         if found.change is not None
     }
     if turnovers:
-        figures[tag(name, "turnover")] = float(np.mean(list(turnovers.values())))
-        figures |= {tag(name, "turnover", part): value for part, value in turnovers.items()}
+        figures[tag(name, "turnover")] = _mean(turnovers.values())
+        # loggers that keep a file for each metric cannot have `turnover` and `turnover/cat`
+        figures |= {tag(name, "class_turnover", part): value for part, value in turnovers.items()}
     return figures
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Return the mean of what is defined; NaN where nothing is."""
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")
+
+
+def undecided_classes(explanation: PathExplanation) -> list[str]:
+    """Name the classes without a decision: their score is 0, so that nothing flows to the input."""
+    return [found.group.name for found in explanation.classes if np.isnan(list(found.effective.values())).any()]
 
 
 def class_graphs(explanation: PathExplanation, show: Show) -> list[dict[str, Any]]:

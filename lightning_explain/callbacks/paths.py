@@ -12,12 +12,19 @@ from lightning_explain.callbacks.asked import in_words
 from lightning_explain.callbacks.cadence import Cadence
 from lightning_explain.callbacks.continuity import Continuity
 from lightning_explain.callbacks.explanation import explained_targets, probe_scores
-from lightning_explain.callbacks.guard import CALLING, WRITING, Guard, OnError
+from lightning_explain.callbacks.guard import CALLING, NOT_IN_TESTS, WRITING, Guard, OnError
+from lightning_explain.callbacks.loaded_state import LoadedState
 from lightning_explain.callbacks.moments import Moments
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.path_explanation import PathExplanation, PathHistory, PathOptions, explain_paths
 from lightning_explain.callbacks.path_pictures import path_pictures
-from lightning_explain.callbacks.path_report import MOST_CLASSES, path_record, path_scalars, ranking_table
+from lightning_explain.callbacks.path_report import (
+    MOST_CLASSES,
+    path_record,
+    path_scalars,
+    ranking_table,
+    undecided_classes,
+)
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.probe_source import to_device
 from lightning_explain.callbacks.question import Question, check_strategy, undisturbed
@@ -53,7 +60,7 @@ class DecisionPathMonitor(pl.Callback):
     - `explain/{name}/{class}` (image): the mean path of the class's probe samples, or of the first of them; for the
       first ten classes; after 1, 2, 3, 4, 6, 8, 12, 16, ... explanations and at the end.
     - `explain/{name}/turnover`: edges that changed since the explanation before (1 - Jaccard of the edges drawn
-      between single units), mean over the classes; `.../turnover/{class}`: of each.
+      between single units), mean over the classes; `.../class_turnover/{class}`: of each.
     - `explain/{name}/shown_share`: share of the decision that reaches the input through drawn single units alone;
       `.../top_paths_share`: share that the strongest paths carry; `.../absorbed_share`: share that comes from
       biases; each the mean over the classes.
@@ -114,7 +121,7 @@ class DecisionPathMonitor(pl.Callback):
         *,
         layers: str | Sequence[str] | None = None,
         probe: Probe | None = None,
-        input: int | str | list[int | str] | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
+        input: int | str | Sequence[int | str] | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
         target: int | str | Callable[..., Any] | None = None,
         output: int | str | Callable[..., Any] | None = None,
         forward_fn: Callable[..., Any] | None = None,
@@ -186,7 +193,7 @@ class DecisionPathMonitor(pl.Callback):
             explain=self._explain,
             report=self._report,
         )
-        self._loaded: dict[str, Any] | None = None
+        self._loaded = LoadedState()
         self._continuity: Continuity[PathHistory] = Continuity(
             PathHistory,
             PathHistory.from_state_dict,
@@ -215,13 +222,13 @@ class DecisionPathMonitor(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return probe and last edges, so that a resumed run compares with the explanation before."""
-        if self._loaded is not None:
-            return self._loaded  # loaded, but no fit has taken it up yet
+        if self._loaded.waiting is not None:
+            return self._loaded.waiting
         return self._continuity.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep a checkpoint's probe and history until a fit takes them up."""
-        self._loaded = state_dict
+        self._loaded.load(state_dict)
 
     def _try_probe(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Try the model with two samples, so that what cannot be followed is said before training.
@@ -307,6 +314,14 @@ class DecisionPathMonitor(pl.Callback):
         with self._guard.doing("writing the ranking", cure=WRITING):
             words = [markdown_safe(self._history.caveat), ranking_table(explanation)]
             journal.text(tag(self.name, "ranking"), "\n\n".join(word for word in words if word))
+        undecided = undecided_classes(explanation)
+        if undecided:
+            self._guard.note(
+                f"the score of {', '.join(undecided[:5])} is 0 for its probe samples, so there is no decision to "
+                "follow; the means over the classes leave it out. If a ReLU ends the network, forward_fn= can return "
+                "what comes before it.",
+                about="undecided",
+            )
         if len(explanation.classes) > MOST_CLASSES:
             self._guard.note(
                 f"the probe has {len(explanation.classes)} classes; the paths of the first {MOST_CLASSES} are drawn. "
@@ -332,7 +347,7 @@ class DecisionPathMonitor(pl.Callback):
         """Take up the checkpoint's history, or begin a new one for a new module; start the clock."""
         self._guard.begin()
         self._cadence.begin(trainer)
-        loaded, self._loaded = self._loaded, None
+        loaded = self._loaded.begin_fit()
         self._continuity.begin(pl_module, loaded)
         self._question.check(pl_module)
 
@@ -373,8 +388,33 @@ class DecisionPathMonitor(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Explain what came out, if a budget let the last moment pass; draw the last explanation if not drawn yet."""
         self._cadence.train_end(trainer, pl_module)
+        self._draw_last(trainer)
+        self._pacing.close(trainer)
+
+    def _draw_last(self, trainer: pl.Trainer) -> None:
         if self.latest is not None and not worth_redrawing(self._history.count):
             drawing = self._guard.doing("drawing the decision paths")
             with self._pacing.stopwatch.spending(), drawing, Journal(trainer, self.latest.step) as journal:
                 self._draw(journal)
-        self._pacing.close(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Explain averaged weights that a callback listed later brought in `on_train_end`."""
+        self._loaded.end_fit()
+        if self._cadence.new_weights(trainer, pl_module):
+            self._draw_last(trainer)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """End the fit: what is loaded from here on is for the next one."""
+        del trainer, pl_module, exception
+        self._loaded.end_fit()
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say that testing is not watched, where nothing else was."""
+        del trainer, pl_module
+        if not self.records:
+            self._guard.note(NOT_IN_TESTS)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Be ready for a checkpoint, whatever became of the run before."""
+        del trainer, pl_module, stage
+        self._loaded.end_fit()

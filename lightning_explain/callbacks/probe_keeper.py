@@ -77,15 +77,15 @@ class ProbeKeeper:
             if trainer.enable_validation and trainer.val_dataloaders is None:
                 return  # this epoch does not validate, a later one will
             raise ConfigurationError(
-                f"{self._guard.owner} explains a held-out probe, drawn from the validation data by default, but this Trainer "
-                "has no validation data (no val_dataloader or an empty one, no validation_step, or limit_val_batches=0). Give "
-                "probe=Probe.from_dataset(my_held_out_dataset)."
+                f"{self._guard.owner} explains a held-out probe, drawn from the validation data by default, but this "
+                "Trainer has no validation data (no val_dataloader or an empty one, no validation_step, or "
+                "limit_val_batches=0). Give probe=Probe.from_dataset(my_held_out_dataset)."
             )
         try:
             self.probe = self._named(probe_from_loader(trainer, loaders[0], self._question))
         except NotPickableError as error:
             self._passing = PassingProbe(self._question)
-            if error.__cause__ is not None:
+            if str(error):  # nothing is said of data that have no index, as iterable ones
                 self._guard.note(
                     f"no probe could be drawn before training, so it is collected in the first validation, and the "
                     f"first explanation is that validation's. {error}"

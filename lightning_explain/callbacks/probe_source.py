@@ -1,5 +1,6 @@
 """Where the default probe comes from: the Trainer's validation data, without touching any random stream."""
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
@@ -14,6 +15,7 @@ from lightning_explain.errors import ConfigurationError
 from lightning_explain.probe import Probe
 from lightning_explain.randomness import rng_preserved
 from lightning_explain.sampling import Buckets, NotPickableError, collated, draw
+from lightning_explain.sharded import sharded_modules
 
 PER_CLASS = 4
 MAX_SAMPLES = 64
@@ -49,9 +51,14 @@ def like_the_trainer(trainer: Any, batch: Any) -> Any:
 
 def to_device(trainer: Any, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Bring a probe's tensors to the model's device and precision; autograd takes them, wherever this is called."""
+    device = trainer.strategy.root_device
+    devices = {part.device for part in trainer.lightning_module.parameters()}
+    # when training has ended the Trainer moves the model away
+    if len(devices) == 1 and device not in devices and not sharded_modules(trainer.lightning_module):
+        device = devices.pop()
     with torch.inference_mode(mode=False):
         converted: Any = trainer.precision_plugin.convert_input(parts)
-        return tuple(part.to(trainer.strategy.root_device) for part in converted)
+        return tuple(part.to(device) for part in converted)
 
 
 def probe_from_loader(
@@ -86,9 +93,9 @@ def probe_from_loader(
         ConfigurationError: No input is recognised in a batch, or the data set is empty.
     """
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
-        raise NotPickableError("The validation data have no index.")
+        raise NotPickableError
     if loader.batch_sampler is None:
-        raise NotPickableError("The validation data set gives whole batches.")
+        raise NotPickableError
     with rng_preserved():
         picked = draw(
             loader.dataset,
@@ -151,6 +158,7 @@ class PassingProbe:
     def __init__(self, question: Question) -> None:
         self._question = question
         self._by_shape: dict[tuple[torch.Size, ...], Buckets] = {}
+        self._counts: Counter[tuple[torch.Size, ...]] = Counter()
         self._single = True
         self._seen = 0
 
@@ -166,7 +174,9 @@ class PassingProbe:
         labels = class_labels(targets)
         self._single = not isinstance(inputs, tuple)
         parts = inputs if isinstance(inputs, tuple) else (inputs,)
-        buckets = self._of_shape(tuple(part.shape[1:] for part in parts))
+        shape = tuple(part.shape[1:] for part in parts)
+        buckets = self._of_shape(shape)
+        self._counts[shape] += len(parts[0])
         for row in range(len(parts[0])):
             # without classes every sample is a class of its own, and the first ones are kept
             label = self._seen if labels is None else int(labels[row])
@@ -184,13 +194,13 @@ class PassingProbe:
 
     @property
     def shapes(self) -> list[str]:
-        """Shapes of the samples that passed, the one with the most samples first."""
-        kept = sorted(self._by_shape.items(), key=lambda entry: -len(entry[1].picked()))
-        return [" and ".join(str(list(part)) for part in shape) for shape, _ in kept]
+        """Shapes of the samples that passed, the commonest first."""
+        return [" and ".join(str(list(part)) for part in shape) for shape, _ in self._counts.most_common()]
 
     def probe(self) -> Probe | None:
-        """Return the probe, of samples of one shape; None while no sample has passed."""
-        picked = max((buckets.picked() for buckets in self._by_shape.values()), key=len, default=[])
+        """Return the probe, of samples of the commonest shape; None while no sample has passed."""
+        commonest = max(self._by_shape, key=lambda shape: self._counts[shape], default=None)
+        picked = [] if commonest is None else self._by_shape[commonest].picked()
         if not picked:
             return None
         samples = [item for _, item in picked]

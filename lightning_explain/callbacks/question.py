@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.passes import in_halves
-from lightning_explain.batches import Selector, output_of
+from lightning_explain.batches import Selector, output_of, plain_selector
 from lightning_explain.callbacks.asked import Asked, in_words
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import isolated
@@ -76,6 +76,10 @@ class Question:
     target: Selector = None
     output: Selector = None
     forward_fn: Callable[..., Any] | None = None
+
+    def __post_init__(self) -> None:
+        for option in ("input", "target", "output"):
+            object.__setattr__(self, option, plain_selector(getattr(self, option)))
 
     @property
     def asked(self) -> Asked:

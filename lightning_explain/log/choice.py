@@ -6,6 +6,7 @@ from typing import Any
 from lightning_explain.log.comet_sink import CometSink
 from lightning_explain.log.mlflow_sink import MLflowSink
 from lightning_explain.log.sinks import FolderSink, Sink, TensorBoardSink
+from lightning_explain.log.tags import tag_part
 from lightning_explain.log.wandb_sink import WandbSink
 
 
@@ -29,8 +30,18 @@ def _folder(logger: Any) -> FolderSink | None:
     return None if directory is None else FolderSink(Path(directory))
 
 
-def sink_of(logger: Any) -> Sink | None:
-    """Find the sink for a logger of a Trainer: its own kind's, else the logger's folder, else none."""
+def _fallback(logger: Any, root: str) -> FolderSink:
+    # one folder for each run, like the loggers that have one
+    return FolderSink(Path(root, tag_part(str(logger.name)), tag_part(f"version_{logger.version}")))
+
+
+def sink_of(logger: Any, root: str = ".") -> Sink | None:
+    """Find the sink for a logger of a Trainer: its own kind's, else the logger's folder, else one below `root`.
+
+    Args:
+        logger: The logger.
+        root: The Trainer's `default_root_dir`, for loggers without a folder of their own.
+    """
     if _is_a(logger, "DummyLogger"):  # what fast_dev_run puts in: it answers to any attribute
         return None
     kinds = {
@@ -40,4 +51,4 @@ def sink_of(logger: Any) -> Sink | None:
         "CometLogger": _comet,
     }
     make = next((make for name, make in kinds.items() if _is_a(logger, name)), _folder)
-    return make(logger)
+    return make(logger) or _fallback(logger, root)

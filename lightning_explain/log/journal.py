@@ -71,8 +71,9 @@ class Journal:
         self._failures: list[tuple[Any, Exception]] = []
         self._holding = False
         self._places: list[tuple[Any, Sink | None]] = []
+        root = str(trainer.default_root_dir)
         for logger in list[Any](trainer.loggers) if trainer.is_global_zero else []:
-            self._try(logger, lambda logger=logger: self._places.append((logger, sink_of(logger))))
+            self._try(logger, lambda logger=logger: self._places.append((logger, sink_of(logger, root))))
 
     def __enter__(self) -> Self:
         self._holding = True

@@ -95,7 +95,7 @@ def test_turnover_is_that_of_the_edges(tmp_path: Path) -> None:
     assert sum(len(change.won) for change in changes) > 0
     turnovers = [change.turnover for change in changes]
     assert list(events.curve("explain/path/turnover").values())[-1] == pytest.approx(np.mean(turnovers), rel=1e-6)
-    assert list(events.curve("explain/path/turnover/4").values())[-1] == pytest.approx(turnovers[4], rel=1e-6)
+    assert list(events.curve("explain/path/class_turnover/4").values())[-1] == pytest.approx(turnovers[4], rel=1e-6)
     assert records(tmp_path)[-1]["won"]["4"] == [list(edge) for edge in changes[4].won]
 
 
@@ -120,7 +120,7 @@ def test_early_stopping_can_monitor_turnover(tmp_path: Path) -> None:
     stopper = EarlyStopping(monitor="explain/path/turnover", patience=20, check_finite=True)
     trainer = quiet_trainer(callbacks=[stopper, DecisionPathMonitor(on_error="raise")])
     trainer.fit(DigitNet(), DigitData())
-    assert "explain/path/turnover/3" in trainer.callback_metrics
+    assert "explain/path/class_turnover/3" in trainer.callback_metrics
 
 
 # -- resume ------------------------------------------------------------------------------------------
@@ -337,7 +337,7 @@ def test_of_many_classes_ten_are_drawn(tmp_path: Path) -> None:
         quiet_trainer(callbacks=[monitor], logger=logger, max_epochs=1).fit(Tabular(12), loader, loader)
     events = Events(logger.log_dir)
     assert len(events.images) == 10
-    assert "explain/path/turnover/11" in events.scalars
+    assert "explain/path/class_turnover/11" in events.scalars
 
 
 def test_zero_configuration_and_several_monitors() -> None:
