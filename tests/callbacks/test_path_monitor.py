@@ -44,7 +44,7 @@ LAYERS = ("frozen.0", "body.0", "head.0")
 def test_logs_every_tag_it_promises(tmp_path: Path) -> None:
     _, events = fit(DecisionPathMonitor(on_error="raise"), tmp_path, max_epochs=3)
     expected = {"turnover", "shown_share", "top_paths_share", "absorbed_share", "overhead", "effective_units/input"}
-    expected |= {f"turnover/{digit}" for digit in range(10)}
+    expected |= {f"class_turnover/{digit}" for digit in range(10)}
     expected |= {f"effective_units/{layer}" for layer in LAYERS}
     assert {f"explain/path/{name}" for name in expected} == {t for t in events.scalars if t.startswith("explain/")}
     assert {f"explain/path/{digit}" for digit in range(10)} == set(events.images)
