@@ -4,14 +4,14 @@ import importlib.util
 import re
 from pathlib import Path
 
-import lightning as L  # noqa: N812 - Lightning's own name for it
+import lightning as L
 import pytest
 import torch
 import yaml
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringModel
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -47,6 +47,20 @@ class Readers(L.LightningModule):
         return torch.optim.Adam(self.parameters(), 1e-3)
 
 
+class ReadersData(L.LightningDataModule):
+    """Data of a reader's own, small."""
+
+    def __init__(self, samples: TensorDataset) -> None:
+        super().__init__()
+        self.samples = samples
+
+    def train_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
+        return DataLoader(self.samples, batch_size=16)
+
+    def val_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
+        return DataLoader(self.samples, batch_size=16)
+
+
 def what_a_reader_has() -> dict[str, object]:
     """Return what the README takes for given: a model, its data, and names for parts of them."""
     generator = torch.Generator().manual_seed(0)
@@ -55,7 +69,7 @@ def what_a_reader_has() -> dict[str, object]:
     watermark[:2, :2] = 1
     return {
         "model": Readers(),
-        "data": L.LightningDataModule.from_datasets(held_out, held_out, batch_size=8),
+        "data": ReadersData(held_out),
         "held_out": held_out,
         "images": images,
         "labels": labels,
