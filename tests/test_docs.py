@@ -1,24 +1,82 @@
-"""Every Python block of the documentation runs, those of a page one after the other."""
+"""Every Python block of the documentation and the README runs, those of a page one after the other."""
 
 import importlib.util
 import re
 from pathlib import Path
 
+import lightning as L
 import pytest
+import torch
 import yaml
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringModel
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^(?:<!-- needs (?P<needs>\w+) -->\n)?```python\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE)
 YAML = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PAGES = [path for path in sorted(DOCS.rglob("*.md")) if "```python" in path.read_text()]
+PAGES = [path for path in (*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))) if "```python" in path.read_text()]
 
 
 def blocks_of(page: Path) -> list[tuple[int, str, str | None]]:
     """Give each block with its line and the package without which it cannot run."""
     text = page.read_text()
     return [(text[: found.start("code")].count("\n"), found["code"], found["needs"]) for found in BLOCK.finditer(text)]
+
+
+class Readers(L.LightningModule):
+    """A network with the layers that the README names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer4 = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU())
+        self.backbone, self.head = nn.ModuleDict({"layer4": layer4}), nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.backbone["layer4"](images))
+
+    def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: list[torch.Tensor], _: int) -> None:
+        self.log("val_loss", self.training_step(batch, _))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), 1e-3)
+
+
+class ReadersData(L.LightningDataModule):
+    """Data of a reader's own, small."""
+
+    def __init__(self, samples: TensorDataset) -> None:
+        super().__init__()
+        self.samples = samples
+
+    def train_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
+        return DataLoader(self.samples, batch_size=16)
+
+    def val_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
+        return DataLoader(self.samples, batch_size=16)
+
+
+def what_a_reader_has() -> dict[str, object]:
+    """Return what the README takes for given: a model, its data, and names for parts of them."""
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.rand(32, 1, 8, 8, generator=generator), torch.arange(32) % 2
+    held_out, watermark = TensorDataset(images, labels), torch.zeros(8, 8)
+    watermark[:2, :2] = 1
+    return {
+        "model": Readers(),
+        "data": ReadersData(held_out),
+        "held_out": held_out,
+        "images": images,
+        "labels": labels,
+        "mean_image": images.mean(0),
+        "watermark": watermark,
+        "send_a_mail": print,
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -30,7 +88,8 @@ def test_every_block_is_found(page: Path):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_blocks_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"__name__": page.stem}
+    monkeypatch.setenv("PL_TRAINER_MAX_EPOCHS", "1")  # where a block leaves it to the Trainer
+    names: dict[str, object] = {"__name__": page.stem, **(what_a_reader_has() if page.name == "README.md" else {})}
     missing: set[str] = set()
     for line, code, needs in blocks_of(page):
         if needs is not None and importlib.util.find_spec(needs) is None:

@@ -97,6 +97,9 @@ def _convolutional(inner: Rule, first: InputRule, epsilon: float) -> ByLayer:
 class EpsilonPlusFlat:
     """Flat in convolutions that read the input, z+ in the others, epsilon in linear layers: the convnet default.
 
+    Without convolutions it equals `Epsilon`: unlike zennit's composite of this name, it gives the flat rule to no
+    linear layer that reads the input, where every feature of a sample would get the same relevance.
+
     Source: Kohlbrenner et al. (2020), Towards best practice in explaining neural network decisions with LRP.
     """
 
