@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ INPUT_KEYS = (
     "features", "data",
 )  # fmt: skip
 TARGET_KEYS = ("label", "labels", "y", "target", "targets")
+SHARES_OFF = 1e-3
+"""By how much shares may miss a sum of 1, for rounding in 16 bits."""
+
 OUTPUT_KEYS = ("logits", "scores", "preds", "pred", "y_hat", "output", "outputs", "out")
 
 
@@ -157,53 +160,121 @@ def target_of(batch: Any, selector: Selector = None) -> Tensor | None:
     )
 
 
+def two_dimensional(output: Tensor) -> Tensor:
+    """Leave out dimensions of one element after the first, where one other is left: [batch, 1, classes] and its like.
+
+    Example:
+        >>> two_dimensional(torch.zeros(4, 1, 3)).shape, two_dimensional(torch.zeros(4, 2, 3)).shape
+        (torch.Size([4, 3]), torch.Size([4, 2, 3]))
+    """
+    is_row = output.ndim > 2 and output[0:1].numel() == max(output.shape[1:])
+    return output.reshape(len(output), -1) if is_row and len(output) else output
+
+
+def tensors_in(output: Any) -> dict[int | str | None, Tensor]:
+    """Return the tensors of a model's output by their place: a key, an index, or None for the output itself."""
+    if isinstance(output, Tensor):
+        return {None: output}
+    named = fields_of(output)
+    places: dict[Any, Any] = dict(enumerate(output)) if named is None and isinstance(output, list | tuple) else {}
+    return {place: part for place, part in (places if named is None else named).items() if isinstance(part, Tensor)}
+
+
 def _may_be_scores(value: Any) -> TypeGuard[Tensor]:
     return isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0
 
 
+def score_candidates(output: Any) -> dict[int | str | None, Tensor]:
+    """Return what may hold the scores in a model's output: what has a usual name; else a tuple's float tensors."""
+    parts = {place: part for place, part in tensors_in(output).items() if _may_be_scores(part)}
+    named = fields_of(output)
+    usual = None if named is None else _by_key(named, OUTPUT_KEYS)
+    if usual is not None:
+        return {place: part for place, part in parts.items() if part is usual}
+    # a mapping's tensors of other names may be anything
+    return parts if isinstance(output, Tensor | list | tuple) else {}
+
+
 def output_of(output: Any, selector: Selector = None) -> Tensor:
-    """Find the scores in what a model returns: `.logits` and its like, else a tuple's first float tensor.
+    """Find the scores in what a model returns: the only tensor, or `.logits` and its like; dimensions of 1 left out.
 
     Raises:
-        ConfigurationError: No floating-point tensor with a batch dimension is found.
+        ConfigurationError: No floating-point tensor with a batch dimension is found, or several that may be meant.
     """
     if selector is not None:
         found = select(output, selector, option="output")
-    elif isinstance(output, Tensor):
-        found = output
+        found = found if _may_be_scores(found) else None
     else:
-        named = fields_of(output)
-        found = _by_key(named, OUTPUT_KEYS) if named is not None else None
-        if found is None and isinstance(output, list | tuple):
-            found = next((part for part in output if _may_be_scores(part)), None)
-    if _may_be_scores(found):
-        return found
+        candidates = score_candidates(output)
+        if len(candidates) > 1:
+            raise ConfigurationError(
+                f"The model returned {describe(output)}, and nothing tells which of these tensors holds the scores. "
+                f"Say so with output= (an index, a key or a callable), e.g. output={list(candidates)[-1]!r}."
+            )
+        found = next(iter(candidates.values()), None)
+    if found is not None:
+        return two_dimensional(found)
     raise ConfigurationError(
         f"The model returned {describe(output)}, in which no score tensor [batch, classes] was found. "
         "Say where it is with output= (an index, a key or a callable), e.g. output='logits'."
     )
 
 
+LabelForm = Literal["index", "binary", "one-hot"]
+"""What labels may look like: integers; a column of 0.0 and 1.0; rows of 0 and 1 with a single 1."""
+
+
+def label_form(target: Tensor | None) -> LabelForm | None:
+    """Return the form in which a target may hold class labels, by its shape and type alone; None for neither.
+
+    Integers are labels whatever their values. The other two forms depend on every value: `label_oddities`.
+    """
+    if target is None or target.ndim == 0:
+        return None
+    if target.ndim == 1 or (target.ndim == 2 and target.shape[1] == 1):
+        return "binary" if target.is_floating_point() else "index"
+    return "one-hot" if target.ndim == 2 and target.shape[1] > 1 else None
+
+
+def labels_as(form: LabelForm, target: Tensor) -> Tensor:
+    """Read a target as labels of this form: int64 [batch]; does not wait for the device.
+
+    Example:
+        >>> labels_as("one-hot", torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+        tensor([1, 0])
+    """
+    if form == "one-hot":
+        return target.long().argmax(-1) if target.dtype == torch.bool else target.argmax(-1)
+    flat = target.reshape(len(target))
+    return flat.long() if form == "index" else (flat == 1).long()
+
+
+def label_oddities(form: LabelForm, target: Tensor) -> Tensor:
+    """Look for values that speak against labels of this form: boolean [2], on the target's device.
+
+    The first says that some sample has no label of this form. The second says that it has no label at all: softened
+    labels (label smoothing, mixup) still are shares that lie from 0 to 1 and, by row, add up to 1.
+
+    Example:
+        >>> label_oddities("one-hot", torch.tensor([[0.3, 0.7]])), label_oddities("binary", torch.tensor([2.5]))
+        (tensor([ True, False]), tensor([True, True]))
+    """
+    if form == "index":
+        return torch.zeros(2, dtype=torch.bool, device=target.device)
+    odd, beyond = ((target != 0) & (target != 1)).any(), ~((target >= 0) & (target <= 1)).all()
+    if form == "one-hot":
+        total = target.sum(-1)
+        odd, beyond = odd | (total != 1).any(), beyond | ((total - 1).abs() > SHARES_OFF).any()
+    return torch.stack([odd, beyond])
+
+
 def class_labels(target: Tensor | None) -> Tensor | None:
-    """Return labels as int64 [batch] where the target means classes, else None (regression, masks, none).
+    """Return labels as int64 [batch] where all of the target means classes, else None (regression, masks, none).
 
     One-hot targets [batch, classes] become their class; float targets, whatever their values, are regression
     unless they are a single 0/1 column (a binary classifier's labels).
     """
-    if target is None or target.ndim == 0:
+    form = label_form(target)
+    if form is None or target is None or (form != "index" and not target.numel()):
         return None
-    flat = target.squeeze(-1) if target.ndim == 2 and target.shape[-1] == 1 else target
-    if flat.ndim == 1 and flat.dtype in (
-        torch.int64,
-        torch.int32,
-        torch.int16,
-        torch.int8,
-        torch.uint8,
-        torch.bool,
-    ):
-        return flat.long()
-    if flat.ndim == 1 and flat.numel() and bool(((flat == 0) | (flat == 1)).all()):
-        return flat.long()
-    if flat.ndim == 2 and bool((flat.sum(-1) == 1).all() & ((flat == 0) | (flat == 1)).all()):
-        return flat.argmax(-1)
-    return None
+    return None if bool(label_oddities(form, target)[0]) else labels_as(form, target)

@@ -108,6 +108,19 @@ class StageCounts:
         self._signed = {layer.name: not never_negative(layer) for layer in layers}
         self.recorder.attach()
 
+    @property
+    def n_classes(self) -> int:
+        """Classes met so far, or as many as have names."""
+        return self._n_classes
+
+    def put_together(self) -> None:
+        """Count all samples as one class from here on, those counted before included."""
+        self._drain()
+        self._buffers = {}
+        self._n_classes, self._names_given = 1, False
+        with torch.inference_mode(mode=False):
+            self.metrics = {key: metric.put_together() for key, metric in self.metrics.items()}
+
     def begin(self, labels: Tensor | None, counted: Tensor | None, *, count_now: bool, batch_idx: int) -> None:
         """Listen to the layers.
 

@@ -94,7 +94,7 @@ class NeuronReporter:
         """Names of the classes met so far: as given, or their indices; `all samples` where there is only one."""
         met = [len(profile.rates) for layers in self.profiles.values() for profile in layers.values()]
         n_classes = max([len(self._class_names), *met])
-        if n_classes == 1 and not self._class_names:
+        if max(met, default=n_classes) == 1 and not any(self._watch.has_classes(stage) for stage in self.profiles):
             return [ALL_SAMPLES]
         return [self._class_names[c] if c < len(self._class_names) else str(c) for c in range(n_classes)]
 
@@ -133,11 +133,16 @@ class NeuronReporter:
             self.class_figures = self._watch.class_figures(trainer)
             if trainer.state.fn == "fit" or self._watch.counted_training:
                 self.profiles["train"] = self._watch.profiles("train", trainer)
-        epoch, known, train = running_epoch(trainer), self._histories.get(stage, {}), self.profiles.get("train", {})
-        histories = {
-            layer: known[layer].after(profile, epoch) if layer in known else LayerHistory.begin(profile, epoch)
-            for layer, profile in profiles.items()
-        }
+        epoch, train = running_epoch(trainer), self._comparable_training()
+        known, histories = self._histories.get(stage, {}), dict[str, LayerHistory]()
+        for layer, profile in profiles.items():
+            if layer not in known:
+                histories[layer] = LayerHistory.begin(profile, epoch)
+            elif stage in self._watch.put_together:
+                histories[layer] = known[layer].put_together(profile, epoch)
+            else:
+                histories[layer] = known[layer].after(profile, epoch)
+        self._watch.put_together.discard(stage)
         self._histories[stage] = histories
         return NeuronReport(
             step=step,
@@ -159,6 +164,10 @@ class NeuronReporter:
                 for layer, profile in profiles.items()
             },
         )
+
+    def _comparable_training(self) -> Profiles:
+        """Return the profiles of training, unless its samples are counted by class and the validation's are not."""
+        return self.profiles.get("train", {}) if self._watch.compares_stages else {}
 
     def _counted(self, stage: Stage) -> dict[str, Counted]:
         stages: tuple[Stage, ...] = ("train", "val") if stage == "val" else ("train",)
@@ -208,7 +217,7 @@ class NeuronReporter:
                     about="curves of many classes",
                 )
             if stage == "val":
-                scalars |= gap_scalars(self._name, self.profiles.get("train", {}), self.profiles["val"])
+                scalars |= gap_scalars(self._name, self._comparable_training(), self.profiles["val"])
             self._publish(trainer, pl_module, scalars, step, monitored=monitored)
             return report, scalars
         return None

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from lightning_explain.callbacks.functional_layers import refined
 from lightning_explain.callbacks.guard import BEGINNING_ANEW, Guard
 from lightning_explain.callbacks.neuron_counts import ATTENTION_EVERY, ActivityRule, CountShapes, StageCounts
-from lightning_explain.callbacks.neuron_labels import Labels
+from lightning_explain.callbacks.neuron_labels import Labels, without_labels
+from lightning_explain.callbacks.neuron_scores import NeuronScores
 from lightning_explain.callbacks.padding import counted_samples
 from lightning_explain.callbacks.question import Question
 from lightning_explain.callbacks.ranks import Ranks
-from lightning_explain.callbacks.scores_hook import ClassScores, ScoreCatcher, predicted_classes
 from lightning_explain.capture import Layer, names_inside_compiled
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.neurons import LayerProfile, unit_layers
@@ -51,6 +51,8 @@ class NeuronWatch:
 
     Attributes:
         silent: Layers that never fired, by stage, as of the last profiles.
+        scores: The class scores that the steps compute.
+        put_together: Stages whose classes turned out to be none since this was last emptied.
     """
 
     def __init__(
@@ -72,11 +74,11 @@ class NeuronWatch:
         self._to_refine = False
         # one each: training and validation batches may be of different form
         self._labels = {stage: Labels(question.target, guard) for stage in STAGES}
-        self._catcher = ScoreCatcher(question.output)
-        self._class_scores = ClassScores()
+        self.scores = NeuronScores(question, guard)
         self._counts: dict[Stage, StageCounts] = {}
         self._restored: dict[str, Any] = {}
         self.silent: dict[Stage, tuple[str, ...]] = {}
+        self.put_together: set[Stage] = set()
         self._batch_labels: Tensor | None = None
         self._counted: Tensor | None = None
 
@@ -108,7 +110,7 @@ class NeuronWatch:
         if layers is None:
             self._tell_unseen(unseen_attention(pl_module))
         for labels in self._labels.values():
-            labels.classes = None
+            labels.forget()
         for stage in STAGES:
             counts = StageCounts(
                 chosen,
@@ -120,7 +122,7 @@ class NeuronWatch:
             )
             counts.recorder.attach()
             self._counts[stage] = counts
-        self._catcher.attach(pl_module)
+        self.scores.attach(pl_module)
         restored, self._restored = self._restored, {}
         with self._guard.doing("taking up the counts of a checkpoint", consequence=BEGINNING_ANEW):
             self._counts["train"].load_state_dict(restored, device)
@@ -165,19 +167,18 @@ class NeuronWatch:
         """Take the hooks off; does nothing when they are off."""
         for counts in self._counts.values():
             counts.recorder.detach()
-        self._catcher.detach()
+        self.scores.detach()
         self._counts = {}
 
     def reset(self, stage: Stage) -> None:
         """Begin a stage anew."""
         self._counts[stage].reset()
-        if stage == "val":
-            self._class_scores.reset()
 
-    def begin_batch(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
+    def begin_batch(self, pl_module: nn.Module, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
         """Listen to the layers.
 
         Args:
+            pl_module: The module.
             stage: Where the batch belongs.
             batch: As the step gets it.
             batch_idx: Its index in this process.
@@ -188,9 +189,12 @@ class NeuronWatch:
         if self._batch_labels is not None:
             labels = self._batch_labels
             self._counted = counted_samples(loader, batch_idx, len(labels), labels.device)
+        elif self._by == "label" and self._counts[stage].n_classes > 1:
+            self._counts[stage].put_together()  # room for named classes, or a checkpoint's counts
         self._counts[stage].begin(self._batch_labels, self._counted, count_now=self._by == "label", batch_idx=batch_idx)
         if self._wants_scores(stage):
-            self._catcher.start()
+            known = max(counts.n_classes for counts in self._counts.values())
+            self.scores.begin_batch(pl_module, batch, known if self._labels[stage].classes else None)
 
     def _wants_scores(self, stage: Stage) -> bool:
         return self._by == "prediction" or (stage == "val" and bool(self._labels[stage].classes))
@@ -203,25 +207,59 @@ class NeuronWatch:
         else:
             recorder.look_away()
 
-    def end_batch(self, stage: Stage) -> None:
+    def end_batch(self, stage: Stage, *, redirected: bool = False) -> None:
         """Count the batch.
+
+        Args:
+            stage: Where the batch belongs.
+            redirected: Whether the strategy called the step in the place of the module's forward.
 
         Raises:
             ConfigurationError: Samples are grouped by prediction, but no class scores were seen.
         """
         labels = self._batch_labels
-        scores = self._catcher.stop(None if labels is None else len(labels)) if self._wants_scores(stage) else None
-        if stage == "val" and scores is not None and labels is not None:
-            self._class_scores.add(scores, labels.to(scores.device), self._counted)
+        caught = self.scores.end_batch(labels, redirected=redirected) if self._wants_scores(stage) else {}
+        if stage == "val" and labels is not None:
+            self.scores.count(caught, labels, self._counted)
         if self._by == "label":
             self._counts[stage].end()
-        elif scores is not None:
-            self._counts[stage].end(predicted_classes(scores)[0], self._counted)
-        elif self._counts[stage].end():
-            raise ConfigurationError(
-                "by='prediction' needs the class scores, but neither the module's forward nor one of its direct "
-                "children returned any [batch, classes]. Say where they are with output=, or use by='label'."
-            )
+            return
+        predicted = self.scores.predicted(caught)
+        if not self._counts[stage].end(predicted, self._counted) or predicted is not None:
+            return
+        raise ConfigurationError(
+            "by='prediction' needs the class scores, but neither the module's forward nor one of its direct "
+            "children returned any [batch, classes]. Say where they are with output=, or use by='label'."
+        )
+
+    def has_classes(self, stage: Stage) -> bool:
+        """Whether the samples of a stage are counted by class."""
+        return self._by == "prediction" or self._labels[stage].classes is not False
+
+    @property
+    def compares_stages(self) -> bool:
+        """Whether both stages are counted by class, or neither."""
+        return self.has_classes("train") == self.has_classes("val")
+
+    def _settle_labels(self, ranks: Ranks) -> None:
+        """Put the counts of classes together that turned out to be none; a collective call in a distributed run."""
+        own = {stage: labels.evidence() for stage, labels in self._labels.items()}
+        n_classes = max(counts.n_classes for counts in self._counts.values())
+        single = self.scores.explained_width == 1 and not self._n_classes
+        everywhere = ranks.exchanged((own, n_classes if single else 0))
+        many = max(number for _, number in everywhere)
+        why = f"the model has a single output for labels from 0 to {many - 1}, which are no classes then"
+        for stage, other in (("train", "val"), ("val", "train")):
+            found = [each for each, _ in everywhere]
+            gone = without_labels([each[stage] for each in found], [each[other] for each in found])
+            if (many > 2 or gone) and own[stage] != (None, True, False, False):
+                self._give_up(stage, why if many > 2 else "")
+
+    def _give_up(self, stage: Stage, why: str) -> None:
+        self._labels[stage].give_up(why)
+        if self._by == "label":
+            self._counts[stage].put_together()
+            self.put_together.add(stage)
 
     @property
     def counted_training(self) -> bool:
@@ -235,6 +273,7 @@ class NeuronWatch:
 
     def profiles(self, stage: Stage, trainer: Any) -> Profiles:
         """Profile every layer; a collective call in a distributed run."""
+        self._settle_labels(Ranks.of(trainer))
         counts = self._counts[stage]
         # counts must be of the same layers and have one shape on all processes to be added up
         shapes = Ranks.of(trainer).exchanged(counts.shapes())
@@ -255,8 +294,8 @@ class NeuronWatch:
 
     def class_figures(self, trainer: Any) -> dict[str, list[float]]:
         """Return precision, recall and F1 by class of the validation; a collective call in a distributed run."""
-        agreed = max(Ranks.of(trainer).exchanged(self._class_scores.n_classes))
-        return self._class_scores.figures(agreed, trainer.strategy.root_device)
+        has_classes = any(Ranks.of(trainer).exchanged(bool(self._labels["val"].classes)))
+        return self.scores.figures(trainer) if has_classes else {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the running epoch's training counts, or those restored and not yet taken up."""

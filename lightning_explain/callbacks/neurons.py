@@ -328,12 +328,13 @@ class ActiveNeuronMonitor(pl.Callback):
             return
         with self._pacing.stopwatch.spending(), self._guard.doing(f"reading the labels ({stage})"):
             self._watch.refine(pl_module, batch)
-            self._watch.begin_batch(stage, batch, batch_idx, at)
+            self._watch.begin_batch(pl_module, stage, batch, batch_idx, at)
 
     def _end_batch(self, stage: Stage, trainer: pl.Trainer) -> None:
         if self._choice.counts:
             with self._pacing.stopwatch.spending(), self._guard.doing(f"counting active neurons ({stage})"):
-                self._watch.end_batch(stage)
+                # a strategy that wraps the module calls its steps in the place of its forward
+                self._watch.end_batch(stage, redirected=trainer.strategy.model is not trainer.lightning_module)
         self._choice.end_batch(stage, trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -398,6 +399,7 @@ class ActiveNeuronMonitor(pl.Callback):
             self._watch.attach(pl_module, self.layers, pl_module.device, in_half="16" in str(trainer.precision))
             with self._guard.doing("counting active neurons (val)"):
                 self._watch.reset("val")
+                self._watch.scores.begin_validation(trainer.callback_metrics)
             self._reports = trainer.state.fn != "fit" or (self._is_due(trainer) and self._pacing.allows(trainer))
             self._pacing.start()
             self._choice.begin_stage("val", trainer, wholly=self._reports)
@@ -437,6 +439,8 @@ class ActiveNeuronMonitor(pl.Callback):
         if trainer.sanity_checking:
             return
         self._validated = True
+        with self._guard.doing("reading the accuracy that the module logged"):
+            self._watch.scores.end_validation(trainer.callback_metrics)
         with self._guard.doing("collecting a probe", cure=DRAWING_A_PROBE):
             self._probe.finish()
         self._choice.end_stage("val")

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.passes import in_halves
-from lightning_explain.batches import Selector, output_of, plain_selector
+from lightning_explain.batches import Selector, output_of, plain_selector, score_candidates
 from lightning_explain.callbacks.asked import Asked, in_words
+from lightning_explain.callbacks.score_choice import likeliest_scores
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import isolated
 
@@ -60,6 +61,21 @@ def takes_positional(forward: Callable[..., Any]) -> bool:
     return any(parameter.kind not in by_keyword for parameter in inspect.signature(forward).parameters.values())
 
 
+@dataclass
+class OutputChoice:
+    """Where the scores were found in an output of several tensors.
+
+    Attributes:
+        place: Index or key; None where there is nothing to choose, or nothing tells.
+    """
+
+    place: int | str | None = None
+
+
+TRIED = 8
+"""Samples of the forward pass that shows what a module returns."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """How the explained function is reached.
@@ -70,12 +86,14 @@ class Question:
         target: Where it holds the target; None to find it.
         output: Where the model's output holds the scores; None to find them.
         forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.
+        choice: What `settle` found, where the output has several tensors and `output` is None.
     """
 
     input: Selector = None
     target: Selector = None
     output: Selector = None
     forward_fn: Callable[..., Any] | None = None
+    choice: OutputChoice = field(default_factory=OutputChoice, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for option in ("input", "target", "output"):
@@ -114,6 +132,39 @@ class Question:
         named = self.input if isinstance(self.input, list | tuple) else (self.input,)
         return tuple(name for name in named if isinstance(name, str))
 
+    @property
+    def chosen(self) -> Selector:
+        """Where the scores are: as the user said, or as `settle` found."""
+        return self.choice.place if self.output is None else self.output
+
+    def settle(self, pl_module: nn.Module, inputs: tuple[Tensor, ...], n_classes: int | None) -> str:
+        """Find out which tensor holds the scores where the module returns several; return what is to be said of it.
+
+        Where nothing tells, asking for the scores is refused with the cure. The module is left as found.
+
+        Args:
+            pl_module: The module.
+            inputs: Some samples on its device.
+            n_classes: How many classes there are; None where there are no class labels.
+
+        Cost: a forward pass of 8 samples.
+        """
+        self.choice.place = None
+        if self.output is not None:
+            return ""
+        with undisturbed(pl_module):
+            few = tuple(_with_graph(part[:TRIED]) for part in inputs)
+            candidates = score_candidates(self.call(pl_module)(*few))
+            if len(candidates) > 1:
+                self.choice.place = likeliest_scores(candidates, len(few[0]), n_classes)
+        if self.choice.place is None:
+            return ""
+        return (
+            f"the module returns {len(candidates)} tensors; the one at {self.choice.place!r} is taken for the scores, "
+            f"since {'no other can hold them' if n_classes is None else f'it alone fits the {n_classes} classes'} and "
+            f"nothing else is computed from it. If another is meant, say so with output=."
+        )
+
     def call(self, pl_module: nn.Module) -> Callable[..., Any]:
         """Return what is called with the inputs: the module, unless that needs keywords or `forward_fn` is given."""
         if self.forward_fn is not None:
@@ -126,7 +177,7 @@ class Question:
         """Return the explained function: inputs to scores [batch, classes] or [batch]."""
 
         def forward(*inputs: Tensor) -> Tensor:
-            return output_of(call(*inputs), self.output)
+            return output_of(call(*inputs), self.chosen)
 
         call = self.call(pl_module)
         return forward
@@ -144,10 +195,16 @@ class Question:
         if self.call(pl_module) is pl_module and self.output is None:
             # clones: a forward that works in place must not reach the probe
             answer = pl_module(*(part.clone() for part in inputs))
-            if isinstance(answer, Tensor):
-                return pl_module, output_of(answer)
+            if isinstance(answer, Tensor) and output_of(answer) is answer:
+                return pl_module, answer
         scored = _Scored(pl_module, self)
         return scored, scored(*(part.clone() for part in inputs))
+
+
+def _with_graph(part: Tensor) -> Tensor:
+    """Clone an input so that what is computed from it has a graph; no leaf, which could not be changed in place."""
+    part = part.detach().clone()
+    return part.requires_grad_().clone() if part.is_floating_point() else part
 
 
 class _Scored(nn.Module):

@@ -3,139 +3,127 @@
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from torchmetrics import Metric
-from torchmetrics.classification import MulticlassStatScores
 
-from lightning_explain.batches import Selector, output_of
+from lightning_explain.batches import output_of, tensors_in, two_dimensional
+from lightning_explain.callbacks.question import Question
+from lightning_explain.callbacks.score_source import Source
 from lightning_explain.capture import Hook
 from lightning_explain.errors import ConfigurationError
 
+EXPLAINED = ""
+"""The name of what the explained forward returns."""
+
 
 class ScoreCatcher:
-    """Keeps the last class scores [batch, classes] that the module, or one of its children, returned.
+    """Keeps what a step computes that may be class scores [batch, classes].
 
-    The module's own forward is preferred; a step that calls `self.net(x)` instead of `self(x)` is caught at its
-    direct children, where the last one that returns scores wins.
+    First of all that is what the explained forward returns: the module's own output where the step calls `self(x)`,
+    and where it calls parts of the module, the output of the part that is known to return the same. Where nothing is
+    known of the parts, all direct children's outputs are kept that have a row for each sample.
 
     Args:
-        output: Where an output holds the scores; None to find them.
+        question: Where an output holds the scores.
     """
 
-    def __init__(self, output: Selector) -> None:
-        self._output = output
+    def __init__(self, question: Question) -> None:
+        self._question = question
         self._handles: list[RemovableHandle] = []
-        self._own: Any = None
-        self._child: list[Any] = []
+        self._own: list[Any] = []
+        self._parts: dict[str, Any] = {}
+        self._sources: list[Source] = []
+        self._hooked: set[str] = set()
         self._listening = False
 
     def attach(self, pl_module: nn.Module) -> None:
         """Put the hooks on; does nothing when they are on."""
         if self._handles:
             return
-        self._handles = [pl_module.register_forward_hook(Hook(partial(self._catch, own=True)))]
-        for child in pl_module.children():
+        self._handles = [pl_module.register_forward_hook(Hook(self._catch_own))]
+        for name, child in pl_module.named_children():
             # metrics and losses return no class scores, though some return one number per class or sample
             if not isinstance(child, Metric) and type(child).__module__ != "torch.nn.modules.loss":
-                self._handles.append(child.register_forward_hook(Hook(partial(self._catch, own=False))))
+                self._hook(name, child)
+
+    def _hook(self, name: str, module: nn.Module) -> None:
+        self._hooked.add(name)
+        self._handles.append(module.register_forward_hook(Hook(partial(self._catch_part, name=name))))
+
+    def know(self, sources: list[Source], pl_module: nn.Module) -> None:
+        """Take over which parts of the module return what the explained forward does, the best first."""
+        self._sources = sources
+        modules = dict(pl_module.named_modules())
+        for source in sources:
+            if source.name not in self._hooked:
+                self._hook(source.name, modules[source.name])
 
     def detach(self) -> None:
         """Take the hooks off."""
         for handle in self._handles:
             handle.remove()
-        self._handles = []
+        self._handles, self._hooked, self._sources = [], set(), []
+        self._forget()
         self._listening = False
+
+    def _forget(self) -> None:
+        self._own, self._parts = [], {}
 
     def start(self) -> None:
         """Listen from here on."""
-        self._own, self._child, self._listening = None, [], True
+        self._forget()
+        self._listening = True
 
-    def stop(self, n_samples: int | None) -> Tensor | None:
-        """End listening; return the class scores of `n_samples` samples (of any number for None), if any were seen."""
-        seen = [*([] if self._own is None else [self._own]), *reversed(self._child)]
-        self._own, self._child, self._listening = None, [], False
-        for output in seen:
-            try:
-                scores = output_of(output, self._output).detach()
-            except ConfigurationError:
-                continue
-            if scores.ndim <= 2 and n_samples in (None, len(scores)):
-                return scores
-        return None
-
-    def _catch(self, output: Any, *, own: bool) -> None:
-        if not self._listening or (isinstance(output, Tensor) and output.ndim > 2):
-            return  # maps are no class scores, and not to be kept alive
-        if own:
-            self._own = output
-        else:
-            self._child.append(output)
-
-
-def predicted_classes(scores: Tensor) -> tuple[Tensor, int]:
-    """Turn scores into predicted classes [batch] and the number of classes.
-
-    One column means a binary classifier: its logit, or its probability where all values lie between 0 and 1.
-
-    Example:
-        >>> predicted_classes(torch.tensor([[0.2], [-1.0]]))
-        (tensor([1, 0]), 2)
-    """
-    flat = scores.reshape(len(scores), -1)
-    if flat.shape[1] == 1:
-        is_probability = bool(((flat >= 0) & (flat <= 1)).all())
-        return (flat[:, 0] > (0.5 if is_probability else 0)).long(), 2
-    return flat.argmax(1), flat.shape[1]
-
-
-class ClassScores:
-    """Precision, recall and F1 of each class, by torchmetrics."""
-
-    def __init__(self) -> None:
-        self._counts: MulticlassStatScores | None = None
-
-    def reset(self) -> None:
-        """Forget what was counted."""
-        self._counts = None
-
-    def add(self, scores: Tensor, labels: Tensor, counted: Tensor | None) -> None:
-        """Count one batch of scores [batch, classes] against its labels [batch]."""
-        predicted, n_classes = predicted_classes(scores)
-        known = (labels >= 0) & (labels < n_classes)
-        known = known if counted is None else known & counted
-        self._of(n_classes, scores.device).update(predicted[known], labels[known])
-
-    def _of(self, n_classes: int, device: torch.device) -> MulticlassStatScores:
-        if self._counts is None:
-            with torch.inference_mode(mode=False):
-                self._counts = MulticlassStatScores(n_classes, average=None, validate_args=False).to(device)
-        return self._counts
-
-    @property
-    def n_classes(self) -> int:
-        """Classes that the scores tell apart; 0 while there were none."""
-        return 0 if self._counts is None else (self._counts.num_classes or 0)
-
-    def figures(self, n_classes: int, device: torch.device) -> dict[str, list[float]]:
-        """Return precision, recall and F1 by class; NaN for a class that was neither seen nor predicted.
-
-        In a distributed run every process must call this.
+    def stop(self, n_samples: int | None, *, redirected: bool = False) -> dict[str, Tensor]:
+        """End listening; return what may be the class scores of `n_samples` samples (of any number for None).
 
         Args:
-            n_classes: Classes that any process met; 0 for none.
-            device: Where counts live.
+            n_samples: Rows that scores must have.
+            redirected: Whether the strategy called the step through the module's forward, so that the module's last
+                output is what the step returned.
+
+        Returns:
+            `EXPLAINED` alone where the step computed what the explained forward returns; otherwise the outputs of the
+            direct children, by name.
         """
-        if not n_classes:
+        own, parts = self._own[:-1] if redirected else self._own, self._parts
+        self._forget()
+        self._listening = False
+        seen = [self._scores(output, n_samples) for output in reversed(own)]
+        for source in self._sources:
+            if source.name in parts:
+                seen.append(_fitting(tensors_in(parts[source.name]).get(source.place), n_samples))
+        for scores in seen:
+            if scores is not None:
+                return {EXPLAINED: scores}
+        if own or self._sources:
             return {}
-        counts = self._of(n_classes, device)
-        if not counts.update_called:
-            nothing = torch.zeros(0, dtype=torch.long, device=device)
-            counts.update(nothing, nothing)
-        hits, false_alarms, _, misses, _ = counts.compute().double().T
-        return {
-            "precision": (hits / (hits + false_alarms)).tolist(),
-            "recall": (hits / (hits + misses)).tolist(),
-            "f1": (2 * hits / (2 * hits + false_alarms + misses)).tolist(),
-        }
+        found = {name: self._scores(output, n_samples) for name, output in parts.items()}
+        return {name: scores for name, scores in found.items() if scores is not None}
+
+    def _scores(self, output: Any, n_samples: int | None) -> Tensor | None:
+        try:
+            return _fitting(output_of(output, self._question.chosen), n_samples)
+        except ConfigurationError:
+            return None
+
+    def _catch_own(self, output: Any) -> None:
+        if self._listening:
+            self._own.append(None if _is_map(output) else output)
+
+    def _catch_part(self, output: Any, *, name: str) -> None:
+        if self._listening and not _is_map(output):
+            self._parts[name] = output
+
+
+def _is_map(output: Any) -> bool:
+    """Return True for what is no class scores, and not to be kept alive."""
+    return isinstance(output, Tensor) and two_dimensional(output).ndim > 2
+
+
+def _fitting(scores: Tensor | None, n_samples: int | None) -> Tensor | None:
+    if scores is None or not scores.is_floating_point() or not scores.ndim:
+        return None
+    scores = two_dimensional(scores.detach())
+    return scores if scores.ndim <= 2 and n_samples in (None, len(scores)) else None

@@ -1,6 +1,6 @@
 """When a neuron became active for a class, and when it died: what the profiles of the epochs add up to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -57,6 +57,13 @@ class LayerHistory:
             return LayerHistory.begin(profile, epoch)
         changed = turnover(self.active_sets, profile.active_sets)
         return self._with(profile, epoch, turned_over=torch.where(profile.seen, changed, torch.nan))
+
+    def put_together(self, profile: LayerProfile, epoch: int) -> "LayerHistory":
+        """Begin anew with classes that turned out to be none: only what does not depend on classes goes on."""
+        if profile.rates.shape[1] != self.active_sets.shape[1]:
+            return LayerHistory.begin(profile, epoch)
+        begun = LayerHistory.begin(profile, epoch)
+        return replace(begun, died=torch.where(self.died == NEVER, begun.died, self.died))
 
     def _with(self, profile: LayerProfile, epoch: int, *, turned_over: Tensor) -> "LayerHistory":
         became = _with_classes(self.became_active, len(profile.rates))

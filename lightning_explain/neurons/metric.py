@@ -104,6 +104,20 @@ class ActiveNeurons(Metric):
                 getattr(self, name)[: len(kept)] = kept
         self._computed = None
 
+    def put_together(self) -> "ActiveNeurons":
+        """Return the counts of all classes as those of one class, of samples that belong to none left out as before."""
+        one = ActiveNeurons(
+            1,
+            self.n_neurons,
+            unit_dim=self.unit_dim,
+            threshold=self.threshold,
+            min_fraction=self.min_fraction,
+        ).to(self.active.device)
+        if self._update_count:
+            sums = (self.active.sum(0, keepdim=True), self.activation.sum(0, keepdim=True), self.samples.sum()[None])
+            one.add(ClassCounts(*sums, self.alive, self.magnitude))
+        return one
+
     def update(self, activity: Tensor | Activity, target: Tensor, counted: Tensor | None = None) -> None:
         """Count one batch.
 
