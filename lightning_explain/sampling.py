@@ -150,18 +150,54 @@ def draw(
     as they began.
     """
     with seeded(seed):
-        buckets, first, has_classes = Buckets(per_class, max_samples), list[tuple[int, Any]](), True
+        drawing = Drawing(per_class, max_samples)
         for index, item in _items(dataset, seed, max_scan):
-            if len(first) < max_samples:
-                # kept until all is read: real values may begin with a few that look like classes
-                first.append((index, item))
-            label = _label_of(collated(collate_fn, [item]), target) if has_classes else None
-            if label is None:
-                has_classes = False
-                if len(first) == max_samples:
-                    break
-            elif label >= 0:  # negative ones are ignore indices
-                buckets.add(label, index, partial(_given, item))
-                if buckets.complete:
-                    break
-        return buckets.picked() if has_classes else first
+            label = None if drawing.has_classes is False else _label_of(collated(collate_fn, [item]), target)
+            drawing.offer(label, index, partial(_given, item))
+            if drawing.complete:
+                break
+        return drawing.picked()
+
+
+class Drawing:
+    """Samples by class, or the first ones where there are no classes; what one sample shows counts for all.
+
+    Args:
+        per_class: Samples wanted of each class.
+        max_samples: Most samples.
+    """
+
+    def __init__(self, per_class: int, max_samples: int) -> None:
+        self.has_classes = True
+        """Whether every sample so far had a class."""
+        self._buckets = Buckets(per_class, max_samples)
+        self._first: Picked = []
+        self._max_samples = max_samples
+
+    def offer(self, label: int | None, index: int, fetch: Callable[[], Any]) -> None:
+        """Offer a sample.
+
+        Args:
+            label: Its class; negative for a sample to ignore; None for none.
+            index: Where it stands in the data.
+            fetch: Returns the sample to keep.
+        """
+        refutes = self.has_classes and label is None
+        # kept until all is read: real values may begin with a few that look like classes
+        if len(self._first) < self._max_samples:
+            self._first.append((index, fetch()))
+        elif refutes:
+            # among the others it shows that theirs are no classes either
+            self._first[-1] = (index, fetch())
+        self.has_classes = self.has_classes and label is not None
+        if self.has_classes and label is not None and label >= 0:
+            self._buckets.add(label, index, fetch)
+
+    @property
+    def complete(self) -> bool:
+        """Whether no more samples are wanted."""
+        return self._buckets.complete if self.has_classes else len(self._first) == self._max_samples
+
+    def picked(self) -> Picked:
+        """Return the samples."""
+        return self._buckets.picked() if self.has_classes else self._first

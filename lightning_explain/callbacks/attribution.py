@@ -15,11 +15,20 @@ from lightning_explain.callbacks.attribution_methods import explains_at_the_inpu
 from lightning_explain.callbacks.attribution_report import charts
 from lightning_explain.callbacks.cadence import Cadence
 from lightning_explain.callbacks.continuity import Continuity
-from lightning_explain.callbacks.explanation import Examiner, Explanation, explained_targets, probe_scores
-from lightning_explain.callbacks.guard import BEGINNING_ANEW, NOT_IN_TESTS, TAKING_UP, WRITING, Guard, OnError
+from lightning_explain.callbacks.explanation import Examiner, Explanation
+from lightning_explain.callbacks.guard import (
+    BEGINNING_ANEW,
+    CALLING,
+    NOT_IN_TESTS,
+    TAKING_UP,
+    WRITING,
+    Guard,
+    OnError,
+)
 from lightning_explain.callbacks.history import History
 from lightning_explain.callbacks.loaded_state import LoadedState
 from lightning_explain.callbacks.moments import Moments
+from lightning_explain.callbacks.output_check import check_outputs, settle_output
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.probe_source import to_device
@@ -296,8 +305,8 @@ class AttributionMonitor(pl.Callback):
             self._alarm.check(self.probe)
         if not is_whole(pl_module):
             return  # a trial forward would create the parameters of lazy layers before the run does
-        scores = probe_scores(pl_module, to_device(trainer, self.probe.parts), self._question)
-        explained_targets(self.probe, scores, self._explained)
+        inputs = to_device(trainer, self.probe.parts)
+        check_outputs(self._question, pl_module, inputs, self._keeper, self._guard, self._explained)
 
     def _explain(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> Explanation | None:
         """Explain the probe now; None if it fails or there is no probe yet."""
@@ -315,6 +324,8 @@ class AttributionMonitor(pl.Callback):
             return explained_by(replace(self._examiner, measures=(), subject=subject))
 
         with self._pacing.stopwatch.spending():
+            with self._guard.doing("finding the scores", cure=CALLING):
+                settle_output(self._question, pl_module, inputs, self.probe, self._guard)
             explanation = explained_by(self._examiner)
         if explanation is not None:
             with self._pacing.once():
@@ -354,6 +365,7 @@ class AttributionMonitor(pl.Callback):
         self._reporter.begin()
         self._examiner.sharing.forget()
         self._question.check(pl_module)
+        self._question.choice.is_settled = False
         # one layout for all monitors of this Trainer: TensorBoard keeps one for each run
         monitors = [other for other in vars(trainer)["callbacks"] if isinstance(other, AttributionMonitor)]
         if monitors[0] is self:

@@ -21,6 +21,9 @@ from lightning_explain.render.words import markdown_safe
 from lightning_explain.schedule import worth_redrawing
 
 
+ONE_OUTPUT = "The model has one output for all classes: red raises it, whatever the sample's class."
+
+
 def _short(step: int) -> str:
     """Write a step in at most four letters: 629, 1.2k, 13k, 2M."""
     for size, letter in ((1_000_000, "M"), (1_000, "k")):
@@ -129,6 +132,7 @@ class Gallery:
             captions=self._captions(findings),
             group_names=group_names(self.probe),
             title=self._title(findings, shown, epoch=epoch),
+            unit=explanation.unit,
         )
 
     def _kept(self, explanation: Explanation) -> dict[str, Kept]:
@@ -153,7 +157,7 @@ class Gallery:
         started = self.history.count == 1 and explanation.step == 0
         moment = "before training" if started else f"in epoch {epoch}, at step {explanation.step:,}"
         looks = f"What the network looks at{_of(shown)} {moment}"
-        reading = self._reading(shown, several=len(names) > 1 or bool(self._kept(explanation)))
+        reading = self._reading(shown, explanation, several=len(names) > 1 or bool(self._kept(explanation)))
         if len(names) == 1:
             (name,) = names
             trusted = trust(explanation.attributions[name], findings.drifts.get(name, {}), self.methods[name])
@@ -173,12 +177,15 @@ class Gallery:
     def _caveat(self) -> str:
         return f"Drift: {self.history.caveat}" if self.history.caveat else ""
 
-    def _reading(self, shown: Shown, *, several: bool) -> str:
+    def _reading(self, shown: Shown, explanation: Explanation, *, several: bool) -> str:
+        has_labels, single = self.probe.labels is not None, explanation.unit == "output"
         if shown.form == "table":
-            return "Bars: means; points: samples."
-        what = {"image": "row" if several else "pair", "signal": "signal"}.get(str(shown.form), "text")
-        head = "output" if self.probe.labels is None else "label (confidence)"
-        return f"Over each {what}: {head}."
+            words = "Bars: means; points: samples."
+        else:
+            what = {"image": "row" if several else "pair", "signal": "signal"}.get(str(shown.form), "text")
+            head = ("label: output" if single else "label (confidence)") if has_labels else "output"
+            words = f"Over each {what}: {head}."
+        return f"{words} {ONE_OUTPUT}" if has_labels and single else words
 
     def _filmstrip(self, method: str, shown: Shown) -> Picture:
         probe, labels, film = self.probe, self.probe.labels, self._memory(method).film(shown.index).columns
@@ -196,6 +203,7 @@ class Gallery:
                 f"{full_name(method, self.methods[method])}. One colour scale for all: before a network has learnt, "
                 f"its scores are small and its maps pale. {self._caveat}"
             ).strip(),
+            unit="output" if self.history.target is None else "logits",
         )
 
     def _primary_trust(self, findings: Findings) -> str:

@@ -202,7 +202,7 @@ def attribution_tab(
         "kind": "attribution",
         "probe": probe.fingerprint,
         "form": form,
-        "unit": "output" if labels is None else "logits",
+        "unit": explanation.unit,
         "tile": sprite.tile if sprite else None,
         "labels": labels,
         "class_names": names_of([*(labels or []), *predictions.get("predicted", [])], probe.class_name),

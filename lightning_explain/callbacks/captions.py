@@ -30,10 +30,13 @@ def independent_confidence(probe: Probe, explanation: Explanation) -> Tensor | N
 
 
 def captions(probe: Probe, explanation: Explanation) -> list[str]:
-    """Say of each sample what it is and what the model takes it for: `7 (as 1, 63 %)`, `7 (98 %)`."""
+    """Say of each sample what it is and what the model takes it for: `7 (as 1, 63 %)`, `7 (98 %)`, `1: -0.3`."""
     labels, scores = probe.labels, explanation.scores
     if scores.ndim != 2 or scores.shape[1] < 2:
-        return [f"output {value:.3g}" for value in scores.flatten().tolist()]
+        values = scores.flatten().tolist()
+        if labels is None or len(values) != len(labels):
+            return [f"output {value:.3g}" for value in values]
+        return [f"{probe.class_name(c)}: {value:.3g}" for c, value in zip(labels.tolist(), values, strict=True)]
     alone = independent_confidence(probe, explanation)
     if alone is not None and explanation.target is not None:
         return [

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,11 @@ class Explanation:
     def target(self) -> Tensor | None:
         """The explained output of each sample, the same for every method; None for a single output."""
         return next((found.target for found in self.attributions.values()), None)
+
+    @property
+    def unit(self) -> Literal["output", "logits"]:
+        """What attributions are measured in: a single output, whatever a sample's class, or each class's own."""
+        return "output" if self.target is None else "logits"
 
 
 def _cpu(values: Inputs | None) -> Any:

@@ -8,7 +8,13 @@ from torch import Tensor, nn
 
 from lightning_explain.callbacks.functional_layers import refined
 from lightning_explain.callbacks.guard import BEGINNING_ANEW, Guard
-from lightning_explain.callbacks.neuron_counts import ATTENTION_EVERY, ActivityRule, CountShapes, StageCounts
+from lightning_explain.callbacks.neuron_counts import (
+    ATTENTION_EVERY,
+    MOST_CLASSES,
+    ActivityRule,
+    CountShapes,
+    StageCounts,
+)
 from lightning_explain.callbacks.neuron_labels import Labels, without_labels
 from lightning_explain.callbacks.neuron_scores import NeuronScores
 from lightning_explain.callbacks.padding import counted_samples
@@ -294,8 +300,9 @@ class NeuronWatch:
 
     def class_figures(self, trainer: Any) -> dict[str, list[float]]:
         """Return precision, recall and F1 by class of the validation; a collective call in a distributed run."""
-        has_classes = any(Ranks.of(trainer).exchanged(bool(self._labels["val"].classes)))
-        return self.scores.figures(trainer) if has_classes else {}
+        # of labels beyond any number of classes it was said that they are none
+        are_classes = bool(self._labels["val"].classes) and self._counts["val"].n_classes < MOST_CLASSES
+        return self.scores.figures(trainer) if any(Ranks.of(trainer).exchanged(are_classes)) else {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the running epoch's training counts, or those restored and not yet taken up."""

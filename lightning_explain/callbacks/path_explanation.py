@@ -103,20 +103,28 @@ class Group:
         name: Of the class.
         index: Class index; None where all samples make one group.
         members: Rows of the probe.
+        has_output: Whether the class has an output of its own, which is what is explained.
     """
 
     name: str
     index: int | None
     members: tuple[int, ...]
+    has_output: bool = True
+
+    @property
+    def output_name(self) -> str:
+        """What the explained output is called."""
+        return self.name if self.has_output else "output"
 
 
 def groups_of(probe: Probe, target: Tensor | None) -> list[Group]:
     """Group the samples by explained output; by class where there is one output; all together for regression."""
     key = probe.labels if target is None else target
     if key is None:
-        return [Group(ALL, None, tuple(range(len(probe))))]
+        return [Group(ALL, None, tuple(range(len(probe))), has_output=False)]
     return [
-        Group(probe.class_name(c), c, tuple((key == c).nonzero().flatten().tolist())) for c in key.unique().tolist()
+        Group(probe.class_name(c), c, tuple((key == c).nonzero().flatten().tolist()), has_output=target is not None)
+        for c in key.unique().tolist()
     ]
 
 
@@ -322,9 +330,9 @@ def _follow(
         graphs = [found[row][0][found[row][1]] for row in group.members]
         wanted = len(graphs) if options.every_sample else int(options.show == "sample")
         for row, graph in list(zip(group.members, graphs, strict=True))[:wanted]:
-            samples[row] = options.shown(graph, units, group.name)
+            samples[row] = options.shown(graph, units, group.output_name)
         mean = mean_graph(graphs)
-        shown = options.shown(mean, units, group.name)
+        shown = options.shown(mean, units, group.output_name)
         effective = {layer.name: effective_units(layer) for layer in mean.layers[:-1]}
         classes[place] = ClassPath(group, shown, effective, history.change(place, shown))
     return _Found(classes, samples, units)

@@ -17,7 +17,7 @@ from lightning_explain.render.paths import InputPicture, path_picture, percent
 
 def _output_lines(explanation: PathExplanation, group: Group, graph: PathGraph, rows: Sequence[int]) -> list[str]:
     scores = explanation.scores
-    if group.index is None:
+    if not group.has_output:
         return ["output", f"{graph.output:.3g}"]
     lines = [group.name, f"score {graph.output:.3g}"]
     if scores.ndim == 2 and scores.shape[1] > 1:
@@ -36,12 +36,16 @@ def _input_picture(explanation: PathExplanation, part: Tensor, rows: Sequence[in
 
 
 def _title(graph: PathGraph, group: Group, rows: Sequence[int], moment: str, rules: str) -> str:
-    of = "the output" if group.index is None else group.name
+    of = group.name if group.has_output else "the output"
+    whose = "" if group.index is None else f" for samples of class {group.name}"
+    subject = f"it {of}" if group.has_output else f"{of}{whose}"
     samples = f"sample {rows[0]} of the probe" if len(rows) == 1 else f"mean of {len(rows)} samples"
     best = graph.paths.paths[0].share if graph.paths.paths else 0.0
+    signs = f"Red speaks for {of}, blue against it" if group.has_output else "Red raises the output, blue lowers it"
     words = [
-        f"What makes it {of}, {moment} ({samples}; {rules}): from the input at the left to the score at the right.",
-        f"Red speaks for {of}, blue against it; the wider a line, the more of the decision takes that way.",
+        f"What makes {subject}, {moment} ({samples}; {rules}): from the input at the left to the score at the "
+        "right.",
+        f"{signs}; the wider a line, the more of the decision takes that way.",
         f"Circles are single units, boxes bundle the others: ways through circles alone carry "
         f"{percent(graph.shown_share)} of the decision, {percent(graph.absorbed_share)} of it comes from biases.",
         f"Black rings: the strongest single way ({percent(best)}).",

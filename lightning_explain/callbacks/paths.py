@@ -11,10 +11,10 @@ from lightning_explain.budget import Budget
 from lightning_explain.callbacks.asked import in_words
 from lightning_explain.callbacks.cadence import Cadence
 from lightning_explain.callbacks.continuity import Continuity
-from lightning_explain.callbacks.explanation import explained_targets, probe_scores
 from lightning_explain.callbacks.guard import CALLING, NOT_IN_TESTS, WRITING, Guard, OnError
 from lightning_explain.callbacks.loaded_state import LoadedState
 from lightning_explain.callbacks.moments import Moments
+from lightning_explain.callbacks.output_check import check_outputs, settle_output
 from lightning_explain.callbacks.pacing import Pacing
 from lightning_explain.callbacks.path_explanation import PathExplanation, PathHistory, PathOptions, explain_paths
 from lightning_explain.callbacks.path_pictures import path_pictures
@@ -244,7 +244,7 @@ class DecisionPathMonitor(pl.Callback):
         if not is_whole(pl_module):
             return  # a trial forward would create the parameters of lazy layers before the run does
         inputs = to_device(trainer, self.probe.parts)
-        target = explained_targets(self.probe, probe_scores(pl_module, inputs, self._question), self.explained)
+        target = check_outputs(self._question, pl_module, inputs, self._keeper, self._guard, self.explained)
         with undisturbed(pl_module):
             # copied in here: under `trainer.validate` a copy made outside could not be differentiated
             few = tuple(part[:TRIED].clone() for part in inputs)
@@ -259,9 +259,11 @@ class DecisionPathMonitor(pl.Callback):
             return None
         self._continuity.check_probe()
         with self._pacing.stopwatch.spending(), self._guard.doing("following the decision paths", cure=CALLING):
+            inputs = to_device(trainer, self.probe.parts)
+            settle_output(self._question, pl_module, inputs, self.probe, self._guard)
             return explain_paths(
                 pl_module,
-                to_device(trainer, self.probe.parts),
+                inputs,
                 self.probe,
                 question=self._question,
                 options=self.options,
@@ -350,6 +352,7 @@ class DecisionPathMonitor(pl.Callback):
         loaded = self._loaded.begin_fit()
         self._continuity.begin(pl_module, loaded)
         self._question.check(pl_module)
+        self._question.choice.is_settled = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the probe, try it on the model, and explain the network as it is before training."""

@@ -122,6 +122,11 @@ class ProbeKeeper:
             state = ranks.exchanged(self.state_dict() if ranks.rank == 0 else None)[0]
             self.probe = None if state is None else self._named(Probe.from_state_dict(state))
 
+    def without_classes(self) -> None:
+        """Take the probe's labels for real values."""
+        if self.probe is not None and self.probe.targets is not None:
+            self.probe = replace(self.probe, targets=self.probe.targets.float())
+
     def state_dict(self) -> dict[str, Any] | None:
         """Return the probe as plain tensors and lists."""
         return None if self.probe is None else self.probe.state_dict()
@@ -129,7 +134,7 @@ class ProbeKeeper:
     def take_up(self, saved: Probe) -> bool:
         """Take up a checkpoint's probe; say whether it asks the same question as the probe there was."""
         if self.probe is not None:
-            return self.probe.fingerprint == saved.fingerprint
+            return _is_same(self.probe, saved)
         self.probe, self._to_compare = self._named(saved), bool(saved.indices)
         return True
 
@@ -140,4 +145,13 @@ class ProbeKeeper:
             self._to_compare = False
             with suppress(NotPickableError):
                 drawn = probe_from_loader(trainer, loaders[0], self._question)
-                self.data_changed = drawn.fingerprint != restored.fingerprint
+                self.data_changed = not _is_same(drawn, restored)
+
+
+def _is_same(probe: Probe, restored: Probe) -> bool:
+    """Return True if a checkpoint's probe holds the same samples; its labels may have been taken for real values."""
+    if probe.fingerprint == restored.fingerprint:
+        return True
+    if probe.targets is None or restored.targets is None or not restored.targets.is_floating_point():
+        return False
+    return replace(probe, targets=probe.targets.float()).fingerprint == restored.fingerprint

@@ -14,7 +14,7 @@ from lightning_explain.callbacks.question import Question
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.probe import Probe
 from lightning_explain.randomness import rng_preserved
-from lightning_explain.sampling import Buckets, NotPickableError, collated, draw
+from lightning_explain.sampling import Drawing, NotPickableError, collated, draw
 from lightning_explain.sharded import sharded_modules
 
 PER_CLASS = 4
@@ -157,7 +157,7 @@ class PassingProbe:
 
     def __init__(self, question: Question) -> None:
         self._question = question
-        self._by_shape: dict[tuple[torch.Size, ...], Buckets] = {}
+        self._by_shape: dict[tuple[torch.Size, ...], Drawing] = {}
         self._counts: Counter[tuple[torch.Size, ...]] = Counter()
         self._single = True
         self._seen = 0
@@ -175,22 +175,21 @@ class PassingProbe:
         self._single = not isinstance(inputs, tuple)
         parts = inputs if isinstance(inputs, tuple) else (inputs,)
         shape = tuple(part.shape[1:] for part in parts)
-        buckets = self._of_shape(shape)
+        drawing = self._of_shape(shape)
         self._counts[shape] += len(parts[0])
         for row in range(len(parts[0])):
-            # without classes every sample is a class of its own, and the first ones are kept
-            label = self._seen if labels is None else int(labels[row])
-            if label < 0:
-                continue  # an ignore index is no class to explain
+            # where a batch holds no labels, single samples of it may look as if they did
+            own = class_labels(None if targets is None else targets[row : row + 1]) if labels is None else labels[row]
+            label = None if own is None else int(own)
             sample = tuple(part[row] for part in parts)
             target = None if targets is None else targets[row]
-            buckets.add(label, self._seen, partial(_cloned, sample, target))
+            drawing.offer(label, self._seen, partial(_cloned, sample, target))
             self._seen += 1
 
-    def _of_shape(self, shape: tuple[torch.Size, ...]) -> Buckets:
+    def _of_shape(self, shape: tuple[torch.Size, ...]) -> Drawing:
         if shape not in self._by_shape and len(self._by_shape) == MAX_SHAPES:
-            return Buckets(PER_CLASS, MAX_SAMPLES)  # samples of the shapes met first are enough
-        return self._by_shape.setdefault(shape, Buckets(PER_CLASS, MAX_SAMPLES))
+            return Drawing(PER_CLASS, MAX_SAMPLES)  # samples of the shapes met first are enough
+        return self._by_shape.setdefault(shape, Drawing(PER_CLASS, MAX_SAMPLES))
 
     @property
     def shapes(self) -> list[str]:

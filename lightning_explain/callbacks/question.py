@@ -67,9 +67,11 @@ class OutputChoice:
 
     Attributes:
         place: Index or key; None where there is nothing to choose, or nothing tells.
+        is_settled: Whether it was looked for.
     """
 
     place: int | str | None = None
+    is_settled: bool = False
 
 
 TRIED = 8
@@ -149,7 +151,7 @@ class Question:
 
         Cost: a forward pass of 8 samples.
         """
-        self.choice.place = None
+        self.choice.place, self.choice.is_settled = None, True
         if self.output is not None:
             return ""
         with undisturbed(pl_module):

@@ -69,6 +69,7 @@ def explanation_picture(
     captions: Sequence[str],
     group_names: Sequence[str],
     title: str,
+    unit: str = "logits",
 ) -> Picture:
     """Draw one explanation: each sample with its attributions, or bars by feature and class; several methods together.
 
@@ -79,8 +80,8 @@ def explanation_picture(
         captions: Caption of each sample.
         group_names: Name of each class of the probe, in index order; one name for regression.
         title: What the picture shows.
+        unit: `"logits"` where each sample's explained class has an output of its own, `"output"` where all have one.
     """
-    unit = "output" if labels is None else "logits"
     drawn = [panel for panel in panels if not is_of_units(shown, panel.values)]
     if shown.form == "table" or not drawn:
         names = shown.feature_names if shown.form == "table" else _unit_names(panels[0].values)
@@ -103,6 +104,7 @@ def film_picture(
     row_names: Sequence[str],
     group_names: Sequence[str],
     title: str,
+    unit: str = "logits",
 ) -> Picture:
     """Draw explanations over time: maps, stripes or words of some samples, or features by class."""
     # frames of samples have positions, class means of units have none
@@ -110,11 +112,10 @@ def film_picture(
     if shown.form == "table" or of_units:
         names = _unit_names(films[0]) if of_units else shown.feature_names
         return feature_film_picture(
-            films, group_names=group_names, column_names=column_names, feature_names=names, title=title
+            films, group_names=group_names, column_names=column_names, feature_names=names, title=title, unit=unit
         )
     rows = film_rows(labels, len(shown.inputs))
     names = [row_names[row] for row in rows]
-    unit = "output" if labels is None else "logits"
     if shown.form == "tokens":
         return token_film_picture(
             shown, films, rows, row_names=names, column_names=column_names, title=title, unit=unit

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lightning_explain.render.canvas import shortened
 from lightning_explain.render.colour import Picture
+from lightning_explain.render.page import sign_words
 from lightning_explain.render.panels import Panel
 
 RED, BLUE = "#b2182b", "#2166ac"
@@ -108,8 +109,10 @@ def bars_picture(
         _draw_bars(axis, rows[i][group][:, shown], limit=panel.scale)
         name = _plain(group_names[j], 24)
         axis.set_title(f"{_plain(panel.name, 34)}\n{name}" if several else name, fontsize=8 if several else 9)
+    low, high = sign_words(unit)
     for axis in axes[-1]:
-        axis.set_xlabel(unit, fontsize=8)
+        axis.set_xlabel(f"$\\leftarrow$ {low} | {high} $\\rightarrow$", fontsize=7)
+    figure.supxlabel(f"mean attribution, in {'units of the output' if unit == 'output' else unit}", fontsize=8)
     # the axes share their features
     axes[0][0].set_yticks(np.arange(len(shown)), [names[i] for i in shown])
     axes[0][0].invert_yaxis()
@@ -156,6 +159,7 @@ def feature_film_picture(
     column_names: Sequence[str],
     feature_names: Sequence[str],
     title: str,
+    unit: str = "logits",
 ) -> Picture:
     """Draw mean attribution over time: a panel for each class, features down, explanations across.
 
@@ -165,6 +169,7 @@ def feature_film_picture(
         column_names: Name of each explanation.
         feature_names: Name of each feature; empty for numbers.
         title: What the picture shows.
+        unit: Unit of the attributions.
 
     Returns:
         uint8 [height, width, 3].
@@ -189,5 +194,6 @@ def feature_film_picture(
     axes[0].set_yticks(np.arange(len(shown)), [names[i] for i in shown], fontsize=8)
     bar = figure.colorbar(image, ax=axes)
     # in two short lines: with few features the picture is low
-    bar.set_label("mean attribution:\nred for, blue against", fontsize=8)
+    low, high = sign_words(unit)
+    bar.set_label(f"mean attribution:\nblue {low},\nred {high}", fontsize=8)
     return drawn(figure)

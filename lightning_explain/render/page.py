@@ -33,9 +33,19 @@ def n_columns(n_cells: int, labels: Tensor | None, most: int) -> int:
     return min(most, max(1, int(np.ceil(np.sqrt(n_cells)))))
 
 
+def sign_words(unit: str) -> tuple[str, str]:
+    """Say what negative and positive attributions mean.
+
+    Example:
+        >>> sign_words("output"), sign_words("logits")
+        (('lowers the output', 'raises it'), ('against the class', 'for it'))
+    """
+    return ("lowers the output", "raises it") if unit == "output" else ("against the class", "for it")
+
+
 def legend(scale: float, unit: str) -> Picture:
     """Draw the colour bar of signed values."""
-    low, high = ("lowers the output", "raises it") if unit == "output" else ("against the class", "for it")
+    low, high = sign_words(unit)
     return colour_bar(table("RdBu_r"), f"{low}  -{scale:.3g}", f"+{scale:.3g} {unit}  {high}")
 
 

@@ -136,11 +136,12 @@ def _cell(frame: Frame, sample: int, full: float) -> Child:
 def _scale(film: Film) -> Markup:
     ramp = signed_picture(np.linspace(-1, 1, 64, dtype=np.float32)[None], 1.0)
     ends = figure(film.full)
+    low, high = ("lowers the output", "raises it") if film.unit == "output" else ("against", "for the class")
     return el(
         "p",
-        f"against {MINUS}{ends} ",
+        f"{low} {MINUS}{ends} ",
         el("img", src=png_address(ramp), alt="blue over nothing to red", class_="ramp"),
-        f" +{ends} for the class, in {clean(film.unit)}",
+        f" +{ends} {high}, in {clean(film.unit)}",
         class_="scale",
     )
 
