@@ -20,7 +20,6 @@ from lightning_explain.render.tokens import token_text
 from lightning_explain.render.words import markdown_safe
 from lightning_explain.schedule import worth_redrawing
 
-
 ONE_OUTPUT = "The model has one output for all classes: red raises it, whatever the sample's class."
 
 

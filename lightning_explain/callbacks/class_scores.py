@@ -15,6 +15,9 @@ GROSS = 0.2
 CLOSE = 0.02
 """How near an accuracy must come to a logged one to be evidence for its tensor."""
 
+MANY = 2
+"""So many times as many columns as there are labels may be an embedding rather than class scores."""
+
 Figures = dict[str, list[float]]
 """Precision, recall and F1 by class."""
 
@@ -156,7 +159,10 @@ def doubt(tally: Tally, logged: Mapping[str, float], *, named: bool) -> str:
     n_labels = max(2, tally.n_labels)
     elsewhere = float(tally.predicted[n_labels:].sum()) / total
     if elsewhere > 0.5:
-        return f"it has {width}, {elsewhere:.0%} of the largest ones beyond the labels, which end at {n_labels - 1}"
+        share = f"{elsewhere:.0%}".replace("%", " %")
+        return f"it has {width}, {share} of the largest ones beyond the labels, which end at {n_labels - 1}"
+    if tally.n_columns > MANY * n_labels and not logged:
+        return f"it has {width}, while labels end at {n_labels - 1}, and the module logs no accuracy to compare with"
     if tally.distance(logged) > GROSS:
         listed = ", ".join(f"{name} = {value:.3g}" for name, value in list(logged.items())[:3])
         return f"its accuracy is {tally.accuracies[0]:.3g}, while the module logs {listed}"
@@ -176,7 +182,9 @@ class Verdict:
     why_not: str = ""
 
 
-def verdict(explained: Tally | None, others: Mapping[str, Tally], logged: Mapping[str, float], *, named: bool) -> Verdict:
+def verdict(
+    explained: Tally | None, others: Mapping[str, Tally], logged: Mapping[str, float], *, named: bool
+) -> Verdict:
     """Decide which tensor holds the class scores.
 
     Args:
@@ -187,7 +195,9 @@ def verdict(explained: Tally | None, others: Mapping[str, Tally], logged: Mappin
     """
     if explained is not None:
         why = doubt(explained, logged, named=named)
-        return Verdict({}, f"what the module's forward returns holds none: {why}") if why else Verdict(explained.figures)
+        return (
+            Verdict({}, f"what the module's forward returns holds none: {why}") if why else Verdict(explained.figures)
+        )
     doubts = {name: doubt(tally, logged, named=named) for name, tally in others.items()}
     fitting = {name: others[name] for name, why in doubts.items() if not why}
     if len(others) > 1:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from lightning_explain.batches import (
@@ -123,10 +122,11 @@ class Labels:
         odd, beyond = (False, False) if self._oddities is None else self._oddities.tolist()
         return LabelEvidence(self._form, self.classes is False, odd, beyond)
 
-    def give_up(self, why: str = "") -> None:
+    def give_up(self, stages: str, why: str = "") -> None:
         """Read no labels from here on; say so if batches were read as holding some.
 
         Args:
+            stages: Where there are none, in words.
             why: What speaks against labels, if not the targets' values.
         """
         if self.classes is not False and self._form is not None:
@@ -135,8 +135,8 @@ class Labels:
                 "labels for a sample, softened labels, or real values)"
             )
             self._guard.note(
-                f"{seen}, so all samples count as one class, those counted before included, and figures that compare "
-                f"classes are left out. If there are labels, say where: {WHERE}",
+                f"{seen}, so all samples of {stages} count as one class, those counted before included, and figures "
+                f"that compare classes are left out. If there are labels, say where: {WHERE}",
                 about="no class labels",
             )
         self.classes, self._form, self._oddities = False, None, None

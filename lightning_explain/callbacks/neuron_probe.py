@@ -80,6 +80,10 @@ class NeuronProbe:
         self._keeper.forget()
         self._sought = False
 
+    def without_classes(self) -> None:
+        """Take the probe's labels for real values: the samples counted showed that they are no classes."""
+        self._keeper.without_classes()
+
     def features(
         self,
         trainer: Any,

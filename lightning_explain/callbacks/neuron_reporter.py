@@ -126,6 +126,8 @@ class NeuronReporter:
     def _made(self, trainer: pl.Trainer, stage: Stage, *, step: int) -> NeuronReport | None:
         """Profile a finished stage; None if nothing was counted. A collective call in a distributed run."""
         profiles = self._watch.profiles(stage, trainer)
+        if not self._watch.has_classes(stage):
+            self._probe.without_classes()
         if not profiles:
             return None
         self.profiles[stage] = profiles

@@ -90,7 +90,7 @@ class NeuronScores:
                 self._catcher.know(score_sources(pl_module, batch, self._question), pl_module)
                 if said:
                     self._guard.note(said)
-            except Exception:  # noqa: BLE001, S110 - a module that cannot be called so shows its scores in its steps, or not
+            except Exception:  # noqa: BLE001 - a module that cannot be called so shows its scores in its steps, or not
                 pass
         self._catcher.start()
 
@@ -143,8 +143,9 @@ class NeuronScores:
         explained = tallies.pop(EXPLAINED, None)
         found = verdict(explained, tallies, logged, named=self._question.output is not None)
         if found.why_not:
+            problem = "" if widths else self._catcher.problem
             self._guard.note(
-                f"no precision, recall and F1: {found.why_not}. {CURE}",
+                f"no precision, recall and F1: {problem or f'{found.why_not}. {CURE}'}",
                 about="no class scores",
             )
         return found.figures

@@ -15,7 +15,7 @@ from lightning_explain.callbacks.neuron_counts import (
     CountShapes,
     StageCounts,
 )
-from lightning_explain.callbacks.neuron_labels import Labels, without_labels
+from lightning_explain.callbacks.neuron_labels import LabelEvidence, Labels, without_labels
 from lightning_explain.callbacks.neuron_scores import NeuronScores
 from lightning_explain.callbacks.padding import counted_samples
 from lightning_explain.callbacks.question import Question
@@ -42,6 +42,11 @@ def silent_words(layers: Sequence[str]) -> str:
         "(F.relu), called through another method than forward, or inside a compiled or traced region, into which "
         "hooks cannot see? Watch another layer with layers=, or compile after the callbacks are attached."
     )
+
+
+def _is_without_labels(stage: Stage, found: Sequence[dict[Stage, LabelEvidence]]) -> bool:
+    other: Stage = "train" if stage == "val" else "val"
+    return without_labels([each[stage] for each in found], [each[other] for each in found])
 
 
 class NeuronWatch:
@@ -255,17 +260,14 @@ class NeuronWatch:
         everywhere = ranks.exchanged((own, n_classes if single else 0))
         many = max(number for _, number in everywhere)
         why = f"the model has a single output for labels from 0 to {many - 1}, which are no classes then"
-        for stage, other in (("train", "val"), ("val", "train")):
-            found = [each for each, _ in everywhere]
-            gone = without_labels([each[stage] for each in found], [each[other] for each in found])
-            if (many > 2 or gone) and own[stage] != (None, True, False, False):
-                self._give_up(stage, why if many > 2 else "")
-
-    def _give_up(self, stage: Stage, why: str) -> None:
-        self._labels[stage].give_up(why)
-        if self._by == "label":
-            self._counts[stage].put_together()
-            self.put_together.add(stage)
+        found = [each for each, _ in everywhere]
+        gone = [stage for stage in STAGES if many > 2 or _is_without_labels(stage, found)]
+        words = " and ".join("training" if stage == "train" else "validation" for stage in gone)
+        for stage in gone:
+            self._labels[stage].give_up(words, why if many > 2 else "")
+            if self._by == "label" and self._counts[stage].n_classes > 1:
+                self._counts[stage].put_together()
+                self.put_together.add(stage)
 
     @property
     def counted_training(self) -> bool:

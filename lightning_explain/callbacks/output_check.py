@@ -4,15 +4,13 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_explain.callbacks.class_scores import MANY
 from lightning_explain.callbacks.explanation import explained_targets, probe_scores
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.probe_keeper import ProbeKeeper
 from lightning_explain.callbacks.question import Question
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.probe import Probe
-
-MANY = 2
-"""So many times as many columns as there are labels want an explanation."""
 
 
 def n_classes_of(probe: Probe) -> int | None:

@@ -43,8 +43,7 @@ def _title(graph: PathGraph, group: Group, rows: Sequence[int], moment: str, rul
     best = graph.paths.paths[0].share if graph.paths.paths else 0.0
     signs = f"Red speaks for {of}, blue against it" if group.has_output else "Red raises the output, blue lowers it"
     words = [
-        f"What makes {subject}, {moment} ({samples}; {rules}): from the input at the left to the score at the "
-        "right.",
+        f"What makes {subject}, {moment} ({samples}; {rules}): from the input at the left to the score at the right.",
         f"{signs}; the wider a line, the more of the decision takes that way.",
         f"Circles are single units, boxes bundle the others: ways through circles alone carry "
         f"{percent(graph.shown_share)} of the decision, {percent(graph.absorbed_share)} of it comes from biases.",

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from lightning_explain.batches import class_labels
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.probe_source import PassingProbe, flat_loaders, probe_from_loader
 from lightning_explain.callbacks.question import Question
@@ -123,9 +124,10 @@ class ProbeKeeper:
             self.probe = None if state is None else self._named(Probe.from_state_dict(state))
 
     def without_classes(self) -> None:
-        """Take the probe's labels for real values."""
-        if self.probe is not None and self.probe.targets is not None:
-            self.probe = replace(self.probe, targets=self.probe.targets.float())
+        """Take the probe's labels for real values; nothing is left of those that may still look like labels."""
+        if self.probe is not None and self.probe.labels is not None and self.probe.targets is not None:
+            real = self.probe.targets.float()
+            self.probe = replace(self.probe, targets=real if class_labels(real) is None else None)
 
     def state_dict(self) -> dict[str, Any] | None:
         """Return the probe as plain tensors and lists."""

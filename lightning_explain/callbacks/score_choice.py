@@ -72,6 +72,8 @@ def likeliest_scores(candidates: Mapping[Place, Tensor], n_samples: int, n_class
         rivals = {p: t for p, t in others.items() if _may_hold(t, n_samples, n_classes)}
         given = candidates[place]
         is_last = not any(feeds(given, candidates[p]) for p in others)
-        if is_last and all(feeds(candidates[p], given) and not are_probabilities_of(scores, t) for p, t in rivals.items()):
+        if is_last and all(
+            feeds(candidates[p], given) and not are_probabilities_of(scores, t) for p, t in rivals.items()
+        ):
             return place
     return None

@@ -26,6 +26,9 @@ class ScoreCatcher:
 
     Args:
         question: Where an output holds the scores.
+
+    Attributes:
+        problem: Why the last output that was looked at holds no scores; empty if it does.
     """
 
     def __init__(self, question: Question) -> None:
@@ -36,6 +39,7 @@ class ScoreCatcher:
         self._sources: list[Source] = []
         self._hooked: set[str] = set()
         self._listening = False
+        self.problem = ""
 
     def attach(self, pl_module: nn.Module) -> None:
         """Put the hooks on; does nothing when they are on."""
@@ -73,7 +77,7 @@ class ScoreCatcher:
     def start(self) -> None:
         """Listen from here on."""
         self._forget()
-        self._listening = True
+        self._listening, self.problem = True, ""
 
     def stop(self, n_samples: int | None, *, redirected: bool = False) -> dict[str, Tensor]:
         """End listening; return what may be the class scores of `n_samples` samples (of any number for None).
@@ -91,9 +95,8 @@ class ScoreCatcher:
         self._forget()
         self._listening = False
         seen = [self._scores(output, n_samples) for output in reversed(own)]
-        for source in self._sources:
-            if source.name in parts:
-                seen.append(_fitting(tensors_in(parts[source.name]).get(source.place), n_samples))
+        known = [source for source in self._sources if source.name in parts]
+        seen += [_fitting(tensors_in(parts[source.name]).get(source.place), n_samples) for source in known]
         for scores in seen:
             if scores is not None:
                 return {EXPLAINED: scores}
@@ -105,7 +108,8 @@ class ScoreCatcher:
     def _scores(self, output: Any, n_samples: int | None) -> Tensor | None:
         try:
             return _fitting(output_of(output, self._question.chosen), n_samples)
-        except ConfigurationError:
+        except ConfigurationError as error:
+            self.problem = str(error)
             return None
 
     def _catch_own(self, output: Any) -> None:

@@ -1,0 +1,149 @@
+"""What is explained: the class scores among what a module returns, or a refusal that names output=."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor, IntegratedGradients, Probe
+from lightning_explain.callbacks.output_check import output_words
+from lightning_explain.callbacks.score_choice import are_probabilities_of, feeds, likeliest_scores
+from lightning_explain.callbacks.score_source import Source, matching
+from lightning_explain.errors import ConfigurationError, ExplanationWarning
+from tests.callbacks.score_nets import Parts, X, Y, fit
+from tests.callbacks.test_class_scores import Decoding, Embedding, FeaturesFirst, Tasked, TwoHeads
+
+
+def probe() -> Probe:
+    return Probe(inputs=X[:30], targets=Y[:30])
+
+
+class LogitsFirst(Parts):
+    def forward(self, x: Tensor) -> Any:
+        hidden = self.encoder(x)
+        return self.head(hidden), hidden
+
+
+class WithProbabilities(Parts):
+    def forward(self, x: Tensor) -> Any:
+        scores = super().forward(x)
+        return scores.softmax(1), scores
+
+
+@pytest.mark.parametrize("kind", [FeaturesFirst, LogitsFirst, WithProbabilities, Tasked])
+def test_attributions_add_up_to_the_change_of_the_logit(kind: type[Parts]) -> None:
+    monitor = AttributionMonitor(probe=probe(), method=IntegratedGradients(n_steps=64), on_error="raise")
+    model = kind()
+    if kind is Tasked:
+        fit(model, monitor)
+    else:
+        with pytest.warns(ExplanationWarning, match=r"the module returns 2 tensors; .* say so with output=") as said:
+            fit(model, monitor)
+        assert len([w for w in said if issubclass(w.category, ExplanationWarning)]) == 1
+    assert monitor.latest is not None
+    with torch.no_grad():
+        logits = (model.head(model.encoder(x)) for x in (X[:30], torch.zeros(30, 64)))
+        change = next(logits) - next(logits)
+    summed = monitor.latest.attribution.values.sum(1)
+    torch.testing.assert_close(summed, change.gather(1, Y[:30, None])[:, 0], atol=0.02, rtol=0.02)
+    assert monitor.latest.scores.shape == (30, 3)
+
+
+@pytest.mark.parametrize("monitor", [AttributionMonitor, DecisionPathMonitor])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [(TwoHeads, "nothing tells which of these tensors"), (Decoding, "as many as its input has, .* 3 classes")],
+)
+def test_what_cannot_be_known_is_asked_for(monitor: Any, kind: type[Parts], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{words}.*output="):
+        fit(kind(), monitor(probe=probe()))
+
+
+@pytest.mark.parametrize("monitor", [AttributionMonitor, DecisionPathMonitor])
+def test_an_embedding_is_explained_with_a_word(monitor: Any) -> None:
+    with pytest.warns(ExplanationWarning, match="16 outputs, while labels go up to 2"):
+        fit(Embedding(), monitor(probe=probe()))
+
+
+def test_one_choice_for_all_monitors() -> None:
+    class Wide(FeaturesFirst):
+        """Its features are as many as its classes: width tells nothing, what was computed from what does."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Sequential(nn.Linear(64, 3), nn.Tanh())
+            self.head, self.other, self.decoder = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 64)
+
+    neurons = ActiveNeuronMonitor(feeding=0, maps=0, layers="*encoder*", on_error="raise")
+    attributions, paths = AttributionMonitor(probe=probe(), on_error="raise"), DecisionPathMonitor(probe=probe())
+    model = Wide()
+    with pytest.warns(ExplanationWarning, match="the one at 1 is taken for the scores") as said:
+        fit(model, neurons, attributions, paths)
+    assert len([w for w in said if "is taken for the scores" in str(w.message)]) == 3
+    assert neurons.class_figures["recall"] == pytest.approx(model.true_recall())
+    with torch.no_grad():
+        scores = model.head(model.encoder(X[:30]))
+    assert attributions.latest is not None and paths.latest is not None
+    for found in (attributions.latest.scores, paths.latest.scores):
+        torch.testing.assert_close(found, scores)
+
+
+# -- the evidence ------------------------------------------------------------------------------------------------
+
+BASE = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+HIDDEN = BASE.tanh()
+LOGITS = HIDDEN @ torch.ones(4, 3) * torch.arange(3.0)
+OTHER = BASE.sin()[:, :3]
+
+
+@pytest.mark.parametrize(
+    ("candidates", "n_classes", "place"),
+    [
+        ({0: HIDDEN, 1: LOGITS}, 3, 1),
+        ({0: LOGITS, 1: HIDDEN}, 3, 0),
+        ({0: LOGITS, 1: OTHER}, 3, None),  # two heads
+        ({0: LOGITS, 1: LOGITS.softmax(1)}, 3, 0),
+        ({0: LOGITS.log_softmax(1), 1: LOGITS}, 3, 1),
+        ({0: LOGITS, 1: LOGITS * 2}, 3, 1),
+        ({0: BASE.cos(), 1: LOGITS}, 3, None),  # as wide as is needed, and nothing says that scores came of it
+        ({0: OTHER[:, :2], 1: LOGITS}, 3, 1),  # too narrow for the classes
+        ({0: HIDDEN, 1: LOGITS}, 2, None),  # neither has as many columns as there are classes
+        ({0: HIDDEN, 1: LOGITS[:, :1]}, 2, 1),  # a binary classifier's logit
+        ({0: OTHER, 1: OTHER.cos() @ torch.ones(3, 64)}, 3, None),  # a decoder: what it starts from are no scores
+        ({0: LOGITS[:, None], 1: torch.ones(6, 2, 5, 5)}, 3, 0),  # maps are none
+        ({0: HIDDEN, 1: LOGITS[:, 0]}, None, 1),  # a regression
+        ({0: OTHER[:, 0], 1: LOGITS[:, 0]}, None, None),  # mean and variance
+    ],
+)
+def test_the_scores_are_chosen_by_evidence(candidates: dict[Any, Tensor], n_classes: int | None, place: Any) -> None:
+    assert likeliest_scores(candidates, 6, n_classes) == place
+
+
+def test_a_graph_tells_what_came_of_what() -> None:
+    assert feeds(HIDDEN, LOGITS) and not feeds(LOGITS, HIDDEN) and not feeds(HIDDEN, HIDDEN)
+    assert not feeds(HIDDEN.detach(), LOGITS)
+    assert are_probabilities_of(LOGITS.sigmoid(), LOGITS) and not are_probabilities_of(OTHER, LOGITS)
+
+
+def test_parts_are_known_by_the_tensor_or_by_its_values_if_only_one_has_them() -> None:
+    scores, source = LOGITS.detach(), Source
+    assert matching([(source("a"), OTHER), (source("b"), scores), (source("b.c"), scores)], scores) == [
+        source("b"),
+        source("b.c"),
+    ]
+    assert matching([(source("a", 1), scores.clone()[:, None])], scores) == [source("a", 1)]
+    assert matching([(source("a"), scores)], scores.softmax(1)) == [source("a")]
+    # heads that begin with zeros give the same, and are two
+    zeros = torch.zeros(6, 3)
+    assert matching([(source("a"), zeros.clone()), (source("b"), zeros.clone())], zeros) == []
+
+
+def test_more_outputs_than_classes_want_a_word_only_where_they_are_many() -> None:
+    few = Probe(inputs=torch.rand(4, 5), targets=torch.tensor([0, 1, 2, 2]))
+    assert output_words(few, torch.rand(4, 3)) == output_words(few, torch.rand(4, 6)) == ""
+    assert "7 outputs" in output_words(few, torch.rand(4, 7))
+    named = Probe(inputs=torch.rand(4, 5), targets=torch.tensor([0, 1, 2, 2]), class_names=list("abcdefg"))
+    assert output_words(named, torch.rand(4, 7)) == ""
+    with pytest.raises(ConfigurationError, match="rebuild its input"):
+        output_words(few, torch.rand(4, 5))
