@@ -17,9 +17,14 @@ from lightning_explain.batches import (
     describe,
     fields_of,
     input_of,
+    label_form,
+    label_oddities,
+    labels_as,
     output_of,
+    score_candidates,
     select,
     target_of,
+    two_dimensional,
 )
 from lightning_explain.errors import ConfigurationError
 
@@ -281,6 +286,50 @@ def test_targets_that_mean_classes(target: Tensor, labels: list[int]) -> None:
 )
 def test_targets_that_mean_no_classes(target: Tensor | None) -> None:
     assert class_labels(target) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "form", "labels", "oddities"),
+    [
+        (torch.tensor([3, 0]), "index", [3, 0], (False, False)),
+        (torch.tensor([[3], [0]]), "index", [3, 0], (False, False)),
+        (torch.tensor([0.0, 1.0]), "binary", [0, 1], (False, False)),
+        (torch.tensor([0.2, 1.0]), "binary", [0, 1], (True, False)),
+        (torch.tensor([0.2, 1.5]), "binary", [0, 0], (True, True)),
+        (torch.tensor([torch.nan, 1.0]), "binary", [0, 1], (True, True)),
+        (torch.tensor([[0, 1], [1, 0]]), "one-hot", [1, 0], (False, False)),
+        (torch.tensor([[False, True], [True, False]]), "one-hot", [1, 0], (False, False)),
+        (torch.tensor([[0.3, 0.7], [1.0, 0.0]]), "one-hot", [1, 0], (True, False)),
+        (torch.tensor([[1.0, 1.0], [1.0, 0.0]]), "one-hot", [0, 0], (True, True)),
+        (torch.tensor([[0.0, 0.0], [1.0, 0.0]]), "one-hot", [0, 0], (True, True)),
+        (torch.tensor([[2.0, -1.0], [1.0, 0.0]]), "one-hot", [0, 0], (True, True)),
+    ],
+)
+def test_labels_are_read_by_their_form_and_what_speaks_against_them_is_noted(
+    target: Tensor, form: Any, labels: list[int], oddities: tuple[bool, bool]
+) -> None:
+    assert label_form(target) == form
+    assert labels_as(form, target).tolist() == labels
+    assert tuple(label_oddities(form, target).tolist()) == oddities
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [((3, 1, 4), (3, 4)), ((3, 4, 1), (3, 4)), ((3, 4, 1, 1), (3, 4)), ((3, 1, 1), (3, 1)), ((1, 1, 4), (1, 4))]
+    + [(same, same) for same in ((3,), (3, 4), (3, 2, 4), (3, 1, 4, 4), (0, 1, 4))],
+)
+def test_dimensions_of_one_element_are_no_maps(shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    assert two_dimensional(torch.zeros(shape)).shape == wanted
+    if len(shape) > 0 and 0 not in shape:
+        assert output_of(torch.zeros(shape)).shape == wanted
+
+
+def test_of_several_tensors_none_is_guessed() -> None:
+    with pytest.raises(ConfigurationError, match=r"nothing tells which .* output="):
+        output_of((X, X + 1))
+    assert output_of((X, X + 1), 1).equal(X + 1)
+    assert score_candidates((X, Y, X + 1)).keys() == {0, 2}
+    assert score_candidates({"hidden": X, "logits": X + 1}).keys() == {"logits"}
 
 
 @pytest.mark.parametrize(

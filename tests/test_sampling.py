@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset, default_co
 
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.probe import Probe
-from lightning_explain.sampling import PATIENCE, Buckets
+from lightning_explain.sampling import PATIENCE, Buckets, Drawing
 from tests.models import Mapped
 
 
@@ -183,6 +183,22 @@ def test_regression_whose_values_are_often_zero_or_one_is_no_classification(seed
     probe = Probe.from_dataset(TensorDataset(torch.rand(40, 3), values), max_samples=64, seed=seed)
     assert len(probe) == 40
     assert probe.targets is not None and sorted(probe.targets.tolist()) == sorted(values.tolist())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_few_samples_of_several_labels_show_that_all_labels_are_of_that_kind(seed: int) -> None:
+    targets = torch.nn.functional.one_hot(torch.arange(600) % 3, 3).float()
+    targets[::75] = 1
+    probe = Probe.from_dataset(TensorDataset(torch.rand(600, 2), targets), seed=seed)
+    assert (len(probe), probe.labels) == (64, None)
+
+
+def test_a_late_sample_without_a_label_is_kept_as_evidence() -> None:
+    drawing = Drawing(per_class=4, max_samples=8)
+    for index in range(100):
+        drawing.offer(None if index == 90 else index % 3, index, lambda index=index: index)
+    assert not drawing.has_classes and drawing.complete
+    assert [item for _, item in drawing.picked()] == [*range(7), 90]
 
 
 def test_samples_with_an_ignored_label_are_passed_over() -> None:

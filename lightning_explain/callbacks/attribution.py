@@ -103,8 +103,10 @@ class AttributionMonitor(pl.Callback):
             forward takes keywords only, the keys are the keywords.
         target: Where a batch holds the target. Where a sample has several labels, or one for every pixel, a callable
             that chooses one of each sample.
-        output: Where the model's output holds the scores [batch, classes]; or a callable that makes one number of each
-            sample, [batch], e.g. the mean score of a class over a segmented image.
+        output: Where the model's output holds the scores [batch, classes]; of several tensors the one is taken that
+            alone fits the classes and is computed from the others, and where nothing tells, this must be said. Or a
+            callable that makes one number of each sample, [batch], e.g. the mean score of a class over a segmented
+            image.
         forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.
         explained: Which output is explained: the sample's `"label"`, or what was `"predicted"` for it at the first
             explanation. Either way it stays the same for the whole run.

@@ -1,7 +1,6 @@
 """Precision, recall and F1 of each class, and whether what was caught are class scores at all."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -162,10 +161,12 @@ def doubt(tally: Tally, logged: Mapping[str, float], *, named: bool) -> str:
         share = f"{elsewhere:.0%}".replace("%", " %")
         return f"it has {width}, {share} of the largest ones beyond the labels, which end at {n_labels - 1}"
     if tally.n_columns > MANY * n_labels and not logged:
-        return f"it has {width}, while labels end at {n_labels - 1}, and the module logs no accuracy to compare with"
+        return (
+            f"it has {width}, while labels end at {n_labels - 1}, and the module measures no accuracy to compare with"
+        )
     if tally.distance(logged) > GROSS:
         listed = ", ".join(f"{name} = {value:.3g}" for name, value in list(logged.items())[:3])
-        return f"its accuracy is {tally.accuracies[0]:.3g}, while the module logs {listed}"
+        return f"its accuracy is {tally.accuracies[0]:.3g}, while the module measures {listed}"
     return ""
 
 
@@ -209,32 +210,11 @@ def verdict(
         return Verdict({}, f"the validation step called {name}, whose output holds none: {why}")
     return Verdict(
         {},
-        f"any of {', '.join(others)} may hold them, and nothing says which (no accuracy is logged that one of them "
-        "alone agrees with)"
+        f"any of {', '.join(others)} may hold them, and nothing says which (the module measures no accuracy that "
+        "one of them alone agrees with)"
         if others
         else "neither the module's forward nor one of its direct children returned any [batch, classes]",
     )
-
-
-ACCURACY = re.compile(r"(^|[^a-z])(acc|accuracy)([^a-z]|$)", re.IGNORECASE)
-OTHER = re.compile(r"train|top.?[2-9k]|balanced", re.IGNORECASE)
-
-
-def logged_accuracies(metrics: Mapping[str, Tensor | float], fresh: Sequence[str]) -> dict[str, float]:
-    """Find the accuracies among logged metrics.
-
-    Args:
-        metrics: By name.
-        fresh: Names of those that were logged in this validation.
-
-    Example:
-        >>> logged_accuracies({"val_acc": 0.5, "val_acc_top5": 0.9, "pace": 1.0}, ["val_acc", "val_acc_top5", "pace"])
-        {'val_acc': 0.5}
-    """
-    names = [name for name in fresh if ACCURACY.search(name) and not OTHER.search(name)]
-    found = {name: float(metrics[name]) for name in names if torch.as_tensor(metrics[name]).numel() == 1}
-    # some log percent
-    return {name: value / 100 if value > 1 else value for name, value in found.items()}
 
 
 class ClassScores:

@@ -10,12 +10,12 @@ from lightning_explain.batches import input_of
 from lightning_explain.callbacks.class_scores import (
     ClassScores,
     Figures,
-    logged_accuracies,
     outside_probabilities,
     predicted_classes,
     verdict,
 )
 from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.own_accuracies import accuracy_metrics, held_accuracies, logged_accuracies
 from lightning_explain.callbacks.question import Question
 from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.callbacks.score_source import score_sources
@@ -44,6 +44,7 @@ class NeuronScores:
         self._to_find = True
         self._outside: Tensor | None = None
         self._before: Mapping[str, Any] = {}
+        self._updates: dict[str, int] = {}
         self._logged: dict[str, float] = {}
 
     def attach(self, pl_module: nn.Module) -> None:
@@ -55,23 +56,27 @@ class NeuronScores:
         """Take the hooks off."""
         self._catcher.detach()
 
-    def begin_validation(self, metrics: Mapping[str, Any]) -> None:
+    def begin_validation(self, metrics: Mapping[str, Any], pl_module: nn.Module) -> None:
         """Forget the validation before.
 
         Args:
             metrics: What was logged so far.
+            pl_module: The module.
         """
         self._counts.reset()
+        self._updates = {name: metric.update_count for name, metric in accuracy_metrics(pl_module).items()}
         self._before, self._logged = dict(metrics), {}
 
-    def end_validation(self, metrics: Mapping[str, Any]) -> None:
-        """Look for an accuracy that the module itself has logged since the validation began.
+    def end_validation(self, metrics: Mapping[str, Any], pl_module: nn.Module) -> None:
+        """Look for accuracies that the module itself has measured since the validation began.
 
         Args:
             metrics: What was logged by now.
+            pl_module: The module.
         """
         fresh = [name for name, value in metrics.items() if self._before.get(name) is not value]
-        self._logged, self._before = logged_accuracies(metrics, fresh), {}
+        self._before = {}
+        self._logged = logged_accuracies(metrics, fresh) | held_accuracies(pl_module, self._updates)
 
     def begin_batch(self, pl_module: nn.Module, batch: Any, n_classes: int | None) -> None:
         """Listen; at the first batch find out what the module returns, and which of its parts return the same.

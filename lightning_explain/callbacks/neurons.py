@@ -47,7 +47,9 @@ class ActiveNeuronMonitor(pl.Callback):
     - `explain/{name}/{layer}/selectivity` (mean class selectivity), `.../overlap` (mean Jaccard index of two
       classes' active sets), `.../turnover` (1 - Jaccard with the previous epoch's sets, mean over classes),
       `.../gap` (mean difference between training and validation rates).
-    - `explain/{name}/precision/{class}`, `.../recall/{class}`, `.../f1/{class}`: of the validation.
+    - `explain/{name}/precision/{class}`, `.../recall/{class}`, `.../f1/{class}`: of the validation, and of the tensor
+      that the explained forward returns, also where the steps call parts of the module. Where its width does not fit
+      the labels, or its accuracy is far from the one that the module logs, nothing is logged, and that is said.
     - `explain/{name}/overhead`: share of wall time spent counting so far.
     - `explain/{name}/{layer}/rates`, `.../overlaps` (images): class x neuron activation rates; overlap of the
       active sets of every two classes.
@@ -89,8 +91,12 @@ class ActiveNeuronMonitor(pl.Callback):
             none.
         input: Where a batch holds the input: index, key, attribute, a list of them, or a callable. Where the module's
             forward takes keywords only, the keys are the keywords.
-        target: Where a batch holds the labels.
-        output: Where the model's output holds the scores.
+        target: Where a batch holds the labels. Integers are labels; real values are as long as all are 0 or 1, in one
+            column or with a single 1 in each row. Where a later batch shows that they are none (several labels for a
+            sample, regression), all samples count as one class, those counted before included; so do those of a
+            single output for more than two different integers.
+        output: Where the model's output holds the scores. Of several tensors the one is taken that alone fits the
+            classes and is computed from the others; where nothing tells, this option must.
         forward_fn: Called as `forward_fn(module, *inputs)` for feeding features and activation maps.
         every_n_epochs: Log at the end of every n-th epoch; None for never.
         every_n_train_steps: Also log the training figures after every n-th step; None for never.
@@ -399,7 +405,7 @@ class ActiveNeuronMonitor(pl.Callback):
             self._watch.attach(pl_module, self.layers, pl_module.device, in_half="16" in str(trainer.precision))
             with self._guard.doing("counting active neurons (val)"):
                 self._watch.reset("val")
-                self._watch.scores.begin_validation(trainer.callback_metrics)
+                self._watch.scores.begin_validation(trainer.callback_metrics, pl_module)
             self._reports = trainer.state.fn != "fit" or (self._is_due(trainer) and self._pacing.allows(trainer))
             self._pacing.start()
             self._choice.begin_stage("val", trainer, wholly=self._reports)
@@ -440,7 +446,7 @@ class ActiveNeuronMonitor(pl.Callback):
             return
         self._validated = True
         with self._guard.doing("reading the accuracy that the module logged"):
-            self._watch.scores.end_validation(trainer.callback_metrics)
+            self._watch.scores.end_validation(trainer.callback_metrics, pl_module)
         with self._guard.doing("collecting a probe", cure=DRAWING_A_PROBE):
             self._probe.finish()
         self._choice.end_stage("val")

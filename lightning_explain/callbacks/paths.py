@@ -81,7 +81,8 @@ class DecisionPathMonitor(pl.Callback):
         input: Where a batch holds the input: index, key, attribute, a list of them, or a callable. Where the module's
             forward takes keywords only, the keys are the keywords.
         target: Where a batch holds the target.
-        output: Where the model's output holds the scores.
+        output: Where the model's output holds the scores; of several tensors the one is taken that alone fits the
+            classes and is computed from the others, and where nothing tells, this must be said.
         forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.
         explained: Which output is explained: the sample's `"label"`, or what was `"predicted"` for it at the first
             explanation. Either way it stays the same for the whole run.

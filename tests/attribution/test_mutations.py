@@ -52,6 +52,8 @@ from lightning_explain.attribution import (
 )
 from lightning_explain.attribution.fast_convolutions import speed_up_convolutions
 from lightning_explain.attribution.quadrature import gauss_legendre, midpoint
+from lightning_explain.batches import label_oddities
+from lightning_explain.callbacks.class_scores import ScoreCounts, doubt
 from lightning_explain.drift import cosine_distance, distances, relative_l1, spearman, top_k_overlap
 from lightning_explain.errors import ExplanationError
 from lightning_explain.faithfulness import (
@@ -464,7 +466,32 @@ def drift_measures() -> None:
 
 # ---- the errors: text as it stands in the package, text that replaces it, check that must notice
 
+
+def figures_of_classes() -> None:
+    counts = ScoreCounts(2)
+    counts.update(torch.tensor([[2.0, 1.0], [1.0, 2.0], [3.0, 1.0]]), torch.tensor([0, 1, 1]), None)
+    close(torch.tensor(list(counts.compute().figures.values())), torch.tensor([[0.5, 1], [1, 0.5], [2 / 3, 2 / 3]]))
+    assert doubt(counts.compute(), {"acc": 2 / 3}, named=False) == ""
+    assert doubt(counts.compute(), {"acc": 0.1}, named=False) != ""
+
+
+def labels_or_none() -> None:
+    shares = torch.tensor([[0.5, 0.5], [0.0, 1.0]])
+    assert label_oddities("one-hot", shares).tolist() == [True, False]
+    assert label_oddities("one-hot", torch.ones(1, 2)).tolist() == [True, True]
+    assert label_oddities("one-hot", torch.eye(2)).tolist() == [False, False]
+    assert label_oddities("binary", torch.tensor([0.0, 3.0])).tolist() == [True, True]
+
+
 MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
+    # figures of classes, and what labels are
+    ("(self.hits / self.predicted).tolist()", "(self.hits / self.actual).tolist()", figures_of_classes),
+    ("(2 * self.hits / (self.predicted + self.actual))", "(self.hits / self.actual)", figures_of_classes),
+    ("torch.where(predicted == actual, actual, n_classes)", "predicted", figures_of_classes),
+    ("tally.distance(logged) > GROSS", "tally.distance(logged) < GROSS", figures_of_classes),
+    ("odd | (total != 1).any()", "odd", labels_or_none),
+    ("beyond | ((total - 1).abs() > SHARES_OFF).any()", "beyond", labels_or_none),
+    ("~((target >= 0) & (target <= 1)).all()", "(target < 0).any()", labels_or_none),
     # integrated gradients and their quadrature
     ("total * step * factor", "total * factor", fixed_rule),
     ("torch.addcmul(b, alpha, x - b)", "(alpha * (x - b))", fixed_rule),

@@ -9,18 +9,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_explain import ActiveNeuronMonitor
 from lightning_explain.callbacks.class_scores import (
     ScoreCounts,
     Tally,
     doubt,
-    logged_accuracies,
     predicted_classes,
     verdict,
 )
+from lightning_explain.callbacks.own_accuracies import accuracy_metrics, held_accuracies, logged_accuracies
 from lightning_explain.errors import ExplanationWarning
 from tests.callbacks.score_nets import Parts, X, Y, fit
 
@@ -122,6 +123,23 @@ class OtherHead(Parts):
         return self.head(self.encoder(x))
 
 
+class HeldAccuracy(OtherHead):
+    """Holds a metric that it computes after the callbacks had their turn."""
+
+    logs = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.right = MulticlassAccuracy(3)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.right.update(self.scores(batch[0]), batch[1])
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("how_good", self.right.compute())
+        self.right.reset()
+
+
 class TwoHeads(Called):
     def forward(self, x: Tensor) -> Any:
         hidden = self.encoder(x)
@@ -140,7 +158,8 @@ class Silent(NoForward):
     [
         (Decoding, "it has 64 columns"),
         (Embedding, "it has 16 columns"),
-        (OtherHead, "while the module logs val_acc"),
+        (OtherHead, "while the module measures val_acc"),
+        (HeldAccuracy, "while the module measures right"),
         (TwoHeads, r"nothing tells which .* output="),
         (Silent, "any of decoder, encoder, head, other may hold them"),
     ],
@@ -267,3 +286,12 @@ def test_accuracies_are_found_among_the_metrics_of_this_validation() -> None:
         "Accuracy": 0.93,
         "acc/dataloader_idx_0": 0.93,
     }
+
+
+def test_accuracies_that_a_module_holds_are_read_and_left_alone() -> None:
+    module = nn.ModuleDict({"val": MulticlassAccuracy(3, average="micro"), "top": MulticlassAccuracy(3, top_k=2)})
+    assert list(accuracy_metrics(module)) == ["val"] and held_accuracies(module, {}) == {}
+    module["val"].update(torch.eye(3)[[0, 1, 1]], torch.tensor([0, 1, 2]))
+    assert held_accuracies(module, {"val": 1}) == {}
+    assert held_accuracies(module, {"val": 0}) == {"val": pytest.approx(2 / 3)}
+    assert module["val"]._computed is None
