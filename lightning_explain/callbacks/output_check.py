@@ -21,6 +21,15 @@ def n_classes_of(probe: Probe) -> int | None:
     return len(probe.class_names) or int(labels.max()) + 1
 
 
+def _knows_all_classes(probe: Probe) -> bool:
+    """Return True if a probe's classes may be all there are: named, or several without a gap, not a hand-picked few."""
+    labels = probe.labels
+    if labels is None:
+        return False
+    met = labels.unique()
+    return bool(probe.class_names) or (len(met) > 1 and len(met) == int(met.max()) + 1)
+
+
 def settle_output(question: Question, pl_module: Any, inputs: tuple[Tensor, ...], probe: Probe, guard: Guard) -> None:
     """Find out once a fit which tensor holds the scores, where the module returns several; say which is taken.
 
@@ -49,7 +58,7 @@ def output_words(probe: Probe, scores: Tensor) -> str:
         ConfigurationError: There are as many outputs as input values, as an autoencoder has, and fewer classes.
     """
     n_classes = n_classes_of(probe)
-    if n_classes is None or scores.ndim != 2 or scores.shape[1] in (1, n_classes):
+    if n_classes is None or scores.ndim != 2 or scores.shape[1] in (1, n_classes) or not _knows_all_classes(probe):
         return ""
     n_outputs = scores.shape[1]
     if n_outputs in [part[0].numel() for part in probe.parts]:

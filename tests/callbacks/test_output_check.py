@@ -145,5 +145,8 @@ def test_more_outputs_than_classes_want_a_word_only_where_they_are_many() -> Non
     assert "7 outputs" in output_words(few, torch.rand(4, 7))
     named = Probe(inputs=torch.rand(4, 5), targets=torch.tensor([0, 1, 2, 2]), class_names=list("abcdefg"))
     assert output_words(named, torch.rand(4, 7)) == ""
+    # threes alone say nothing of how many classes there are
+    threes = Probe(inputs=torch.rand(4, 10), targets=torch.full((4,), 3))
+    assert output_words(threes, torch.rand(4, 10)) == output_words(threes, torch.rand(4, 50)) == ""
     with pytest.raises(ConfigurationError, match="rebuild its input"):
         output_words(few, torch.rand(4, 5))
