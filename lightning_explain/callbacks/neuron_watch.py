@@ -261,7 +261,7 @@ class NeuronWatch:
         many = max(number for _, number in everywhere)
         why = f"the model has a single output for labels from 0 to {many - 1}, which are no classes then"
         found = [each for each, _ in everywhere]
-        gone = [stage for stage in STAGES if many > 2 or _is_without_labels(stage, found)]
+        gone: list[Stage] = [stage for stage in STAGES if many > 2 or _is_without_labels(stage, found)]
         words = " and ".join("training" if stage == "train" else "validation" for stage in gone)
         for stage in gone:
             self._labels[stage].give_up(words, why if many > 2 else "")
