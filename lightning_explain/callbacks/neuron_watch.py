@@ -84,7 +84,7 @@ class NeuronWatch:
         self._stopwatch = stopwatch
         self._to_refine = False
         # one each: training and validation batches may be of different form
-        self._labels = {stage: Labels(question.target, guard) for stage in STAGES}
+        self._labels: dict[Stage, Labels] = {stage: Labels(question.target, guard) for stage in STAGES}
         self.scores = NeuronScores(question, guard)
         self._counts: dict[Stage, StageCounts] = {}
         self._restored: dict[str, Any] = {}
@@ -254,7 +254,7 @@ class NeuronWatch:
 
     def _settle_labels(self, ranks: Ranks) -> None:
         """Put the counts of classes together that turned out to be none; a collective call in a distributed run."""
-        own = {stage: labels.evidence() for stage, labels in self._labels.items()}
+        own: dict[Stage, LabelEvidence] = {stage: labels.evidence() for stage, labels in self._labels.items()}
         n_classes = max(counts.n_classes for counts in self._counts.values())
         single = self.scores.explained_width == 1 and not self._n_classes
         everywhere = ranks.exchanged((own, n_classes if single else 0))

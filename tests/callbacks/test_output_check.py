@@ -60,6 +60,7 @@ def test_what_cannot_be_known_is_asked_for(monitor: Any, kind: type[Parts], word
         fit(kind(), monitor(probe=probe()))
 
 
+@pytest.mark.filterwarnings("ignore:.*there is no decision to follow")  # a ReLU ends it
 @pytest.mark.parametrize("monitor", [AttributionMonitor, DecisionPathMonitor])
 def test_an_embedding_is_explained_with_a_word(monitor: Any) -> None:
     with pytest.warns(ExplanationWarning, match="16 outputs, while labels go up to 2"):
