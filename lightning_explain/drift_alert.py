@@ -122,7 +122,7 @@ def _margin(error: float) -> str:
 
 
 DEFAULT_FACTOR = 3.0
-DEFAULT_FACTORS = {MASS: 1.5}
+DEFAULT_FACTORS = {MASS: 1.3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +130,8 @@ class DriftAlert:
     """Says when the explanations of a run move as they did not move before.
 
     An alert is due when a class, or the whole probe, is more than `factor` times beyond both the figure's own error and
-    what was to be expected: the second largest of the group's last 5 figures, or the last one grown as it steadily grew
-    before, whichever is larger. So neither warm-up nor restarts of the learning rate are an alarm. Classes need more
+    what was to be expected: the second largest of the group's last 5 figures (of masks, the largest), or the last one
+    grown as it steadily grew before, whichever is larger. So neither warm-up nor restarts of the learning rate are an alarm. Classes need more
     than the whole probe, since one of many is always the furthest, and more so with few samples: `factor` is multiplied
     by `n_classes ** 0.25 * (1 + 1 / n_samples)`. An alert is given once for an event: the next one can come when
     everything has fallen below half of that.
@@ -141,7 +141,7 @@ class DriftAlert:
             monitor measures); or `"mass_in_mask"`: how much of the attribution is inside the probe's masks relative to
             outside, `share / (1 - share)`, for a mark that the network should not look at. What rises slowly is noticed
             against the median of the last 20 figures, when it is twice as far beyond it.
-        factor: How many times, more than 1. By default 3 for drift, 1.5 for masks, whose figures are steadier.
+        factor: How many times, more than 1. By default 3 for drift, 1.3 for masks, whose figures are steadier.
         min_history: Earlier figures that must be known before anything can be unusual.
         at_least: The least figure that counts as usual, so that the last digits of a network that no longer moves
             are no alarm. By default 0.01 for drift; for masks, what they would hold if the attribution lay evenly over
@@ -266,7 +266,7 @@ def judge(rule: DriftAlert, readings: Mapping[str, Reading], past: Past, *, at_l
         known = past.figures.get(group, ())
         if len(known) < rule.min_history or math.isnan(reading.value):
             continue
-        usual = max(expected(known, least=least, slowly=rule.measure == MASS), least)
+        usual = max(expected(known, least=least, lasts=rule.measure == MASS), least)
         compared[group] = Excess(group=group, value=reading.value, usual=usual, error=reading.error)
         limit = rule.limit(reading, 1 if group == EVERYTHING else n_classes)
         beyond[group] = compared[group].times / limit
@@ -284,16 +284,18 @@ def judge(rule: DriftAlert, readings: Mapping[str, Reading], past: Past, *, at_l
     )
 
 
-def expected(figures: Sequence[float], *, least: float, slowly: bool = False) -> float:
+def expected(figures: Sequence[float], *, least: float, lasts: bool = False) -> float:
     """Return how large a figure may be after those before it without being unusual.
 
-    The second largest of the last 5: one alone may have been an event itself. Where the last two both grew, the last
-    grown once more by the smaller of the two ratios: so do figures while a learning rate is warmed up.
+    The second largest of the last 5, since one alone may have been an event itself; for masks, where an event lasts,
+    the largest. Where the last two both grew, the last grown once more by the smaller of the two ratios: so do figures
+    while a learning rate is warmed up.
 
     Args:
         figures: Earlier figures, at least one.
         least: Figures below this are not distinguished from it when growth is measured.
-        slowly: Whether to bound it by the median of all that is remembered, so that a slow rise is noticed too.
+        lasts: Whether figures stay where an event brings them, as those of masks do. Then twice the median of all that
+            is remembered is a bound, so that a slow rise is noticed too.
 
     Example:
         >>> expected([0.9, 0.1, 0.05, 0.04], least=0.01)
@@ -302,9 +304,9 @@ def expected(figures: Sequence[float], *, least: float, slowly: bool = False) ->
         0.08
     """
     recent = sorted(figures[-RECENT:])[-2:]
-    found = recent[0]
+    found = recent[-1 if lasts else 0]
     if len(figures) > 2:
         before, last, now = (max(figure, least) for figure in figures[-3:])
         growth = min(now / last, last / before, FASTEST_GROWTH)
         found = max(found, figures[-1] * growth) if growth > 1 else found
-    return min(found, SLOWLY * max(median(figures), least)) if slowly else found
+    return min(found, SLOWLY * max(median(figures), least)) if lasts else found
