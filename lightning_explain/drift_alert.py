@@ -303,7 +303,8 @@ def expected(figures: Sequence[float], *, least: float, lasts: bool = False) -> 
         >>> expected([0.01, 0.02, 0.04], least=0.01)
         0.08
     """
-    recent = sorted(figures[-RECENT:])[-2:]
+    # the first one is the distance to a network that had learnt nothing: others are better, once there are enough
+    recent = sorted((figures[1:] if len(figures) >= RECENT else figures)[-RECENT:])[-2:]
     found = recent[-1 if lasts else 0]
     if len(figures) > 2:
         before, last, now = (max(figure, least) for figure in figures[-3:])

