@@ -290,7 +290,9 @@ def test_a_smaller_stated_error_of_the_attributions_is_a_smaller_error_of_their_
     a, b = rows(0, 4, 20), rows(1, 4, 20)
     way = relative_l1(1.1 * a + 0.1, a), relative_l1(1.1 * b + 0.1, b)
     whole, half = (
-        drift(*(dataclasses.replace(explanation(x, 1.1 * x + 0.1), error=s * w) for x, w in zip((a, b), way, strict=True)))
+        drift(
+            *(dataclasses.replace(explanation(x, 1.1 * x + 0.1), error=s * w) for x, w in zip((a, b), way, strict=True))
+        )
         for s in (1.0, 0.5)
     )
     unstated = drift(explanation(a, 1.1 * a + 0.1), explanation(b, 1.1 * b + 0.1))

@@ -39,7 +39,9 @@ def expected_by_hand(known: list[float], least: float, measure: str) -> float:
     return float(max(usual, least))
 
 
-def by_hand(table: list[list[float]], errors: list[list[float]], sizes: list[int | None], rule: DriftAlert) -> list[int]:
+def by_hand(
+    table: list[list[float]], errors: list[list[float]], sizes: list[int | None], rule: DriftAlert
+) -> list[int]:
     """The same for several groups, the first of them all samples, by looking at the whole past at every step."""
     due, lasting = [], False
     factor = rule.factor or (1.3 if rule.measure == "mass_in_mask" else 3)
