@@ -121,7 +121,7 @@ def _margin(error: float) -> str:
     return "" if math.isnan(error) else f", error {error:.2g}"
 
 
-DEFAULT_FACTOR = 3.0
+DEFAULT_FACTOR = 2.5
 DEFAULT_FACTORS = {MASS: 1.3}
 
 
@@ -141,7 +141,7 @@ class DriftAlert:
             monitor measures); or `"mass_in_mask"`: how much of the attribution is inside the probe's masks relative to
             outside, `share / (1 - share)`, for a mark that the network should not look at. What rises slowly is noticed
             against the median of the last 20 figures, when it is twice as far beyond it.
-        factor: How many times, more than 1. By default 3 for drift, 1.3 for masks, whose figures are steadier.
+        factor: How many times, more than 1. By default 2.5 for drift, 1.3 for masks, whose figures are steadier.
         min_history: Earlier figures that must be known before anything can be unusual.
         at_least: The least figure that counts as usual, so that the last digits of a network that no longer moves
             are no alarm. By default 0.01 for drift; for masks, what they would hold if the attribution lay evenly over
