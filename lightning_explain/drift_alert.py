@@ -131,10 +131,10 @@ class DriftAlert:
 
     An alert is due when a class, or the whole probe, is more than `factor` times beyond both the figure's own error
     and what was to be expected: the second largest of the group's last 5 figures (of masks, the largest), or the last
-    one grown as it steadily grew before, whichever is larger. So neither warm-up nor restarts of the learning rate
-    are an alarm. Classes need more than the whole probe, since one of many is always the furthest, and more so with
-    few samples: `factor` is multiplied by `n_classes ** 0.25 * (1 + 1 / n_samples)`. An alert is given once for an
-    event: the next one can come when everything has fallen below half of that.
+    one grown as it steadily grew before, whichever is larger. So warm-up and restarts of the learning rate are seldom
+    an alarm. Classes need more than the whole probe, since one of many is always the furthest, and more so with few
+    samples: `factor` is multiplied by `n_classes ** 0.25 * (1 + 1 / n_samples)`. An alert is given once for an event:
+    the next one can come when everything has fallen below half of that.
 
     Args:
         measure: A measure of drift, against the previous explanation (`"cosine"`, `"spearman"`, ...: one that the
