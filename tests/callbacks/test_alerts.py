@@ -105,7 +105,7 @@ def test_changed_labels_are_told_once_at_their_epoch_with_class_and_samples(tmp_
     assert entry["samples"] == list(alert.samples) and entry["groups"][0]["times"] > 5
     # the samples furthest beyond what was usual for their class, in that order
     distances = next(line["drift"]["previous"]["cosine"] for line in lines if line["alert"])
-    limits = {excess.group: 4 * excess.usual for excess in alert.excesses}
+    limits = {excess.group: 2.5 * excess.usual for excess in alert.excesses}
     labels = [f"class {c}" for c in monitor.probe.labels.tolist()]
     beyond = [row for row in range(len(labels)) if distances[row] > limits.get(labels[row], 9)]
     assert alert.samples == tuple(sorted(beyond, key=distances.__getitem__, reverse=True)[:8])
