@@ -1,13 +1,15 @@
 """How far an explanation moved: distances between two explanations of the same probe, each with its error."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from lightning_explain.attribution.result import Attribution, flat, parts_of
 from lightning_explain.batches import Inputs
+from lightning_explain.drift_error import COVERAGE, DistanceErrors, distance_errors, error_share
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.similarity import (
     correlation,
@@ -17,6 +19,7 @@ from lightning_explain.similarity import (
     spearman,
     structural_similarity,
     top_k_overlap,
+    top_k_spread,
 )
 
 MEASURES = ("cosine", "spearman", "spearman_absolute", "top_k", "relative_l1", "ssim")
@@ -90,12 +93,17 @@ def distances(
         "cosine": lambda: cosine_distance(a.rows, b.rows),
         "spearman": lambda: 1 - correlation(a.ranks, b.ranks),
         "spearman_absolute": lambda: 1 - correlation(a.absolute_ranks, b.absolute_ranks),
-        "top_k": lambda: 1 - top_k_overlap(a.rows, b.rows, max(1, round(TOP_SHARE * a.rows.shape[1]))),
+        "top_k": lambda: 1 - top_k_overlap(a.rows, b.rows, top_count(a.rows)),
         "relative_l1": lambda: relative_l1(a.rows, b.rows),
     }
     if maps_a is not None and maps_b is not None:
         by_name["ssim"] = lambda: 1 - structural_similarity(maps_a, maps_b)
     return {name: by_name[name]() for name in measures if name in by_name or name != "ssim"}
+
+
+def top_count(rows: Tensor) -> int:
+    """Return the k of `top_k` for rows [batch, features]."""
+    return max(1, round(TOP_SHARE * rows.shape[1]))
 
 
 def _comparable(values: Inputs | Comparable) -> Comparable:
@@ -153,29 +161,24 @@ class Drift:
 
     Attributes:
         values: Distance per sample [batch], by measure; NaN where undefined.
-        coarse: The same distances between the coarser explanations; None where a method has no coarser one.
+        errors: Their numerical errors by measure; None where a method has no coarser rule that would tell them.
     """
 
     values: dict[str, Tensor]
-    coarse: dict[str, Tensor] | None
+    errors: dict[str, DistanceErrors] | None
 
     def mean(self, measure: str, samples: Tensor | None = None) -> float:
         """Average a measure over the samples for which it is defined (all, or those of a boolean mask)."""
-        return _mean(self.values[measure], samples)
+        values = self.values[measure]
+        return float((values if samples is None else values[samples]).nanmean())
 
     def error(self, measure: str, samples: Tensor | None = None) -> float:
-        """Estimate the quadrature error of `mean`: how far the samples moved from the coarser rule; NaN where unknown.
-
-        The mean of the absolute differences: errors of single samples cancel out in the difference of the means,
-        which then promises far too much.
-        """
-        if self.coarse is None:
+        """Estimate the quadrature error of `mean`: 95 of 100 true errors are smaller; NaN where it is unknown."""
+        defined = ~self.values[measure].isnan()
+        chosen = defined if samples is None else defined & samples
+        if self.errors is None or not bool(chosen.any()):
             return float("nan")
-        return _mean((self.values[measure] - self.coarse[measure]).abs(), samples)
-
-
-def _mean(values: Tensor, samples: Tensor | None) -> float:
-    return float((values if samples is None else values[samples]).nanmean())
+        return COVERAGE[measure] * self.errors[measure].of_mean(chosen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +202,27 @@ class ComparableExplanation:
         return cls(attribution, Comparable(attribution.values), coarse)
 
 
+@dataclass(frozen=True, eq=False)
+class _Rules:
+    """An explanation by both of its rules."""
+
+    fine: Comparable
+    coarse: Comparable
+    share: Tensor
+
+    @classmethod
+    def of(cls, explanation: ComparableExplanation) -> "_Rules | None":
+        if explanation.coarse is None:
+            return None
+        fine, coarse = explanation.fine, explanation.coarse
+        return cls(fine, coarse, error_share(explanation.attribution.error, fine.rows, coarse.rows))
+
+    def top_k_spread(self) -> Tensor:
+        """Return what the errors of the values do to the set of the largest: [batch]."""
+        rows = self.fine.rows
+        return top_k_spread(rows, self.share[:, None] * (self.coarse.rows - rows).abs(), top_count(rows))
+
+
 def drift(
     now: Attribution | ComparableExplanation,
     reference: Attribution | ComparableExplanation,
@@ -211,7 +235,7 @@ def drift(
         reference: What it is compared with; must explain the same targets of the same samples.
         measures: Names from `MEASURES`.
 
-    Cost: none through the model; for images one SSIM.
+    Cost: none through the model; for images three SSIM.
 
     Raises:
         ConfigurationError: The two explain different outputs, or differ in shape.
@@ -220,10 +244,28 @@ def drift(
         each if isinstance(each, ComparableExplanation) else ComparableExplanation.of(each) for each in (now, reference)
     )
     _check_same_question(one.attribution.target, other.attribution.target)
-    coarse = None
-    if one.coarse is not None and other.coarse is not None:
-        coarse = distances(one.coarse, other.coarse, measures)
-    return Drift(values=distances(one.fine, other.fine, measures), coarse=coarse)
+    values = distances(one.fine, other.fine, measures)
+    one, other = _Rules.of(one), _Rules.of(other)
+    return Drift(values=values, errors=None if one is None or other is None else _errors(values, one, other))
+
+
+def _errors(values: dict[str, Tensor], one: _Rules, other: _Rules) -> dict[str, DistanceErrors]:
+    coarse_now = distances(one.coarse, other.fine, tuple(values))
+    coarse_reference = distances(one.fine, other.coarse, tuple(values))
+    errors = {
+        name: distance_errors(
+            values[name],
+            coarse_now=coarse_now[name],
+            coarse_reference=coarse_reference[name],
+            share_now=one.share,
+            share_reference=other.share,
+        )
+        for name in values
+    }
+    if "top_k" in errors:
+        spreads = errors["top_k"].spread, one.top_k_spread(), other.top_k_spread()
+        errors["top_k"] = replace(errors["top_k"], spread=torch.stack(spreads).square().sum(0).sqrt())
+    return errors
 
 
 def _check_same_question(target: Tensor | None, reference: Tensor | None) -> None:

@@ -1,7 +1,7 @@
 """When a drift is worth a warning: a decision from its size, its error and what the run had before."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -12,14 +12,24 @@ from lightning_explain.errors import ConfigurationError
 MASS = "mass_in_mask"
 """Not a distance but a share; what is compared is the attribution inside the masks relative to that outside."""
 
-LEAST_DRIFT = 0.02
+LEAST_DRIFT = 0.01
 """Drift below it is nobody's concern, however still the network lay before."""
 
 RECENT = 5
-"""Earlier figures that drift is compared with: it falls as a network learns, and early ones would hide a later rise."""
+"""Earlier figures that the next is compared with: drift falls as a network learns, and older ones would hide a rise."""
 
 LONGEST_PAST = 20
-"""The same for masks, since a network may begin to look there slowly."""
+"""Earlier figures that are remembered: a network may begin to look into a mask slowly, and that shows against them."""
+
+SLOWLY = 2.0
+"""A mask is unusual, however slowly it came to that, when it holds so many times more than a sudden rise must."""
+
+FASTEST_GROWTH = 4.0
+"""Steady growth is expected to go on, but no faster than this from one figure to the next."""
+
+GROUPS_POWER = 0.25
+"""The largest of many figures is far from the usual by chance. In ordinary runs that 2 of 100 exceed was the 0.22th
+power of the number of classes."""
 
 EVERYTHING = ""
 """The group of all samples; the others are class indices as words."""
@@ -32,10 +42,12 @@ class Reading:
     Attributes:
         value: How far the group moved, or how much of its attribution is inside the masks relative to outside.
         error: Numerical error of that; NaN where unknown.
+        n_samples: How many samples it is the mean of; None for a number that need not be considered.
     """
 
     value: float
     error: float
+    n_samples: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +57,7 @@ class Excess:
     Attributes:
         group: The class, or `all samples`.
         value: The figure.
-        usual: Median of the group's earlier figures, or the least that counts where that is larger.
+        usual: What was to be expected after the group's earlier figures, or the least that counts where that is larger.
         error: The figure's numerical error; NaN where unknown.
     """
 
@@ -109,22 +121,30 @@ def _margin(error: float) -> str:
     return "" if math.isnan(error) else f", error {error:.2g}"
 
 
+DEFAULT_FACTOR = 2.5
+DEFAULT_FACTORS = {MASS: 1.3}
+
+
 @dataclass(frozen=True, kw_only=True)
 class DriftAlert:
     """Says when the explanations of a run move as they did not move before.
 
-    An alert is due when a class, or the whole probe, is more than `factor` times beyond both the figure's own error and
-    the median of that group's last 5 figures (for masks: 20). It is given once for an event: the next one can come when
-    everything has fallen below half of that.
+    An alert is due when a class, or the whole probe, is more than `factor` times beyond both the figure's own error
+    and what was to be expected: the second largest of the group's last 5 figures (of masks, the largest), or the last
+    one grown as it steadily grew before, whichever is larger. So warm-up and restarts of the learning rate are seldom
+    an alarm. Classes need more than the whole probe, since one of many is always the furthest, and more so with few
+    samples: `factor` is multiplied by `n_classes ** 0.25 * (1 + 1 / n_samples)`. An alert is given once for an event:
+    the next one can come when everything has fallen below half of that.
 
     Args:
         measure: A measure of drift, against the previous explanation (`"cosine"`, `"spearman"`, ...: one that the
             monitor measures); or `"mass_in_mask"`: how much of the attribution is inside the probe's masks relative to
-            outside, `share / (1 - share)`, for a mark that the network should not look at.
-        factor: How many times, more than 1. Single classes of healthy runs on handwritten digits came up to 3.3 times.
+            outside, `share / (1 - share)`, for a mark that the network should not look at. What rises slowly is noticed
+            against the median of the last 20 figures, when it is twice as far beyond it.
+        factor: How many times, more than 1. By default 2.5 for drift, 1.3 for masks, whose figures are steadier.
         min_history: Earlier figures that must be known before anything can be unusual.
         at_least: The least figure that counts as usual, so that the last digits of a network that no longer moves
-            are no alarm. By default 0.02 for drift; for masks, what they would hold if the attribution lay evenly over
+            are no alarm. By default 0.01 for drift; for masks, what they would hold if the attribution lay evenly over
             the input.
         on_alert: Called with an `Alert` when there is one, in the first process only; what it raises is a warning, or
             with the monitor's `on_error="raise"` an error.
@@ -150,7 +170,7 @@ class DriftAlert:
     """
 
     measure: str = "cosine"
-    factor: float = 4.0
+    factor: float | None = None
     min_history: int = 3
     at_least: float | None = None
     on_alert: Callable[[Alert], Any] | None = None
@@ -158,14 +178,29 @@ class DriftAlert:
     def __post_init__(self) -> None:
         if self.measure not in (*MEASURES, MASS):
             raise ConfigurationError(f"measure={self.measure!r}; expected one of {[*MEASURES, MASS]}.")
-        if not self.factor > 1 or math.isinf(self.factor):
-            raise ConfigurationError(f"factor={self.factor}; expected a number above 1, such as 4.")
+        if self.factor is not None and (not self.factor > 1 or math.isinf(self.factor)):
+            raise ConfigurationError(f"factor={self.factor}; expected a number above 1, such as 3, or None.")
         if self.min_history < 1:
             raise ConfigurationError(
                 f"min_history={self.min_history}; expected at least 1, since unusual needs something usual."
             )
         if self.at_least is not None and not self.at_least > 0:
             raise ConfigurationError(f"at_least={self.at_least}; expected a number above 0, or None.")
+
+    @property
+    def times(self) -> float:
+        """How many times beyond the usual the whole probe must be: `factor`, or its default."""
+        return self.factor or DEFAULT_FACTORS.get(self.measure, DEFAULT_FACTOR)
+
+    def limit(self, reading: Reading, n_classes: int) -> float:
+        """Return how many times beyond the usual a group must be.
+
+        Args:
+            reading: The group's figure.
+            n_classes: Among how many classes this one would be the furthest; 1 for the whole probe.
+        """
+        few = 0.0 if reading.n_samples is None else 1 / reading.n_samples
+        return self.times * n_classes**GROUPS_POWER * (1 + few)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,24 +259,55 @@ def judge(rule: DriftAlert, readings: Mapping[str, Reading], past: Past, *, at_l
     """
     if past.measure != rule.measure:
         past = Past(measure=rule.measure)
-    least = rule.at_least or at_least
-    n = LONGEST_PAST if rule.measure == MASS else RECENT
-    compared = {
-        group: Excess(
-            group=group, value=reading.value, usual=max(median(past.figures[group][-n:]), least), error=reading.error
-        )
-        for group, reading in readings.items()
-        if len(past.figures.get(group, ())) >= rule.min_history and not math.isnan(reading.value)
-    }
-    ranked = sorted(compared.items(), key=lambda item: item[1].times, reverse=True)
-    beyond = {group: excess for group, excess in ranked if excess.times > rule.factor}
-    still = past.lasting and any(excess.times > rule.factor / 2 for excess in compared.values())
+    least, n_classes = rule.at_least or at_least, max(1, len(readings.keys() - {EVERYTHING}))
+    compared: dict[str, Excess] = {}
+    beyond: dict[str, float] = {}
+    for group, reading in readings.items():
+        known = past.figures.get(group, ())
+        if len(known) < rule.min_history or math.isnan(reading.value):
+            continue
+        usual = max(expected(known, least=least, lasts=rule.measure == MASS), least)
+        compared[group] = Excess(group=group, value=reading.value, usual=usual, error=reading.error)
+        limit = rule.limit(reading, 1 if group == EVERYTHING else n_classes)
+        beyond[group] = compared[group].times / limit
+    ranked = sorted(compared, key=beyond.__getitem__, reverse=True)
+    excesses = {group: compared[group] for group in ranked if beyond[group] > 1}
+    still = past.lasting and any(share > 1 / 2 for share in beyond.values())
     figures = dict(past.figures)
     for group, reading in readings.items():
         if not math.isnan(reading.value):
             figures[group] = (*figures.get(group, ()), reading.value)[-LONGEST_PAST:]
     return Verdict(
-        excesses=beyond,
-        is_new=bool(beyond) and not past.lasting,
-        past=Past(measure=rule.measure, figures=figures, lasting=bool(beyond) or still),
+        excesses=excesses,
+        is_new=bool(excesses) and not past.lasting,
+        past=Past(measure=rule.measure, figures=figures, lasting=bool(excesses) or still),
     )
+
+
+def expected(figures: Sequence[float], *, least: float, lasts: bool = False) -> float:
+    """Return how large a figure may be after those before it without being unusual.
+
+    The second largest of the last 5, since one alone may have been an event itself; for masks, where an event lasts,
+    the largest. Where the last two both grew, the last grown once more by the smaller of the two ratios: so do figures
+    while a learning rate is warmed up.
+
+    Args:
+        figures: Earlier figures, at least one.
+        least: Figures below this are not distinguished from it when growth is measured.
+        lasts: Whether figures stay where an event brings them, as those of masks do. Then twice the median of all that
+            is remembered is a bound, so that a slow rise is noticed too.
+
+    Example:
+        >>> expected([0.9, 0.1, 0.05, 0.04], least=0.01)
+        0.1
+        >>> expected([0.01, 0.02, 0.04], least=0.01)
+        0.08
+    """
+    # the first one is the distance to a network that had learnt nothing: others are better, once there are enough
+    recent = sorted((figures[1:] if len(figures) >= RECENT else figures)[-RECENT:])[-2:]
+    found = recent[-1 if lasts else 0]
+    if len(figures) > 2:
+        before, last, now = (max(figure, least) for figure in figures[-3:])
+        growth = min(now / last, last / before, FASTEST_GROWTH)
+        found = max(found, figures[-1] * growth) if growth > 1 else found
+    return min(found, SLOWLY * max(median(figures), least)) if lasts else found

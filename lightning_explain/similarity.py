@@ -1,5 +1,7 @@
 """How alike two lists of numbers are, row by row: directions, ranks, largest features, maps."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -78,6 +80,32 @@ def top_k_overlap(a: Tensor, b: Tensor, k: int) -> Tensor:
     overlap = (in_a & in_b).sum(1) / k
     defined = ((a != 0).sum(1) >= k) & ((b != 0).sum(1) >= k)
     return torch.where(defined, overlap, torch.nan)
+
+
+def top_k_spread(values: Tensor, errors: Tensor, k: int) -> Tensor:
+    """Return by how much `top_k_overlap` varies where each value has a normal error: a standard deviation [batch].
+
+    Top-k sets change in jumps, so that two rules may agree on them by chance. What decides is how close the values
+    lie to the border between the k-th and the next largest: each is on the other side of it with a probability p, and
+    contributes the variance p (1 - p) / k^2.
+
+    Args:
+        values: Rows [batch, features].
+        errors: Standard deviation of each value, in the same units.
+        k: Number of features, 1 to all.
+
+    Example:
+        >>> values = torch.tensor([[3.0, 2.0, 1.0]])
+        >>> top_k_spread(values, torch.full_like(values, 0.01), k=2), top_k_spread(values, torch.ones_like(values), k=2)
+        (tensor([0.]), tensor([0.3497]))
+    """
+    if k == values.shape[1]:
+        return torch.zeros_like(values[:, 0])
+    size = values.abs()
+    border = size.topk(k + 1, dim=1).values[:, k - 1 :].mean(1, keepdim=True)
+    # a value without an error stays where it is, also at the border
+    crossing = torch.where(errors > 0, torch.special.erfc((size - border).abs() / errors / math.sqrt(2)) / 2, 0.0)
+    return (crossing * (1 - crossing)).sum(1).sqrt() / k
 
 
 def relative_l1(a: Tensor, b: Tensor) -> Tensor:

@@ -5,11 +5,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution.result import parts_of
+from lightning_explain.attribution.result import flat, parts_of
 from lightning_explain.callbacks.findings import Findings
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.history import Memory
+from lightning_explain.drift import Drift
 from lightning_explain.drift_alert import EVERYTHING, LEAST_DRIFT, MASS, Alert, DriftAlert, Excess, Reading, judge
+from lightning_explain.drift_error import DistanceErrors, error_share
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness import mass_in_mask
 from lightning_explain.probe import Probe
@@ -53,7 +55,7 @@ class Alarm:
     @property
     def words(self) -> str:
         """Say what counts as unusual."""
-        return f"{self.rule.measure} more than {self.rule.factor:g} times beyond its error and what was usual"
+        return f"{self.rule.measure} more than {self.rule.times:g} times beyond its error and what was usual"
 
     def check(self, probe: Probe) -> None:
         """Refuse a rule that this probe cannot answer.
@@ -84,16 +86,16 @@ class Alarm:
         Returns:
             An alert if one is due.
         """
-        figures = self._figures(found, probe)
-        if figures is None:
+        measured = self._measured(found, probe)
+        if measured is None:
             return None
-        values, errors = figures
         members = _groups(probe)
-        readings = {group: self._reading(values[rows], errors[rows]) for group, rows in members.items()}
+        readings = {group: self._reading(measured, rows) for group, rows in members.items()}
         verdict = judge(self.rule, readings, memory.past, at_least=self._least(probe))
         memory.past = verdict.past
         if not verdict.is_new:
             return None
+        values = measured.values[self.rule.measure]
         samples = self._furthest(values, [(members[group], excess) for group, excess in verdict.excesses.items()])
         return Alert(
             monitor=self._name,
@@ -116,23 +118,20 @@ class Alarm:
             with self._guard.doing("calling on_alert"):
                 self.rule.on_alert(alert)
 
-    def _figures(self, found: Findings, probe: Probe) -> tuple[Tensor, Tensor] | None:
-        """Return the measure of each sample [batch] and its error; None where there is none yet."""
+    def _measured(self, found: Findings, probe: Probe) -> Drift | None:
+        """Return the measure of each sample and its errors; None where there is none yet."""
         if self.rule.measure == MASS:
             return _shares(found, probe)
         drift = found.primary_drifts.get("previous")
-        if drift is None or self.rule.measure not in drift.values:
-            return None
-        values = drift.values[self.rule.measure]
-        coarse = values * torch.nan if drift.coarse is None else drift.coarse[self.rule.measure]
-        return values, (values - coarse).abs()
+        return drift if drift is not None and self.rule.measure in drift.values else None
 
-    def _reading(self, values: Tensor, errors: Tensor) -> Reading:
-        value, error = values.nanmean(), errors.nanmean()
+    def _reading(self, measured: Drift, members: Tensor) -> Reading:
+        value, error = measured.mean(self.rule.measure, members), measured.error(self.rule.measure, members)
         if self.rule.measure == MASS:
             # of the mean, not the mean of it: a single sample that is all inside would drown the others
-            value, error = _relative(value), _relative(value + error) - _relative(value)
-        return Reading(value=float(value), error=float(error))
+            inside, beyond = _relative(torch.tensor([value, value + error])).tolist()
+            value, error = inside, beyond - inside
+        return Reading(value=value, error=error, n_samples=int(members.sum()))
 
     def _least(self, probe: Probe) -> float:
         """Return the least figure that counts as usual: of masks, what an even spread over the input would give."""
@@ -144,23 +143,29 @@ class Alarm:
         """Choose the samples that are themselves beyond the factor, the furthest first."""
         size = (_relative(values) if self.rule.measure == MASS else values).tolist()
         rows = {
-            row for members, each in beyond for row in members.tolist() if size[row] > self.rule.factor * each.usual
+            row
+            for members, each in beyond
+            for row in members.nonzero().flatten().tolist()
+            if size[row] > self.rule.times * each.usual
         }
         return tuple(sorted(rows, key=size.__getitem__, reverse=True)[:MOST_SAMPLES])
 
 
-def _shares(found: Findings, probe: Probe) -> tuple[Tensor, Tensor] | None:
+def _shares(found: Findings, probe: Probe) -> Drift | None:
+    """Return each sample's share inside the masks, as if it were a distance."""
     attribution = found.explanation.attributions.get(found.explanation.primary)
     if attribution is None or probe.masks is None:
         return None
     values = mass_in_mask(attribution.parts[0], probe.masks)
     if attribution.coarse is None:
-        return values, values * torch.nan
-    return values, (values - mass_in_mask(parts_of(attribution.coarse)[0], probe.masks)).abs()
+        return Drift(values={MASS: values}, errors=None)
+    share = error_share(attribution.error, flat(attribution.values), flat(attribution.coarse))
+    shift = share * (mass_in_mask(parts_of(attribution.coarse)[0], probe.masks) - values)
+    return Drift(values={MASS: values}, errors={MASS: DistanceErrors(spread=shift.abs(), shift=shift)})
 
 
 def _groups(probe: Probe) -> dict[str, Tensor]:
-    """Return the rows of all samples, and of each class where there are several."""
+    """Mark the samples of each class where there are several, and all."""
     labels = probe.labels
-    classes = {} if labels is None else {str(c): (labels == c).nonzero().flatten() for c in labels.unique().tolist()}
-    return classes if len(classes) == 1 else {EVERYTHING: torch.arange(len(probe)), **classes}
+    classes = {} if labels is None else {str(c): labels == c for c in labels.unique().tolist()}
+    return classes if len(classes) == 1 else {EVERYTHING: torch.ones(len(probe), dtype=torch.bool), **classes}

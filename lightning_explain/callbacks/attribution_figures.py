@@ -18,6 +18,9 @@ from lightning_explain.render.words import LONGEST, markdown_safe
 MAIN = "cosine"
 """The measure behind `drift/previous` and `drift/first`; the others are `drift_<measure>/...`."""
 
+ERROR = "_error"
+"""What the tag of a figure's error has after that of the figure."""
+
 MEASURE_MEANINGS = {
     "cosine": "mean cosine distance of the samples' attributions; 0: unchanged, 1: unrelated, 2: reversed",
     "spearman": "1 - rank correlation of the signed attributions; 0: the same order, 1: unrelated, 2: reversed",
@@ -94,9 +97,15 @@ def _classes(probe: Probe, references: Iterable[str]) -> list[tuple[str, str, Te
         return []
     classes = labels.unique().tolist()
     names = [probe.class_name(c) for c in classes]
-    taken = [part for name in references for part in (tag_part(name), f"{tag_part(name)}_error")]
-    parts = class_parts(names, taken=taken)
+    parts = class_parts(names, taken=[tag_part(name) for name in references], suffix=ERROR)
     return [(part, name, labels == c) for part, name, c in zip(parts, names, classes, strict=True)]
+
+
+def _error_meaning(of: str) -> str:
+    return (
+        f"estimated numerical error of {of}, which 95 of 100 true ones are below; drift below it cannot be told from "
+        "no change"
+    )
 
 
 def drift_figures(
@@ -116,9 +125,8 @@ def drift_figures(
             group = "drift" if measure == MAIN else f"drift_{measure}"
             what = f"how far the explanation is from {markdown_safe(references[reference])}"
             found[tag(*prefix, group, reference)] = Figure(drift.mean(measure), f"{what}: {MEASURE_MEANINGS[measure]}")
-            found[tag(*prefix, group, f"{reference}_error")] = Figure(
-                drift.error(measure),
-                f"estimated numerical error of {group}/{reference}; drift below it cannot be told from no change",
+            found[f"{tag(*prefix, group, reference)}{ERROR}"] = Figure(
+                drift.error(measure), _error_meaning(f"{group}/{reference}")
             )
     if "previous" in drifts:
         main = next(iter(drifts["previous"].values))
@@ -128,6 +136,9 @@ def drift_figures(
             found[tag(*prefix, group, part)] = Figure(
                 drifts["previous"].mean(main, members),
                 f"how far the explanations of class {of_class} are from the previous ones: {MEASURE_MEANINGS[main]}",
+            )
+            found[f"{tag(*prefix, group, part)}{ERROR}"] = Figure(
+                drifts["previous"].error(main, members), _error_meaning(f"{group}/{markdown_safe(part)}")
             )
     return found
 

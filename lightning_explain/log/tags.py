@@ -35,22 +35,29 @@ def tag_part(name: str) -> str:
     return f"_{part}" if DEVICE.fullmatch(part) else part
 
 
-def class_parts(names: Sequence[str], *, taken: Sequence[str] = ()) -> list[str]:
+def class_parts(names: Sequence[str], *, taken: Sequence[str] = (), suffix: str = "") -> list[str]:
     """Make a tag part for each class: different ones for different classes, and none of those taken.
+
+    Args:
+        names: The classes' names.
+        taken: Parts that stand for something else.
+        suffix: What is put behind a part, also a taken one, for a second tag of it: no part is another's second one.
 
     Example:
         >>> class_parts(["cat", "<5", ">5", "first"], taken=["first"])
         ['cat', '_5', '_5_2', 'first_3']
+        >>> class_parts(["cat_error", "cat"], suffix="_error")
+        ['cat_error', 'cat_1']
     """
     parts: list[str] = []
-    used = {part.lower() for part in taken}
+    used = {f"{part}{end}".lower() for part in taken for end in ("", suffix)}
     for index, name in enumerate(names):
         part, tried = tag_part(name), index
         # compared in small letters: some file systems know no others
-        while part.lower() in used:
+        while {part.lower(), f"{part}{suffix}".lower()} & used:
             part, tried = f"{tag_part(name)[:LONGEST_NUMBERED]}_{tried}", tried + len(names)
         parts.append(part)
-        used.add(part.lower())
+        used |= {part.lower(), f"{part}{suffix}".lower()}
     return parts
 
 

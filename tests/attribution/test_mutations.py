@@ -26,6 +26,8 @@ from torch.nn import functional
 import lightning_explain
 import tests.attribution.lrp_dense as dense
 import tests.attribution.test_first_layer as first_layer
+import tests.test_drift_alert as alert
+import tests.test_drift_error as errors
 from lightning_explain.attribution import (
     LRP,
     AlphaBetaRule,
@@ -638,6 +640,32 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ("1 - correlation(a.absolute_ranks, b.absolute_ranks)", "1 - correlation(a.ranks, b.ranks)", drift_measures),
     ("(in_a & in_b).sum(1) / k", "(in_a | in_b).sum(1) / k", drift_measures),
     ("size = b.abs().sum(1)", "size = a.abs().sum(1)", drift_measures),
+    ("(crossing * (1 - crossing)).sum(1)", "crossing.sum(1)", errors.test_the_spread_of_top_k_is_that_of_its_formula),
+    (
+        "squares[samples].sum().sqrt() /",
+        "squares[samples].sqrt().sum() /",
+        errors.test_independent_errors_cancel_as_drawn_ones_do,
+    ),
+    ("torch.maximum(independent, common)", "independent", errors.test_what_all_have_in_common_does_not_cancel),
+    ("torch.hypot(now, reference)", "(now + reference).abs()", errors.test_the_two_explanations_err_independently),
+    ("(error.to(way) / way)", "error.to(way)", errors.test_the_share_is_the_error_over_the_way_to_the_coarser_rule),
+    # alerts
+    (
+        "min(now / last, last / before, FASTEST_GROWTH)",
+        "now / last",
+        alert.test_a_learning_rate_that_is_warmed_up_is_no_alarm,
+    ),
+    ("recent[-1 if lasts else 0]", "recent[-1]", alert.test_one_figure_that_was_an_event_hides_no_other),
+    (
+        "n_classes**GROUPS_POWER * (1 + few)",
+        "n_classes**GROUPS_POWER",
+        alert.test_of_many_classes_and_of_few_samples_more_is_expected,
+    ),
+    (
+        "SLOWLY * max(median(figures), least)",
+        "math.inf",
+        alert.test_a_mask_that_is_looked_at_ever_more_is_noticed_however_slowly,
+    ),
 ]
 
 
