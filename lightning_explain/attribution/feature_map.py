@@ -36,6 +36,10 @@ class FeatureMap:
             return values
         return values[..., self.first : self.first + self.n_places].unflatten(-1, self.grid)
 
+    def is_bypassed(self, gradient: Tensor) -> bool:
+        """Whether the score depends on other tokens alone: behind the last attention, on the class token."""
+        return self.grid is not None and bool(gradient.any()) and not bool(self.of(gradient).any())
+
 
 def channels_at(dim: int, shape: Sequence[int]) -> FeatureMap:
     """Return the map in an output with four dimensions of which it is said which counts channels.

@@ -37,7 +37,8 @@ class GradCAM:
             times; without it, the last), as the layer gave it: what is written into it afterwards does not count. None:
             the last layer in running order that gives a map larger than 1 x 1 on which the score depends, in convnets
             the one before global pooling or flattening; in a vision transformer the last norm at which the score
-            depends on the patches, which is the one before the last attention where a class token is classified.
+            depends on the patches, which is the one before the last attention where a class token is classified, and
+            without norms the last such tokens.
         channel_dim: Dimension of the layer's output [batch, ...] with four dimensions that counts channels, 1 or -1,
             where the operations before it do not tell. None: they do.
 
@@ -120,16 +121,24 @@ class GradCAM:
         """Find the last map on which the score depends (an auxiliary head may run later), and its gradient."""
         shaped = [key for key, output in seen.items() if output.may_be_map(len(image))]
         unclear: list[str] = []
-        unused = False
+        unused, tokens = False, None
         for key in reversed(shaped):
             found = self._feature_map(seen[key], image)
             if found is None:
                 unclear.append(key)
-            elif found.n_places > 1 and (found.grid is None or self.layer is not None or seen[key].is_norm):
-                gradient = seen[key].gradient(score)
-                if gradient is not None and (found.grid is None or bool(found.of(gradient).any())):
-                    return key, found, gradient
+                continue
+            if found.n_places < 2 or (tokens is not None and found.grid is not None and not seen[key].is_norm):
+                continue
+            gradient = seen[key].gradient(score)
+            if gradient is None or found.is_bypassed(gradient):
                 unused = True
+            elif found.grid is None or self.layer is not None or seen[key].is_norm:
+                # a map before the tokens that the score depends on is not the last one
+                return tokens if tokens is not None and found.grid is None else (key, found, gradient)
+            else:
+                tokens = key, found, gradient
+        if tokens is not None:
+            return tokens
         self._refuse(seen, unclear, n_samples=len(image), unused=unused)
 
     def _feature_map(self, output: LayerOutput, image: Tensor) -> FeatureMap | None:
@@ -140,8 +149,9 @@ class GradCAM:
     def _refuse(self, seen: Mapping[str, LayerOutput], unclear: list[str], *, n_samples: int, unused: bool) -> NoReturn:
         if unused:
             raise ConfigurationError(
-                "The explained score depends on none of the feature maps found. Name a layer on the way from the input "
-                "to the score with GradCAM(layer=...)."
+                "The explained score depends on none of the feature maps found (behind the last attention of a vision "
+                "transformer it depends on the class token alone). Name a layer on the way from the input to the score "
+                "with GradCAM(layer=...)."
             )
         named = {name: list(output.values.shape) for name, output in seen.items()}
         if unclear and (self.layer is not None or any(len(named[key]) == 4 for key in unclear)):

@@ -216,7 +216,7 @@ def _linear(axes: Axes | None, shape: Sequence[int]) -> Axes:
     """Features come last, unless positions were mixed there."""
     if axes is None or len(axes) != len(shape):
         return (*_unknown(shape[:-1]), (Part(CHANNELS, shape[-1]),))
-    if holds(axes[-1]) in ((), (CHANNELS,)):
+    if holds(axes[-1]) in ((), (CHANNELS,)) and not any(CHANNELS in holds(dimension) for dimension in axes[:-1]):
         return (*axes[:-1], (Part(CHANNELS, shape[-1]),))
     return (*axes[:-1], axes[-1] if _sized(axes[-1]) == shape[-1] else _unknown(shape[-1:])[0])
 
@@ -234,6 +234,9 @@ def _axes(node: Node, operands: list[Axes | None], shape: tuple[int, ...]) -> Ax
     known = [axes for axes in operands if axes is not None]
     if operation in MAPS:
         return _of_map(shape)
+    if operation == "Bmm" and len(operands) == 2 and operands[1] is None:
+        # how torch multiplies by a weight that is not trained
+        return _linear(operands[0], shape)
     if operation in LINEAR:
         place = LINEAR[operation]
         return _linear(operands[place] if len(operands) > place else None, shape)
