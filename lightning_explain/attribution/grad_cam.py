@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -139,16 +138,18 @@ class GradCAM:
                 tokens = key, found, gradient
         if tokens is not None:
             return tokens
-        self._refuse(seen, unclear, n_samples=len(image), unused=unused)
+        raise self._refusal(seen, unclear, n_samples=len(image), unused=unused)
 
     def _feature_map(self, output: LayerOutput, image: Tensor) -> FeatureMap | None:
         if self.channel_dim is not None and output.values.ndim == 4:
             return channels_at(self.channel_dim, output.values.shape)
         return find_feature_map(output.axes(image))
 
-    def _refuse(self, seen: Mapping[str, LayerOutput], unclear: list[str], *, n_samples: int, unused: bool) -> NoReturn:
+    def _refusal(
+        self, seen: Mapping[str, LayerOutput], unclear: list[str], *, n_samples: int, unused: bool
+    ) -> ConfigurationError:
         if unused:
-            raise ConfigurationError(
+            return ConfigurationError(
                 "The explained score depends on none of the feature maps found (behind the last attention of a vision "
                 "transformer it depends on the class token alone). Name a layer on the way from the input to the score "
                 "with GradCAM(layer=...)."
@@ -156,7 +157,7 @@ class GradCAM:
         named = {name: list(output.values.shape) for name, output in seen.items()}
         if unclear and (self.layer is not None or any(len(named[key]) == 4 for key in unclear)):
             told = ", ".join(f"{name!r} {named[name]}" for name in unclear[:8])
-            raise ConfigurationError(
+            return ConfigurationError(
                 f"Nothing that made the output of {told} tells which of its dimensions counts channels and which the "
                 "places of a feature map. Name another layer with GradCAM(layer=...): one that gives [batch, channels, "
                 "h, w], [batch, h, w, channels], or the tokens of patches; or say where channels are in one with four "
@@ -164,7 +165,7 @@ class GradCAM:
             )
         shapes = ", ".join(f"{name} {shape}" for name, shape in list(named.items())[-20:])
         which = "No layer gives" if self.layer is None else f"layer={self.layer!r} does not give"
-        raise ConfigurationError(
+        return ConfigurationError(
             f"{which} a feature map [batch={n_samples}, channels, h, w] larger than 1 x 1, which GradCAM needs. "
             f"Outputs of the layers watched: {shapes or 'none was called'}. Name a convolution or an "
             "activation after one with GradCAM(layer=...), or use IntegratedGradients where there is no such layer."

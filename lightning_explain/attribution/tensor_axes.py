@@ -7,7 +7,7 @@ moves, merges, splits or keeps these.
 
 from collections.abc import Callable, Iterable, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,7 +47,6 @@ MAPS = frozenset({
 CHANNEL_NORMS = frozenset({"NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "NativeGroupNorm"})
 LINEAR = {"Addmm": 1, "Mm": 0, "Linear": 0}
 """Operations that replace the last dimension by features, and which operand that is."""
-RESHAPED = frozenset({"View", "UnsafeView", "ReshapeAlias"})
 MIXED = (
     "Bmm", "Baddbmm", "Attention", "Einsum", "Fft", "Linalg", "Mv", "Dot", "AsStrided", "Cumsum", "Index", "Gather",
     "Scatter", "Flip", "Roll", "Sort", "Topk", "Repeat", "Unfold", "Stack", "Im2Col", "Col2Im", "ChannelShuffle",
@@ -129,11 +128,13 @@ def _number(node: Node, name: str, n: int) -> int:
 
 
 def _permuted(node: Node, axes: Axes, shape: Sequence[int]) -> Axes:
+    del shape
     dims = [int(dim) - 2**64 if int(dim) >= 2**63 else int(dim) for dim in node._saved_dims]
     return tuple(axes[dim] for dim in dims)
 
 
 def _transposed(node: Node, axes: Axes, shape: Sequence[int]) -> Axes:
+    del shape
     one, other = _number(node, "dim0", len(axes)), _number(node, "dim1", len(axes))
     order = list(axes)
     order[one], order[other] = order[other], order[one]
@@ -141,6 +142,7 @@ def _transposed(node: Node, axes: Axes, shape: Sequence[int]) -> Axes:
 
 
 def _selected(node: Node, axes: Axes, shape: Sequence[int]) -> Axes:
+    del shape
     dim = _number(node, "dim", len(axes))
     return (*axes[:dim], *axes[dim + 1 :])
 
@@ -164,21 +166,25 @@ def _sliced(node: Node, axes: Axes, shape: Sequence[int]) -> Axes:
             start = int(node._saved_start)
             first = part.first - (start if start < 2**63 else start - 2**64 + part.size)
             fits = first >= 0 and first + _sized(part.grid) <= size
-            kept = ((part.grid if first == 0 and _sized(part.grid) == size else (part._replace(size=size, first=first),))
-                    if fits else kept)  # fmt: skip
+            are_all = first == 0 and _sized(part.grid) == size
+            if fits:
+                kept = part.grid if are_all else (part._replace(size=size, first=first),)
     return (*axes[:dim], kept, *axes[dim + 1 :])
 
 
 MOVED: dict[str, Callable[[Node, Axes, Sequence[int]], Axes]] = {
     "Permute": _permuted,
     "Transpose": _transposed,
-    "T": lambda node, axes, shape: axes[::-1],
+    "T": lambda _node, axes, _shape: axes[::-1],
     "Select": _selected,
     "Unsqueeze": _unsqueezed,
     "Slice": _sliced,
-    "Squeeze": lambda node, axes, shape: _reshaped(axes, shape),
-    "Unbind": lambda node, axes, shape: _selected(node, axes, shape),
+    "Unbind": _selected,
+    **dict.fromkeys(
+        ("View", "UnsafeView", "ReshapeAlias", "Squeeze"), lambda _node, axes, shape: _reshaped(axes, shape)
+    ),
 }
+"""Operations that move dimensions of one operand, or reshape it."""
 
 
 def _joined(node: Node, operands: Sequence[Axes | None], shape: Sequence[int]) -> Axes:
@@ -221,6 +227,39 @@ def _linear(axes: Axes | None, shape: Sequence[int]) -> Axes:
     return (*axes[:-1], axes[-1] if _sized(axes[-1]) == shape[-1] else _unknown(shape[-1:])[0])
 
 
+def _linear_layer(node: Node, operands: Sequence[Axes | None], shape: Sequence[int]) -> Axes:
+    place = LINEAR[operation_of(node)]
+    return _linear(operands[place] if len(operands) > place else None, shape)
+
+
+def _product(node: Node, operands: Sequence[Axes | None], shape: Sequence[int]) -> Axes:
+    """Tell a product with a weight that is not trained, which torch makes as one of batches, from any other."""
+    del node
+    return _linear(operands[0], shape) if len(operands) == 2 and operands[1] is None else _unknown(shape)
+
+
+def _channel_norm(node: Node, operands: Sequence[Axes | None], shape: Sequence[int]) -> Axes:
+    del node
+    passed = _aligned([axes for axes in operands[:1] if axes is not None], shape)
+    return passed if any(holds(dimension) for dimension in passed) else _of_map(shape)
+
+
+def _feature_norm(node: Node, operands: Sequence[Axes | None], shape: Sequence[int]) -> Axes:
+    passed = _aligned([axes for axes in operands[:1] if axes is not None], shape)
+    return _linear(passed, shape) if len(node._saved_normalized_shape) == 1 else passed
+
+
+JOINED: dict[str, Callable[[Node, Sequence[Axes | None], Sequence[int]], Axes]] = {
+    **dict.fromkeys(MAPS, lambda _node, _operands, shape: _of_map(shape)),
+    **dict.fromkeys(LINEAR, _linear_layer),
+    **dict.fromkeys(CHANNEL_NORMS, _channel_norm),
+    "Bmm": _product,
+    "Cat": _joined,
+    "NativeLayerNorm": _feature_norm,
+}
+"""Operations after which dimensions hold something new, or that look at several operands."""
+
+
 def _shape(node: Node, place: int = 0) -> tuple[int, ...] | None:
     """Return the shape of what a node gave; its metadata is that of the gradients that it takes."""
     if hasattr(node, "variable"):
@@ -232,28 +271,12 @@ def _shape(node: Node, place: int = 0) -> tuple[int, ...] | None:
 def _axes(node: Node, operands: list[Axes | None], shape: tuple[int, ...]) -> Axes:
     operation = operation_of(node)
     known = [axes for axes in operands if axes is not None]
-    if operation in MAPS:
-        return _of_map(shape)
-    if operation == "Bmm" and len(operands) == 2 and operands[1] is None:
-        # how torch multiplies by a weight that is not trained
-        return _linear(operands[0], shape)
-    if operation in LINEAR:
-        place = LINEAR[operation]
-        return _linear(operands[place] if len(operands) > place else None, shape)
-    if operation in CHANNEL_NORMS:
-        passed = _aligned(known[:1], shape)
-        return passed if any(holds(dimension) for dimension in passed) else _of_map(shape)
-    if operation == "Cat":
-        return _joined(node, operands, shape)
+    if operation in JOINED:
+        return JOINED[operation](node, operands, shape)
     if isinstance(node, torch.autograd.function.BackwardCFunction) or any(word in operation for word in MIXED):
         return _unknown(shape)
-    if len(known) == 1 and operation in RESHAPED:
-        return _reshaped(known[0], shape)
     if len(known) == 1 and operation in MOVED:
         return MOVED[operation](node, known[0], shape)
-    if operation == "NativeLayerNorm":
-        passed = _aligned(known[:1], shape)
-        return _linear(passed, shape) if len(node._saved_normalized_shape) == 1 else passed
     return _aligned(known, shape)
 
 

@@ -51,7 +51,7 @@ def tokens(x, before=0):
         (lambda x: conv(x)[:, torch.tensor([3, 1, 0, 2])], ((), (), (), ())),
         (lambda x: nn.Linear(64, 64)(x.flatten(2)).flatten(1)[:, :64].reshape(4, 4, 4, 4), ((), (), (), ())),
         (lambda x: conv(x).flip(2), ((), (), (), ())),
-        (lambda x: tokens(x), ((), RW, C)),
+        (tokens, ((), RW, C)),
         (lambda x: tokens(x, 2), ((), T, C)),
         (lambda x: nn.TransformerEncoderLayer(4, 2, 4, norm_first=True, batch_first=True)(tokens(x, 1)), ((), T, C)),
         (lambda x: tokens(x, 2)[:, 2:], ((), RW, C)),
