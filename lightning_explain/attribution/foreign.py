@@ -136,12 +136,13 @@ class CaptumMethod:
             n_samples = len(parts[0])
             places = [slice(i, i + 1) for i in range(n_samples)] if self.one_by_one else [slice(None)]
             asked = [self._asked(explainer, parts, inputs, indices, place) for place in places]
-            found, deltas = _joined([values for values, _ in asked]), [delta for _, delta in asked]
+            found = _joined([values for values, _ in asked])
+            deltas = [delta for _, delta in asked if delta is not None]
             values = tuple(part.detach() for part in parts_of(found))
             check_finite(values, torch.zeros(n_samples, device=parts[0].device))
         return Attribution(
             values=values if isinstance(found, tuple) else values[0],
-            convergence_delta=None if None in deltas else torch.cat(deltas),
+            convergence_delta=torch.cat(deltas) if deltas else None,
             error=None,
             target=indices,
             baseline=None,
@@ -205,7 +206,8 @@ def _keep_outputs(layers: Any, *, at_input: bool) -> None:
 
         def last(module: nn.Module, _args: Any, own: int = handle.id) -> None:
             # captum's hooks, which come later, see the output itself, and what follows the copy
-            module._forward_hooks.move_to_end(own)
+            hooks = vars(module)["_forward_hooks"]
+            hooks[own] = hooks.pop(own)
 
         layer.register_forward_pre_hook(last)
         if at_input and getattr(layer, "inplace", False):

@@ -24,7 +24,8 @@ class _Base:
         base = output._base if output._is_view() else None
         if base is None or not base.requires_grad:
             return None
-        return cls(get_gradient_edge(base), base.shape, base.stride(), output.storage_offset() - base.storage_offset())
+        offset = int(output.storage_offset()) - int(base.storage_offset())
+        return cls(get_gradient_edge(base), base.shape, base.stride(), offset)
 
 
 @dataclass(frozen=True)
