@@ -11,6 +11,7 @@ from lightning_explain.attribution.feature_map import FeatureMap, channels_at, f
 from lightning_explain.attribution.layer_output import LayerOutput
 from lightning_explain.attribution.result import Attribution, Forward, Target
 from lightning_explain.attribution.scores import attached_score, check_finite, prepared
+from lightning_explain.attribution.tensor_axes import reads_channels_last
 from lightning_explain.batches import Inputs
 from lightning_explain.capture import Layer, select_layers, watched
 from lightning_explain.errors import ConfigurationError
@@ -79,6 +80,12 @@ class GradCAM:
             parts, indices = prepared(inputs, target)
             image = _single_image(parts).requires_grad_()
             seen, score = self._run(model, image, indices, copied=())
+            if reads_channels_last(score, image):
+                raise ConfigurationError(
+                    f"A convolution of the model takes rows or columns of the inputs {list(image.shape)} for channels; "
+                    "GradCAM expects images [batch, channels, height, width]. Give the model such images, and permute "
+                    "them before they are given to it, or use IntegratedGradients."
+                )
             key, feature_map, gradient = self._last_in_use(seen, score, image)
             if seen[key].is_overwritten:
                 # what it was is found by running the model again with a copy

@@ -51,6 +51,11 @@ def _named(name: str | None, kind: type[nn.Module]) -> str:
     return f"a functional {kind.__name__}" if name is None else f"{name!r} ({kind.__name__})"
 
 
+def _writes(name: str) -> bool:
+    """Whether a function of this name writes into its first argument."""
+    return name == "__setitem__" or name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
+
+
 def _view(function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
     """Run `view`, also on what is a view only for channels-first images."""
     try:
@@ -89,6 +94,7 @@ class RelevanceTrace(TorchFunctionMode):
         self.origins: dict[Node, Origin] = {}
         self._running: list[tuple[str, nn.Module]] = []
         self._handles: list[RemovableHandle] = []
+        # torch puts no hooks on scripted modules
         self._modules = {
             name: module for name, module in model.named_modules() if not isinstance(module, torch.jit.ScriptModule)
         }
@@ -113,6 +119,9 @@ class RelevanceTrace(TorchFunctionMode):
         taken_over = self._taken_over(func)
         out = func(*args, **kwargs) if taken_over is None else taken_over(func, args, kwargs)
         self._note_origin(out, func)
+        if args and isinstance(args[0], Tensor) and _writes(getattr(func, "__name__", "")):
+            # what it wrote into has another place in the graph now, and so has what that is a part of
+            self._note_origin((args[0], args[0]._base), func)
         return out
 
     def __enter__(self) -> Self:

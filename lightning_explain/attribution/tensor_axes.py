@@ -280,6 +280,25 @@ def _axes(node: Node, operands: list[Axes | None], shape: tuple[int, ...]) -> Ax
     return _aligned(known, shape)
 
 
+def reads_channels_last(score: Tensor, image: Tensor) -> bool:
+    """Whether a convolution takes rows or columns of the images for channels: then theirs do not come first.
+
+    Cost: a few microseconds per node of the graph.
+    """
+    seen, stack = set[Node](), [score.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if operation_of(node) == "Convolution" and node.next_functions[0][0] is not None:
+            axes = axes_of(node.next_functions[0][0], image, node.next_functions[0][1])
+            if axes is not None and len(axes) == 4 and holds(axes[1]) in ((ROWS,), (COLUMNS,)):
+                return True
+        stack.extend(parent for parent, _ in node.next_functions)
+    return False
+
+
 def axes_of(node: Node, image: Tensor, place: int = 0) -> Axes | None:
     """Return what the dimensions of a node's result hold.
 

@@ -285,6 +285,19 @@ def test_where_nothing_tells_it_is_asked_for():
         GradCAM(channel_dim=2)
 
 
+def test_images_whose_channels_come_last_are_refused():
+    class Permuting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = convnet()
+
+        def forward(self, x):
+            return self.body(x.permute(0, 3, 1, 2))
+
+    with pytest.raises(ConfigurationError, match=r"takes rows or columns of the inputs \[4, 8, 8, 2\] for channels"):
+        GradCAM()(Permuting(), X.permute(0, 2, 3, 1).contiguous(), 1)
+
+
 class Transformer(nn.Module):
     """A small vision transformer; `before` and `after` tokens stand around those of the patches."""
 

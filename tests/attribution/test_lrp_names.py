@@ -120,6 +120,16 @@ class _Cube(torch.autograd.Function):
         return 3 * ctx.saved_tensors[0] ** 2 * grad
 
 
+def _part_written(x: Tensor) -> Tensor:
+    x[:, 0] = 0
+    return x
+
+
+def _part_scaled(x: Tensor) -> Tensor:
+    x[:, 0].mul_(2.0)
+    return x
+
+
 class _Calls(nn.Module):
     def __init__(self, function) -> None:
         super().__init__()
@@ -138,6 +148,8 @@ class _Calls(nn.Module):
         (lambda x: torch.einsum("bi,bj->bi", x, x), r"torch\.(functional\.)?einsum in 'block\.inner'"),
         (lambda x: x.std(1, keepdim=True) + x, r"torch\.Tensor\.std in 'block\.inner'"),
         (functional.normalize, r"torch\.nn\.functional\.normalize in 'block\.inner'"),
+        (_part_written, r"torch\.Tensor\.__setitem__ in 'block\.inner'"),
+        (_part_scaled, r"torch\.Tensor\.mul_ in 'block\.inner'"),
         (_Cube.apply, r"_Cube in 'block\.inner'"),
     ],
 )
