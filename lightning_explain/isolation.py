@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from lightning_explain.activation_checkpointing import checkpointing_without_reentry
 from lightning_explain.capture import recording_paused
 from lightning_explain.randomness import rng_preserved
 from lightning_explain.sharded import weights_gathered, weights_spread
@@ -203,10 +204,11 @@ def module_preserved(module: nn.Module) -> Generator[None, None, None]:
 
 @contextmanager
 def differentiable() -> Generator[None, None, None]:
-    """Switch autograd on and autocast off, also inside `no_grad` and `inference_mode`."""
+    """Switch autograd on and autocast off, also inside `no_grad`, `inference_mode` and reentrant checkpointing."""
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())
+        stack.enter_context(checkpointing_without_reentry())
         devices = ["cpu", *(["cuda"] if torch.cuda.is_initialized() else [])]
         for device in devices:
             stack.enter_context(torch.autocast(device, enabled=False))

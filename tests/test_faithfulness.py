@@ -167,6 +167,26 @@ def test_infidelity_takes_the_factor_of_the_way_back():
     assert at_baseline.isfinite().all()
 
 
+def test_infidelity_of_an_exact_explanation_is_what_the_score_bends_within_the_noise():
+    torch.manual_seed(0)
+    x, s = torch.tensor([[0.7]], dtype=torch.float64), 0.3
+
+    def square(z):
+        return z.square().sum(1)
+
+    def noise(inputs, generator):
+        return s * torch.randn(inputs.shape, generator=generator).to(inputs.dtype)
+
+    slope = float(infidelity(square, x, None, 2 * x, perturb=noise, n_draws=20000))
+    assert slope == pytest.approx(3 * s**4, rel=0.1)
+    contribution = IntegratedGradients(n_steps=8)(square, x)
+    mean_slope = float(infidelity(square, x, None, contribution, baseline="zeros", perturb=noise, n_draws=20000))
+    assert mean_slope == pytest.approx(3 * s**4 + s**2 * 0.7**2, rel=0.1)
+    # towards the baseline it is the completeness gap, squared
+    gap = infidelity(square, x, None, contribution, baseline="zeros", perturb=lambda z, _: z.clone(), n_draws=1)
+    torch.testing.assert_close(gap, contribution.convergence_delta.square(), atol=1e-12, rtol=1e-6)
+
+
 def test_rescaled_infidelity_does_not_know_the_scale():
     x = drawn(4, 4)
     values = Saliency()(net(), x, TARGET).values

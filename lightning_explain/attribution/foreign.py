@@ -2,6 +2,7 @@
 
 import inspect
 import random
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -78,8 +79,8 @@ def _check_known(name: str, kwargs: Mapping[str, Any], known: Mapping[str, inspe
         )
     if "return_convergence_delta" in kwargs:
         raise ConfigurationError(
-            f"{name} got return_convergence_delta=, which changes what captum returns. Leave it out; where the delta "
-            "matters use IntegratedGradients of this package, which always gives it."
+            f"{name} got return_convergence_delta=, which changes what captum returns. Leave it out: the result's "
+            "convergence_delta holds it wherever captum has one."
         )
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
         return
@@ -95,9 +96,11 @@ def _check_known(name: str, kwargs: Mapping[str, Any], known: Mapping[str, inspe
 class CaptumMethod:
     """A captum attribution class in the form of a method; made by `from_captum`.
 
-    Values have the shape that captum gives: that of the inputs, or of a layer for its layer methods. There is no
-    convergence delta and no estimate of the error. `n_evaluations` counts the rows that went through the model,
-    per sample, rounded up.
+    Values have the shape that captum gives: that of the inputs, or of a layer for its layer methods, as the layer gave
+    it whatever is written into it afterwards. `convergence_delta` is captum's where its method has one, with the sign
+    of this package, sum(values) - (F(x) - F(baseline)), and the mean over the baselines or samples that it averages;
+    None for other methods, and with `multiply_by_inputs=False`, where the values do not add up to a change. There is no
+    estimate of the error. `n_evaluations` counts the rows that went through the model, per sample, rounded up.
 
     Attributes:
         build: From a model (or forward function) and `building` to an object with `attribute`.
@@ -127,15 +130,19 @@ class CaptumMethod:
             parts, indices = prepared(inputs, target)
             for part in parts:
                 part.requires_grad_(part.is_floating_point())  # captum would do it with a warning
-            explainer = self.build(counter.counting(model), **self._building(model))
+            building = self._building(model)
+            _keep_outputs(building.get("layer"), at_input=bool(self.attributing.get("attribute_to_layer_input")))
+            explainer = self.build(counter.counting(model), **building)
             n_samples = len(parts[0])
             places = [slice(i, i + 1) for i in range(n_samples)] if self.one_by_one else [slice(None)]
-            found = _joined([self._asked(explainer, parts, inputs, indices, place) for place in places])
+            asked = [self._asked(explainer, parts, inputs, indices, place) for place in places]
+            found = _joined([values for values, _ in asked])
+            deltas = [delta for _, delta in asked if delta is not None]
             values = tuple(part.detach() for part in parts_of(found))
             check_finite(values, torch.zeros(n_samples, device=parts[0].device))
         return Attribution(
             values=values if isinstance(found, tuple) else values[0],
-            convergence_delta=None,
+            convergence_delta=torch.cat(deltas) if deltas else None,
             error=None,
             target=indices,
             baseline=None,
@@ -144,11 +151,18 @@ class CaptumMethod:
 
     def _asked(
         self, explainer: Any, parts: tuple[Tensor, ...], inputs: Inputs, target: Tensor | None, place: slice
-    ) -> Any:
+    ) -> tuple[Any, Tensor | None]:
+        """Ask captum about some samples: values, and the convergence delta of each sample where there is one."""
         _seed_streams(self.seed)
         own = parts if place == slice(None) else tuple(part[place] for part in parts)
         here = None if target is None else target[place]
-        return _attribute(explainer, shaped_like(own, inputs), here, self.attributing)
+        if not _has_delta(explainer):
+            return _attribute(explainer, shaped_like(own, inputs), here, self.attributing), None
+        kwargs = {**self.attributing, "return_convergence_delta": True}
+        values, delta = _attribute(explainer, shaped_like(own, inputs), here, kwargs)
+        # one for each baseline or sample that was averaged, those of an input next to each other
+        delta = delta.detach().reshape(len(own[0]), -1).mean(1)
+        return values, -delta if _is_relevance(explainer) else delta
 
     def _building(self, model: Forward) -> dict[str, Any]:
         building = dict(self.building)
@@ -162,6 +176,48 @@ class CaptumMethod:
                 )
             building["layer"] = modules[name]
         return building
+
+
+def _has_delta(explainer: Any) -> bool:
+    """Whether captum gives a convergence delta that is one of the values."""
+    if "return_convergence_delta" not in inspect.signature(explainer.attribute).parameters:
+        return False
+    has_delta: Callable[[], bool] = getattr(explainer, "has_convergence_delta", lambda: False)
+    return has_delta() and getattr(explainer, "multiplies_by_inputs", True)
+
+
+def _is_relevance(explainer: Any) -> bool:
+    """Whether captum's delta has the other sign, F(x) - sum(values): that of its relevance propagation has."""
+    captum = sys.modules.get("captum.attr")
+    return captum is not None and isinstance(explainer, captum.LRP)
+
+
+def _keep_outputs(layers: Any, *, at_input: bool) -> None:
+    """Let what follows some layers write into a copy of what they gave; the isolation takes the hooks off again.
+
+    Args:
+        layers: A module, several of them, or anything else, which is left alone.
+        at_input: Whether the layers' inputs are asked about, which in-place layers write into themselves.
+    """
+    for layer in layers if isinstance(layers, list | tuple) else (layers,):
+        if not isinstance(layer, nn.Module):
+            continue
+        handle = layer.register_forward_hook(lambda _module, _args, output: _copied(output))
+
+        def last(module: nn.Module, _args: Any, own: int = handle.id) -> None:
+            # captum's hooks, which come later, see the output itself, and what follows the copy
+            hooks = vars(module)["_forward_hooks"]
+            hooks[own] = hooks.pop(own)
+
+        layer.register_forward_pre_hook(last)
+        if at_input and getattr(layer, "inplace", False):
+            layer.inplace = False  # type: ignore[assignment]
+
+
+def _copied(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.clone()
+    return type(output)(map(_copied, output)) if type(output) in (tuple, list) else output
 
 
 def _joined(found: list[Any]) -> Any:

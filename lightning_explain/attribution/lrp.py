@@ -1,6 +1,6 @@
 """Layer-wise relevance propagation in one forward and one backward pass."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from lightning_explain.activation_checkpointing import checkpointing_off
 from lightning_explain.attribution.lrp_composites import (
     ByLayer,
     Composite,
@@ -54,7 +55,7 @@ def _stash(output: Tensor, layer: Layer, key: str) -> _Seen | None:
 
 @dataclass(frozen=True)
 class _Pass:
-    """A finished forward pass under the rules, ready to be propagated back."""
+    """A finished forward pass under the rules, ready to be propagated back; `inputs` are those with a gradient."""
 
     trace: RelevanceTrace
     inputs: tuple[Tensor, ...]
@@ -97,11 +98,19 @@ def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if gradient is None else gradient
 
 
-def _run(model: nn.Module, composite: Composite, inputs: Inputs, indices: Tensor | None) -> _Pass:
-    """Run the model under the rules, and refuse operations that relevance cannot pass."""
+def _run(
+    model: nn.Module, composite: Composite, inputs: Inputs, indices: Tensor | None, begin: Callable[[], None]
+) -> _Pass:
+    """Run the model under the rules, and refuse operations that relevance cannot pass.
+
+    `begin` is called before the pass that counts: there may be one before it, to see which layers are used.
+    """
     # clones: tensors made under inference mode cannot take part in autograd
     parts = tuple(part.detach().clone().requires_grad_(part.is_floating_point()) for part in parts_of(inputs))
-    trace = RelevanceTrace(model, composite, parts)
+    leaves = tuple(part for part in parts if part.requires_grad)
+    check_covered(model, composite, lambda: explained_score(model(*parts), indices), leaves)
+    begin()
+    trace = RelevanceTrace(model, composite, leaves)
     with trace:
         output = model(*parts)
     score = explained_score(output, indices)
@@ -110,9 +119,9 @@ def _run(model: nn.Module, composite: Composite, inputs: Inputs, indices: Tensor
             "The model's output does not depend on its input through differentiable operations (was it detached, "
             "computed with no_grad, or rounded?), so there is nothing to propagate relevance through."
         )
-    check_passable(score, trace.leaves, trace.nodes)
+    check_passable(score, trace.leaves, trace.nodes, trace.origins)
     trace.settle(score)
-    return _Pass(trace, parts, score)
+    return _Pass(trace, leaves, score)
 
 
 @dataclass(frozen=True)
@@ -154,7 +163,7 @@ class LRP:
 
         Args:
             model: A module (run in eval mode and left as found); LRP needs its layers, so no other callable.
-            inputs: Tensor [batch, ...], or a tuple of them, of floating-point type.
+            inputs: Tensor [batch, ...], or a tuple of them; those of integer type are carried along and get 0.
             target: Class index, LongTensor [batch], or None where the output is one number per sample.
 
         Raises:
@@ -207,15 +216,14 @@ class LRP:
     ) -> tuple[tuple[Tensor, ...], dict[str, Tensor], _Pass, Tensor | None]:
         module = _module(model)
         composite = self._composite(module)
-        check_covered(module, composite)
         given = parts_of(inputs)
         check_differentiable(given)
-        with explaining(module), watched(layers, reduce=_stash, differentiable=True) as recorder:
+        watching = watched(layers, reduce=_stash, differentiable=True)
+        with explaining(module), checkpointing_off(), watching as recorder:
             indices = target_tensor(target, len(given[0]), given[0].device)
             # a clone, as of the inputs: it may have been made under inference mode
             indices = None if indices is None else indices.clone()
-            recorder.start()
-            run = _run(module, composite, inputs, indices)
+            run = _run(module, composite, inputs, indices, recorder.start)
             seen = {name: entry for name, entry in recorder.stop().items() if entry is not None}
             merged = {
                 name: _Seen.after(run.trace.merged[entry.edge.node])
@@ -224,6 +232,11 @@ class LRP:
             }
             values, hidden = run.relevance({**seen, **merged})
         check_finite(values, run.score.detach())
+        found = iter(values)
+        # what is only carried along (token ids, a mask) has none of the relevance
+        values = tuple(
+            next(found) if part.is_floating_point() else torch.zeros(part.shape, device=part.device) for part in given
+        )
         return values, hidden, run, indices
 
     def _composite(self, model: nn.Module) -> Composite:

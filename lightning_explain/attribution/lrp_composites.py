@@ -1,12 +1,13 @@
 """Which rule goes to which layer, and which layers relevance cannot pass."""
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from lightning_explain.attribution.lrp_graph import dependent_nodes
 from lightning_explain.attribution.lrp_input_rules import AnyRule, FlatRule, InputRule, ZBoxRule
 from lightning_explain.attribution.lrp_rules import EpsilonRule, GammaRule, Rule, ZPlusRule
 from lightning_explain.errors import ConfigurationError
@@ -182,17 +183,56 @@ def _is_covered(module: nn.Module, name: str, choices: Sequence[LayerRules]) -> 
     return is_outside or kind in (*HANDLED, *BATCH_NORMS)
 
 
-def check_covered(model: nn.Module, composite: Composite) -> None:
-    """Refuse a model with layers that relevance cannot pass, before anything runs.
+def _takes_rules(module: nn.Module) -> bool:
+    """Whether a rule may be given to a module by its name: a layer, or a user's module with weights of its own."""
+    is_own = _torch_type(module) is nn.Module and next(module.parameters(recurse=False), None) is not None
+    return is_own or isinstance(module, (*RULED, *BATCH_NORMS))
+
+
+def _met(output: Any) -> list[Any]:
+    """Return the places in the graph of the tensors that a layer gave."""
+    if isinstance(output, Tensor):
+        return [output.grad_fn]
+    parts: Any = output.values() if isinstance(output, Mapping) else output
+    return [place for part in parts for place in _met(part)] if isinstance(parts, Iterable) else []
+
+
+def _used(layers: Mapping[str, nn.Module], score: Callable[[], Tensor], inputs: Collection[Tensor]) -> list[str]:
+    """Run the model once, and name those of its layers through which the score depends on the inputs."""
+    gave: dict[str, list[Any]] = {name: [] for name in layers}
+    handles = [
+        layer.register_forward_hook(lambda _module, _args, output, name=name: gave[name].extend(_met(output)))
+        for name, layer in layers.items()
+    ]
+    try:
+        dependent = dependent_nodes(score().grad_fn, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [name for name, places in gave.items() if not dependent.isdisjoint(places)]
+
+
+def check_covered(
+    model: nn.Module, composite: Composite, score: Callable[[], Tensor], inputs: Collection[Tensor]
+) -> None:
+    """Refuse a model with layers that relevance would have to pass and cannot; layers that do not run are no matter.
+
+    Args:
+        model: The model.
+        composite: The rules.
+        score: Runs the model and returns the explained score, with its graph.
+        inputs: The explained inputs: leaves that require grad.
+
+    Cost: nothing where all layers have rules, else a forward pass, to find out which of the others are used.
 
     Raises:
         ConfigurationError: Names every layer without a rule, or a name in the composite that no layer has.
     """
     layers, choices = dict(model.named_modules()), (composite.layer_rules, composite.input_rules)
+    uncovered = {name: layer for name, layer in layers.items() if not _is_covered(layer, name, choices)}
     missing = [
-        f"{name or 'the model itself'!r} ({type(layer).__name__})"
-        for name, layer in layers.items()
-        if not _is_covered(layer, name, choices)
+        f"{name or 'the model itself'!r} ({type(layers[name]).__name__})"
+        for name in (_used(uncovered, score, inputs) if uncovered else [])
     ]
     if missing:
         raise ConfigurationError(
@@ -200,7 +240,7 @@ def check_covered(model: nn.Module, composite: Composite) -> None:
             f"to {', '.join(kind.__name__ for kind in (*RULED, *BATCH_NORMS))}. Explain other layers by "
             "IntegratedGradients, or the part of the model that has rules on its own."
         )
-    ruled = [name for name, layer in layers.items() if isinstance(layer, (*RULED, *BATCH_NORMS))]
+    ruled = [name for name, layer in layers.items() if _takes_rules(layer)]
     for key in (key for rules in choices for key in rules):
         if isinstance(key, str) and not fnmatch.filter(ruled, key):
             raise ConfigurationError(

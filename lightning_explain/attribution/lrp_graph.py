@@ -4,11 +4,12 @@ A rule sits on layers, but a forward function may do anything between them. Rele
 which is right for whatever moves numbers about or is linear in them; every other operation is refused by name.
 """
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.overrides import resolve_name
 
 from lightning_explain.errors import ConfigurationError
 
@@ -118,35 +119,79 @@ def _scales_one(node: Node, dependent: set[Node]) -> bool:
     return operation not in ("Mul", "Div") or _is_scaling(node, dependent)
 
 
-def check_passable(score: Tensor, leaves: Collection[Tensor], own: Collection[Node]) -> None:
+class Origin(NamedTuple):
+    """Where in the user's code a node of the graph comes from.
+
+    Attributes:
+        module: Path of the module that ran; empty for the model itself.
+        function: The torch function that was called there, None for an operation that is none.
+    """
+
+    module: str
+    function: Callable[..., Any] | None = None
+
+    def named(self, node: Node) -> str:
+        """Name the operation of a node as the user wrote it, and the module that it is in."""
+        where = f"in {self.module!r}" if self.module else "in the model's own forward"
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            return f"the autograd function {operation_of(node)} {where}"
+        if self.function is None:
+            return f"the operation that autograd calls {operation_of(node)} {where}"
+        written = resolve_name(self.function) or getattr(self.function, "__name__", str(self.function))
+        return f"{written} {where}"
+
+
+def _origins_of(root: Node, nodes: Collection[Node], known: Mapping[Node, Origin]) -> dict[Node, Origin]:
+    """Find where nodes come from: inside a function of several operations, from where its result does."""
+    found: dict[Node, Origin] = {root: known.get(root, Origin(""))}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        for parent in _inputs_of(node):
+            if parent not in found:
+                found[parent] = known.get(parent, found[node])
+                stack.append(parent)
+    return {node: found[node] for node in nodes}
+
+
+SAID = {
+    "Mul": "a product of two activations", "Div": "a division by an activation",
+    IN_PLACE_VIEW: "an in-place write into a part of a tensor",
+}  # fmt: skip
+"""What some operations are to relevance, which their names do not tell."""
+
+
+def check_passable(
+    score: Tensor, leaves: Collection[Tensor], own: Collection[Node], origins: Mapping[Node, Origin]
+) -> None:
     """Refuse a forward pass with an operation that relevance cannot pass.
 
     Args:
         score: The explained score, with its graph.
         leaves: The inputs.
         own: Nodes of the layers that have rules.
+        origins: Where the results of torch functions come from.
 
     Raises:
-        ConfigurationError: Names the operations.
+        ConfigurationError: Names the operations as the user wrote them, and the modules that they are in.
     """
     dependent = dependent_nodes(score.grad_fn, leaves)
-    refused = {
-        operation_of(node)
+    refused = [
+        node
         for node in dependent - set(own)
         if _inputs_of(node) and operation_of(node) not in PASSES and not _is_scaling(node, dependent)
-    }
+    ]
     if not refused:
         return
-    names = ", ".join(
-        {"Mul": "a product of two activations", "Div": "a division by an activation"}.get(name, name)
-        if name != IN_PLACE_VIEW
-        else "an in-place write into a part of a tensor"
-        for name in sorted(refused)
-    )
+    said: set[str] = set()
+    for node, origin in _origins_of(score.grad_fn, refused, origins).items():
+        what = SAID.get(operation_of(node))
+        said.add(origin.named(node) if what is None else f"{what} ({origin.named(node)})")
+    names = ", ".join(sorted(said)[:8])
     raise ConfigurationError(
-        f"LRP has no rule for {names}, which the model's forward computes outside of layers that have one (these "
-        "are autograd's names). Use a module or function that LRP knows (nn.Linear, nn.Conv2d, F.relu, ...), leave a "
-        "final softmax to the loss, or explain this model by IntegratedGradients."
+        f"LRP has no rule for {names}, outside of the layers that have one. Use a module or function that LRP knows "
+        "(nn.Linear, nn.Conv2d, F.relu, ...), leave a final softmax to the loss, or explain this model by "
+        "IntegratedGradients."
     )
 
 

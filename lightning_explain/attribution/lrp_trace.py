@@ -1,21 +1,23 @@
 """Running a model so that its backward pass is relevance propagation.
 
 Linear, convolution, BatchNorm and activation *functions* are taken over while the model runs, whichever module
-calls them. So nothing is put on any module, and functional calls and subclasses are treated like layers.
+calls them, so functional calls and subclasses are treated like layers. Hooks tell only which module runs.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from lightning_explain.attribution.lrp_calls import LAYER_FUNCTIONS, layer_of, scaling_of
 from lightning_explain.attribution.lrp_composites import ByLayer, Composite, rule_for
-from lightning_explain.attribution.lrp_graph import Node, dependent_nodes, is_input, readers_of
+from lightning_explain.attribution.lrp_graph import Node, Origin, dependent_nodes, is_input, readers_of
 from lightning_explain.attribution.lrp_input_rules import AnyRule, InputRule
 from lightning_explain.attribution.lrp_maps import AffineMap, Dense
 from lightning_explain.attribution.lrp_steps import Call, Ruled, keep, keeps, passed_on
@@ -49,6 +51,11 @@ def _named(name: str | None, kind: type[nn.Module]) -> str:
     return f"a functional {kind.__name__}" if name is None else f"{name!r} ({kind.__name__})"
 
 
+def _writes(name: str) -> bool:
+    """Whether a function of this name writes into its first argument."""
+    return name == "__setitem__" or name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
+
+
 def _view(function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
     """Run `view`, also on what is a view only for channels-first images."""
     try:
@@ -61,7 +68,7 @@ class RelevanceTrace(TorchFunctionMode):
     """Inside this context the model's layers compute what they always do, and go backward by their rules.
 
     Args:
-        model: The model, for the names of its layers; it is only read.
+        model: The model, for the names of its layers.
         composite: The rules.
         inputs: The explained inputs: leaves that require grad.
         cut: If given, it makes each layer's output, so that the layers can be walked one by one instead.
@@ -71,6 +78,7 @@ class RelevanceTrace(TorchFunctionMode):
         first_layers: For layers with an input rule: what they read, and the leaf at which autograd collects its
             relevance.
         merged: Place of a layer before a BatchNorm -> place of the BatchNorm into which it was merged.
+        origins: Where in the model the results of torch functions come from.
     """
 
     def __init__(
@@ -83,13 +91,21 @@ class RelevanceTrace(TorchFunctionMode):
         self._rectified: set[Node] = set()
         self.first_layers: list[tuple[Tensor, Tensor]] = []
         self.merged: dict[Node, Node] = {}
+        self.origins: dict[Node, Origin] = {}
+        self._running: list[tuple[str, nn.Module]] = []
+        self._handles: list[RemovableHandle] = []
+        # torch puts no hooks on scripted modules
+        self._modules = {
+            name: module for name, module in model.named_modules() if not isinstance(module, torch.jit.ScriptModule)
+        }
         self._rules = ByLayer(composite.layer_rules, composite.input_rules)
         self._inputs = inputs
         self._owners: dict[int, tuple[str, type[nn.Module]]] = {}
         for name, module in model.named_modules():
             for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
-                # the first one, as in named_parameters, where modules share it
-                self._owners.setdefault(id(tensor), (name, type(module)))
+                # the first one, as in named_parameters, where modules share it; a computed weight's is its layer
+                own = name.partition(".parametrizations")[0]
+                self._owners.setdefault(id(tensor), (own, type(model.get_submodule(own))))
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
@@ -101,7 +117,43 @@ class RelevanceTrace(TorchFunctionMode):
         del types
         kwargs = kwargs or {}
         taken_over = self._taken_over(func)
-        return func(*args, **kwargs) if taken_over is None else taken_over(func, args, kwargs)
+        out = func(*args, **kwargs) if taken_over is None else taken_over(func, args, kwargs)
+        self._note_origin(out, func)
+        if args and isinstance(args[0], Tensor) and _writes(getattr(func, "__name__", "")):
+            # what it wrote into has another place in the graph now, and so has what that is a part of
+            self._note_origin((args[0], args[0]._base), func)
+        return out
+
+    def __enter__(self) -> Self:
+        """Begin to follow which module runs, for the names of layers whose weights belong to no single one."""
+        for name, module in self._modules.items():
+            self._handles.append(module.register_forward_pre_hook(partial(self._begins, name), prepend=True))
+            self._handles.append(module.register_forward_hook(self._ends, always_call=True))
+        super().__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        """Leave the modules as they were."""
+        super().__exit__(*raised)
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._running.clear()
+
+    def _begins(self, name: str, module: nn.Module, args: Any) -> None:
+        del args
+        self._running.append((name, module))
+
+    def _ends(self, module: nn.Module, args: Any, output: Any) -> None:
+        del module, args
+        self._note_origin(output, None)
+        self._running.pop()
+
+    def _note_origin(self, out: Any, function: Callable[..., Any] | None) -> None:
+        """Note where in the model an operation's results come from."""
+        for part in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(part, Tensor) and part.grad_fn is not None:
+                self.origins.setdefault(part.grad_fn, Origin(self._running[-1][0] if self._running else "", function))
 
     def _taken_over(self, function: Callable[..., Any]) -> Callable[..., Any] | None:
         """Say what runs instead of a function, called with the function and its arguments; None if it does itself."""
@@ -152,6 +204,7 @@ class RelevanceTrace(TorchFunctionMode):
                     keep(node, layer.apply(read.to(layer.weight.dtype), layer.weight, layer.bias))
         # what the layers read would be kept until the end of the way back
         self.nodes.clear()
+        self.origins.clear()
         self._rectified.clear()
 
     def _linear(self, function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
@@ -222,9 +275,33 @@ class RelevanceTrace(TorchFunctionMode):
         return Call(leaf, layer, rule, name)
 
     def _owner(self, tensors: Iterable[Any], kind: type[nn.Module]) -> tuple[str | None, type[nn.Module]]:
-        """Find the layer that a parameter or buffer belongs to: its name, and its type if that is a `kind`."""
-        found = next((self._owners[id(tensor)] for tensor in tensors if id(tensor) in self._owners), None)
+        """Find the layer that calls a function: its name, and its type if that is a `kind`.
+
+        It is the one that runs, whichever other shares its weight or however that is computed. Where that is no such
+        layer, it is the one that the function's parameters and buffers belong to.
+        """
+        name, running = self._running[-1] if self._running else ("", None)
+        if isinstance(running, kind):
+            return name, type(running)
+        found = next(filter(None, (self._owner_of(tensor) for tensor in tensors)), None)
         if found is None:
-            return None, kind
+            return name or None, kind
         name, own_kind = found
         return name, own_kind if issubclass(own_kind, kind) else kind
+
+    def _owner_of(self, tensor: Any) -> tuple[str, type[nn.Module]] | None:
+        """Find the module that a tensor belongs to, or that holds what it is computed from."""
+        stack: list[Any] = [tensor]
+        seen = set[int]()
+        while stack:
+            place = stack.pop()
+            if place is None or id(place) in seen:
+                continue
+            seen.add(id(place))
+            if isinstance(place, Tensor):
+                if id(place) in self._owners:
+                    return self._owners[id(place)]
+                stack.append(place.grad_fn)
+            else:
+                stack += [getattr(place, "variable", None), *(parent for parent, _ in place.next_functions)]
+        return None

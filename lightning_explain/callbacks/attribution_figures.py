@@ -35,8 +35,10 @@ FAITHFULNESS_MEANINGS = {
     "strongest first; low is good",
     "insertion_auc": "mean probability of the explained class (of a single output: its mean) while features come, the "
     "strongest first; high is good",
-    "infidelity": "mean squared error of the output's change under noise as foretold by the attributions, in squared "
-    "units of the output; 0 is best",
+    "infidelity": "mean squared error of the output's change under small noise as a straight line foretells it, with "
+    "the attributions (divided by the input minus the baseline) as its slopes; in squared units of the output. It "
+    "measures local linearity: 0 where the output is linear in the input; an exact explanation of a curved output gets "
+    "more, so compare methods on one model, not with 0",
     "max_sensitivity": "largest relative change of the attributions when the inputs change by at most 0.02; 0 is best",
     "randomisation": "rank correlation with the explanation of a copy whose weights are random; an explanation that "
     "depends on what was learnt comes near 0",

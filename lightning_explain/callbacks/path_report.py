@@ -38,14 +38,20 @@ def path_scalars(name: str, explanation: PathExplanation) -> dict[str, float]:
     A class whose score is 0 for every sample has no decision to share out, and is left out of the means.
     """
     classes = explanation.classes
-    decided = [found for found in classes if not np.isnan(list(found.effective.values())).any()] or classes
+    decided = [found for found in classes if not np.isnan(list(found.effective.values())).all()] or classes
     figures = {
         tag(name, "shown_share"): _mean(found.graph.shown_share for found in decided),
         tag(name, "top_paths_share"): _mean(found.graph.paths.share for found in decided),
         tag(name, "absorbed_share"): _mean(found.graph.absorbed_share for found in decided),
     }
-    for layer in classes[0].effective:
-        figures[tag(name, "effective_units", layer)] = _mean(found.effective[layer] for found in decided)
+    effective = {layer: _mean(found.effective[layer] for found in decided) for layer in classes[0].effective}
+    # nothing ever flows to an input that is only carried along (token ids, a mask)
+    is_any = not np.isnan(list(effective.values())).all()
+    figures |= {
+        tag(name, "effective_units", layer): mean
+        for layer, mean in effective.items()
+        if not (is_any and np.isnan(mean))
+    }
     turnovers = {
         part: found.change.turnover
         for part, found in zip(parts_of_classes(explanation), classes, strict=True)
@@ -66,7 +72,7 @@ def _mean(values: Iterable[float]) -> float:
 
 def undecided_classes(explanation: PathExplanation) -> list[str]:
     """Name the classes without a decision: their score is 0, so that nothing flows to the input."""
-    return [found.group.name for found in explanation.classes if np.isnan(list(found.effective.values())).any()]
+    return [found.group.name for found in explanation.classes if np.isnan(list(found.effective.values())).all()]
 
 
 def class_graphs(explanation: PathExplanation, show: Show) -> list[dict[str, Any]]:

@@ -2,10 +2,11 @@
 
 from lightning_explain.capture.compiled import is_compiled, names_inside_compiled
 from lightning_explain.capture.hooks import CallHook, Hook
-from lightning_explain.capture.layers import Call, Layer, View, select_layers
+from lightning_explain.capture.layers import ACTIVATIONS, Call, Layer, View, select_layers
 from lightning_explain.capture.recorder import Recorder, recording_paused, watched
 
 __all__ = [
+    "ACTIVATIONS",
     "Call",
     "CallHook",
     "Hook",

@@ -90,9 +90,10 @@ def examine(claim: Claim, measure: str) -> dict[str, Tensor]:
 
             - `"deletion"`: `deletion_auc`, low is good; 21 forward passes.
             - `"insertion"`: `insertion_auc`, high is good; 21 forward passes.
-            - `"infidelity"`: `infidelity`, 0 is best, in squared units of the output; 11 forward passes. Saliency and
-              SmoothGrad give slopes; any other method's values are taken for contributions, slope times the way
-              from its baseline, or from zeros where it has none.
+            - `"infidelity"`: `infidelity` under noise, low is good, in squared units of the output; 11 forward passes.
+              It is 0 only where the output is linear in the input around the sample: an exact explanation of a curved
+              output gets more. Saliency and SmoothGrad give slopes; any other method's values are taken for
+              contributions, slope times the way from its baseline, or from zeros where it has none.
             - `"max_sensitivity"`: `max_sensitivity`, 0 is best; 11 explanations.
             - `"randomisation"`: `randomisation` and `randomisation_absolute`, rank correlation with the explanation
               of a copy in which every layer's weights are lost, near 0 is good; an explanation for each layer with

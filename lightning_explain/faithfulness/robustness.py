@@ -44,7 +44,13 @@ def infidelity(
     """Return the mean squared difference between foretold and real change of the score under perturbation I.
 
     `mean over I of (sum(I * slope) - (F(x) - F(x - I)))^2`, where the slope is the attribution of a method that
-    gives gradients (0 is best).
+    gives gradients. Lower is better, and what an explanation is measured against depends on I:
+
+    - With noise (the default) it is how well a straight line with these slopes foretells the score around x. 0 needs
+      a score that is linear there. The exact gradient keeps what bends: for F(x) = x^2 and noise of standard deviation
+      s it gets 3 s^4. Exact integrated gradients are no local slopes, and get the difference as well: their slope is
+      the mean gradient on the way from the baseline, here x instead of 2x, which adds s^2 x^2.
+    - With I = x - baseline it is the squared completeness gap: 0 for exact integrated gradients, whatever the model.
 
     Source: Yeh, Hsieh, Suggala, Inouye, Ravikumar (2019), On the (In)fidelity and Sensitivity of Explanations,
     Definition 2.1; `rescale`: their optimal scaling.

@@ -53,8 +53,10 @@ class FeedingFeatures:
             in units of the activation: [pairs, top].
         maps: For images: values of all places, channels added up, at most 64 a side: [pairs, height, width]; for
             sequences [pairs, steps, features] likewise; None for other data.
-        shape: What `features` index: the shape of a sample, or of a kernel.
-        method: "weights" where the layer reads the input, else the name of the attribution method.
+        shape: What `features` index: the shape of a sample, of a kernel, or [features] of one step where a linear layer
+            is applied at every step.
+        method: "weights" where the layer reads the input (through linear layers alone), else the name of the
+            attribution method.
         kernel: Whether values are those of a convolution's kernel.
         n_active: Size of each class's active set, of which the pairs show the most telling: int64 [classes].
     """

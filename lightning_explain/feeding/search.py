@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -157,8 +158,9 @@ def feeding_features(
 ) -> dict[str, FeedingFeatures]:
     """Find the input features that feed the active neurons of each class, with their signs.
 
-    Where a layer reads the input, or the layer that feeds it does, a neuron's weights are taken. Deeper, the neuron's
-    activation (its mean over positions) is attributed to the input, for the probe samples of the class, and averaged.
+    Where a layer reads the input, or the layer that feeds it does, a neuron's weights are taken: of a linear layer
+    that is applied at every step of a sequence, those of a step's features. Deeper, the neuron's activation (its mean
+    over positions) is attributed to the input, for the probe samples of the class, and averaged.
 
     Args:
         model: The model; run in eval mode and left as found.
@@ -201,7 +203,9 @@ def feeding_features(
         if key in weights:
             kernel = weights[key].ndim > 2
             values = weights[key][[neuron for _, neuron in pairs]].flatten(1)
-            seen = tuple(weights[key].shape[1:]) if kernel else shape
+            # a linear layer that is applied at every step reads one step at a time
+            is_whole = not kernel and values.shape[1] == prod(shape)
+            seen = shape if is_whole else tuple(weights[key].shape[1:])
             drawn = is_image or (kernel and weights[key].ndim == 4)
             about |= {"shape": seen, "method": "weights", "kernel": kernel, "is_image": drawn}
         else:

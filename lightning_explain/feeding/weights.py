@@ -1,49 +1,101 @@
 """Layers that read the input: there the weights themselves say what feeds a neuron."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.capture import Layer
+from lightning_explain.capture import ACTIVATIONS, Layer
 from lightning_explain.sharded import whole_tensor
 
 READERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+PASSED = (
+    *ACTIVATIONS, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+)  # fmt: skip
+"""Layers whose units are those of what they read, one by one; in eval mode dropout hands them on."""
 
 
-def _same_values(a: Any, b: Tensor) -> bool:
-    """Say whether a tensor is another one, or a view of all of it (flattened, say)."""
-    return (
-        isinstance(a, Tensor)
-        and not a.is_nested
-        and a.data_ptr() == b.data_ptr()
-        and a.numel() == b.numel()
-        and a.is_contiguous() == b.is_contiguous()
-    )
+class _Given(NamedTuple):
+    """What a tensor held when it was noted: the input, or (with `layers`) the units of layers that read it in turn."""
+
+    tensor: Tensor
+    version: int
+    layers: tuple[nn.Module, ...]
+
+    def is_read_by(self, args: Any) -> bool:
+        """Whether a module reads this very tensor, or a view of all of it, and nothing has written into it since."""
+        read = args[0] if args else None
+        return (
+            isinstance(read, Tensor)
+            and not read.is_nested
+            and read.data_ptr() == self.tensor.data_ptr()
+            and read.numel() == self.tensor.numel()
+            and read.is_contiguous() == self.tensor.is_contiguous()
+            and self.tensor._version == self.version
+        )
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a module applies its weight as torch's own layer does: an adapter that extends one adds to it."""
+    kind = next(kind for kind in READERS if isinstance(module, kind))
+    methods = ("forward",) if kind is nn.Linear else ("forward", "_conv_forward")
+    return all(name not in vars(module) and getattr(type(module), name) is getattr(kind, name) for name in methods)
 
 
 class _Readers:
     """Notes, while the model runs, which layers read the input, and which watched ones read what they give."""
 
     def __init__(self, sample: Tensor) -> None:
-        self._sample = sample
-        # outputs are kept alive, so that no two share their memory
-        self._given: list[tuple[nn.Module, Tensor]] = []
-        self.found: dict[str, nn.Module] = {}
+        # tensors are kept alive, so that no two share their memory
+        self._given = [_Given(sample, sample._version, ())]
+        self._calls: Counter[str] = Counter()
+        self.found: dict[str, tuple[nn.Module, ...]] = {}
 
-    def read(self, module: nn.Module, args: Any, output: Any) -> None:
-        """See a linear or convolution layer run."""
-        if args and _same_values(args[0], self._sample) and isinstance(output, Tensor):
-            self._given.append((module, output))
+    def _source(self, args: Any) -> _Given | None:
+        return next((given for given in self._given if given.is_read_by(args)), None)
+
+    def ran(self, module: nn.Module, args: Any, output: Any) -> None:
+        """See that a linear or convolution layer has run."""
+        source = self._source(args)
+        if source is None or not isinstance(output, Tensor) or not _is_plain(module):
+            return
+        # linear layers in a row are one; a kernel of a kernel is none
+        if not source.layers or all(isinstance(layer, nn.Linear) for layer in (*source.layers, module)):
+            self._given.append(_Given(output, output._version, (*source.layers, module)))
+
+    def begins(self, name: str, module: nn.Module, args: Any) -> None:
+        """See a watched layer that hands units on begin: what it reads may be overwritten when it is done."""
+        key = self._next_key(name)
+        source = self._source(args) if isinstance(module, PASSED) else None
+        if source is not None and source.layers:
+            self.found[key] = source.layers
 
     def watched(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
-        """See a watched layer run."""
-        del output
-        for reader, given in self._given:
-            if reader is module or (args and _same_values(args[0], given)):
-                self.found.setdefault(name, reader)
+        """See that a watched layer that may itself read the input has run."""
+        del args
+        key = self._next_key(name)
+        last = self._given[-1]
+        if last.tensor is output and last.layers[-1] is module:
+            self.found[key] = last.layers
+
+    def _next_key(self, name: str) -> str:
+        """Count the calls of a watched layer as a recorder does."""
+        call = self._calls[name]
+        self._calls[name] += 1
+        return f"{name}#{call}" if call else name
+
+
+def _weight(layers: Sequence[nn.Module]) -> Tensor:
+    """Return the weight of a layer as it is now, computed or not; of linear layers in a row the product."""
+    weights: list[Tensor] = [whole_tensor(getattr(layer, "weight").detach()).float() for layer in layers]  # noqa: B009
+    product = weights[0]
+    for weight in weights[1:]:
+        product = weight @ product
+    return product.cpu().clone()
 
 
 def input_weights(
@@ -51,7 +103,9 @@ def input_weights(
 ) -> dict[str, Tensor]:
     """Return the weights of the watched layers that read the input directly, or the layer that feeds them does.
 
-    Flattening the input counts as reading it; normalising it does not. Call it inside `isolated`.
+    Flattening the input counts as reading it; normalising it does not. A weight that is computed (weight norm,
+    pruning) is taken as it is when the model runs. Linear layers in a row, without anything between them, have the
+    product of their weights; a layer that extends torch's by a forward of its own has none. Call it inside `isolated`.
 
     Args:
         model: The model.
@@ -60,7 +114,9 @@ def input_weights(
         layers: Watched layers.
 
     Returns:
-        Layer name -> weights [neurons, features], or [neurons, channels, kernel...] of a convolution.
+        Layer name (`name#1` for the second call of a layer that runs several times) -> weights [neurons, features],
+        or [neurons, channels, kernel...] of a convolution. A linear layer that is applied at every step of a sequence
+        has a weight for each feature of a step, not for each step.
 
     Cost: one forward pass.
 
@@ -72,15 +128,17 @@ def input_weights(
         {'2': (3, 4)}
     """
     readers = _Readers(sample)
-    handles = [module.register_forward_hook(readers.read) for module in model.modules() if isinstance(module, READERS)]
+    handles = [module.register_forward_hook(readers.ran) for module in model.modules() if isinstance(module, READERS)]
     # a layer with a view (attention, a recurrent layer) is no sum of weighted inputs
-    plain = [layer for layer in layers if layer.view is None]
-    handles += [layer.module.register_forward_hook(partial(readers.watched, layer.name)) for layer in plain]
+    for layer in (layer for layer in layers if layer.view is None):
+        if isinstance(layer.module, READERS):
+            handles.append(layer.module.register_forward_hook(partial(readers.watched, layer.name)))
+        else:
+            handles.append(layer.module.register_forward_pre_hook(partial(readers.begins, layer.name)))
     try:
         with torch.no_grad():
             forward()
     finally:
         for handle in handles:
             handle.remove()
-    weights = {name: whole_tensor(module.get_parameter("weight").detach()) for name, module in readers.found.items()}
-    return {name: weight.float().cpu().clone() for name, weight in weights.items()}
+    return {key: _weight(found) for key, found in readers.found.items()}

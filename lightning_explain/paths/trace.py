@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_explain.activation_checkpointing import checkpointing_off
 from lightning_explain.attribution.lrp_composites import Composite, check_covered
 from lightning_explain.attribution.lrp_graph import check_passable, dependent_nodes, operation_of
 from lightning_explain.attribution.lrp_input_rules import AnyRule
@@ -48,7 +49,7 @@ class Trace:
     """A forward pass in pieces.
 
     Attributes:
-        inputs: The explained inputs: leaves.
+        inputs: The explained inputs: leaves, those of integer type without a gradient.
         layers: The layers in the order in which they ran.
         score: The explained score of each sample [batch], with a graph that ends at the last layers' outputs.
     """
@@ -121,10 +122,11 @@ def run_in_pieces(
         ConfigurationError: A layer or operation that contributions cannot pass, by name.
         ExplanationError: The output does not depend on the inputs, or is NaN or infinite.
     """
-    check_covered(names_from, composite)
-    parts = tuple(part.detach().clone().requires_grad_() for part in inputs)
+    parts = tuple(part.detach().clone().requires_grad_(part.is_floating_point()) for part in inputs)
+    leaves = tuple(part for part in parts if part.requires_grad)
+    check_covered(names_from, composite, lambda: explained_score(model(*parts), target), leaves)
     cutter = _Cutter()
-    with RelevanceTrace(names_from, composite, parts, cut=cutter) as trace:
+    with checkpointing_off(), RelevanceTrace(names_from, composite, leaves, cut=cutter) as trace:
         score = explained_score(model(*parts), target)
     if not score.requires_grad or not cutter.layers:
         raise ExplanationError(
@@ -134,7 +136,7 @@ def run_in_pieces(
     check_finite(parts, score.detach())
     found = Trace(parts, _used(parts, cutter.layers, score), score)
     for tensor in (score, *(layer.read for layer in found.layers)):
-        check_passable(tensor, found.sources, trace.nodes)
+        check_passable(tensor, found.sources, trace.nodes, trace.origins)
     return found
 
 

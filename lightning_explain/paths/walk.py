@@ -95,7 +95,10 @@ class _Gradients:
     def relevance(self) -> tuple[Tensor, ...]:
         """Return the relevance of every element of every source."""
         return tuple(
-            torch.zeros_like(leaf) if gradient is None else leaf.detach() * gradient
+            # what is only carried along may be of integer type
+            torch.zeros_like(leaf, dtype=leaf.dtype if leaf.is_floating_point() else torch.get_default_dtype())
+            if gradient is None
+            else leaf.detach() * gradient
             for leaf, gradient in zip(self._leaves, self.at, strict=True)
         )
 

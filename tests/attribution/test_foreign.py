@@ -138,6 +138,95 @@ def test_errors(kwargs, message):
         from_captum(**kwargs)
 
 
+BASELINES = drawn(5, 4)
+DELTAS = {
+    "IntegratedGradients": {"baselines": 0.5, "n_steps": 3},
+    "DeepLift": {"baselines": 0.5},
+    "LayerConductance": {"layer": "1", "baselines": 0.5, "n_steps": 3},
+    "LayerIntegratedGradients": {"layer": "1", "baselines": 0.5, "n_steps": 3},
+    "LayerDeepLift": {"layer": "1", "baselines": 0.5},
+    "DeepLiftShap": {"baselines": BASELINES},
+    "GradientShap": {"baselines": BASELINES[:1], "n_samples": 3},
+    "LRP": {},
+}
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+@pytest.mark.parametrize("name", DELTAS)
+@pytest.mark.filterwarnings("ignore:Setting (forward, )?backward hooks:UserWarning")
+def test_captums_convergence_delta_is_taken_with_the_sign_of_this_package(name, one_by_one):
+    net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).double()
+    options = dict(DELTAS[name])
+    found = from_captum(getattr(captum.attr, name), one_by_one=one_by_one, **options)(net, X, TARGET)
+    baselines = options.get("baselines", torch.zeros(1, 4))
+    baselines = torch.full((1, 4), baselines) if isinstance(baselines, float) else baselines
+
+    def score(x):
+        return net(x).detach()
+
+    start = score(baselines.double())[:, TARGET].mean(0) if name != "LRP" else 0.0
+    change = score(X).gather(1, TARGET[:, None])[:, 0] - start
+    assert name in {"DeepLift", "LayerDeepLift", "DeepLiftShap", "LayerIntegratedGradients"} or bool(
+        (found.convergence_delta.abs() > 1e-6).any()
+    )
+    torch.testing.assert_close(found.convergence_delta, found.values.sum(1) - change)
+
+
+def test_there_is_no_delta_where_the_values_do_not_add_up_to_a_change():
+    slopes = from_captum(captum.attr.IntegratedGradients, multiply_by_inputs=False, n_steps=3)
+    noisy = from_captum(lambda model: captum.attr.NoiseTunnel(captum.attr.IntegratedGradients(model)), n_steps=3)
+    for method in (slopes, noisy, from_captum(captum.attr.Saliency)):
+        assert method(mlp(), X, 1).convergence_delta is None
+
+
+class Written(nn.Module):
+    """A layer whose output is written over afterwards, or not."""
+
+    def __init__(self, write, in_place):
+        super().__init__()
+        self.conv, self.act, self.head = nn.Conv2d(2, 4, 3), nn.ReLU(inplace=in_place), nn.Linear(4, 3)
+        self.write, self.in_place = write, in_place
+
+    def forward(self, x):
+        out = self.conv(x)
+        if self.write == "module":
+            out = self.act(out)
+        elif self.write == "function":
+            out = torch.relu_(out) if self.in_place else torch.relu(out)
+        elif self.in_place:
+            out += 2 * x[:, :1, 1:-1, 1:-1]
+        else:
+            out = out + 2 * x[:, :1, 1:-1, 1:-1]
+        return self.head(out.tanh().mean((2, 3)))
+
+
+@pytest.mark.parametrize("write", ["module", "function", "sum"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("LayerGradCam", {}),
+        ("LayerGradientXActivation", {}),
+        ("InternalInfluence", {"n_steps": 4}),
+        ("LayerConductance", {"n_steps": 4}),
+        ("LayerIntegratedGradients", {"n_steps": 4}),
+        ("LayerDeepLift", {}),
+        ("LayerGradientXActivation", {"layer": "act", "attribute_to_layer_input": True}),
+    ],
+)
+def test_a_layer_before_something_that_writes_into_its_output_is_explained_as_it_was(name, options, write):
+    torch.manual_seed(0)
+    plain, in_place = Written(write, in_place=False).double(), Written(write, in_place=True).double()
+    in_place.load_state_dict(plain.state_dict())
+    images = drawn(3, 2, 8, 8)
+    method = from_captum(getattr(captum.attr, name), **{"layer": "conv", **options})
+    if options.get("layer") == "act" and write != "module":
+        return
+    expected = method(plain, images, 1).values
+    assert bool(expected.any())
+    torch.testing.assert_close(method(in_place, images, 1).values, expected)
+    assert in_place.act.inplace and not in_place.conv._forward_hooks and not in_place.conv._forward_pre_hooks
+
+
 def test_one_by_one_explains_a_sample_the_same_way_whatever_else_is_in_the_batch():
     kind = captum.attr.NoiseTunnel
     method = from_captum(lambda model: kind(captum.attr.Saliency(model)), nt_samples=3, one_by_one=True)

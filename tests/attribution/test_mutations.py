@@ -66,7 +66,9 @@ from lightning_explain.faithfulness import (
     mass_in_mask,
     max_sensitivity,
 )
+from lightning_explain.feeding import input_weights
 from lightning_explain.isolation import explaining
+from lightning_explain.neurons import unit_layers
 from tests.attribution.lrp_nets import read_beside, with_statistics
 from tests.attribution.nets import convnet, drawn, mlp, seeded
 from tests.attribution.plain_bisection import bisected
@@ -366,6 +368,74 @@ def grad_cam() -> None:
     close(GradCAM("0")(net, x).values, [0.0, 0.0, 1.0, 1.0])
 
 
+class _Patches(nn.Module):
+    """Patches [1, 2, 2, 2] as tokens after another one; the score is twice the first channel of the patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.tokens = nn.Conv2d(2, 2, 1, bias=False), nn.Identity()
+        self.patches.weight.data = torch.eye(2)[:, :, None, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = self.patches(x).flatten(2).transpose(1, 2)
+        tokens = self.tokens(torch.cat([torch.full((1, 1, 2), 9.0), patches], 1))
+        return 4 * tokens[:, 1:, 0].mean(1, keepdim=True)
+
+
+def grad_cam_of_tokens() -> None:
+    x = torch.tensor([[[[1.0, -2.0], [0.0, 4.0]], [[2.0, 2.0], [-1.0, 3.0]]]])
+    close(GradCAM("tokens")(_Patches(), x).values, [1.0, 0.0, 0.0, 4.0])
+
+
+class _Overwritten(nn.Module):
+    def __init__(self, turned: bool) -> None:
+        super().__init__()
+        self.layer, self.turned = nn.Identity(), turned
+        self.inner = nn.Conv2d(1, 1, 1, bias=False)
+        self.inner.weight.data.fill_(1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.inner(x)
+        z = self.layer(z[:, :, 1:] if self.turned else z)
+        z *= -3.0
+        return z.relu().mean((2, 3))
+
+
+def grad_cam_of_an_overwritten_output() -> None:
+    x = torch.tensor([[[[5.0, 5.0], [-1.0, -1.0]]]])
+    # dF/dz is -3/2 where -3 z is positive, half of a view's places or all of them
+    close(GradCAM("layer")(_Overwritten(turned=True), x).values, [1.5] * 4)
+    close(GradCAM("layer")(_Overwritten(turned=False), x).values, [0.0, 0.0, 0.375, 0.375])
+
+
+def rule_by_the_name_of_a_layer_with_tied_weights() -> None:
+    tied, untied = (nn.Sequential(*(seeded(nn.Linear(2, 2, bias=False)) for _ in range(3))) for _ in range(2))
+    for net in (tied, untied):
+        net[0].weight.data = torch.tensor([[1.0, -2.0], [3.0, 1.0]])
+        net[1].weight.data, net[2].weight.data = net[0].weight.data, torch.tensor([[1.0, 1.0], [2.0, -1.0]])
+    tied[1].weight = tied[0].weight
+    x, rules = torch.tensor([[1.0, 2.0]]), {"1": GammaRule(10.0), nn.Linear: EpsilonRule(1e-9)}
+    close(LRP(rules)(tied, x, 0).values, LRP(rules)(untied, x, 0).values.tolist())
+
+
+def weights_of_layers_that_read_the_input() -> None:
+    net = nn.Sequential(
+        nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False), nn.ReLU(inplace=True), nn.Linear(1, 1)
+    )
+    net[0].weight.data, net[1].weight.data = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[5.0, 6.0]])
+    x = torch.ones(1, 2)
+    found = input_weights(net, lambda: net(x), x, unit_layers(net, ["2", "3"]))
+    assert list(found) == ["2"]
+    close(found["2"], [23.0, 34.0])
+
+
+def delta_of_captum() -> None:
+    net, x = nn.Sequential(nn.Linear(2, 1)), torch.tensor([[1.0, 2.0]])
+    net[0].weight.data, net[0].bias.data = torch.tensor([[3.0, 1.0]]), torch.tensor([4.0])
+    found = from_captum(captum.attr.LRP)(net, x)
+    close(found.convergence_delta, [float(found.values.sum()) - 9.0])
+
+
 def gradient_methods() -> None:
     x = torch.tensor([[2.0, 1.0], [-1.0, 4.0]])
 
@@ -613,6 +683,14 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
         grad_cam,
     ),
     ("gradient.mean(dim=(2, 3), keepdim=True)", "gradient", grad_cam),
+    ("self.first : self.first + self.n_places", ": self.n_places", grad_cam_of_tokens),
+    ("shape[dim] - _sized(along[place]) - sum(after)", "0", grad_cam_of_tokens),
+    ("if seen[key].is_overwritten:", "if False:", grad_cam_of_an_overwritten_output),
+    ("self._watched.stride(), base.offset", "self._watched.stride(), 0", grad_cam_of_an_overwritten_output),
+    ("if isinstance(running, kind):", "if False:", rule_by_the_name_of_a_layer_with_tied_weights),
+    ("product = weight @ product", "product = weight", weights_of_layers_that_read_the_input),
+    ("self.tensor._version == self.version", "True", weights_of_layers_that_read_the_input),
+    ("-delta if _is_relevance(explainer) else delta", "delta", delta_of_captum),
     ("g.abs()", "g", gradient_methods),
     ("x * g", "g", gradient_methods),
     ("mean[index] += step / done", "mean[index] += step", smooth_grad),

@@ -347,3 +347,29 @@ def test_zero_configuration_and_several_monitors() -> None:
     assert {"explain/path/turnover", "explain/other/turnover"} <= set(trainer.callback_metrics)
     assert len({monitor.state_key for monitor in monitors}) == 2
     assert DecisionPathMonitor().pictures() == {}
+
+
+class _Carried(Tabular):
+    """A network that is given a number of integer type along with the features."""
+
+    def forward(self, x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        return self.net(x) * (n > 0).to(x.dtype)[:, None]
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return self.loss(self(*batch[0]), batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self(*batch[0])
+
+
+def test_an_integer_input_is_carried_along_without_a_word_and_nothing_flows_to_it() -> None:
+    x, y = (torch.as_tensor(part) for part in load_iris(return_X_y=True))
+    data = [((row.float(), torch.tensor(1)), label) for row, label in zip(x, y, strict=True)]
+    monitor = DecisionPathMonitor(on_error="raise")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ExplanationWarning)
+        quiet_trainer(max_epochs=1, callbacks=[monitor]).fit(_Carried(3), DataLoader(data, 50), DataLoader(data, 50))
+    scalars = {name.replace(" ", "_"): value for name, value in monitor.records[-1]["scalars"].items()}
+    assert np.isfinite(list(scalars.values())).all()
+    assert "explain/path/effective_units/input_0" in scalars
+    assert "explain/path/effective_units/input_1" not in scalars

@@ -443,7 +443,7 @@ def test_functions_that_nothing_passes_are_refused_by_name():
         def forward(self, x):
             return self.b(torch.sigmoid(self.a(x)))
 
-    with pytest.raises(ConfigurationError, match="no rule for Sigmoid"):
+    with pytest.raises(ConfigurationError, match="no rule for torch.sigmoid in the model's own forward"):
         contributions(Net(), torch.rand(2, 3), 0)
 
 
