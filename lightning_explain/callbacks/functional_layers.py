@@ -1,26 +1,34 @@
-"""Functional activations of a LightningModule: watched at the layers that feed them, or named as not covered."""
+"""The calls of a step's modules, followed once: where their units are, and which functional activations they feed."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from lightning_explain.batches import input_of
 from lightning_explain.callbacks.guard import Guard
 from lightning_explain.callbacks.question import Question, undisturbed
-from lightning_explain.capture import Layer, is_compiled
+from lightning_explain.capture import Layer, is_compiled, names_inside_compiled
 from lightning_explain.isolation import is_whole
-from lightning_explain.neurons.functional import FUNCTIONS, FunctionalUse, functional_activations
-from lightning_explain.neurons.units import with_functional
+from lightning_explain.neurons.functional import FUNCTIONS, FunctionalUse, functional_use
+from lightning_explain.neurons.tracing import Trace, Tracer
+from lightning_explain.neurons.units import described, with_functional
+from lightning_explain.schedule import Stopwatch
 
 HOW = (
     "Make the function a module (nn.ReLU()), or name the block that applies it with layers=, whose output is then "
     "counted as it is."
 )
 
+MOST_CALLS = 8
+"""Calls of a step that are followed; a sampler may call its network hundreds of times, each time alike."""
 
-def _mentioned(model: nn.Module) -> list[str]:
+
+def mentioned_functions(model: nn.Module) -> list[str]:
     """Name the classes of the model whose methods mention an activation function, torch's own left out."""
     kinds = {type(module) for module in model.modules() if not type(module).__module__.startswith("torch.")}
     mentioning: list[str] = []
@@ -31,44 +39,167 @@ def _mentioned(model: nn.Module) -> list[str]:
     return sorted(mentioning)
 
 
-def _found(pl_module: nn.Module, batch: Any, question: Question) -> FunctionalUse:
-    """Run two samples of a batch through the module, isolated, and see which functions meet which layers."""
-    question.check(pl_module)
-    inputs = input_of(batch, question.input)
-    with undisturbed(pl_module):
-        parts = tuple(part[:2].detach().clone() for part in (inputs if isinstance(inputs, tuple) else (inputs,)))
-        call = question.call(pl_module)
-        return functional_activations(pl_module, lambda: call(*parts))
+def _copied(given: Any) -> Any:
+    """Copy the tensors of nested containers, and other objects shallowly: the pass that is followed must not write."""
+    if isinstance(given, Tensor):
+        return given.detach().clone()
+    if isinstance(given, list | tuple):
+        parts = [_copied(part) for part in given]
+        return type(given)(*parts) if hasattr(given, "_fields") else type(given)(parts)
+    if type(given) is dict:
+        return {key: _copied(part) for key, part in given.items()}
+    return given if isinstance(given, nn.Module) or not hasattr(given, "__dict__") else copy.copy(given)
+
+
+def _is_measure(module: nn.Module) -> bool:
+    """Return True for losses and metrics, which have no neurons."""
+    return type(module).__module__ == "torch.nn.modules.loss" or any(
+        kind.__name__ == "Metric" for kind in type(module).__mro__
+    )
+
+
+def _reachable(pl_module: nn.Module) -> list[nn.Module]:
+    """Return the modules on which a hook changes nothing of how the model computes."""
+    compiled = names_inside_compiled(pl_module)
+    fused = [name for name, module in pl_module.named_modules() if isinstance(module, nn.TransformerEncoderLayer)]
+    return [
+        module
+        for name, module in pl_module.named_modules()
+        if name not in compiled
+        and not any(name == host or name.startswith(f"{host}.") for host in fused)
+        and not _is_measure(module)
+        and not isinstance(module, torch.jit.ScriptModule)
+    ]
+
+
+class StepFollower:
+    """Repeats, in isolation, the outermost module calls of one step just before they are made, and follows them.
+
+    So a module is called as the step calls it, whatever the step passes on of its batch.
+
+    Args:
+        pl_module: The module.
+        receive: Called after each pass with what was seen so far.
+        stopwatch: For the time spent.
+
+    Attributes:
+        error: Why a call could not be followed; None if all could.
+
+    Cost: one forward pass more, in the batch that is followed.
+    """
+
+    def __init__(self, pl_module: nn.Module, *, receive: Callable[[Trace], None], stopwatch: Stopwatch) -> None:
+        self._module = pl_module
+        self._receive = receive
+        self._stopwatch = stopwatch
+        self._tracer = Tracer(pl_module, FUNCTIONS)
+        self._open: nn.Module | None = None
+        self._busy = False
+        self._followed: Any = None
+        self._handles: list[RemovableHandle] = []
+        self.n_followed = 0
+        self.error: Exception | None = None
+
+    def attach(self) -> None:
+        """Wait for the step's calls."""
+        for module in _reachable(self._module):
+            before = module.register_forward_pre_hook(self._before, with_kwargs=True)
+            after = module.register_forward_hook(self._after, with_kwargs=True, always_call=True)
+            self._handles += [before, after]
+
+    def detach(self) -> None:
+        """Wait no longer."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._followed = None
+
+    def _before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        # a strategy puts the step itself in the place of `forward` for a moment
+        if self._busy or self._open is not None or "forward" in vars(module) or torch.compiler.is_compiling():
+            return
+        self._open = module
+        if self.n_followed < MOST_CALLS and is_whole(self._module):
+            with self._stopwatch.spending():
+                self.follow(module, args, kwargs)
+
+    def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        del args, kwargs
+        if self._busy or module is not self._open:
+            return
+        self._open = None
+        if self._followed is not None:
+            self._tracer.adopt(output, self._followed)
+
+    def follow(self, call: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Make a call in isolation, in the modes as they are, and follow it; what fails is noted in `error`."""
+        modes = [(module, module.training) for module in self._module.modules()]
+        gradients = torch.is_grad_enabled()
+        self._busy, self._followed = True, None
+        try:
+            with undisturbed(self._module), torch.set_grad_enabled(gradients):
+                for module, training in modes:
+                    module.training = training
+                given = (_copied(tuple(args)), _copied(dict(kwargs)))
+                self._tracer.knows_as(given, (args, kwargs))
+                with self._tracer.following(given):
+                    output = call(*given[0], **given[1])
+                self._tracer.settle(given, output)
+                self._followed = output
+            self.n_followed += 1
+            self._receive(self._tracer.trace)
+        except Exception as error:  # noqa: BLE001 - a module that cannot be called so is watched all the same
+            self.error = error
+        finally:
+            self._busy = False
+
+
+def by_question(follower: StepFollower, pl_module: nn.Module, batch: Any, question: Question) -> None:
+    """Follow a call with a batch's inputs, where no hook may sit on what the step calls."""
+    try:
+        question.check(pl_module)
+        inputs = input_of(batch, question.input)
+    except Exception as error:  # noqa: BLE001 - as in `follow`
+        follower.error = error
+        return
+    follower.follow(question.call(pl_module), inputs if isinstance(inputs, tuple) else (inputs,), {})
 
 
 def refined(
-    pl_module: nn.Module, layers: Sequence[Layer], batch: Any, question: Question, guard: Guard
-) -> list[Layer] | None:
-    """Add to the layers watched by default those that feed functional activations; None where there are none.
+    pl_module: nn.Module,
+    layers: Sequence[Layer],
+    trace: Trace,
+    *,
+    default: bool,
+    unit_dims: Mapping[str, int],
+) -> tuple[list[Layer], FunctionalUse]:
+    """Tell layers what was seen of their calls; add those that feed functional activations to a default choice.
 
-    What is not covered is said by name. A compiled model keeps the layers it was compiled with.
-
-    Cost: one isolated forward pass of two samples, at the first batch of a run.
+    A compiled model keeps the layers it was compiled with.
     """
-    if any(map(is_compiled, pl_module.modules())) or not is_whole(pl_module):
-        return None
-    try:
-        use = _found(pl_module, batch, question)
-    except Exception as error:  # noqa: BLE001 - a module that cannot be called so is watched all the same
-        mentioned = _mentioned(pl_module)
-        if mentioned:
-            guard.note(
-                f"{', '.join(mentioned)} may apply functional activations (F.relu), but which layers feed them could "
-                f"not be found out ({type(error).__name__}: {error}). Watched are: "
-                f"{', '.join(layer.name for layer in layers)}. {HOW}",
-                about="functional activations",
-            )
-        return None
+    use = functional_use(pl_module, trace)
+    if default and not any(map(is_compiled, pl_module.modules())):
+        layers = with_functional(pl_module, layers, use)
+    return described(layers, trace, use, unit_dims), use
+
+
+def tell_unseen(use: FunctionalUse, guard: Guard) -> None:
+    """Name the functions whose neurons are not counted."""
     if use.unseen:
         guard.note(
-            f"these functional activations take what no single module returned (a sum, say), so their neurons are not "
-            f"counted: {', '.join(use.unseen)}. {HOW}",
+            f"these functional activations take what no single module returned (a sum, say), or what another function "
+            f"takes as well, so their neurons are not counted: {', '.join(use.unseen)}. {HOW}",
             about="functional activations",
         )
-    chosen = with_functional(pl_module, layers, use.fed)
-    return None if chosen == list(layers) else chosen
+
+
+def tell_not_followed(pl_module: nn.Module, layers: Sequence[Layer], error: Exception, guard: Guard) -> None:
+    """Say that a module may apply functions, but that its calls could not be followed."""
+    mentioned = mentioned_functions(pl_module)
+    if mentioned:
+        guard.note(
+            f"{', '.join(mentioned)} may apply functional activations (F.relu), but which layers feed them could "
+            f"not be found out ({type(error).__name__}: {error}). Watched are: "
+            f"{', '.join(layer.name for layer in layers)}. {HOW}",
+            about="functional activations",
+        )

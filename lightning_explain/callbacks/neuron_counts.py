@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from lightning_explain.callbacks.guard import Guard
-from lightning_explain.capture import Call, Layer, Recorder
+from lightning_explain.capture import Call, Layer, Recorder, first_activations
 from lightning_explain.neurons import ActiveNeurons, Activity, LayerProfile, unit_activity
 from lightning_explain.neurons.activity import ClassCounts, CountBuffer, Scratch, class_rows, head_activity
+from lightning_explain.neurons.arrangement import units_of
 from lightning_explain.neurons.units import never_negative
 from lightning_explain.neurons.views import AttentionHeads, Units
 from lightning_explain.schedule import Stopwatch
@@ -63,6 +64,10 @@ class StageCounts:
         guard: For saying what cannot be counted.
         stopwatch: For the time spent in the hooks.
         attention_every: Count the heads of `nn.MultiheadAttention` in every n-th batch.
+
+    Attributes:
+        followed: Whether a step's calls have been followed, so that what is still unknown is to be asked for.
+        unknown: Whether a layer gave what nothing is known of.
     """
 
     def __init__(
@@ -91,6 +96,9 @@ class StageCounts:
         self._scratch = Scratch()
         self._signed = {layer.name: not never_negative(layer) for layer in layers}
         self._refused: set[str] = set()
+        self._n_samples = 0
+        self.followed = False
+        self.unknown = False
 
     def reset(self) -> None:
         """Forget what was counted."""
@@ -102,11 +110,9 @@ class StageCounts:
         self._n_begun = 0
 
     def watch(self, layers: Sequence[Layer]) -> None:
-        """Watch other layers from here on."""
-        self.recorder.detach()
-        self.recorder = Recorder(layers, reduce=self._reduce, protected=self._protected)
+        """Watch other layers from here on, or the same of which more is known now."""
         self._signed = {layer.name: not never_negative(layer) for layer in layers}
-        self.recorder.attach()
+        self.recorder.update(layers)
 
     def begin(self, labels: Tensor | None, counted: Tensor | None, *, count_now: bool, batch_idx: int) -> None:
         """Listen to the layers.
@@ -121,6 +127,7 @@ class StageCounts:
         self._counting = count_now
         self._attending = batch_idx % self._attention_every == 0
         self._rows = None if labels is None else self._rows_of(labels, counted)
+        self._n_samples = 0 if labels is None else len(labels)
         self.recorder.start()
 
     def _rows_of(self, labels: Tensor, counted: Tensor | None) -> Tensor:
@@ -177,31 +184,45 @@ class StageCounts:
     def _counted(self, output: Tensor | Call, layer: Layer, key: str) -> Activity | None:
         if isinstance(layer.view, AttentionHeads) and not self._attending:
             return None
-        units = output if isinstance(output, Tensor) else (layer.view(output) if layer.view else None)
-        activity = None if units is None else self._activity(units, layer)
-        if activity is None:
+        if not layer.use(key).counted:
             return None
+        units = units_of(output, layer, key, n_samples=self._n_samples)
+        if units is None:
+            self._tell_unknown(output, layer, key)
+            return None
+        activity = self._activity(units, layer)
         if self._counting:
             self._add(key, activity)
             return None
         # a copy: what follows may change the output in place
         return activity._replace(activation=activity.activation.clone())
 
-    def _activity(self, units: Tensor | Units, layer: Layer) -> Activity:
-        if isinstance(units, Tensor):
-            units, unit_dim = Units(units), layer.unit_dim_of(units)
-        else:
-            unit_dim = layer.unit_dim
+    def _activity(self, units: Units, layer: Layer) -> Activity:
         if units.heads:
             return head_activity(units.values, units.valid)
         return unit_activity(
-            units.values if layer.then is None else layer.then(units.values),
-            unit_dim=unit_dim,
+            units.values,
+            unit_dim=units.unit_dim,
             threshold=self._rule.threshold,
             min_fraction=self._rule.min_fraction,
             valid=units.valid,
             signed=self._signed[layer.name],
             scratch=self._scratch if self._counting else None,
+        )
+
+    def _tell_unknown(self, output: Tensor | Call, layer: Layer, key: str) -> None:
+        """Ask where the units are, of an output of which nothing tells it."""
+        given = first_activations(output.output if isinstance(output, Call) else output)
+        self.unknown = True
+        if given is None or not self.followed:
+            return
+        self._refused.add(layer.name)
+        self._guard.note(
+            f"nothing tells which dimension of what layer {key!r} gives, of the shape {list(given.shape)}, holds the "
+            "units, so it is not counted: no layer whose type says it, or not through operations that can be "
+            f"followed, made that dimension. Say where they are with unit_dims={{{layer.name!r}: 1}} (-1 for the last "
+            "dimension), or leave the layer out with layers=.",
+            about=f"units of {layer.name}",
         )
 
     def _add(self, key: str, activity: Activity) -> None:

@@ -1,12 +1,18 @@
 """Watching a module's neurons batch by batch: hooks on and off, labels, counts of both stages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.callbacks.functional_layers import refined
+from lightning_explain.callbacks.functional_layers import (
+    StepFollower,
+    by_question,
+    refined,
+    tell_not_followed,
+    tell_unseen,
+)
 from lightning_explain.callbacks.guard import BEGINNING_ANEW, Guard
 from lightning_explain.callbacks.neuron_counts import ATTENTION_EVERY, ActivityRule, CountShapes, StageCounts
 from lightning_explain.callbacks.neuron_labels import Labels
@@ -16,13 +22,19 @@ from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.callbacks.scores_hook import ClassScores, ScoreCatcher, predicted_classes
 from lightning_explain.capture import Layer, names_inside_compiled
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.isolation import is_whole
 from lightning_explain.neurons import LayerProfile, unit_layers
+from lightning_explain.neurons.functional import FunctionalUse
+from lightning_explain.neurons.tracing import Trace
 from lightning_explain.neurons.units import unseen_attention
 from lightning_explain.schedule import Stopwatch
 
 Stage = Literal["train", "val"]
 STAGES: tuple[Stage, ...] = ("train", "val")
 MOST_NAMED = 8
+
+MOST_FOLLOWED = 3
+"""Steps of a stage that are followed: the first, and others if layers ran in them that did not run before."""
 
 Profiles = dict[str, LayerProfile]
 """By layer."""
@@ -48,6 +60,7 @@ class NeuronWatch:
         question: Where batches hold the labels and outputs the scores.
         guard: For saying what cannot be counted.
         stopwatch: For the time spent.
+        unit_dims: Names or globs of layers -> the dimension that counts their units; None to find all of them out.
 
     Attributes:
         silent: Layers that never fired, by stage, as of the last profiles.
@@ -62,6 +75,7 @@ class NeuronWatch:
         question: Question,
         guard: Guard,
         stopwatch: Stopwatch,
+        unit_dims: Mapping[str, int] | None = None,
     ) -> None:
         self._rule = rule
         self._by = by
@@ -69,7 +83,11 @@ class NeuronWatch:
         self._question = question
         self._guard = guard
         self._stopwatch = stopwatch
+        self._unit_dims = dict(unit_dims or {})
         self._to_refine = False
+        self._follower: StepFollower | None = None
+        self._unseen: FunctionalUse | None = None
+        self._n_followed: dict[Stage, int] = dict.fromkeys(STAGES, 0)
         # one each: training and validation batches may be of different form
         self._labels = {stage: Labels(question.target, guard) for stage in STAGES}
         self._catcher = ScoreCatcher(question.output)
@@ -105,6 +123,7 @@ class NeuronWatch:
         if in_half:
             chosen = self._outside_compiled(pl_module, chosen, asked_for=layers is not None)
         self._to_refine = layers is None
+        self._unseen, self._n_followed = None, dict.fromkeys(STAGES, 0)
         if layers is None:
             self._tell_unseen(unseen_attention(pl_module))
         for labels in self._labels.values():
@@ -151,18 +170,49 @@ class NeuronWatch:
                 "c_proj, o_proj or to_out in it takes them side by side. Its other layers are watched as usual."
             )
 
-    def refine(self, pl_module: nn.Module, batch: Any) -> None:
-        """Look once, with the first batch, which layers feed functional activations, and watch those too."""
-        if not self._to_refine:
+    def _follow(self, stage: Stage, pl_module: nn.Module, batch: Any) -> None:
+        """Follow the calls of the first step of a stage, and once more where layers turned up that were not in it."""
+        counts = self._counts[stage]
+        if self._n_followed[stage] > 0 and not (counts.unknown and self._n_followed[stage] < MOST_FOLLOWED):
             return
-        self._to_refine = False
-        chosen = refined(pl_module, self.layers, batch, self._question, self._guard)
-        if chosen is not None:
-            for counts in self._counts.values():
-                counts.watch(chosen)
+        counts.unknown = False
+        chosen = counts.recorder.layers
+
+        def receive(trace: Trace) -> None:
+            layers, use = refined(
+                pl_module, chosen, trace, default=self._to_refine, unit_dims=self._unit_dims
+            )
+            counts.followed = True
+            counts.watch(layers)
+            self._unseen = use
+
+        self._follower = StepFollower(pl_module, receive=receive, stopwatch=self._stopwatch)
+        if names_inside_compiled(pl_module):
+            if is_whole(pl_module):
+                by_question(self._follower, pl_module, batch, self._question)
+        else:
+            self._follower.attach()
+
+    def _followed(self, stage: Stage, pl_module: nn.Module) -> None:
+        """Say what the step that was followed left open."""
+        follower, self._follower = self._follower, None
+        if follower is None:
+            return
+        follower.detach()
+        self._n_followed[stage] += 1
+        counts = self._counts[stage]
+        if follower.error is not None and self._to_refine:
+            tell_not_followed(pl_module, counts.recorder.layers, follower.error, self._guard)
+        elif self._unseen is not None and self._to_refine:
+            tell_unseen(self._unseen, self._guard)
+        # what is still unknown is asked for from here on
+        counts.followed = counts.followed or is_whole(pl_module)
 
     def detach(self) -> None:
         """Take the hooks off; does nothing when they are off."""
+        if self._follower is not None:
+            self._follower.detach()
+        self._follower = None
         for counts in self._counts.values():
             counts.recorder.detach()
         self._catcher.detach()
@@ -174,11 +224,12 @@ class NeuronWatch:
         if stage == "val":
             self._class_scores.reset()
 
-    def begin_batch(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
+    def begin_batch(self, stage: Stage, pl_module: nn.Module, batch: Any, batch_idx: int, loader: Any) -> None:
         """Listen to the layers.
 
         Args:
             stage: Where the batch belongs.
+            pl_module: The module.
             batch: As the step gets it.
             batch_idx: Its index in this process.
             loader: Where it came from; None if unknown.
@@ -191,24 +242,28 @@ class NeuronWatch:
         self._counts[stage].begin(self._batch_labels, self._counted, count_now=self._by == "label", batch_idx=batch_idx)
         if self._wants_scores(stage):
             self._catcher.start()
+        self._follow(stage, pl_module, batch)
 
     def _wants_scores(self, stage: Stage) -> bool:
         return self._by == "prediction" or (stage == "val" and bool(self._labels[stage].classes))
 
     def listen(self, *, listening: bool) -> None:
         """Look away while the backward pass runs (activation checkpointing runs layers again), and listen again."""
+        if self._follower is not None and not listening:
+            self._follower.detach()
         recorder = self._counts["train"].recorder
         if listening:
             recorder.look_again()
         else:
             recorder.look_away()
 
-    def end_batch(self, stage: Stage) -> None:
+    def end_batch(self, stage: Stage, pl_module: nn.Module) -> None:
         """Count the batch.
 
         Raises:
             ConfigurationError: Samples are grouped by prediction, but no class scores were seen.
         """
+        self._followed(stage, pl_module)
         labels = self._batch_labels
         scores = self._catcher.stop(None if labels is None else len(labels)) if self._wants_scores(stage) else None
         if stage == "val" and scores is not None and labels is not None:

@@ -72,9 +72,12 @@ class ActiveNeuronMonitor(pl.Callback):
 
     Args:
         layers: Names or globs of the modules to watch; default: the activation modules, recurrent layers, attention
-            modules, and the layers that feed functional activations (found by an isolated forward pass of two
-            samples; there the figures are those after the function, and what cannot be covered is said by name). A
-            module that runs several times in a step is counted per call, as `name`, `name#1`, ...
+            modules, home-made activations, and the layers that feed functional activations (there the figures are
+            those after the function, and what cannot be covered is said by name). A module that runs several times in
+            a step is counted per call, as `name`, `name#1`, ...
+        unit_dims: Names or globs of layers -> the dimension of their output that counts units, e.g.
+            `{"net.mix.*": -1}`. By default it is found out call by call, by following the operations of a stage's
+            first step; a layer of which nothing tells it is not counted, and named.
         threshold: Activation above which a position counts as active.
         min_fraction: For maps and sequences: share of positions that must be active for the channel to be.
         min_rate: A neuron is in a class's active set when it is active in at least this share of its samples.
@@ -118,6 +121,7 @@ class ActiveNeuronMonitor(pl.Callback):
         self,
         *,
         layers: str | Sequence[str] | None = None,
+        unit_dims: dict[str, int] | None = None,
         threshold: float = 0.0,
         min_fraction: float = 0.25,
         min_rate: float = 0.5,
@@ -165,6 +169,7 @@ class ActiveNeuronMonitor(pl.Callback):
             question=question,
             guard=self._guard,
             stopwatch=self._pacing.stopwatch,
+            unit_dims=unit_dims,
         )
         # no probe is drawn for nothing: token ids, say, feed no neuron with a sign and have no maps
         self._wants_probe = feeding > 0 or maps != 0
@@ -327,13 +332,12 @@ class ActiveNeuronMonitor(pl.Callback):
         if not self._choice.begin_batch(stage, batch_idx):
             return
         with self._pacing.stopwatch.spending(), self._guard.doing(f"reading the labels ({stage})"):
-            self._watch.refine(pl_module, batch)
-            self._watch.begin_batch(stage, batch, batch_idx, at)
+            self._watch.begin_batch(stage, pl_module, batch, batch_idx, at)
 
-    def _end_batch(self, stage: Stage, trainer: pl.Trainer) -> None:
+    def _end_batch(self, stage: Stage, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._choice.counts:
             with self._pacing.stopwatch.spending(), self._guard.doing(f"counting active neurons ({stage})"):
-                self._watch.end_batch(stage)
+                self._watch.end_batch(stage, pl_module)
         self._choice.end_batch(stage, trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -384,7 +388,7 @@ class ActiveNeuronMonitor(pl.Callback):
     ) -> None:
         """Count the batch; log the epoch so far after every n-th step."""
         del outputs, batch, batch_idx
-        self._end_batch("train", trainer)
+        self._end_batch("train", trainer, pl_module)
         if self._schedule.due_after_step(trainer.global_step) and trainer.global_step != self._logged_step:
             self._logged_step = trainer.global_step
             if self._pacing.allows(trainer):
@@ -426,9 +430,9 @@ class ActiveNeuronMonitor(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count the batch."""
-        del pl_module, outputs, batch, batch_idx, dataloader_idx
+        del outputs, batch, batch_idx, dataloader_idx
         if not trainer.sanity_checking:
-            self._end_batch("val", trainer)
+            self._end_batch("val", trainer, pl_module)
 
     # -- logging -----------------------------------------------------------------------------------------------
 

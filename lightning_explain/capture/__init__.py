@@ -2,16 +2,21 @@
 
 from lightning_explain.capture.compiled import is_compiled, names_inside_compiled
 from lightning_explain.capture.hooks import CallHook, Hook
-from lightning_explain.capture.layers import Call, Layer, View, select_layers
+from lightning_explain.capture.layers import Call, CallUse, Layer, View, first_activations, select_layers
+from lightning_explain.capture.padding_masks import MaskSource, PaddingMasks
 from lightning_explain.capture.recorder import Recorder, recording_paused, watched
 
 __all__ = [
     "Call",
     "CallHook",
+    "CallUse",
     "Hook",
     "Layer",
+    "MaskSource",
+    "PaddingMasks",
     "Recorder",
     "View",
+    "first_activations",
     "is_compiled",
     "names_inside_compiled",
     "recording_paused",
