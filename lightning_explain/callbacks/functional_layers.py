@@ -81,6 +81,7 @@ class StepFollower:
         pl_module: The module.
         receive: Called after each pass with what was seen so far.
         stopwatch: For the time spent.
+        in_training: Follow training in train mode, not in eval mode, whose calls are the same in most networks.
 
     Attributes:
         error: Why a call could not be followed; None if all could.
@@ -88,7 +89,15 @@ class StepFollower:
     Cost: one forward pass more, in the batch that is followed.
     """
 
-    def __init__(self, pl_module: nn.Module, *, receive: Callable[[Trace], None], stopwatch: Stopwatch) -> None:
+    def __init__(
+        self,
+        pl_module: nn.Module,
+        *,
+        receive: Callable[[Trace], None],
+        stopwatch: Stopwatch,
+        in_training: bool = False,
+    ) -> None:
+        self._in_training = in_training
         self._module = pl_module
         self._receive = receive
         self._stopwatch = stopwatch
@@ -132,8 +141,8 @@ class StepFollower:
             self._tracer.adopt(output, self._followed)
 
     def follow(self, call: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Make a call in isolation, in the modes as they are, and follow it; what fails is noted in `error`."""
-        modes = [(module, module.training) for module in self._module.modules()]
+        """Make a call in isolation and follow it; what fails is noted in `error`."""
+        modes = [(module, module.training and self._in_training) for module in self._module.modules()]
         gradients = torch.is_grad_enabled()
         self._busy, self._followed = True, None
         try:

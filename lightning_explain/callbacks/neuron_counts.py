@@ -97,6 +97,7 @@ class StageCounts:
         self._signed = {layer.name: not never_negative(layer) for layer in layers}
         self._refused: set[str] = set()
         self._n_samples = 0
+        self._n_calls: dict[str, int] = {}
         self.followed = False
         self.unknown = False
 
@@ -150,6 +151,7 @@ class StageCounts:
     def end(self, labels: Tensor | None = None, counted: Tensor | None = None) -> bool:
         """Count what was not counted in the hooks; say whether any layer fired."""
         seen: dict[str, Activity | None] = self.recorder.stop()
+        self._n_calls = self.recorder.n_calls
         if not self._counting and labels is not None:
             self._rows = self._rows_of(labels, counted)
         for key, activity in seen.items():
@@ -160,6 +162,17 @@ class StageCounts:
         if self._n_batches % DRAIN_EVERY == 0:
             self._drain()
         return bool(seen)
+
+    def check_calls(self) -> None:
+        """Take back what was counted of layers that the step called more or less often than the pass that was followed.
+
+        Calls of a branch that is there in training only would be taken for others; so the next step is followed.
+        """
+        for layer in self.recorder.layers:
+            if layer.host is None and layer.calls and self._n_calls.get(layer.name, 0) != len(layer.calls):
+                self.unknown = True
+                for key in [key for key in self._buffers if key.split("#")[0] == layer.name]:
+                    del self._buffers[key]
 
     @contextmanager
     def _protected(self) -> Generator[None, None, None]:

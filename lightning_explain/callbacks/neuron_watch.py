@@ -85,6 +85,7 @@ class NeuronWatch:
         self._stopwatch = stopwatch
         self._unit_dims = dict(unit_dims or {})
         self._to_refine = False
+        self._chosen: Sequence[Layer] = ()
         self._follower: StepFollower | None = None
         self._unseen: FunctionalUse | None = None
         self._n_followed: dict[Stage, int] = dict.fromkeys(STAGES, 0)
@@ -122,7 +123,7 @@ class NeuronWatch:
         chosen = unit_layers(pl_module, layers)
         if in_half:
             chosen = self._outside_compiled(pl_module, chosen, asked_for=layers is not None)
-        self._to_refine = layers is None
+        self._to_refine, self._chosen = layers is None, chosen
         self._unseen, self._n_followed = None, dict.fromkeys(STAGES, 0)
         if layers is None:
             self._tell_unseen(unseen_attention(pl_module))
@@ -176,17 +177,18 @@ class NeuronWatch:
         if self._n_followed[stage] > 0 and not (counts.unknown and self._n_followed[stage] < MOST_FOLLOWED):
             return
         counts.unknown = False
-        chosen = counts.recorder.layers
 
         def receive(trace: Trace) -> None:
-            layers, use = refined(
-                pl_module, chosen, trace, default=self._to_refine, unit_dims=self._unit_dims
-            )
+            chosen = refined(pl_module, self._chosen, trace, default=self._to_refine, unit_dims=self._unit_dims)
+            layers, self._unseen = chosen
             counts.followed = True
-            counts.watch(layers)
-            self._unseen = use
+            # the other stage begins with what this one showed, until its own first step is followed
+            for other in (counts, *(each for each in self._counts.values() if not each.followed)):
+                other.watch(layers)
 
-        self._follower = StepFollower(pl_module, receive=receive, stopwatch=self._stopwatch)
+        self._follower = StepFollower(
+            pl_module, receive=receive, stopwatch=self._stopwatch, in_training=self._n_followed[stage] > 0
+        )
         if names_inside_compiled(pl_module):
             if is_whole(pl_module):
                 by_question(self._follower, pl_module, batch, self._question)
@@ -203,7 +205,9 @@ class NeuronWatch:
         counts = self._counts[stage]
         if follower.error is not None and self._to_refine:
             tell_not_followed(pl_module, counts.recorder.layers, follower.error, self._guard)
-        elif self._unseen is not None and self._to_refine:
+        if follower.error is None and follower.n_followed:
+            counts.check_calls()
+        if self._unseen is not None and self._to_refine:
             tell_unseen(self._unseen, self._guard)
         # what is still unknown is asked for from here on
         counts.followed = counts.followed or is_whole(pl_module)
@@ -263,11 +267,16 @@ class NeuronWatch:
         Raises:
             ConfigurationError: Samples are grouped by prediction, but no class scores were seen.
         """
-        self._followed(stage, pl_module)
         labels = self._batch_labels
         scores = self._catcher.stop(None if labels is None else len(labels)) if self._wants_scores(stage) else None
         if stage == "val" and scores is not None and labels is not None:
             self._class_scores.add(scores, labels.to(scores.device), self._counted)
+        try:
+            self._count(stage, scores)
+        finally:
+            self._followed(stage, pl_module)
+
+    def _count(self, stage: Stage, scores: Tensor | None) -> None:
         if self._by == "label":
             self._counts[stage].end()
         elif scores is not None:

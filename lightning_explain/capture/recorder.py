@@ -192,6 +192,11 @@ class Recorder:
             seen |= {key: self._reduce(tensor, self._layers[name], key) for key, (tensor, name) in raw.items()}
         return seen
 
+    @property
+    def n_calls(self) -> dict[str, int]:
+        """How often each layer was called in the last recording."""
+        return dict(self._calls)
+
     def record(self, layer: Layer, output: Any) -> None:
         """Take a layer's output, if this is the time for it; called by the hook."""
         compiling = torch.compiler.is_compiling()
