@@ -209,8 +209,21 @@ class NeuronWatch:
             counts.check_calls()
         if self._unseen is not None and self._to_refine:
             tell_unseen(self._unseen, self._guard)
+        self._tell_masks(pl_module)
         # what is still unknown is asked for from here on
         counts.followed = counts.followed or is_whole(pl_module)
+
+    def _tell_masks(self, pl_module: nn.Module) -> None:
+        """Say where padding counts: a mask that compiled code takes cannot be seen."""
+        compiled = names_inside_compiled(pl_module)
+        inside = {id(module) for name, module in pl_module.named_modules() if name in compiled}
+        layers = [layer.name for layer in self.layers if any(u.mask and id(u.mask.module) in inside for u in layer.calls)]
+        if layers:
+            self._guard.note(
+                f"{', '.join(layers[:MOST_NAMED])} take a padding mask inside code that torch.compile made, where it "
+                "cannot be seen, so their padding counts as positions. Compile a part that does not take the mask.",
+                about="masks in compiled code",
+            )
 
     def detach(self) -> None:
         """Take the hooks off; does nothing when they are off."""

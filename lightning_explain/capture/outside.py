@@ -1,7 +1,11 @@
-"""Watching modules that a compiler leaves alone, without a hook on them, which would make it compile them."""
+"""Watching modules without a hook on them, where that would change the way they are computed.
 
-from collections.abc import Callable, Sequence
-from typing import Any
+Hooks switch the fused path of a transformer layer off, and make a compiler compile what it otherwise leaves alone. A
+hook of all modules does neither.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -9,28 +13,28 @@ from torch.nn.modules import module as module_hooks
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.hooks import RemovableHandle
 
-from lightning_explain.capture.layers import Layer
+T = TypeVar("T")
 
 
-class OutsideWatch:
+class OutsideHook(Generic[T]):
     """Sees calls of modules by a hook of all modules.
 
     Args:
-        layers: What is watched.
-        record: Takes a layer, and what was given by position, by name, and returned.
+        watched: The modules, and what stands for each.
+        receive: Takes that, and what was given by position, by name, and returned.
 
     Cost: a dictionary look-up at every module call, if anything is watched.
     """
 
-    def __init__(self, layers: Sequence[Layer], *, record: Callable[[Layer, Any, Any, Any], None]) -> None:
-        self._layers = {id(layer.module): layer for layer in layers}
-        # what is recorded runs in Python, not in code that the compiler makes of it
-        self._record = torch.compiler.disable(record) if layers else record
+    def __init__(self, watched: Mapping[nn.Module, T], receive: Callable[[T, Any, Any, Any], None]) -> None:
+        self._watched = {id(module): each for module, each in watched.items()}
+        # what is received runs in Python, not in code that a compiler makes of it
+        self._receive = torch.compiler.disable(receive) if watched else receive
         self._handle: RemovableHandle | None = None
 
     def attach(self) -> None:
         """Put the hook of all modules on, if there is anything to see."""
-        if self._layers:
+        if self._watched:
             self._handle = register_module_forward_hook(self._after, with_kwargs=True)
 
     def detach(self) -> None:
@@ -41,9 +45,9 @@ class OutsideWatch:
             self._handle = None
 
     def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        # compiled code takes this up with every module that it runs, and none of those is among the layers
-        if id(module) in self._layers:
-            self._record(self._layers[id(module)], args, kwargs, output)
+        # compiled code takes this up with every module that it runs, and none of those is watched here
+        if id(module) in self._watched:
+            self._receive(self._watched[id(module)], args, kwargs, output)
 
 
 def forget_keyword_hook(handle: RemovableHandle) -> None:

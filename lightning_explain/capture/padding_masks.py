@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from lightning_explain.capture.outside import OutsideHook
+
 KEEPING = ("attention_mask", "decoder_attention_mask", "encoder_attention_mask")
 """Arguments that are not 0 where there is a token, as in transformers."""
 
@@ -62,12 +64,17 @@ class PaddingMasks:
         self._sources = frozenset(sources)
         self._masks: dict[MaskSource, Tensor] = {}
         self._handles: list[RemovableHandle] = []
+        self._after = OutsideHook[MaskSource]({}, self.note)
 
     def attach(self) -> None:
-        """Put the hooks on."""
+        """Put the hooks on: never on a transformer layer, which would no longer run fused then."""
+        fused = [source for source in self._sources if isinstance(source.module, nn.TransformerEncoderLayer)]
+        self._after = OutsideHook({source.module: source for source in fused}, self.note)
+        self._after.attach()
         self._handles = [
             source.module.register_forward_pre_hook(MaskHook(self, source), with_kwargs=True)
             for source in self._sources
+            if source not in fused
         ]
 
     def detach(self) -> None:
@@ -75,14 +82,16 @@ class PaddingMasks:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        self._after.detach()
         self.forget()
 
     def forget(self) -> None:
         """Forget the masks of earlier calls."""
         self._masks = {}
 
-    def note(self, source: MaskSource, args: Any, kwargs: Any) -> None:
+    def note(self, source: MaskSource, args: Any, kwargs: Any, output: Any = None) -> None:
         """Take the mask of a call; called by the hook."""
+        del output
         mask = arguments_of(source.module, args, kwargs).get(source.parameter)
         if isinstance(mask, Tensor) and mask.ndim == 2:
             self._masks[source] = mask

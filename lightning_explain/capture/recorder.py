@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from lightning_explain.capture.encoders import EncoderWatch, Padding, no_padding
 from lightning_explain.capture.hooks import CallHook, Hook
 from lightning_explain.capture.layers import Call, Layer, first_activations
-from lightning_explain.capture.outside import OutsideWatch
+from lightning_explain.capture.outside import OutsideHook
 from lightning_explain.capture.padding_masks import PaddingMasks
 
 
@@ -81,7 +81,7 @@ class Recorder:
         self._aside: tuple[dict[str, tuple[Tensor, str]], dict[str, int]] | None = None
         self._attached = False
         self._handles: dict[str, RemovableHandle] = {}
-        self._outside = OutsideWatch([], record=self._record_outside)
+        self._outside = OutsideHook[Layer]({}, self._record_outside)
         self._encoders: EncoderWatch | None = None
         self._masks = PaddingMasks([])
 
@@ -95,7 +95,7 @@ class Recorder:
         alone = [layer for layer in self.layers if layer.left_alone and layer.host is None]
         hooked = [layer for layer in self.layers if layer.host is None and not layer.left_alone]
         self._handles = {layer.name: self._hook_on(layer) for layer in hooked}
-        self._outside = OutsideWatch(alone, record=self._record_outside)
+        self._outside = OutsideHook({layer.module: layer for layer in alone}, self._record_outside)
         self._outside.attach()
         hosted = [layer for layer in self.layers if layer.host is not None]
         if hosted:
