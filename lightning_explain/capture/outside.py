@@ -4,6 +4,7 @@ Hooks switch the fused path of a transformer layer off, and make a compiler comp
 hook of all modules does neither.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -28,13 +29,14 @@ class OutsideHook(Generic[T]):
 
     def __init__(self, watched: Mapping[nn.Module, T], receive: Callable[[T, Any, Any, Any], None]) -> None:
         self._watched = {id(module): each for module, each in watched.items()}
-        # what is received runs in Python, not in code that a compiler makes of it
-        self._receive = torch.compiler.disable(receive) if watched else receive
+        # what is received runs in Python, not in code that a compiler makes of it, if there is one
+        self._receive = torch.compiler.disable(receive) if watched and "torch._dynamo" in sys.modules else receive
         self._handle: RemovableHandle | None = None
 
     def attach(self) -> None:
         """Put the hook of all modules on, if there is anything to see."""
         if self._watched:
+            _run_as_it_is(OutsideHook._after)
             self._handle = register_module_forward_hook(self._after, with_kwargs=True)
 
     def detach(self) -> None:
@@ -48,6 +50,16 @@ class OutsideHook(Generic[T]):
         # compiled code takes this up with every module that it runs, and none of those is watched here
         if id(module) in self._watched:
             self._receive(self._watched[id(module)], args, kwargs, output)
+
+
+def _run_as_it_is(function: Any) -> None:
+    """Keep a compiler from making code of a function that it meets between what it compiles, once for each type.
+
+    torch.compiler has nothing for this that would leave alone what is compiled around the function.
+    """
+    eval_frame: Any = sys.modules.get("torch._dynamo.eval_frame")
+    if eval_frame is not None and hasattr(eval_frame, "skip_code"):
+        eval_frame.skip_code(function.__code__)
 
 
 def forget_keyword_hook(handle: RemovableHandle) -> None:
