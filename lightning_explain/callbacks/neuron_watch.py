@@ -217,7 +217,9 @@ class NeuronWatch:
         """Say where padding counts: a mask that compiled code takes cannot be seen."""
         compiled = names_inside_compiled(pl_module)
         inside = {id(module) for name, module in pl_module.named_modules() if name in compiled}
-        layers = [layer.name for layer in self.layers if any(u.mask and id(u.mask.module) in inside for u in layer.calls)]
+        layers = [
+            layer.name for layer in self.layers if any(u.mask and id(u.mask.module) in inside for u in layer.calls)
+        ]
         if layers:
             self._guard.note(
                 f"{', '.join(layers[:MOST_NAMED])} take a padding mask inside code that torch.compile made, where it "

@@ -79,9 +79,7 @@ class FunctionalUse:
 def _same_axes(one: Dims, other: Dims) -> bool:
     """Return True if nothing but operations element by element lies between two tensors."""
     return len(one) == len(other) and all(
-        size_of(a) == size_of(b)
-        and is_units(a) == is_units(b)
-        and [f.axis.root for f in a] == [f.axis.root for f in b]
+        size_of(a) == size_of(b) and is_units(a) == is_units(b) and [f.axis.root for f in a] == [f.axis.root for f in b]
         for a, b in zip(one, other, strict=True)
     )
 

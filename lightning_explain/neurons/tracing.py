@@ -266,7 +266,7 @@ class Tracer(TorchFunctionMode):
     def _masked(self, module: nn.Module, parameter: str, named: Mapping[str, Any]) -> None:
         """Note which tokens a mask speaks of: those of the sequence that is given beside it."""
         mask = named[parameter]
-        prefix = parameter.split("_")[0]
+        prefix = parameter.split("_", maxsplit=1)[0]
         own = [part for name, part in named.items() if name != parameter and name.startswith(prefix)]
         others = own if prefix in ("src", "tgt", "memory", "key", "decoder") else list(named.values())
         first = batch_first_of(module) is not False
@@ -295,7 +295,9 @@ class Tracer(TorchFunctionMode):
         countable = result is not None and result.is_floating_point() and result.ndim >= 2 and not result.is_nested
         calls.append(ModuleCall(took, self.dims(result), countable))
         # the innermost module that returned a tensor is the one that made it
-        is_source = isinstance(output, Tensor) and not isinstance(module, ACTIVATIONS) and module is not self._modules[0]
+        is_source = (
+            isinstance(output, Tensor) and not isinstance(module, ACTIVATIONS) and module is not self._modules[0]
+        )
         if is_source and output not in self._given:
             self._given[output] = (module, len(calls) - 1)
 

@@ -49,7 +49,9 @@ class Case:
     @property
     def unwatched(self) -> "Case":
         """The same run, whoever looks on."""
-        return replace(self, cadence="epochs", order="monitors first", layers="default", watching="integrated gradients")
+        return replace(
+            self, cadence="epochs", order="monitors first", layers="default", watching="integrated gradients"
+        )
 
 
 CADENCES: Mapping[str, dict[str, Any]] = {
