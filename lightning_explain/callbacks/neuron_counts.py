@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.uncounted import label_words, row_words, unknown_words
 from lightning_explain.capture import Call, Layer, Recorder, first_activations
 from lightning_explain.neurons import ActiveNeurons, Activity, LayerProfile, unit_activity
 from lightning_explain.neurons.activity import ClassCounts, CountBuffer, Scratch, class_rows, head_activity
@@ -137,12 +138,7 @@ class StageCounts:
             return class_rows(labels, self._n_classes, counted)
         low, high = (int(end) for end in torch.aminmax(labels))
         if high >= MOST_CLASSES:
-            self._guard.note(
-                f"label {high} was met. Labels from {MOST_CLASSES:,} on are taken for something else than a "
-                "class and not counted. If they are regression targets, say target=lambda batch: "
-                "batch[1].float(); if there are that many classes, give class_names.",
-                about="labels that are no classes",
-            )
+            self._guard.note(label_words(high, MOST_CLASSES), about="labels that are no classes")
         self._n_classes = max(self._n_classes, min(high + 1, MOST_CLASSES))
         # nothing to leave out: labels are rows as they are
         plain = low >= 0 and high < self._n_classes and counted is None
@@ -227,16 +223,9 @@ class StageCounts:
         """Ask where the units are, of an output of which nothing tells it."""
         given = first_activations(output.output if isinstance(output, Call) else output)
         self.unknown = True
-        if given is None or not self.followed:
-            return
-        self._refused.add(layer.name)
-        self._guard.note(
-            f"nothing tells which dimension of what layer {key!r} gives, of the shape {list(given.shape)}, holds the "
-            "units, so it is not counted: no layer whose type says it, or not through operations that can be "
-            f"followed, made that dimension. Say where they are with unit_dims={{{layer.name!r}: 1}} (-1 for the last "
-            "dimension), or leave the layer out with layers=.",
-            about=f"units of {layer.name}",
-        )
+        if given is not None and self.followed:
+            self._refused.add(layer.name)
+            self._guard.note(unknown_words(layer, key, given), about=f"units of {layer.name}")
 
     def _add(self, key: str, activity: Activity) -> None:
         n_samples, n_neurons = activity.active.shape
@@ -244,12 +233,7 @@ class StageCounts:
         if rows is None:
             rows = torch.zeros(n_samples, dtype=torch.long, device=activity.active.device)
         if len(rows) != n_samples:
-            self._guard.note(
-                f"layer {key!r} gave {n_samples} rows for a batch of {len(rows)} labels (patches, tokens or pairs "
-                "folded into the batch?), so it is not counted. Leave it out with layers=, or say with target= where "
-                "the labels are.",
-                about=f"rows of {key}",
-            )
+            self._guard.note(row_words(key, n_samples, len(rows)), about=f"rows of {key}")
             self._refused.add(key.split("#", maxsplit=1)[0])
             return
         buffer = self._buffers.get(key)

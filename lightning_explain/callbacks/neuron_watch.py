@@ -6,13 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.callbacks.functional_layers import (
-    StepFollower,
-    by_question,
-    refined,
-    tell_not_followed,
-    tell_unseen,
-)
+from lightning_explain.callbacks.call_following import CallFollowing
 from lightning_explain.callbacks.guard import BEGINNING_ANEW, Guard
 from lightning_explain.callbacks.neuron_counts import ATTENTION_EVERY, ActivityRule, CountShapes, StageCounts
 from lightning_explain.callbacks.neuron_labels import Labels
@@ -22,19 +16,13 @@ from lightning_explain.callbacks.ranks import Ranks
 from lightning_explain.callbacks.scores_hook import ClassScores, ScoreCatcher, predicted_classes
 from lightning_explain.capture import Layer, names_inside_compiled
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.isolation import is_whole
 from lightning_explain.neurons import LayerProfile, unit_layers
-from lightning_explain.neurons.functional import FunctionalUse
-from lightning_explain.neurons.tracing import Trace
 from lightning_explain.neurons.units import unseen_attention
 from lightning_explain.schedule import Stopwatch
 
 Stage = Literal["train", "val"]
 STAGES: tuple[Stage, ...] = ("train", "val")
 MOST_NAMED = 8
-
-MOST_FOLLOWED = 3
-"""Steps of a stage that are followed: the first, and others if layers ran in them that did not run before."""
 
 Profiles = dict[str, LayerProfile]
 """By layer."""
@@ -83,12 +71,7 @@ class NeuronWatch:
         self._question = question
         self._guard = guard
         self._stopwatch = stopwatch
-        self._unit_dims = dict(unit_dims or {})
-        self._to_refine = False
-        self._chosen: Sequence[Layer] = ()
-        self._follower: StepFollower | None = None
-        self._unseen: FunctionalUse | None = None
-        self._n_followed: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+        self._following = CallFollowing(question, guard=guard, stopwatch=stopwatch, unit_dims=unit_dims or {})
         # one each: training and validation batches may be of different form
         self._labels = {stage: Labels(question.target, guard) for stage in STAGES}
         self._catcher = ScoreCatcher(question.output)
@@ -123,8 +106,7 @@ class NeuronWatch:
         chosen = unit_layers(pl_module, layers)
         if in_half:
             chosen = self._outside_compiled(pl_module, chosen, asked_for=layers is not None)
-        self._to_refine, self._chosen = layers is None, chosen
-        self._unseen, self._n_followed = None, dict.fromkeys(STAGES, 0)
+        self._following.begin(pl_module, chosen, default=layers is None)
         if layers is None:
             self._tell_unseen(unseen_attention(pl_module))
         for labels in self._labels.values():
@@ -171,67 +153,9 @@ class NeuronWatch:
                 "c_proj, o_proj or to_out in it takes them side by side. Its other layers are watched as usual."
             )
 
-    def _follow(self, stage: Stage, pl_module: nn.Module, batch: Any) -> None:
-        """Follow the calls of the first step of a stage, and once more where layers turned up that were not in it."""
-        counts = self._counts[stage]
-        if self._n_followed[stage] > 0 and not (counts.unknown and self._n_followed[stage] < MOST_FOLLOWED):
-            return
-        counts.unknown = False
-
-        def receive(trace: Trace) -> None:
-            chosen = refined(pl_module, self._chosen, trace, default=self._to_refine, unit_dims=self._unit_dims)
-            layers, self._unseen = chosen
-            counts.followed = True
-            # the other stage begins with what this one showed, until its own first step is followed
-            for other in (counts, *(each for each in self._counts.values() if not each.followed)):
-                other.watch(layers)
-
-        self._follower = StepFollower(
-            pl_module, receive=receive, stopwatch=self._stopwatch, in_training=self._n_followed[stage] > 0
-        )
-        if names_inside_compiled(pl_module):
-            if is_whole(pl_module):
-                by_question(self._follower, pl_module, batch, self._question)
-        else:
-            self._follower.attach()
-
-    def _followed(self, stage: Stage, pl_module: nn.Module) -> None:
-        """Say what the step that was followed left open."""
-        follower, self._follower = self._follower, None
-        if follower is None:
-            return
-        follower.detach()
-        self._n_followed[stage] += 1
-        counts = self._counts[stage]
-        if follower.error is not None and self._to_refine:
-            tell_not_followed(pl_module, counts.recorder.layers, follower.error, self._guard)
-        if follower.error is None and follower.n_followed:
-            counts.check_calls()
-        if self._unseen is not None and self._to_refine:
-            tell_unseen(self._unseen, self._guard)
-        self._tell_masks(pl_module)
-        # what is still unknown is asked for from here on
-        counts.followed = counts.followed or is_whole(pl_module)
-
-    def _tell_masks(self, pl_module: nn.Module) -> None:
-        """Say where padding counts: a mask that compiled code takes cannot be seen."""
-        compiled = names_inside_compiled(pl_module)
-        inside = {id(module) for name, module in pl_module.named_modules() if name in compiled}
-        layers = [
-            layer.name for layer in self.layers if any(u.mask and id(u.mask.module) in inside for u in layer.calls)
-        ]
-        if layers:
-            self._guard.note(
-                f"{', '.join(layers[:MOST_NAMED])} take a padding mask inside code that torch.compile made, where it "
-                "cannot be seen, so their padding counts as positions. Compile a part that does not take the mask.",
-                about="masks in compiled code",
-            )
-
     def detach(self) -> None:
         """Take the hooks off; does nothing when they are off."""
-        if self._follower is not None:
-            self._follower.detach()
-        self._follower = None
+        self._following.stop()
         for counts in self._counts.values():
             counts.recorder.detach()
         self._catcher.detach()
@@ -243,12 +167,11 @@ class NeuronWatch:
         if stage == "val":
             self._class_scores.reset()
 
-    def begin_batch(self, stage: Stage, pl_module: nn.Module, batch: Any, batch_idx: int, loader: Any) -> None:
+    def begin_batch(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
         """Listen to the layers.
 
         Args:
             stage: Where the batch belongs.
-            pl_module: The module.
             batch: As the step gets it.
             batch_idx: Its index in this process.
             loader: Where it came from; None if unknown.
@@ -261,22 +184,23 @@ class NeuronWatch:
         self._counts[stage].begin(self._batch_labels, self._counted, count_now=self._by == "label", batch_idx=batch_idx)
         if self._wants_scores(stage):
             self._catcher.start()
-        self._follow(stage, pl_module, batch)
+        others = [counts for other, counts in self._counts.items() if other != stage]
+        self._following.begin_batch(self._counts[stage], others, batch)
 
     def _wants_scores(self, stage: Stage) -> bool:
         return self._by == "prediction" or (stage == "val" and bool(self._labels[stage].classes))
 
     def listen(self, *, listening: bool) -> None:
         """Look away while the backward pass runs (activation checkpointing runs layers again), and listen again."""
-        if self._follower is not None and not listening:
-            self._follower.detach()
+        if not listening:
+            self._following.stop()
         recorder = self._counts["train"].recorder
         if listening:
             recorder.look_again()
         else:
             recorder.look_away()
 
-    def end_batch(self, stage: Stage, pl_module: nn.Module) -> None:
+    def end_batch(self, stage: Stage) -> None:
         """Count the batch.
 
         Raises:
@@ -289,7 +213,7 @@ class NeuronWatch:
         try:
             self._count(stage, scores)
         finally:
-            self._followed(stage, pl_module)
+            self._following.end_batch(self._counts[stage])
 
     def _count(self, stage: Stage, scores: Tensor | None) -> None:
         if self._by == "label":

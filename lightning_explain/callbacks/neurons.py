@@ -328,16 +328,16 @@ class ActiveNeuronMonitor(pl.Callback):
 
     # -- counting ----------------------------------------------------------------------------------------------
 
-    def _begin_batch(self, stage: Stage, pl_module: pl.LightningModule, batch: Any, batch_idx: int, at: Any) -> None:
+    def _begin_batch(self, stage: Stage, batch: Any, batch_idx: int, at: Any) -> None:
         if not self._choice.begin_batch(stage, batch_idx):
             return
         with self._pacing.stopwatch.spending(), self._guard.doing(f"reading the labels ({stage})"):
-            self._watch.begin_batch(stage, pl_module, batch, batch_idx, at)
+            self._watch.begin_batch(stage, batch, batch_idx, at)
 
-    def _end_batch(self, stage: Stage, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def _end_batch(self, stage: Stage, trainer: pl.Trainer) -> None:
         if self._choice.counts:
             with self._pacing.stopwatch.spending(), self._guard.doing(f"counting active neurons ({stage})"):
-                self._watch.end_batch(stage, pl_module)
+                self._watch.end_batch(stage)
         self._choice.end_batch(stage, trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -365,9 +365,10 @@ class ActiveNeuronMonitor(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Listen to the layers."""
+        del pl_module
         if not self._loaders:
             self._loaders = flat_loaders(trainer.train_dataloader)
-        self._begin_batch("train", pl_module, batch, batch_idx, self._loaders[0] if len(self._loaders) == 1 else None)
+        self._begin_batch("train", batch, batch_idx, self._loaders[0] if len(self._loaders) == 1 else None)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Look away: activation checkpointing runs the layers again during the backward pass."""
@@ -388,7 +389,7 @@ class ActiveNeuronMonitor(pl.Callback):
     ) -> None:
         """Count the batch; log the epoch so far after every n-th step."""
         del outputs, batch, batch_idx
-        self._end_batch("train", trainer, pl_module)
+        self._end_batch("train", trainer)
         if self._schedule.due_after_step(trainer.global_step) and trainer.global_step != self._logged_step:
             self._logged_step = trainer.global_step
             if self._pacing.allows(trainer):
@@ -416,7 +417,7 @@ class ActiveNeuronMonitor(pl.Callback):
             loader = loaders[dataloader_idx] if dataloader_idx < len(loaders) else None
             if batch_idx == 0 and self._reports:
                 self._weights.explained(pl_module)  # averages are in place for as long as it validates
-            self._begin_batch("val", pl_module, batch, batch_idx, loader)
+            self._begin_batch("val", batch, batch_idx, loader)
             with self._guard.doing("collecting a probe", cure=DRAWING_A_PROBE):
                 self._probe.collect(batch)
 
@@ -430,9 +431,9 @@ class ActiveNeuronMonitor(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count the batch."""
-        del outputs, batch, batch_idx, dataloader_idx
+        del pl_module, outputs, batch, batch_idx, dataloader_idx
         if not trainer.sanity_checking:
-            self._end_batch("val", trainer, pl_module)
+            self._end_batch("val", trainer)
 
     # -- logging -----------------------------------------------------------------------------------------------
 

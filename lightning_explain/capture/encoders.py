@@ -2,8 +2,8 @@
 
 In eval mode without gradients such a layer runs as one fused operation: its submodules are never called, and a hook on
 any of them, or on the layer itself, switches the fusion off, which may move the result in its last bits. So no hook
-ever sits there while the layer may run fused. Its calls are seen from outside, by a hook of all modules, and what happened inside is found by a
-second pass of the layer.
+ever sits there while the layer may run fused. Its calls are seen from outside, by a hook of all modules, and what
+happened inside is found by a second pass of the layer.
 """
 
 from collections.abc import Callable, Sequence

@@ -80,8 +80,8 @@ class Layer:
     Attributes:
         name: Its name in `named_modules()`.
         module: The module itself.
-        unit_dim: Which dimension counts units: 1 for layers with channels first, -1 for layers with features last; None where the module does not
-            say it, since an activation takes whatever layout it is given.
+        unit_dim: Which dimension counts units: 1 for layers with channels first, -1 for layers with features last;
+            None where the module does not say it, since an activation takes whatever layout it is given.
         view: Finds the units in a call of the module; None where they are its output.
         host: The transformer layer that the module belongs to, if hooks inside could change the way it computes.
         then: The functional activation that follows every call of the module; None for none.

@@ -30,7 +30,8 @@ class OutsideHook(Generic[T]):
     def __init__(self, watched: Mapping[nn.Module, T], receive: Callable[[T, Any, Any, Any], None]) -> None:
         self._watched = {id(module): each for module, each in watched.items()}
         # what is received runs in Python, not in code that a compiler makes of it, if there is one
-        self._receive = torch.compiler.disable(receive) if watched and "torch._dynamo" in sys.modules else receive
+        plain: Any = torch.compiler.disable(receive) if watched and "torch._dynamo" in sys.modules else receive
+        self._receive: Callable[[T, Any, Any, Any], None] = plain
         self._handle: RemovableHandle | None = None
 
     def attach(self) -> None:

@@ -11,10 +11,11 @@ from lightning_explain.neurons import rearranging_rules as moves
 from lightning_explain.neurons.axes import Dims, fresh_dims, size_of
 from lightning_explain.neurons.operation import Operation, Rule
 
-_POOLS = [f"{kind}_pool{n}d" for kind in ("max", "avg", "lp", "adaptive_avg", "adaptive_max") for n in (1, 2, 3)]
-_POOLS += [f"{kind}_max_pool{n}d{rest}" for kind in ("adaptive", "fractional") for n in (1, 2, 3)
-           for rest in ("", "_with_indices")]  # fmt: skip
-_POOLS += [f"max_pool{n}d_with_indices" for n in (1, 2, 3)] + [f"max_unpool{n}d" for n in (1, 2, 3)]
+_POOLS = [
+    *(f"{kind}_pool{n}d" for kind in ("max", "avg", "lp", "adaptive_avg", "adaptive_max") for n in (1, 2, 3)),
+    *(f"{kind}_pool{n}d_with_indices" for kind in ("max", "adaptive_max", "fractional_max") for n in (1, 2, 3)),
+    *(f"{kind}{n}d" for kind in ("max_unpool", "fractional_max_pool") for n in (1, 2, 3)),
+]
 
 _BY_NAMES: Mapping[Rule, str] = {
     layers.features_last: "linear rnn_tanh_cell rnn_relu_cell gru_cell lstm_cell multi_linear",

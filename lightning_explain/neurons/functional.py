@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from lightning_explain.capture.layers import ACTIVATIONS, PRODUCERS
 from lightning_explain.neurons.axes import Dims, is_units, size_of
-from lightning_explain.neurons.tracing import FunctionCall, Trace, Tracer
+from lightning_explain.neurons.trace import FunctionCall, Trace
+from lightning_explain.neurons.tracing import Tracer
 
 FUNCTIONS = frozenset(
     [

@@ -15,6 +15,7 @@ def features_last(op: Operation) -> Dims | None:
 
 
 def bilinear(op: Operation) -> Dims | None:
+    """Bilinear layers: features at the end."""
     return (*only_units(op.operands[0])[:-1], fresh(op.shape[-1], units=True))
 
 
@@ -48,6 +49,7 @@ def channels_second(op: Operation) -> Dims | None:
 
 
 def prelu(op: Operation) -> Dims | None:
+    """PReLU with a weight for each channel."""
     return channels_second(op) if op.given(1, "weight").numel() > 1 else op.source
 
 
@@ -60,11 +62,13 @@ def normalised_last(op: Operation) -> Dims | None:
 
 
 def embedding(op: Operation) -> Dims | None:
+    """Look vectors up by ids."""
     ids = [dims for dims in op.operands if len(dims) == len(op.shape) - 1]
     return (*only_units(ids[0]), fresh(op.shape[-1], units=True)) if ids else None
 
 
 def unfold(op: Operation) -> Dims | None:
+    """Cut maps into patches: their values are units."""
     source = op.source
     return None if source is None else (source[0], fresh(op.shape[1], units=True), fresh(op.shape[2]))
 
@@ -96,14 +100,17 @@ def _sized(dims: Dims, op: Operation) -> Dims | None:
 
 
 def matmul(op: Operation) -> Dims | None:
+    """Multiply matrices, one of which may be a weight."""
     return _product(op, op.given(0, "input"), op.given(1, "other", op.kwargs.get("mat2")))
 
 
 def reversed_matmul(op: Operation) -> Dims | None:
+    """Multiply matrices, given the other way round."""
     return _product(op, op.args[1], op.args[0])
 
 
 def addmm(op: Operation) -> Dims | None:
+    """Multiply matrices and add a third."""
     return _product(op, op.given(1, "mat1", op.kwargs.get("batch1")), op.given(2, "mat2", op.kwargs.get("batch2")))
 
 
@@ -125,6 +132,7 @@ def einsum(op: Operation) -> Dims | None:
 
 
 def attention(op: Operation) -> Dims | None:
+    """Scaled dot-product attention: positions of the query, features of the value."""
     query, value = op.source, op.known(op.given(2, "value"))
     if query is None or value is None:
         return query
@@ -135,4 +143,5 @@ def attention(op: Operation) -> Dims | None:
 
 
 def multi_head(op: Operation) -> Dims | None:
+    """Attention with projections: features at the end; its second result is weights."""
     return features_last(op) if op.index == 0 else None

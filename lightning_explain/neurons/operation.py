@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -57,7 +57,12 @@ Rule = Callable[[Operation], Dims | None]
 
 
 def tensors_in(given: Any) -> list[Tensor]:
+    """Return the tensors of nested containers, in their order."""
     if isinstance(given, Tensor):
         return [given]
-    parts: Any = given.values() if isinstance(given, Mapping) else given if isinstance(given, list | tuple) else ()
+    parts: Any = given
+    if isinstance(given, Mapping):
+        parts = cast("Mapping[Any, Any]", given).values()
+    elif not isinstance(given, list | tuple):
+        parts = vars(given).values() if hasattr(given, "__dataclass_fields__") else ()
     return [tensor for part in parts for tensor in tensors_in(part)]

@@ -35,6 +35,7 @@ def elementwise(op: Operation) -> Dims | None:
 
 
 def fits(dims: Dims, shape: Sequence[int]) -> bool:
+    """Return True if a tensor can be broadcast to a shape."""
     sizes = [size_of(dim) for dim in dims]
     return all(mine in (1, theirs) for mine, theirs in zip(sizes[::-1], shape[::-1], strict=False))
 
@@ -60,6 +61,7 @@ def neighbourhood(op: Operation) -> Dims | None:
 
 
 def refactored(op: Operation) -> Dims | None:
+    """View, reshape, flatten: the same factors in other dimensions."""
     source = op.source
     return None if source is None else reshaped(source, op.shape)
 
@@ -76,11 +78,13 @@ def _numbers(op: Operation, start: int, name: str) -> list[int]:
 
 
 def permuted_by(op: Operation) -> Dims | None:
+    """Permute dimensions."""
     source = op.source
     return None if source is None else _permuted(source, _numbers(op, 1, "dims"))
 
 
 def swap(op: Operation) -> Dims | None:
+    """Swap two dimensions."""
     source = op.source
     if source is None:
         return None
@@ -94,6 +98,7 @@ def swap(op: Operation) -> Dims | None:
 
 
 def movedim(op: Operation) -> Dims | None:
+    """Move dimensions to other places."""
     source, moved, to = op.source, op.given(1, "source"), op.given(2, "destination")
     if source is None:
         return None
@@ -106,6 +111,7 @@ def movedim(op: Operation) -> Dims | None:
 
 
 def unsqueeze(op: Operation) -> Dims | None:
+    """Insert a dimension of length 1."""
     source = op.source
     if source is None:
         return None
@@ -114,6 +120,7 @@ def unsqueeze(op: Operation) -> Dims | None:
 
 
 def squeeze(op: Operation) -> Dims | None:
+    """Drop dimensions of length 1."""
     source = op.source
     if source is None or len(source) == len(op.shape):
         return source
@@ -124,6 +131,7 @@ def squeeze(op: Operation) -> Dims | None:
 
 
 def expand(op: Operation) -> Dims | None:
+    """Repeat along dimensions of length 1."""
     source = op.source
     if source is None:
         return None
@@ -132,6 +140,7 @@ def expand(op: Operation) -> Dims | None:
 
 
 def repeat(op: Operation) -> Dims | None:
+    """Repeat whole tensors along dimensions."""
     source = op.source
     if source is None:
         return None
@@ -172,6 +181,7 @@ def pieces(op: Operation) -> Dims | None:
 
 
 def unbind(op: Operation) -> Dims | None:
+    """Take a dimension apart."""
     source = op.source
     if source is None:
         return None
@@ -180,6 +190,7 @@ def unbind(op: Operation) -> Dims | None:
 
 
 def selected(op: Operation) -> Dims | None:
+    """Take one entry of a dimension."""
     return unbind(op)
 
 
@@ -201,6 +212,7 @@ def joined(op: Operation) -> Dims | None:
 
 
 def stacked(op: Operation) -> Dims | None:
+    """Stack tensors along a new dimension."""
     parts = op.given(0, "tensors")
     known = [dims for dims in map(op.known, parts) if dims is not None]
     if not known:
@@ -251,6 +263,7 @@ def _looked_up(op: Operation, places: Sequence[Any]) -> Dims | None:
 
 
 def shuffled(op: Operation) -> Dims | None:
+    """Turn channels into positions, or back."""
     source = op.source
     if source is None:
         return None
@@ -258,6 +271,7 @@ def shuffled(op: Operation) -> Dims | None:
 
 
 def one_hot(op: Operation) -> Dims | None:
+    """Put a dimension of classes at the end."""
     source = op.source
     return None if source is None else (*source, fresh(op.shape[-1], units=True))
 

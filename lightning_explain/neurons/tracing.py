@@ -1,8 +1,7 @@
 """Following a forward pass: what each operation does to the axes, what each call of a module took and gave."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,21 +12,12 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from lightning_explain.capture.layers import ACTIVATIONS
 from lightning_explain.capture.padding_masks import KEEPING, LEAVING_OUT, MaskSource, arguments_of
 from lightning_explain.neurons.axes import Axis, Dims, fresh, fresh_dims, has_units, only_units, size_of
-from lightning_explain.neurons.axis_rules import Operation, dims_after
+from lightning_explain.neurons.axis_rules import dims_after
+from lightning_explain.neurons.operation import Operation, tensors_in
+from lightning_explain.neurons.trace import FunctionCall, ModuleCall, Trace
 
 GETTERS = frozenset(["T", "mT", "H", "mH", "data", "real"])
 BLOCKS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.TransformerEncoder, nn.TransformerDecoder)
-
-
-def tensors_in(given: Any) -> list[Tensor]:
-    """Return the tensors of nested containers, in their order."""
-    if isinstance(given, Tensor):
-        return [given]
-    if isinstance(given, Mapping):
-        given = given.values()
-    elif not isinstance(given, list | tuple):
-        given = vars(given).values() if hasattr(given, "__dataclass_fields__") else ()
-    return [tensor for part in given for tensor in tensors_in(part)]
 
 
 def name_of(function: Any) -> str:
@@ -48,97 +38,6 @@ def batch_first_of(module: nn.Module) -> bool | None:
         inner = inner.self_attn
     known = isinstance(inner, nn.RNNBase | nn.MultiheadAttention | nn.Transformer)
     return bool(vars(inner)["batch_first"]) if known else None
-
-
-@dataclass(frozen=True, eq=False)
-class ModuleCall:
-    """One call of a module.
-
-    Attributes:
-        took: Dimensions of the first tensor that it was given; None where it does not depend on the inputs.
-        gave: Dimensions of the tensor that it returned, the first of several.
-        countable: Whether that is a tensor of activations.
-    """
-
-    took: Dims | None
-    gave: Dims | None
-    countable: bool
-
-
-@dataclass(frozen=True, eq=False)
-class FunctionCall:
-    """One call of a function.
-
-    Attributes:
-        name: The function's name.
-        function: The function.
-        args: Its positional arguments after the first; `options` those by name.
-        options: Keyword arguments.
-        inside: The modules whose forwards it was called in, the innermost last.
-        call: Which call of the innermost one.
-        source: The module that gave its argument, and which of its calls; None where none did.
-        gave: Its result.
-    """
-
-    name: str
-    function: Any
-    args: tuple[Any, ...]
-    options: Mapping[str, Any]
-    inside: tuple[nn.Module, ...]
-    call: int
-    source: tuple[nn.Module, int] | None
-    gave: Dims
-
-
-@dataclass
-class Trace:
-    """What was seen of forward passes.
-
-    Attributes:
-        calls: Module -> its calls in the order in which they ended.
-        functions: Calls of the functions that were asked about.
-        masks: Axis of tokens -> where its padding mask is seen.
-        samples: Axes along which samples lie.
-    """
-
-    calls: dict[nn.Module, list[ModuleCall]] = field(default_factory=dict[nn.Module, list[ModuleCall]])
-    functions: list[FunctionCall] = field(default_factory=list[FunctionCall])
-    masks: list[tuple[Axis, MaskSource]] = field(default_factory=list[tuple[Axis, MaskSource]])
-    samples: list[Axis] = field(default_factory=list[Axis])
-
-    def roles(self, dims: Dims, unit_dim: int | None = None) -> tuple[str, ...] | None:
-        """Return the letters of `CallUse.layout`; None where nothing tells where samples or units are.
-
-        Args:
-            dims: Dimensions of a tensor.
-            unit_dim: Which of them counts units, if that was said.
-        """
-        if unit_dim is not None and -len(dims) <= unit_dim < len(dims):
-            dims = only_units(dims, unit_dim)
-        samples = {axis.root for axis in self.samples}
-        tokens = {axis.root for axis, _ in self.masks}
-        letters: list[str] = []
-        for dim in dims:
-            found = ""
-            for factor in dim:
-                root = factor.axis.root
-                is_batch = root in samples or root.origin == "batch"
-                found += "b" if is_batch else "u" if factor.units else "t" if root in tokens else "p"
-            letters.append(found or "p")
-        if not any("b" in letter for letter in letters) and _may_hold_samples(dims[0]):
-            letters[0] = "b"
-        told = any("b" in letter for letter in letters) and (has_units(dims) or len(dims) == 2)
-        return tuple(letters) if told else None
-
-    def mask_of(self, dims: Dims) -> MaskSource | None:
-        """Return where the padding mask of a tensor's tokens is seen."""
-        roots = {factor.axis.root for dim in dims for factor in dim if not factor.units}
-        return next((source for axis, source in self.masks if axis.root in roots), None)
-
-
-def _may_hold_samples(dim: Sequence[Any]) -> bool:
-    """Return True if a dimension is of one sample, or of unknown origin: by convention samples come first."""
-    return not dim or all(factor.axis.root.origin == "lost" for factor in dim) or size_of(tuple(dim)) == 1
 
 
 class Tracer(TorchFunctionMode):
@@ -189,7 +88,7 @@ class Tracer(TorchFunctionMode):
         results = [result for result in results if isinstance(result, Tensor)]
         if not results or not any(part in self._known for part in tensors_in([args, kwargs])):
             return
-        if name == "_pad_packed_sequence" or name == "_pack_padded_sequence":
+        if name in ("_pad_packed_sequence", "_pack_padded_sequence"):
             self._packed(name, args, results[0])
             return
         found = [dims_after(Operation(name, args, kwargs, each, i, self.dims)) for i, each in enumerate(results)]
@@ -220,7 +119,10 @@ class Tracer(TorchFunctionMode):
             return
         blank = fresh_dims(target.shape)
         part = target.detach()[index]
-        lookup = lambda tensor: blank if tensor is target else None  # noqa: E731
+
+        def lookup(tensor: Any) -> Dims | None:
+            return blank if tensor is target else None
+
         taken = dims_after(Operation("__getitem__", (target, index), {}, part, 0, lookup))
         pairs = dict(zip(taken[::-1], given[::-1], strict=False))
         self._known[target] = tuple(
@@ -266,7 +168,7 @@ class Tracer(TorchFunctionMode):
     def _masked(self, module: nn.Module, parameter: str, named: Mapping[str, Any]) -> None:
         """Note which tokens a mask speaks of: those of the sequence that is given beside it."""
         mask = named[parameter]
-        prefix = parameter.split("_", maxsplit=1)[0]
+        prefix = parameter.partition("_")[0]
         own = [part for name, part in named.items() if name != parameter and name.startswith(prefix)]
         others = own if prefix in ("src", "tgt", "memory", "key", "decoder") else list(named.values())
         first = batch_first_of(module) is not False
@@ -295,10 +197,8 @@ class Tracer(TorchFunctionMode):
         countable = result is not None and result.is_floating_point() and result.ndim >= 2 and not result.is_nested
         calls.append(ModuleCall(took, self.dims(result), countable))
         # the innermost module that returned a tensor is the one that made it
-        is_source = (
-            isinstance(output, Tensor) and not isinstance(module, ACTIVATIONS) and module is not self._modules[0]
-        )
-        if is_source and output not in self._given:
+        makes = isinstance(output, Tensor) and not isinstance(module, ACTIVATIONS)
+        if makes and module is not self._modules[0] and output not in self._given:
             self._given[output] = (module, len(calls) - 1)
 
     def _recurrent(self, module: nn.RNNBase, given: Any, output: Any) -> None:

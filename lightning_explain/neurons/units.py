@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from lightning_explain.capture import CallUse, Layer, select_layers
 from lightning_explain.capture.layers import ACTIVATIONS, PRODUCERS
+from lightning_explain.errors import ConfigurationError
 from lightning_explain.neurons.functional import FunctionalUse
-from lightning_explain.neurons.tracing import Trace
+from lightning_explain.neurons.trace import Trace
 from lightning_explain.neurons.views import AttentionHeads, HeadsBeforeProjection, HiddenUnits, TokenFeatures
 
 RECURRENT = (nn.LSTM, nn.GRU, nn.RNN)
@@ -175,6 +176,21 @@ def described(
         _described(layer, trace, use.fed.get(layer.name, {}) if layer.fed else {}, asked.get(layer.name))
         for layer in layers
     ]
+
+
+def check_unit_dims(unit_dims: Mapping[str, int], layers: Sequence[Layer]) -> None:
+    """Refuse names of no watched layer.
+
+    Raises:
+        ConfigurationError: A name or glob matches none.
+    """
+    names = [layer.name for layer in layers]
+    for glob in unit_dims:
+        if not any(fnmatch.fnmatchcase(name, glob) for name in names):
+            raise ConfigurationError(
+                f"unit_dims={dict(unit_dims)!r}: {glob!r} matches no watched layer. Watched are: {', '.join(names)}. "
+                "Use their names or a glob."
+            )
 
 
 def _described(

@@ -198,6 +198,21 @@ def test_functions_behind_layers_are_counted_after_the_function_and_sums_are_nam
     torch.testing.assert_close(profile.activation, by_class(after), rtol=1e-4, atol=1e-6)
 
 
+class Once:
+    """Can be used a single time, and its copies not at all."""
+
+    def __init__(self, left: int = 1) -> None:
+        self.left = left
+
+    def __copy__(self) -> "Once":
+        return Once(0)
+
+    def pop(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("used up")
+
+
 def test_what_could_not_be_found_out_is_said_by_name() -> None:
     class Odd(Residual):
         def __init__(self) -> None:
@@ -213,20 +228,6 @@ def test_what_could_not_be_found_out_is_said_by_name() -> None:
 
         def validation_step(self, batch: Any, batch_idx: int) -> None:
             self.log("val_loss", self.training_step(batch, batch_idx))
-
-    class Once:
-        """Can be used a single time, and its copies not at all."""
-
-        def __init__(self, left: int = 1) -> None:
-            self.left = left
-
-        def __copy__(self) -> "Once":
-            return Once(0)
-
-        def pop(self) -> None:
-            self.left -= 1
-            if self.left < 0:
-                raise RuntimeError("used up")
 
     with pytest.warns(ExplanationWarning, match=r"Odd.*may apply functional activations.*Watched are: relu"):
         fit(Odd, [ActiveNeuronMonitor(feeding=0)], max_epochs=1)
