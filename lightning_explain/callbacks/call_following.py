@@ -87,6 +87,11 @@ class CallFollowing:
         elif is_whole(module):
             by_question(self._follower, module, batch, self._question)
 
+    def pause(self, *, paused: bool) -> None:
+        """Follow nothing for a while, or go on."""
+        if self._follower is not None:
+            self._follower.paused = paused
+
     def stop(self) -> None:
         """Follow no more calls of this step."""
         if self._follower is not None:

@@ -192,8 +192,7 @@ class NeuronWatch:
 
     def listen(self, *, listening: bool) -> None:
         """Look away while the backward pass runs (activation checkpointing runs layers again), and listen again."""
-        if not listening:
-            self._following.stop()
+        self._following.pause(paused=not listening)
         recorder = self._counts["train"].recorder
         if listening:
             recorder.look_again()

@@ -66,7 +66,9 @@ class StepFollower:
         in_training: Follow training in train mode, not in eval mode, whose calls are the same in most networks.
 
     Attributes:
+        n_followed: Calls that were followed.
         error: Why a call could not be followed; None if all could.
+        paused: Follow nothing: the backward pass may run layers again.
 
     Cost: one forward pass more, in the batch that is followed.
     """
@@ -88,6 +90,8 @@ class StepFollower:
         self._busy = False
         self._followed: Any = None
         self._handles: list[RemovableHandle] = []
+        self._hooks: dict[nn.Module, frozenset[int]] = {}
+        self.paused = False
         self.n_followed = 0
         self.error: Exception | None = None
 
@@ -97,6 +101,7 @@ class StepFollower:
             before = module.register_forward_pre_hook(self._before, with_kwargs=True)
             after = module.register_forward_hook(self._after, with_kwargs=True, always_call=True)
             self._handles += [before, after]
+        self._hooks = {module: frozenset(module._forward_hooks) for module in self._module.modules()}
 
     def detach(self) -> None:
         """Wait no longer."""
@@ -107,7 +112,7 @@ class StepFollower:
 
     def _before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         # a strategy puts the step itself in the place of `forward` for a moment
-        if self._busy or self._open is not None or "forward" in vars(module) or torch.compiler.is_compiling():
+        if self._busy or self.paused or self._open is not None or "forward" in vars(module):
             return
         self._open = module
         if self.n_followed < MOST_CALLS and is_whole(self._module):
@@ -131,6 +136,7 @@ class StepFollower:
             with undisturbed(self._module), torch.set_grad_enabled(gradients):
                 for module, training in modes:
                     module.training = training
+                self._leave_out_hooks_of_the_step()
                 given = (_copied(tuple(args)), _copied(dict(kwargs)))
                 self._tracer.knows_as(given, (args, kwargs))
                 with self._tracer.following(given):
@@ -143,6 +149,12 @@ class StepFollower:
             self.error = error
         finally:
             self._busy = False
+
+    def _leave_out_hooks_of_the_step(self) -> None:
+        """Let hooks that the step itself put on see nothing of this pass; the isolation puts them back."""
+        for module, known in self._hooks.items():
+            for number in set(module._forward_hooks) - known:
+                del module._forward_hooks[number]
 
 
 def by_question(follower: StepFollower, pl_module: nn.Module, batch: Any, question: Question) -> None:

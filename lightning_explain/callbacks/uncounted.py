@@ -9,9 +9,9 @@ def unknown_words(layer: Layer, key: str, given: Tensor) -> str:
     """Return what to say of an output of which nothing tells where its units are."""
     return (
         f"nothing tells which dimension of what layer {key!r} gives, of the shape {list(given.shape)}, holds the "
-        "units, so it is not counted: no layer whose type says it made that dimension, or not through operations that can "
-        f"be followed. Say where they are with unit_dims={{{layer.name!r}: 1}} (-1 for the last dimension), or leave the "
-        "layer out with layers=."
+        "units, so it is not counted: no layer whose type says it made that dimension, or not through operations that "
+        f"can be followed. Say where they are with unit_dims={{{layer.name!r}: 1}} (-1 for the last dimension), or "
+        "leave the layer out with layers=."
     )
 
 
