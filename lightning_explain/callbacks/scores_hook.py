@@ -5,12 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassStatScores
 
 from lightning_explain.batches import Selector, output_of
-from lightning_explain.capture import Hook
+from lightning_explain.capture import Hook, Removable, hook_output
 from lightning_explain.errors import ConfigurationError
 
 
@@ -26,7 +25,7 @@ class ScoreCatcher:
 
     def __init__(self, output: Selector) -> None:
         self._output = output
-        self._handles: list[RemovableHandle] = []
+        self._handles: list[Removable] = []
         self._own: Any = None
         self._child: list[Any] = []
         self._listening = False
@@ -39,7 +38,7 @@ class ScoreCatcher:
         for child in pl_module.children():
             # metrics and losses return no class scores, though some return one number per class or sample
             if not isinstance(child, Metric) and type(child).__module__ != "torch.nn.modules.loss":
-                self._handles.append(child.register_forward_hook(Hook(partial(self._catch, own=False))))
+                self._handles.append(hook_output(pl_module, child, partial(self._catch, own=False)))
 
     def detach(self) -> None:
         """Take the hooks off."""

@@ -3,6 +3,7 @@
 from lightning_explain.capture.compiled import is_compiled, names_inside_compiled
 from lightning_explain.capture.hooks import CallHook, Hook
 from lightning_explain.capture.layers import Call, CallUse, Layer, View, first_activations, select_layers
+from lightning_explain.capture.outside import Removable, hook_output
 from lightning_explain.capture.padding_masks import MaskSource, PaddingMasks
 from lightning_explain.capture.recorder import Recorder, recording_paused, watched
 
@@ -15,8 +16,10 @@ __all__ = [
     "MaskSource",
     "PaddingMasks",
     "Recorder",
+    "Removable",
     "View",
     "first_activations",
+    "hook_output",
     "is_compiled",
     "names_inside_compiled",
     "recording_paused",

@@ -6,13 +6,16 @@ hook of all modules does neither.
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import nn
 from torch.nn.modules import module as module_hooks
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.hooks import RemovableHandle
+
+from lightning_explain.capture.compiled import names_left_alone
+from lightning_explain.capture.hooks import Hook
 
 T = TypeVar("T")
 
@@ -47,10 +50,43 @@ class OutsideHook(Generic[T]):
             forget_keyword_hook(self._handle)
             self._handle = None
 
+    def remove(self) -> None:
+        """Take it off, as a handle does."""
+        self.detach()
+
     def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         # compiled code takes this up with every module that it runs, and none of those is watched here
         if id(module) in self._watched:
             self._receive(self._watched[id(module)], args, kwargs, output)
+
+
+class Removable(Protocol):
+    """A hook that can be taken off."""
+
+    def remove(self) -> None:
+        """Take it off."""
+
+
+def hook_output(model: nn.Module, module: nn.Module, receive: Callable[[Any], None]) -> Removable:
+    """Hand on what a part of a model returns, by a hook that changes nothing of how it is computed.
+
+    Args:
+        model: The model.
+        module: The part.
+        receive: Takes the output.
+    """
+    alone = names_left_alone(model)
+    fused = isinstance(module, nn.TransformerEncoderLayer)
+    if not fused and not any(part is module and name in alone for name, part in model.named_modules()):
+        return module.register_forward_hook(Hook(receive))
+    outside = OutsideHook({module: receive}, _hand_on)
+    outside.attach()
+    return outside
+
+
+def _hand_on(receive: Callable[[Any], None], args: Any, kwargs: Any, output: Any) -> None:
+    del args, kwargs
+    receive(output)
 
 
 def _run_as_it_is(function: Any) -> None:

@@ -190,7 +190,9 @@ class Net(pl.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         scores = self(batch[0])
-        self.log("val_loss", functional.cross_entropy(scores, batch[1]) + self._beside(batch[0]))
+        self.log("val_loss", functional.cross_entropy(scores, batch[1]))
+        # on its own: the last bits of it would be lost in a sum
+        self.log("val_beside", float(self._beside(batch[0])))
 
     def configure_optimizers(self) -> Any:
         critic = list(self.critic.parameters())
