@@ -6,7 +6,7 @@ hook of all modules does neither.
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -60,11 +60,8 @@ class OutsideHook(Generic[T]):
             self._receive(self._watched[id(module)], args, kwargs, output)
 
 
-class Removable(Protocol):
-    """A hook that can be taken off."""
-
-    def remove(self) -> None:
-        """Take it off."""
+Removable = RemovableHandle | OutsideHook[Any]
+"""A hook that can be taken off."""
 
 
 def hook_output(model: nn.Module, module: nn.Module, receive: Callable[[Any], None]) -> Removable:
