@@ -33,6 +33,10 @@ def _copied(given: Any) -> Any:
     return given if isinstance(given, nn.Module) or not hasattr(given, "__dict__") else copy.copy(given)
 
 
+def _hooks_on(module: nn.Module) -> dict[int, Any]:
+    return vars(module)["_forward_hooks"]
+
+
 def _is_measure(module: nn.Module) -> bool:
     """Return True for losses and metrics, which have no neurons."""
     return type(module).__module__ == "torch.nn.modules.loss" or any(
@@ -101,7 +105,7 @@ class StepFollower:
             before = module.register_forward_pre_hook(self._before, with_kwargs=True)
             after = module.register_forward_hook(self._after, with_kwargs=True, always_call=True)
             self._handles += [before, after]
-        self._hooks = {module: frozenset(module._forward_hooks) for module in self._module.modules()}
+        self._hooks = {module: frozenset(_hooks_on(module)) for module in self._module.modules()}
 
     def detach(self) -> None:
         """Wait no longer."""
@@ -153,8 +157,8 @@ class StepFollower:
     def _leave_out_hooks_of_the_step(self) -> None:
         """Let hooks that the step itself put on see nothing of this pass; the isolation puts them back."""
         for module, known in self._hooks.items():
-            for number in set(module._forward_hooks) - known:
-                del module._forward_hooks[number]
+            for number in set(_hooks_on(module)) - known:
+                del _hooks_on(module)[number]
 
 
 def by_question(follower: StepFollower, pl_module: nn.Module, batch: Any, question: Question) -> None:
