@@ -1,12 +1,13 @@
 """Which layers are watched, which of their dimensions counts neurons, and what a recorder keeps."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.capture import Layer, Recorder, recording_paused, select_layers, watched
+from lightning_explain.capture import CallUse, Layer, Recorder, recording_paused, select_layers, watched
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import isolated
 
@@ -15,7 +16,7 @@ def names(model: nn.Module, layers: Any = None) -> list[str]:
     return [layer.name for layer in select_layers(model, layers)]
 
 
-def dims(model: nn.Module) -> dict[str, int]:
+def dims(model: nn.Module) -> dict[str, int | None]:
     return {layer.name: layer.unit_dim for layer in select_layers(model, "*")}
 
 
@@ -99,16 +100,27 @@ def test_a_long_list_of_modules_is_cut_off() -> None:
     assert "39, ..." in str(refusal.value)
 
 
-def test_neurons_of_an_activation_are_those_of_the_layer_before_it() -> None:
+def test_only_layers_whose_type_says_it_are_known_to_hold_units_in_one_dimension() -> None:
     net = nn.Sequential(
-        nn.Conv1d(1, 2, 3), nn.ReLU(), nn.BatchNorm1d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 4), nn.ReLU(),
-        nn.LayerNorm(4), nn.ReLU(), nn.GroupNorm(1, 4), nn.Tanh(), nn.LSTM(4, 4), nn.Tanh(),
+        nn.Conv1d(1, 2, 3), nn.ReLU(), nn.BatchNorm1d(2), nn.Flatten(), nn.Linear(8, 4), nn.LayerNorm(4),
+        nn.GroupNorm(1, 4), nn.Tanh(), nn.LSTM(4, 4),
     )  # fmt: skip
-    assert list(dims(net).values()) == [1, 1, 1, 1, 1, -1, -1, -1, -1, 1, 1, -1, -1]
+    assert list(dims(net).values()) == [1, None, 1, None, -1, -1, 1, None, -1]
 
 
-def test_an_activation_before_any_layer_has_features_last() -> None:
-    assert dims(nn.Sequential(nn.ReLU(), nn.Conv2d(1, 1, 1))) == {"0": -1, "1": 1}
+def test_the_layout_of_a_call_is_that_which_was_found_out_or_that_of_the_type() -> None:
+    maps, flat = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3)
+    conv, relu = Layer("c", nn.Conv2d(1, 1, 1), 1), Layer("r", nn.ReLU(), None)
+    assert conv.layout_of(maps, "c") == ("b", "u", "p", "p")
+    assert relu.layout_of(maps, "r") is None and relu.layout_of(flat, "r") == ("b", "u")
+    last, first = CallUse(("b", "p", "p", "u")), CallUse(("b", "u", "p", "p"))
+    seen = replace(relu, calls=(last, first))
+    assert seen.layout_of(maps, "r") == last.layout and seen.layout_of(maps, "r#1") == first.layout
+    # a third call like neither: nothing tells; like both, if those are alike
+    assert seen.layout_of(maps, "r#2") is None
+    assert replace(relu, calls=(last, last)).layout_of(maps, "r#2") == last.layout
+    # of another number of dimensions than was seen
+    assert seen.layout_of(maps[..., 0], "r") is None
 
 
 class Shared(nn.Module):

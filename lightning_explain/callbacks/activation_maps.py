@@ -6,20 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.callbacks.question import Question, undisturbed
-from lightning_explain.capture import Layer, watched
+from lightning_explain.capture import Call, Layer, watched
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.log import Journal, tag
 from lightning_explain.neurons import LayerProfile
+from lightning_explain.neurons.arrangement import units_of
 from lightning_explain.probe import Probe
 from lightning_explain.render.explanation import kind_of
 from lightning_explain.render.heatmaps import input_pictures
 from lightning_explain.render.neurons import has_maps, maps_picture
 
 
-def _activated(output: Tensor, layer: Layer, key: str) -> Tensor:
-    """Return a copy of what the layer gives, after the functional activation that follows it."""
-    del key
-    return output.clone() if layer.then is None else layer.then(output)
+def _activated(output: Tensor | Call, layer: Layer, key: str) -> Tensor | None:
+    """Return a copy of what the layer gives, channels first, after the functional activation that follows it."""
+    units = units_of(output, layer, key, n_samples=1) if layer.use(key).counted else None
+    return None if units is None else units.values.movedim(units.unit_dim, 1).clone()
 
 
 def activation_maps(
@@ -35,7 +36,7 @@ def activation_maps(
         recorder.start()
         question.scores(pl_module)(*(part[:1].clone() for part in inputs))
         seen = recorder.stop()
-    return {key: output[0].float().cpu() for key, output in seen.items() if has_maps(output)}
+    return {key: output[0].float().cpu() for key, output in seen.items() if output is not None and has_maps(output)}
 
 
 def shown_channels(

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from lightning_explain.callbacks.guard import Guard
-from lightning_explain.capture import Call, Layer, Recorder
+from lightning_explain.callbacks.uncounted import label_words, row_words, unknown_words
+from lightning_explain.capture import Call, Layer, Recorder, first_activations
 from lightning_explain.neurons import ActiveNeurons, Activity, LayerProfile, unit_activity
 from lightning_explain.neurons.activity import ClassCounts, CountBuffer, Scratch, class_rows, head_activity
+from lightning_explain.neurons.arrangement import units_of
 from lightning_explain.neurons.units import never_negative
 from lightning_explain.neurons.views import AttentionHeads, Units
 from lightning_explain.schedule import Stopwatch
@@ -63,6 +65,10 @@ class StageCounts:
         guard: For saying what cannot be counted.
         stopwatch: For the time spent in the hooks.
         attention_every: Count the heads of `nn.MultiheadAttention` in every n-th batch.
+
+    Attributes:
+        followed: Whether a step's calls have been followed, so that what is still unknown is to be asked for.
+        unknown: Whether a layer gave what nothing is known of.
     """
 
     def __init__(
@@ -91,6 +97,10 @@ class StageCounts:
         self._scratch = Scratch()
         self._signed = {layer.name: not never_negative(layer) for layer in layers}
         self._refused: set[str] = set()
+        self._n_samples = 0
+        self._n_calls: dict[str, int] = {}
+        self.followed = False
+        self.unknown = False
 
     def reset(self) -> None:
         """Forget what was counted."""
@@ -102,11 +112,9 @@ class StageCounts:
         self._n_begun = 0
 
     def watch(self, layers: Sequence[Layer]) -> None:
-        """Watch other layers from here on."""
-        self.recorder.detach()
-        self.recorder = Recorder(layers, reduce=self._reduce, protected=self._protected)
+        """Watch other layers from here on, or the same of which more is known now."""
         self._signed = {layer.name: not never_negative(layer) for layer in layers}
-        self.recorder.attach()
+        self.recorder.update(layers)
 
     @property
     def n_classes(self) -> int:
@@ -134,6 +142,7 @@ class StageCounts:
         self._counting = count_now
         self._attending = batch_idx % self._attention_every == 0
         self._rows = None if labels is None else self._rows_of(labels, counted)
+        self._n_samples = 0 if labels is None else len(labels)
         self.recorder.start()
 
     def _rows_of(self, labels: Tensor, counted: Tensor | None) -> Tensor:
@@ -142,12 +151,7 @@ class StageCounts:
             return class_rows(labels, self._n_classes, counted)
         low, high = (int(end) for end in torch.aminmax(labels))
         if high >= MOST_CLASSES:
-            self._guard.note(
-                f"label {high} was met. Labels from {MOST_CLASSES:,} on are taken for something else than a "
-                "class and not counted. If they are regression targets, say target=lambda batch: "
-                "batch[1].float(); if there are that many classes, give class_names.",
-                about="labels that are no classes",
-            )
+            self._guard.note(label_words(high, MOST_CLASSES), about="labels that are no classes")
         self._n_classes = max(self._n_classes, min(high + 1, MOST_CLASSES))
         # nothing to leave out: labels are rows as they are
         plain = low >= 0 and high < self._n_classes and counted is None
@@ -156,6 +160,7 @@ class StageCounts:
     def end(self, labels: Tensor | None = None, counted: Tensor | None = None) -> bool:
         """Count what was not counted in the hooks; say whether any layer fired."""
         seen: dict[str, Activity | None] = self.recorder.stop()
+        self._n_calls = self.recorder.n_calls
         if not self._counting and labels is not None:
             self._rows = self._rows_of(labels, counted)
         for key, activity in seen.items():
@@ -166,6 +171,17 @@ class StageCounts:
         if self._n_batches % DRAIN_EVERY == 0:
             self._drain()
         return bool(seen)
+
+    def check_calls(self) -> None:
+        """Take back what was counted of layers that the step called more or less often than the pass that was followed.
+
+        Calls of a branch that is there in training only would be taken for others; so the next step is followed.
+        """
+        for layer in self.recorder.layers:
+            if layer.host is None and layer.calls and self._n_calls.get(layer.name, 0) != len(layer.calls):
+                self.unknown = True
+                for key in [key for key in self._buffers if key.split("#")[0] == layer.name]:
+                    del self._buffers[key]
 
     @contextmanager
     def _protected(self) -> Generator[None, None, None]:
@@ -190,26 +206,25 @@ class StageCounts:
     def _counted(self, output: Tensor | Call, layer: Layer, key: str) -> Activity | None:
         if isinstance(layer.view, AttentionHeads) and not self._attending:
             return None
-        units = output if isinstance(output, Tensor) else (layer.view(output) if layer.view else None)
-        activity = None if units is None else self._activity(units, layer)
-        if activity is None:
+        if not layer.use(key).counted:
             return None
+        units = units_of(output, layer, key, n_samples=self._n_samples)
+        if units is None:
+            self._tell_unknown(output, layer, key)
+            return None
+        activity = self._activity(units, layer)
         if self._counting:
             self._add(key, activity)
             return None
         # a copy: what follows may change the output in place
         return activity._replace(activation=activity.activation.clone())
 
-    def _activity(self, units: Tensor | Units, layer: Layer) -> Activity:
-        if isinstance(units, Tensor):
-            units, unit_dim = Units(units), layer.unit_dim_of(units)
-        else:
-            unit_dim = layer.unit_dim
+    def _activity(self, units: Units, layer: Layer) -> Activity:
         if units.heads:
             return head_activity(units.values, units.valid)
         return unit_activity(
-            units.values if layer.then is None else layer.then(units.values),
-            unit_dim=unit_dim,
+            units.values,
+            unit_dim=units.unit_dim,
             threshold=self._rule.threshold,
             min_fraction=self._rule.min_fraction,
             valid=units.valid,
@@ -217,18 +232,21 @@ class StageCounts:
             scratch=self._scratch if self._counting else None,
         )
 
+    def _tell_unknown(self, output: Tensor | Call, layer: Layer, key: str) -> None:
+        """Ask where the units are, of an output of which nothing tells it."""
+        given = first_activations(output.output if isinstance(output, Call) else output)
+        self.unknown = True
+        if given is not None and self.followed:
+            self._refused.add(layer.name)
+            self._guard.note(unknown_words(layer, key, given), about=f"units of {layer.name}")
+
     def _add(self, key: str, activity: Activity) -> None:
         n_samples, n_neurons = activity.active.shape
         rows = self._rows
         if rows is None:
             rows = torch.zeros(n_samples, dtype=torch.long, device=activity.active.device)
         if len(rows) != n_samples:
-            self._guard.note(
-                f"layer {key!r} gave {n_samples} rows for a batch of {len(rows)} labels (patches, tokens or pairs "
-                "folded into the batch?), so it is not counted. Leave it out with layers=, or say with target= where "
-                "the labels are.",
-                about=f"rows of {key}",
-            )
+            self._guard.note(row_words(key, n_samples, len(rows)), about=f"rows of {key}")
             self._refused.add(key.split("#", maxsplit=1)[0])
             return
         buffer = self._buffers.get(key)

@@ -1,12 +1,12 @@
 """Watching a module's neurons batch by batch: hooks on and off, labels, counts of both stages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.callbacks.functional_layers import refined
+from lightning_explain.callbacks.call_following import CallFollowing
 from lightning_explain.callbacks.guard import BEGINNING_ANEW, Guard
 from lightning_explain.callbacks.neuron_counts import (
     ATTENTION_EVERY,
@@ -59,6 +59,7 @@ class NeuronWatch:
         question: Where batches hold the labels and outputs the scores.
         guard: For saying what cannot be counted.
         stopwatch: For the time spent.
+        unit_dims: Names or globs of layers -> the dimension that counts their units; None to find all of them out.
 
     Attributes:
         silent: Layers that never fired, by stage, as of the last profiles.
@@ -75,6 +76,7 @@ class NeuronWatch:
         question: Question,
         guard: Guard,
         stopwatch: Stopwatch,
+        unit_dims: Mapping[str, int] | None = None,
     ) -> None:
         self._rule = rule
         self._by = by
@@ -82,7 +84,7 @@ class NeuronWatch:
         self._question = question
         self._guard = guard
         self._stopwatch = stopwatch
-        self._to_refine = False
+        self._following = CallFollowing(question, guard=guard, stopwatch=stopwatch, unit_dims=unit_dims or {})
         # one each: training and validation batches may be of different form
         self._labels: dict[Stage, Labels] = {stage: Labels(question.target, guard) for stage in STAGES}
         self.scores = NeuronScores(question, guard)
@@ -117,7 +119,7 @@ class NeuronWatch:
         chosen = unit_layers(pl_module, layers)
         if in_half:
             chosen = self._outside_compiled(pl_module, chosen, asked_for=layers is not None)
-        self._to_refine = layers is None
+        self._following.begin(pl_module, chosen, default=layers is None)
         if layers is None:
             self._tell_unseen(unseen_attention(pl_module))
         for labels in self._labels.values():
@@ -164,18 +166,9 @@ class NeuronWatch:
                 "c_proj, o_proj or to_out in it takes them side by side. Its other layers are watched as usual."
             )
 
-    def refine(self, pl_module: nn.Module, batch: Any) -> None:
-        """Look once, with the first batch, which layers feed functional activations, and watch those too."""
-        if not self._to_refine:
-            return
-        self._to_refine = False
-        chosen = refined(pl_module, self.layers, batch, self._question, self._guard)
-        if chosen is not None:
-            for counts in self._counts.values():
-                counts.watch(chosen)
-
     def detach(self) -> None:
         """Take the hooks off; does nothing when they are off."""
+        self._following.stop()
         for counts in self._counts.values():
             counts.recorder.detach()
         self.scores.detach()
@@ -206,12 +199,15 @@ class NeuronWatch:
         if self._wants_scores(stage):
             known = max(counts.n_classes for counts in self._counts.values())
             self.scores.begin_batch(pl_module, batch, known if self._labels[stage].classes else None)
+        others = [counts for other, counts in self._counts.items() if other != stage]
+        self._following.begin_batch(self._counts[stage], others, batch)
 
     def _wants_scores(self, stage: Stage) -> bool:
         return self._by == "prediction" or (stage == "val" and bool(self._labels[stage].classes))
 
     def listen(self, *, listening: bool) -> None:
         """Look away while the backward pass runs (activation checkpointing runs layers again), and listen again."""
+        self._following.pause(paused=not listening)
         recorder = self._counts["train"].recorder
         if listening:
             recorder.look_again()
@@ -232,6 +228,12 @@ class NeuronWatch:
         caught = self.scores.end_batch(labels, redirected=redirected) if self._wants_scores(stage) else {}
         if stage == "val" and labels is not None:
             self.scores.count(caught, labels, self._counted)
+        try:
+            self._count(stage, caught)
+        finally:
+            self._following.end_batch(self._counts[stage])
+
+    def _count(self, stage: Stage, caught: dict[str, Tensor]) -> None:
         if self._by == "label":
             self._counts[stage].end()
             return

@@ -74,9 +74,12 @@ class ActiveNeuronMonitor(pl.Callback):
 
     Args:
         layers: Names or globs of the modules to watch; default: the activation modules, recurrent layers, attention
-            modules, and the layers that feed functional activations (found by an isolated forward pass of two
-            samples; there the figures are those after the function, and what cannot be covered is said by name). A
-            module that runs several times in a step is counted per call, as `name`, `name#1`, ...
+            modules, home-made activations, and the layers that feed functional activations (there the figures are
+            those after the function, and what cannot be covered is said by name). A module that runs several times in
+            a step is counted per call, as `name`, `name#1`, ...
+        unit_dims: Names or globs of layers -> the dimension of their output that counts units, e.g.
+            `{"net.mix.*": -1}`. By default it is found out call by call, by following the operations of a stage's
+            first step; a layer of which nothing tells it is not counted, and named.
         threshold: Activation above which a position counts as active.
         min_fraction: For maps and sequences: share of positions that must be active for the channel to be.
         min_rate: A neuron is in a class's active set when it is active in at least this share of its samples.
@@ -124,6 +127,7 @@ class ActiveNeuronMonitor(pl.Callback):
         self,
         *,
         layers: str | Sequence[str] | None = None,
+        unit_dims: dict[str, int] | None = None,
         threshold: float = 0.0,
         min_fraction: float = 0.25,
         min_rate: float = 0.5,
@@ -171,6 +175,7 @@ class ActiveNeuronMonitor(pl.Callback):
             question=question,
             guard=self._guard,
             stopwatch=self._pacing.stopwatch,
+            unit_dims=unit_dims,
         )
         # no probe is drawn for nothing: token ids, say, feed no neuron with a sign and have no maps
         self._wants_probe = feeding > 0 or maps != 0
@@ -329,11 +334,10 @@ class ActiveNeuronMonitor(pl.Callback):
 
     # -- counting ----------------------------------------------------------------------------------------------
 
-    def _begin_batch(self, stage: Stage, pl_module: pl.LightningModule, batch: Any, batch_idx: int, at: Any) -> None:
+    def _begin_batch(self, pl_module: pl.LightningModule, stage: Stage, batch: Any, batch_idx: int, at: Any) -> None:
         if not self._choice.begin_batch(stage, batch_idx):
             return
         with self._pacing.stopwatch.spending(), self._guard.doing(f"reading the labels ({stage})"):
-            self._watch.refine(pl_module, batch)
             self._watch.begin_batch(pl_module, stage, batch, batch_idx, at)
 
     def _end_batch(self, stage: Stage, trainer: pl.Trainer) -> None:
@@ -370,7 +374,8 @@ class ActiveNeuronMonitor(pl.Callback):
         """Listen to the layers."""
         if not self._loaders:
             self._loaders = flat_loaders(trainer.train_dataloader)
-        self._begin_batch("train", pl_module, batch, batch_idx, self._loaders[0] if len(self._loaders) == 1 else None)
+        only = self._loaders[0] if len(self._loaders) == 1 else None
+        self._begin_batch(pl_module, "train", batch, batch_idx, only)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Look away: activation checkpointing runs the layers again during the backward pass."""
@@ -420,7 +425,7 @@ class ActiveNeuronMonitor(pl.Callback):
             loader = loaders[dataloader_idx] if dataloader_idx < len(loaders) else None
             if batch_idx == 0 and self._reports:
                 self._weights.explained(pl_module)  # averages are in place for as long as it validates
-            self._begin_batch("val", pl_module, batch, batch_idx, loader)
+            self._begin_batch(pl_module, "val", batch, batch_idx, loader)
             with self._guard.doing("collecting a probe", cure=DRAWING_A_PROBE):
                 self._probe.collect(batch)
 

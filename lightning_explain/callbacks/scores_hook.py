@@ -4,13 +4,12 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from torchmetrics import Metric
 
 from lightning_explain.batches import output_of, tensors_in, two_dimensional
 from lightning_explain.callbacks.question import Question
 from lightning_explain.callbacks.score_source import Source
-from lightning_explain.capture import Hook
+from lightning_explain.capture import Hook, Removable, hook_output
 from lightning_explain.errors import ConfigurationError
 
 EXPLAINED = ""
@@ -33,7 +32,7 @@ class ScoreCatcher:
 
     def __init__(self, question: Question) -> None:
         self._question = question
-        self._handles: list[RemovableHandle] = []
+        self._handles: list[Removable] = []
         self._own: list[Any] = []
         self._parts: dict[str, Any] = {}
         self._sources: list[Source] = []
@@ -49,11 +48,11 @@ class ScoreCatcher:
         for name, child in pl_module.named_children():
             # metrics and losses return no class scores, though some return one number per class or sample
             if not isinstance(child, Metric) and type(child).__module__ != "torch.nn.modules.loss":
-                self._hook(name, child)
+                self._hook(pl_module, name, child)
 
-    def _hook(self, name: str, module: nn.Module) -> None:
+    def _hook(self, pl_module: nn.Module, name: str, module: nn.Module) -> None:
         self._hooked.add(name)
-        self._handles.append(module.register_forward_hook(Hook(partial(self._catch_part, name=name))))
+        self._handles.append(hook_output(pl_module, module, partial(self._catch_part, name=name)))
 
     def know(self, sources: list[Source], pl_module: nn.Module) -> None:
         """Take over which parts of the module return what the explained forward does, the best first."""
@@ -61,7 +60,7 @@ class ScoreCatcher:
         modules = dict(pl_module.named_modules())
         for source in sources:
             if source.name not in self._hooked:
-                self._hook(source.name, modules[source.name])
+                self._hook(pl_module, source.name, modules[source.name])
 
     def detach(self) -> None:
         """Take the hooks off."""

@@ -2,17 +2,33 @@
 
 from lightning_explain.capture.compiled import is_compiled, names_inside_compiled
 from lightning_explain.capture.hooks import CallHook, Hook
-from lightning_explain.capture.layers import ACTIVATIONS, Call, Layer, View, select_layers
+from lightning_explain.capture.layers import (
+    ACTIVATIONS,
+    Call,
+    CallUse,
+    Layer,
+    View,
+    first_activations,
+    select_layers,
+)
+from lightning_explain.capture.outside import Removable, hook_output
+from lightning_explain.capture.padding_masks import MaskSource, PaddingMasks
 from lightning_explain.capture.recorder import Recorder, recording_paused, watched
 
 __all__ = [
     "ACTIVATIONS",
     "Call",
     "CallHook",
+    "CallUse",
     "Hook",
     "Layer",
+    "MaskSource",
+    "PaddingMasks",
     "Recorder",
+    "Removable",
     "View",
+    "first_activations",
+    "hook_output",
     "is_compiled",
     "names_inside_compiled",
     "recording_paused",

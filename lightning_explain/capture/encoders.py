@@ -1,9 +1,9 @@
 """Watching inside `nn.TransformerEncoderLayer` without changing how it computes.
 
 In eval mode without gradients such a layer runs as one fused operation: its submodules are never called, and a hook on
-any of them switches the fusion off, which may move the result in its last bits. So no hook ever sits there while the
-layer may run fused. Its calls are seen from outside, by a hook of all modules, and what happened inside is found by a
-second pass of the layer.
+any of them, or on the layer itself, switches the fusion off, which may move the result in its last bits. So no hook
+ever sits there while the layer may run fused. Its calls are seen from outside, by a hook of all modules, and what
+happened inside is found by a second pass of the layer.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as module_hooks
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
 
 from lightning_explain.capture.hooks import CallHook
 from lightning_explain.capture.layers import Layer
+from lightning_explain.capture.outside import forget_keyword_hook
 
 Padding = Callable[[], Tensor | None]
 """Gives the key padding mask of the call that is going on."""
@@ -52,6 +52,8 @@ class EncoderWatch:
     Args:
         layers: Watched modules, each with the transformer layer that is its `host`.
         hook_on: Puts the hook on one of them; gets a function that tells the padding of the call.
+        record: Takes a call of a watched transformer layer itself: the layer, the padding, and what was given and
+            returned.
         listening: Says whether anybody wants to know.
         protected: Context for what may fail; a failure inside must not reach the run.
 
@@ -64,38 +66,40 @@ class EncoderWatch:
         layers: Sequence[Layer],
         *,
         hook_on: Callable[[Layer, Padding], RemovableHandle],
+        record: Callable[[Layer, Padding, Any, Any, Any], None],
         listening: Callable[[], bool],
         protected: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._by_host: dict[int, list[Layer]] = {}
+        self._themselves: dict[int, list[Layer]] = {}
         for layer in layers:
-            self._by_host.setdefault(id(layer.host), []).append(layer)
+            self._by_host.setdefault(id(layer.host), [])
+            group = self._themselves if layer.module is layer.host else self._by_host
+            group.setdefault(id(layer.host), []).append(layer)
         self._hook_on = hook_on
+        self._record = record
         self._listening = listening
         self._protected = protected
         self._inside: list[RemovableHandle] = []
         self._padding: Tensor | None = None
         self._handles: list[RemovableHandle] = []
-        self._with_kwargs = -1
 
     def attach(self) -> None:
         """Put the hooks of all modules on."""
         after = register_module_forward_hook(self._after, with_kwargs=True, always_call=True)
         self._handles = [register_module_forward_pre_hook(self._before), after]
-        self._with_kwargs = after.id
 
     def detach(self) -> None:
         """Take them off."""
         for handle in self._handles:
             handle.remove()
+            forget_keyword_hook(handle)
         self._handles = []
-        # torch forgets to take this entry away, and then believes that there are hooks for ever
-        vars(module_hooks)["_global_forward_hooks_with_kwargs"].pop(self._with_kwargs, None)
 
     def _layers_of(self, module: nn.Module) -> list[Layer]:
-        if id(module) not in self._by_host or torch.compiler.is_compiling() or not self._listening():
-            return []
-        return self._by_host[id(module)]
+        """Return what is watched inside a module, while anybody wants to know."""
+        inside = self._by_host.get(id(module))
+        return inside if inside and not torch.compiler.is_compiling() and self._listening() else []
 
     def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         layers = self._layers_of(module)
@@ -111,10 +115,23 @@ class EncoderWatch:
             return
         entered = bool(self._inside)
         self._leave()
+        if len(rest) == 2:
+            self._note_itself(module, args, *rest)
         layers = self._layers_of(module)
         if len(rest) == 2 and layers and not entered:
             with self._protected(), torch.no_grad():
                 self._again(module, layers, args, rest[0])
+
+    def _note_itself(self, host: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """Hand on a call of a layer that is watched itself: its output is here, whichever way it was computed."""
+        if id(host) not in self._themselves or torch.compiler.is_compiling() or not self._listening():
+            return
+        args, kwargs = _unnested(args, kwargs)
+        padding = kwargs.get("src_key_padding_mask", args[2] if len(args) > 2 else None)
+        if isinstance(output, Tensor) and output.is_nested:
+            output = output.to_padded_tensor(0.0)
+        for layer in self._themselves[id(host)]:
+            self._record(layer, lambda: padding, args, kwargs, output)
 
     def _again(self, host: nn.Module, layers: list[Layer], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         args, kwargs = _unnested(args, kwargs)

@@ -1,4 +1,4 @@
-"""Which layers are watched, and which dimension of their output counts neurons."""
+"""Which layers are watched, and where their outputs count units."""
 
 import difflib
 import fnmatch
@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from lightning_explain.capture.compiled import names_left_alone
+from lightning_explain.capture.padding_masks import MaskSource
 from lightning_explain.errors import ConfigurationError
 
 ACTIVATIONS = (
@@ -39,71 +41,93 @@ class Call(NamedTuple):
     padding: Tensor | None = None
 
 
+def first_activations(output: Any) -> Tensor | None:
+    """Return the activations in what a layer returned; recurrent layers return them first in a tuple."""
+    if isinstance(output, tuple | list):
+        output = next((part for part in output if isinstance(part, Tensor)), None)
+    if isinstance(output, Tensor) and not output.is_nested and output.is_floating_point() and output.ndim >= 2:
+        return output
+    return None
+
+
 View = Callable[[Call], Any]
 """Finds a layer's units in a call, where they are not simply its output."""
 
 
 @dataclass(frozen=True)
+class CallUse:
+    """What is known of one call of a watched module.
+
+    Attributes:
+        layout: For each dimension of what is counted, what lies along it: `b` samples, `u` units, `t` the tokens that
+            a padding mask speaks of, `p` other positions; several letters where dimensions were put together, the
+            outermost first. None where nothing tells.
+        then: The functional activation that is applied to what the call gave; None for none.
+        counted: Whether the call is counted: not where the layer is watched for a function, and none follows.
+        mask: Where the padding mask of the tokens is seen.
+    """
+
+    layout: tuple[str, ...] | None = None
+    then: Callable[[Tensor], Tensor] | None = None
+    counted: bool = True
+    mask: MaskSource | None = None
+
+
+@dataclass(frozen=True)
 class Layer:
-    """A watched module and the dimension of its output that counts neurons.
+    """A watched module and where its output counts units.
 
     Attributes:
         name: Its name in `named_modules()`.
         module: The module itself.
-        unit_dim: 1 for channels first, -1 for features last.
-        channel_sizes: For activations: the widths of the model's channel layers.
-        feature_sizes: For activations: the widths of its feature layers.
+        unit_dim: Which dimension counts units: 1 for layers with channels first, -1 for layers with features last;
+            None where the module does not say it, since an activation takes whatever layout it is given.
         view: Finds the units in a call of the module; None where they are its output.
         host: The transformer layer that the module belongs to, if hooks inside could change the way it computes.
-        then: The functional activation that follows the module, to be applied to what it gave; None for none.
+        then: The functional activation that follows every call of the module; None for none.
+        fed: Whether the layer is watched for the functions that follow its calls.
+        left_alone: Whether a compiler leaves the module alone as long as no hook sits on it.
+        calls: What was found out of its calls in a forward pass, in their order; empty before that.
     """
 
     name: str
     module: nn.Module
-    unit_dim: int
-    channel_sizes: frozenset[int] = frozenset()
-    feature_sizes: frozenset[int] = frozenset()
+    unit_dim: int | None
     view: View | None = None
     host: nn.Module | None = None
     then: Callable[[Tensor], Tensor] | None = None
+    fed: bool = False
+    left_alone: bool = False
+    calls: tuple[CallUse, ...] = ()
 
-    def unit_dim_of(self, output: Tensor) -> int:
-        """Say which dimension of this output counts neurons.
+    def use(self, key: str) -> CallUse:
+        """Return what is known of the call with a key: `name`, `name#1`, ..."""
+        number = int(key.rpartition("#")[2]) if key != self.name else 0
+        if number < len(self.calls):
+            return self.calls[number]
+        # more calls than in the forward pass that was followed: they are taken to be alike if all of those were
+        if self.calls and all(use == self.calls[0] for use in self.calls):
+            return self.calls[0]
+        return CallUse(then=self.then, counted=not self.fed)
 
-        One activation object may serve convolutions and linear layers; then the width of the output tells.
-        """
-        channels, features = output.shape[1] in self.channel_sizes, output.shape[-1] in self.feature_sizes
-        if output.ndim == 2 or channels == features:
-            return self.unit_dim
-        return 1 if channels else -1
-
-
-def _unit_dims(model: nn.Module) -> dict[str, int]:
-    """Say where the neurons are in each module's output, by the layer type that came last before it.
-
-    An activation knows nothing of its input's layout, so it takes that of the layer registered before it.
-    """
-    current, dims = -1, {}
-    for name, module in model.named_modules():
-        if isinstance(module, CHANNEL_LAYERS):
-            current = 1
-        elif isinstance(module, FEATURE_LAYERS):
-            current = -1
-        dims[name] = current
-    return dims
+    def layout_of(self, output: Tensor, key: str) -> tuple[str, ...] | None:
+        """Return the layout of an output; None where nothing tells."""
+        layout = self.use(key).layout
+        if layout is not None and len(layout) == output.ndim:
+            return layout
+        if output.ndim == 2:
+            return ("b", "u")
+        if self.unit_dim is None or layout is not None:
+            return None
+        units = self.unit_dim % output.ndim
+        return tuple("b" if place == 0 else "u" if place == units else "p" for place in range(output.ndim))
 
 
-def _widths(model: nn.Module) -> tuple[frozenset[int], frozenset[int]]:
-    """Return the numbers of neurons of the model's channel layers and of its feature layers."""
-    channels: set[int] = set()
-    features: set[int] = set()
-    for module in model.modules():
-        for name in ("out_channels", "num_features", "num_channels"):
-            if isinstance(module, CHANNEL_LAYERS) and name in vars(module):
-                channels.add(vars(module)[name])
-        if isinstance(module, nn.Linear | nn.Bilinear):
-            features.add(module.out_features)
-    return frozenset(channels), frozenset(features)
+def _unit_dim(module: nn.Module) -> int | None:
+    """Return where a module's output counts units, if its type says so."""
+    if isinstance(module, CHANNEL_LAYERS):
+        return 1
+    return -1 if isinstance(module, FEATURE_LAYERS) else None
 
 
 def _default_names(model: nn.Module) -> list[str]:
@@ -159,9 +183,5 @@ def select_layers(model: nn.Module, layers: str | Sequence[str] | None = None) -
             f"{type(model).__name__} has no layer to watch: neither activation modules nor linear or convolution "
             "layers were found. Name the modules to watch with layers=['name', 'glob.*']."
         )
-    dims, widths, none = _unit_dims(model), _widths(model), (frozenset[int](), frozenset[int]())
-    found: list[Layer] = []
-    for name in chosen:
-        channels, features = widths if isinstance(modules[name], ACTIVATIONS) else none
-        found.append(Layer(name, modules[name], dims[name], channels, features))
-    return found
+    alone = names_left_alone(model)
+    return [Layer(name, modules[name], _unit_dim(modules[name]), left_alone=name in alone) for name in chosen]

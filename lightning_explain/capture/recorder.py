@@ -11,16 +11,9 @@ from torch.utils.hooks import RemovableHandle
 
 from lightning_explain.capture.encoders import EncoderWatch, Padding, no_padding
 from lightning_explain.capture.hooks import CallHook, Hook
-from lightning_explain.capture.layers import Call, Layer
-
-
-def _first_tensor(output: Any) -> Tensor | None:
-    """Take the tensor of a layer's output; recurrent layers return it first in a tuple."""
-    if isinstance(output, tuple | list):
-        output = next((part for part in output if isinstance(part, Tensor)), None)
-    if isinstance(output, Tensor) and not output.is_nested and output.is_floating_point() and output.ndim >= 2:
-        return output
-    return None
+from lightning_explain.capture.layers import Call, Layer, first_activations
+from lightning_explain.capture.outside import OutsideHook
+from lightning_explain.capture.padding_masks import PaddingMasks
 
 
 class _Pause:
@@ -76,6 +69,7 @@ class Recorder:
         protected: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.layers = tuple(layers)
+        self._layers = {layer.name: layer for layer in layers}
         self._explaining = explaining
         self._protected = protected
         self.recording = False
@@ -83,28 +77,61 @@ class Recorder:
         self._reduce = reduce
         self._differentiable = differentiable
         self._calls: dict[str, int] = {}
-        self._raw: dict[str, tuple[Tensor, Layer]] = {}
-        self._aside: tuple[dict[str, tuple[Tensor, Layer]], dict[str, int]] | None = None
-        self._handles: list[RemovableHandle] = []
+        self._raw: dict[str, tuple[Tensor, str]] = {}
+        self._aside: tuple[dict[str, tuple[Tensor, str]], dict[str, int]] | None = None
+        self._attached = False
+        self._handles: dict[str, RemovableHandle] = {}
+        self._outside = OutsideHook[Layer]({}, self._record_outside)
         self._encoders: EncoderWatch | None = None
+        self._masks = PaddingMasks([])
 
     def attach(self) -> None:
         """Put the hooks on; does nothing when they are on."""
-        if self._handles or self._encoders is not None:
+        if self._attached:
             return
-        self._handles = [self._hook_on(layer) for layer in self.layers if layer.host is None]
+        self._attached = True
+        self._masks = PaddingMasks(use.mask for layer in self.layers for use in layer.calls if use.mask is not None)
+        self._masks.attach()
+        alone = [layer for layer in self.layers if layer.left_alone and layer.host is None]
+        hooked = [layer for layer in self.layers if layer.host is None and not layer.left_alone]
+        self._handles = {layer.name: self._hook_on(layer) for layer in hooked}
+        self._outside = OutsideHook({layer.module: layer for layer in alone}, self._record_outside)
+        self._outside.attach()
         hosted = [layer for layer in self.layers if layer.host is not None]
         if hosted:
             self._encoders = EncoderWatch(
-                hosted, hook_on=self._hook_on, listening=self._listening, protected=self._protected
+                hosted,
+                hook_on=self._hook_on,
+                record=self._record_call,
+                listening=self._listening,
+                protected=self._protected,
             )
             self._encoders.attach()
 
+    def update(self, layers: Sequence[Layer]) -> None:
+        """Watch these layers from here on, in the middle of a recording too; what was seen is kept.
+
+        Where only what is known of layers has changed, hooks stay as they are, so that a compiler need not look again.
+        """
+        told = {layer.name: layer for layer in layers}
+        same = list(told) == list(self._layers) and not any(use.mask for layer in layers for use in layer.calls)
+        self.layers, self._layers = tuple(layers), told
+        if self._attached and not same:
+            self._remove()
+            self.attach()
+
     def _hook_on(self, layer: Layer, padding: Padding = no_padding) -> RemovableHandle:
-        if layer.view is None:
+        masked = any(use.mask is not None for use in layer.calls)
+        if layer.view is None and not masked:
             return layer.module.register_forward_hook(Hook(partial(self.record, layer)))
         receive = partial(self._record_call, layer, padding)
         return layer.module.register_forward_hook(CallHook(receive), with_kwargs=True)
+
+    def _record_outside(self, layer: Layer, args: Any, kwargs: Any, output: Any) -> None:
+        if layer.view is None and not any(use.mask is not None for use in layer.calls):
+            self.record(layer, output)
+        else:
+            self._record_call(layer, no_padding, args, kwargs, output)
 
     def _wanted(self) -> bool:
         return self.recording and (_Pause.depth > 0) == self._explaining
@@ -114,13 +141,20 @@ class Recorder:
 
     def detach(self) -> None:
         """Take the hooks off; does nothing when they are off."""
-        for handle in self._handles:
+        self._remove()
+        self._masks.forget()
+        self.recording = False
+
+    def _remove(self) -> None:
+        for handle in self._handles.values():
             handle.remove()
-        self._handles = []
+        self._handles = {}
+        self._outside.detach()
         if self._encoders is not None:
             self._encoders.detach()
             self._encoders = None
-        self.recording = False
+        self._masks.detach()
+        self._attached = False
 
     def start(self) -> None:
         """Forget what was seen and record from here on."""
@@ -128,6 +162,7 @@ class Recorder:
         self._raw = {}
         self._calls = {}
         self._aside = None
+        self._masks.forget()
         self.recording = True
 
     def look_away(self) -> None:
@@ -154,35 +189,44 @@ class Recorder:
         if not raw:
             return seen
         with torch.no_grad():
-            seen |= {key: self._reduce(tensor, layer, key) for key, (tensor, layer) in raw.items()}
+            seen |= {key: self._reduce(tensor, self._layers[name], key) for key, (tensor, name) in raw.items()}
         return seen
+
+    @property
+    def n_calls(self) -> dict[str, int]:
+        """How often each layer was called in the last recording."""
+        return dict(self._calls)
 
     def record(self, layer: Layer, output: Any) -> None:
         """Take a layer's output, if this is the time for it; called by the hook."""
         compiling = torch.compiler.is_compiling()
         if not (self._wanted() if compiling else self._listening()):
             return
-        tensor = _first_tensor(output)
+        tensor = first_activations(output)
         if tensor is None:
             return
         key = self._next_key(layer)
         if compiling:
             # a compiler traces this: it must not meet the reduction, which may time itself or warn
-            self._raw[key] = (tensor if self._differentiable else tensor.detach().clone(), layer)
+            self._raw[key] = (tensor if self._differentiable else tensor.detach().clone(), layer.name)
         elif self._differentiable:
-            self.seen[key] = self._reduce(tensor, layer, key)
+            self.seen[key] = self._reduce(tensor, self._layers[layer.name], key)
         else:
             with torch.no_grad():
-                self.seen[key] = self._reduce(tensor.detach(), layer, key)
+                self.seen[key] = self._reduce(tensor.detach(), self._layers[layer.name], key)
 
     def _record_call(self, layer: Layer, padding: Padding, args: Any, kwargs: Any, output: Any) -> None:
         """Take a whole call of a layer whose units are not simply its output."""
         # a compiler cannot trace what a view does: such layers stay silent there, and are named as such
         if not self._listening() or torch.compiler.is_compiling():
             return
-        key = self._next_key(layer)
+        if layer.view is None and first_activations(output) is None:
+            return
+        key, layer = self._next_key(layer), self._layers[layer.name]
+        found = padding()
+        found = self._masks.padding(layer.use(key).mask) if found is None else found
         with torch.set_grad_enabled(self._differentiable):
-            self.seen[key] = self._reduce(Call(args, kwargs, output, padding()), layer, key)
+            self.seen[key] = self._reduce(Call(args, kwargs, output, found), layer, key)
 
     def _next_key(self, layer: Layer) -> str:
         call = self._calls.get(layer.name, 0)

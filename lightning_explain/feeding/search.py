@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -16,8 +17,10 @@ from lightning_explain.errors import ExplanationError
 from lightning_explain.feeding.result import FeedingFeatures, Pairs
 from lightning_explain.feeding.weights import input_weights
 from lightning_explain.isolation import explaining
+from lightning_explain.neurons.arrangement import units_of
+from lightning_explain.neurons.functional import followed, functional_use
 from lightning_explain.neurons.profile import LayerProfile
-from lightning_explain.neurons.views import Units
+from lightning_explain.neurons.units import described
 from lightning_explain.sharded import check_not_sharded
 
 Method = Callable[..., Attribution]
@@ -51,19 +54,15 @@ def choose_neurons(profile: LayerProfile, most: int) -> list[tuple[int, int]]:
     return pairs
 
 
-def _unit_means(output: Tensor | Call, layer: Layer, key: str) -> Tensor:
+def _unit_means(output: Tensor | Call, layer: Layer, key: str, *, n_samples: int) -> Tensor:
     """Return the mean activation of each unit, in the graph: [batch, units]."""
-    del key
-    units = output if isinstance(output, Tensor) else (layer.view(output) if layer.view else None)
+    # a clone: what follows may write into it
+    given = output.clone() if isinstance(output, Tensor) else output
+    units = units_of(given, layer, key, n_samples=n_samples)
     if units is None:
         raise ExplanationError(f"The units of layer {layer.name!r} cannot be seen in a forward pass of the probe.")
-    if isinstance(units, Tensor):
-        # a clone: what follows may write into it
-        units, dim = Units(units.clone()), layer.unit_dim_of(units)
-    else:
-        dim = layer.unit_dim
-    values = units.values if layer.then is None else layer.then(units.values)
-    values = values.movedim(dim, -1).flatten(1, -2) if values.ndim > 2 else values[:, None]
+    values = units.values
+    values = values.movedim(units.unit_dim, -1).flatten(1, -2) if values.ndim > 2 else values[:, None]
     if units.valid is None:
         return values.mean(1)
     weights = units.valid.to(values.dtype).unsqueeze(2)
@@ -83,7 +82,8 @@ class _UnitScores(nn.Module):
         self._run, self._layer, self._key = forward, layer, key
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        with watched([self._layer], reduce=_unit_means, differentiable=torch.is_grad_enabled()) as recorder:
+        reduce = partial(_unit_means, n_samples=len(inputs[0]))
+        with watched([self._layer], reduce=reduce, differentiable=torch.is_grad_enabled()) as recorder:
             recorder.start()
             self._run(*inputs)
             seen = recorder.stop()
@@ -192,6 +192,9 @@ def feeding_features(
     with explaining(model):
         first = tuple(part[:1].detach().clone() for part in parts)
         weights = input_weights(model, lambda: run(*first), first[0], layers) if len(parts) == 1 else {}
+        if not any(layer.calls for layer in layers):
+            trace = followed(model, run, first)
+            layers = described(layers, trace, functional_use(model, trace))
     by_name, present = {layer.name: layer for layer in layers}, set(known.tolist())
     found: dict[str, FeedingFeatures] = {}
     for key, profile in profiles.items():

@@ -1,15 +1,15 @@
-"""Activations that are functions (`F.relu`) rather than modules: which layers feed them, found by one trial forward."""
+"""Activations that are functions (`F.relu`) rather than modules of torch: which layers feed them."""
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from lightning_explain.capture.layers import ACTIVATIONS
+from lightning_explain.capture.layers import ACTIVATIONS, PRODUCERS
+from lightning_explain.neurons.axes import Dims, is_units, size_of
+from lightning_explain.neurons.trace import FunctionCall, Trace
+from lightning_explain.neurons.tracing import Tracer
 
 FUNCTIONS = frozenset(
     [
@@ -36,10 +36,24 @@ FUNCTIONS = frozenset(
 )
 
 
-def _applied(tensor: Tensor, *, function: Callable[..., Tensor], rest: tuple[Any, ...], options: Any) -> Tensor:
-    writes = function.__name__.endswith("_") or True in rest or options.get("inplace", False)
-    # never into the run's own tensor
-    return function(tensor.clone() if writes else tensor, *rest, **options)
+@dataclass(frozen=True)
+class AppliedFunction:
+    """A function with the arguments that it was called with, to be applied to other tensors.
+
+    Attributes:
+        function: As torch has it.
+        args: Positional arguments after the tensor.
+        options: Keyword arguments.
+    """
+
+    function: Callable[..., Tensor]
+    args: tuple[Any, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        """Apply it; never into the run's own tensor."""
+        writes = self.function.__name__.endswith("_") or True in self.args or self.options.get("inplace", False)
+        return self.function(tensor.clone() if writes else tensor, *self.args, **self.options)
 
 
 @dataclass
@@ -47,81 +61,48 @@ class FunctionalUse:
     """Where a model applies functional activations.
 
     Attributes:
-        fed: Name of a module -> the function that is applied to its output.
+        fed: Name of a module -> which of its calls -> the function that is applied to what that call gave.
+        wrapped: Names of modules without parts, not torch's own, that apply a function somewhere within: home-made
+            activations, whose outputs are the neurons.
         unseen: Functions whose argument no module returned, with the module in whose forward they are called:
             "relu in 'layer1.0'".
     """
 
-    fed: dict[str, Callable[[Tensor], Tensor]] = field(default_factory=dict[str, Callable[[Tensor], Tensor]])
+    fed: dict[str, dict[int, AppliedFunction]] = field(default_factory=dict[str, dict[int, AppliedFunction]])
+    wrapped: list[str] = field(default_factory=list[str])
     unseen: list[str] = field(default_factory=list[str])
 
-
-class _Trace(TorchFunctionMode):
-    """Sees every function called, the module in whose forward it is called, and which module gave its argument."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.use = FunctionalUse()
-        self._names = {module: name for name, module in model.named_modules()}
-        self._running: list[nn.Module] = []
-        # tensors are kept alive, so that no two share an identity
-        self._given: dict[int, tuple[str, Tensor]] = {}
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        del types
-        name = getattr(func, "__name__", "").rstrip("_")
-        if name in FUNCTIONS and args and isinstance(args[0], Tensor):
-            self._note(func, name, args, kwargs or {})
-        return func(*args, **(kwargs or {}))
-
-    def _note(self, func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> None:
-        if self._running and isinstance(self._running[-1], ACTIVATIONS):
-            return  # the function that an activation module consists of
-        source, _ = self._given.get(id(args[0]), ("", None))
-        if source:
-            self.use.fed.setdefault(source, partial(_applied, function=func, rest=args[1:], options=kwargs))
-            return
-        where = self._names[self._running[-1]] if self._running else ""
-        told = f"{name} in {where!r}" if where else f"{name} in the model's own forward"
-        if told not in self.use.unseen:
-            self.use.unseen.append(told)
-
-    @contextmanager
-    def following(self) -> Generator[None, None, None]:
-        """Keep track of the modules that run."""
-        handles = [
-            handle
-            for module in self._names
-            for handle in (module.register_forward_pre_hook(self._enter), module.register_forward_hook(self._leave))
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _enter(self, module: nn.Module, args: Any) -> None:
-        del args
-        self._running.append(module)
-
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        del args
-        self._running.pop()
-        # the innermost module that returned a tensor is the one that made it
-        if isinstance(output, Tensor) and not isinstance(module, ACTIVATIONS) and self._names[module]:
-            self._given.setdefault(id(output), (self._names[module], output))
+    def add(self, name: str, call: int, function: AppliedFunction) -> bool:
+        """Note what a call feeds; return False if it feeds another function already."""
+        return self.fed.setdefault(name, {}).setdefault(call, function) is function
 
 
-def functional_activations(model: nn.Module, forward: Callable[[], Any]) -> FunctionalUse:
-    """Find the functional activations of a model and the modules that feed them.
+def _same_axes(one: Dims, other: Dims) -> bool:
+    """Return True if nothing but operations element by element lies between two tensors."""
+    return len(one) == len(other) and all(
+        size_of(a) == size_of(b) and is_units(a) == is_units(b) and [f.axis.root for f in a] == [f.axis.root for f in b]
+        for a, b in zip(one, other, strict=True)
+    )
 
-    Call it inside `isolated`: the trial forward is a real one.
 
-    Args:
-        model: The model.
-        forward: Runs it on any input.
+def _is_wrapped(found: FunctionCall, trace: Trace) -> bool:
+    """Return True if a function is a step within a home-made activation, whose output is what counts."""
+    module = found.inside[-1]
+    if isinstance(module, PRODUCERS) or next(module.children(), None) is not None:
+        return False
+    gave = trace.calls[module][found.call].gave
+    return gave is not None and gave is not found.gave and _same_axes(gave, found.gave)
 
-    Cost: one forward pass.
+
+def _returned(found: FunctionCall, trace: Trace) -> bool:
+    """Return True if a module without parts returns what the function gave."""
+    module = found.inside[-1]
+    is_part = next(module.children(), None) is None
+    return is_part and trace.calls[module][found.call].gave is found.gave
+
+
+def functional_use(model: nn.Module, trace: Trace) -> FunctionalUse:
+    """Read off a followed forward pass where functional activations are applied.
 
     Example:
         >>> class Net(nn.Module):
@@ -130,12 +111,52 @@ def functional_activations(model: nn.Module, forward: Callable[[], Any]) -> Func
         ...         self.a = nn.Linear(2, 2)
         ...     def forward(self, x):
         ...         return (x + self.a(x).relu()).sigmoid()
-        >>> net, x = Net(), nn.Linear(2, 1).weight
-        >>> use = functional_activations(net, lambda: net(x))
+        >>> net, x = Net(), nn.Linear(2, 1).weight.detach()
+        >>> use = functional_use(net, followed(net, net, (x,)))
         >>> list(use.fed), use.unseen
         (['a'], ["sigmoid in the model's own forward"])
     """
-    trace = _Trace(model)
-    with trace.following(), trace:
-        forward()
-    return trace.use
+    names = {module: name for name, module in model.named_modules()}
+    use = FunctionalUse()
+    for found in trace.functions:
+        inner = found.inside[-1] if found.inside else model
+        if isinstance(inner, ACTIVATIONS):
+            continue  # the function that an activation module consists of
+        where = names.get(inner, "")
+        if where and _is_wrapped(found, trace):
+            use.wrapped += [where] if where not in use.wrapped else []
+        elif found.source is not None:
+            applied = AppliedFunction(found.function, found.args, found.options)
+            if not use.add(names[found.source[0]], found.source[1], applied):
+                _unseen(use, found.name, where)
+        elif where and _returned(found, trace):
+            use.wrapped += [where] if where not in use.wrapped else []
+        else:
+            _unseen(use, found.name, where)
+    return use
+
+
+def _unseen(use: FunctionalUse, name: str, where: str) -> None:
+    told = f"{name} in {where!r}" if where else f"{name} in the model's own forward"
+    if told not in use.unseen:
+        use.unseen.append(told)
+
+
+def followed(
+    model: nn.Module, call: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
+) -> Trace:
+    """Follow one forward pass; call it inside `isolated`: it is a real one.
+
+    Args:
+        model: The model whose modules are noted.
+        call: What is called, the model or a part of it.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+
+    Cost: one forward pass.
+    """
+    tracer, given = Tracer(model, FUNCTIONS), (args, kwargs or {})
+    with tracer.following(given):
+        output = call(*args, **(kwargs or {}))
+    tracer.settle(given, output)
+    return tracer.trace

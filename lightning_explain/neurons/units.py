@@ -1,13 +1,18 @@
 """Which layers' units are watched: activations, recurrent layers, attention heads, and what feeds functions."""
 
+import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
-from lightning_explain.capture import Layer, select_layers
+from lightning_explain.capture import CallUse, Layer, select_layers
 from lightning_explain.capture.layers import ACTIVATIONS, PRODUCERS
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.neurons.functional import FunctionalUse
+from lightning_explain.neurons.trace import Trace
 from lightning_explain.neurons.views import AttentionHeads, HeadsBeforeProjection, HiddenUnits, TokenFeatures
 
 RECURRENT = (nn.LSTM, nn.GRU, nn.RNN)
@@ -18,7 +23,7 @@ PROJECTIONS = ("proj", "out_proj", "c_proj", "o_proj", "to_out", "out", "wo")
 
 def never_negative(layer: Layer) -> bool:
     """Say whether what is counted of a layer cannot be below zero."""
-    return isinstance(layer.module, NEVER_NEGATIVE) and layer.view is None and layer.then is None
+    return isinstance(layer.module, NEVER_NEGATIVE) and layer.view is None and layer.then is None and not layer.fed
 
 
 def _n_heads(module: nn.Module) -> int:
@@ -65,6 +70,8 @@ def _enclosing(name: str, modules: Mapping[str, nn.Module], kinds: tuple[type[nn
 def _seen_rightly(layer: Layer, modules: Mapping[str, nn.Module]) -> Layer:
     """Give a layer the view that its kind of module needs."""
     module: Any = layer.module
+    if isinstance(module, nn.TransformerEncoderLayer):
+        return replace(layer, view=TokenFeatures(module.self_attn.batch_first), host=module, unit_dim=-1)
     host = _enclosing(layer.name, modules, (nn.TransformerEncoderLayer,))
     if isinstance(module, RECURRENT):
         return replace(layer, view=HiddenUnits(module.batch_first), unit_dim=-1)
@@ -131,20 +138,73 @@ def unit_layers(model: nn.Module, layers: str | Sequence[str] | None = None) -> 
     return [_seen_rightly(layer, modules) for layer in select_layers(model, names)]
 
 
-def with_functional(model: nn.Module, layers: Sequence[Layer], fed: Mapping[str, Callable[..., Any]]) -> list[Layer]:
-    """Add the layers that feed functional activations to those watched by default.
+def with_functional(model: nn.Module, layers: Sequence[Layer], use: FunctionalUse) -> list[Layer]:
+    """Add home-made activations and the layers that feed functional ones to those watched by default.
 
     Where the model has no activation module at all, so that the choice was a guess, they take its place.
 
     Args:
         model: The model.
         layers: As `unit_layers` chose them by default.
-        fed: Name of the feeding module -> function applied to its output, from `functional_activations`.
+        use: Where the model applies functions.
     """
     modules = {name: module for name, module in model.named_modules() if name}
     guessed = all(isinstance(layer.module, PRODUCERS) and layer.view is None for layer in layers)
-    kept = {} if guessed and fed else {layer.name: layer for layer in layers}
-    missing = [name.replace("[", "[[]") for name in fed if name not in kept]
+    wanted = [*use.fed, *use.wrapped]
+    kept = {} if guessed and wanted else {layer.name: layer for layer in layers}
+    missing = [name.replace("[", "[[]") for name in wanted if name not in kept]
     found = [_seen_rightly(layer, modules) for layer in select_layers(model, missing)] if missing else []
-    added = {layer.name: replace(layer, then=fed[layer.name]) for layer in found}
+    added = {layer.name: replace(layer, fed=layer.name in use.fed) for layer in found}
     return [layer for name in modules for layer in (kept | added).values() if layer.name == name]
+
+
+def described(
+    layers: Sequence[Layer], trace: Trace, use: FunctionalUse, unit_dims: Mapping[str, int] = MappingProxyType({})
+) -> list[Layer]:
+    """Give layers what a followed forward pass showed of their calls: where units are, what follows, what is padding.
+
+    Args:
+        layers: Watched layers.
+        trace: The pass.
+        use: Functional activations in it.
+        unit_dims: Names or globs of layers -> the dimension that counts units there, whatever was seen.
+    """
+    asked = {
+        layer.name: dim for layer in layers for glob, dim in unit_dims.items() if fnmatch.fnmatchcase(layer.name, glob)
+    }
+    return [
+        _described(layer, trace, use.fed.get(layer.name, {}) if layer.fed else {}, asked.get(layer.name))
+        for layer in layers
+    ]
+
+
+def check_unit_dims(unit_dims: Mapping[str, int], layers: Sequence[Layer]) -> None:
+    """Refuse names of no watched layer.
+
+    Raises:
+        ConfigurationError: A name or glob matches none.
+    """
+    names = [layer.name for layer in layers]
+    for glob in unit_dims:
+        if not any(fnmatch.fnmatchcase(name, glob) for name in names):
+            raise ConfigurationError(
+                f"unit_dims={dict(unit_dims)!r}: {glob!r} matches no watched layer. Watched are: {', '.join(names)}. "
+                "Use their names or a glob."
+            )
+
+
+def _described(
+    layer: Layer, trace: Trace, functions: Mapping[int, Callable[[Tensor], Tensor]], unit_dim: int | None
+) -> Layer:
+    if layer.host is not None or isinstance(layer.view, AttentionHeads):
+        return layer  # these know all of it themselves
+    heads = isinstance(layer.view, HeadsBeforeProjection)
+    calls: list[CallUse] = []
+    for number, call in enumerate(trace.calls.get(layer.module, ())):
+        dims = call.took if heads else call.gave
+        if call.countable or layer.view is not None:
+            then = functions.get(number, layer.then)
+            counted = not layer.fed or then is not None
+            layout = None if dims is None else trace.roles(dims, unit_dim)
+            calls.append(CallUse(layout, then, counted, None if dims is None else trace.mask_of(dims)))
+    return replace(layer, calls=tuple(calls), unit_dim=layer.unit_dim if unit_dim is None else unit_dim)

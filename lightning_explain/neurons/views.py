@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from lightning_explain.capture import Call
+from lightning_explain.capture import Call, first_activations
 
 
 class Units(NamedTuple):
@@ -21,11 +21,13 @@ class Units(NamedTuple):
         values: [batch, positions..., units], or [batch, units]; for heads the size of each head's output.
         valid: Boolean [batch, positions]: False for padding; None where there is none.
         heads: Whether the units are attention heads.
+        unit_dim: Where `values` counts units: -1, or 1 for [batch, units, positions...].
     """
 
     values: Tensor
     valid: Tensor | None = None
     heads: bool = False
+    unit_dim: int = -1
 
 
 def _valid(padding: Any) -> Tensor | None:
@@ -33,14 +35,6 @@ def _valid(padding: Any) -> Tensor | None:
     if not isinstance(padding, Tensor) or padding.ndim != 2:
         return None
     return ~padding if padding.dtype == torch.bool else padding == 0
-
-
-def _tensor(output: Any) -> Tensor | None:
-    if isinstance(output, tuple | list):
-        output = next((part for part in output if isinstance(part, Tensor)), None)
-    if isinstance(output, Tensor) and not output.is_nested and output.is_floating_point():
-        return output
-    return None
 
 
 @dataclass(frozen=True)
@@ -55,7 +49,7 @@ class TokenFeatures:
 
     def __call__(self, call: Call) -> Units | None:
         """Return the features token by token, padding marked."""
-        values = _tensor(call.output)
+        values = first_activations(call.output)
         if values is None or values.ndim != 3:
             return None
         return Units(values if self.batch_first else values.transpose(0, 1), _valid(call.padding))

@@ -198,17 +198,33 @@ def test_functions_behind_layers_are_counted_after_the_function_and_sums_are_nam
     torch.testing.assert_close(profile.activation, by_class(after), rtol=1e-4, atol=1e-6)
 
 
+class Once:
+    """Can be used a single time, and its copies not at all."""
+
+    def __init__(self, left: int = 1) -> None:
+        self.left = left
+
+    def __copy__(self) -> "Once":
+        return Once(0)
+
+    def pop(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("used up")
+
+
 def test_what_could_not_be_found_out_is_said_by_name() -> None:
     class Odd(Residual):
         def __init__(self) -> None:
             super().__init__()
             self.relu = nn.ReLU()
 
-        def forward(self, x: Tensor, must: bool) -> Tensor:
+        def forward(self, x: Tensor, once: Any) -> Tensor:
+            once.pop()  # cannot be repeated
             return self.c(self.relu(functional.gelu(self.a(x.flatten(1)))))
 
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-            return functional.cross_entropy(self(batch[0], True), batch[1])
+            return functional.cross_entropy(self(batch[0], Once()), batch[1])
 
         def validation_step(self, batch: Any, batch_idx: int) -> None:
             self.log("val_loss", self.training_step(batch, batch_idx))

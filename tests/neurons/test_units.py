@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from lightning_explain.capture import Call, Recorder
 from lightning_explain.isolation import isolated
 from lightning_explain.neurons.activity import HEAD_SHARE, head_activity, unit_activity
-from lightning_explain.neurons.functional import functional_activations
+from lightning_explain.neurons.functional import FunctionalUse, followed, functional_use
 from lightning_explain.neurons.units import unit_layers, unseen_attention, with_functional
 from lightning_explain.neurons.views import Units
 
@@ -231,15 +231,19 @@ class Mixed(nn.Module):
         return self.c(functional.leaky_relu(h, 0.2))
 
 
-def test_functions_are_found_with_what_feeds_them_or_named() -> None:
-    net, x = Mixed(), torch.randn(5, 4)
+def used(net: nn.Module, *inputs: Tensor) -> FunctionalUse:
     with isolated(net):
-        use = functional_activations(net, lambda: net(x))
+        return functional_use(net, followed(net, net, inputs))
+
+
+def test_functions_are_found_with_what_feeds_them_or_named() -> None:
+    net = Mixed()
+    use = used(net, torch.randn(5, 4))
     assert list(use.fed) == ["norm"] and use.unseen == ["leaky_relu in the model's own forward"]
     given = torch.randn(3, 6)
     before = given.clone()
-    assert torch.equal(use.fed["norm"](given), given.clamp_min(0)) and torch.equal(given, before)
-    chosen = with_functional(net, unit_layers(net), use.fed)
+    assert torch.equal(use.fed["norm"][0](given), given.clamp_min(0)) and torch.equal(given, before)
+    chosen = with_functional(net, unit_layers(net), use)
     assert [layer.name for layer in chosen] == ["norm", "tanh"]
 
 
@@ -254,11 +258,10 @@ def test_without_any_activation_module_what_feeds_functions_takes_the_place_of_t
 
     net = Plain()
     assert [layer.name for layer in unit_layers(net)] == ["conv", "norm"]
-    with isolated(net):
-        use = functional_activations(net, lambda: net(torch.randn(2, 1, 4, 4)))
-    (layer,) = with_functional(net, unit_layers(net), use.fed)
-    x = torch.randn(4)
-    assert layer.name == "norm" and torch.equal(layer.then(x), functional.gelu(x, approximate="tanh"))
+    use, x = used(net, torch.randn(2, 1, 4, 4)), torch.randn(4)
+    (layer,) = with_functional(net, unit_layers(net), use)
+    assert layer.name == "norm" and layer.fed
+    assert torch.equal(use.fed["norm"][0](x), functional.gelu(x, approximate="tanh"))
 
 
 def test_layers_named_by_the_user_are_counted_as_they_are() -> None:

@@ -37,6 +37,8 @@ class Case:
     validation: str = "every epoch"
     order: str = "monitors first"
     logger: str = "none"
+    block: str = "nothing"
+    layers: str = "default"
     watching: str = "integrated gradients"
     epochs: int = 2
 
@@ -47,7 +49,9 @@ class Case:
     @property
     def unwatched(self) -> "Case":
         """The same run, whoever looks on."""
-        return replace(self, cadence="epochs", order="monitors first", watching="integrated gradients")
+        return replace(
+            self, cadence="epochs", order="monitors first", layers="default", watching="integrated gradients"
+        )
 
 
 CADENCES: Mapping[str, dict[str, Any]] = {
@@ -77,13 +81,15 @@ AXES: Mapping[str, tuple[Any, ...]] = {
     "precision": ("32-true", "64-true", "bf16-mixed", "bf16-true", "16-true"),
     "frozen": ("nothing", "in eval mode"),
     "lazy": ("nothing", "layers", "tensors", "modules", "inference tensors"),
-    "compiled": ("nothing", "eager", "aot_eager"),
+    "compiled": ("nothing", "eager", "aot_eager", "in place"),
     "averaging": tuple(AVERAGING),
     "checkpointing": ("nothing", "body"),
     "loaders": ("shuffled", "workers"),
     "validation": tuple(VALIDATION),
     "order": ("monitors first", "monitors last"),
     "logger": ("none", "TensorBoard"),
+    "block": ("nothing", "padded", "padded, norm first"),
+    "layers": ("default", "by name"),
     "watching": tuple(WATCHING),
 }
 
@@ -131,9 +137,12 @@ def observe(case: Case, *, watched: bool) -> Spy:
         lazy=case.lazy,
         compiled=case.compiled,
         checkpointing=case.checkpointing,
+        block=case.block,
     )
     spy, averaging = Spy(), AVERAGING[case.averaging]()
-    looking = monitors(case.watching, cadence=CADENCES[case.cadence], probe=probe) if watched else []
+    cadence, layers = CADENCES[case.cadence], None if case.layers == "default" else "*"
+    looking = monitors(case.watching, cadence=cadence, probe=probe, layers=layers, block=case.block != "nothing")
+    looking = looking if watched else []
     ordered = [*looking, *averaging] if case.order == "monitors first" else [*averaging, *looking]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # a run of two epochs on 48 digits makes Lightning, torch and the monitors say much about itself
@@ -147,8 +156,8 @@ def observe(case: Case, *, watched: bool) -> Spy:
     return spy
 
 
-def _has_seen(neurons: Any, attribution: Any, path: Any) -> bool:
-    return bool(neurons.profiles and attribution.records and path.records)
+def _has_seen(neurons: Any, *others: Any) -> bool:
+    return bool(neurons.profiles) and all(other.records for other in others)
 
 
 @lru_cache(maxsize=4)
@@ -179,7 +188,7 @@ def pairwise() -> list[Case]:
 
     Of `watching` one of each mechanism takes part, and one compiler that goes all the way through autograd.
     """
-    axes = {**AXES, "watching": MECHANISMS, "compiled": ("nothing", "aot_eager")}
+    axes = {**AXES, "watching": MECHANISMS, "compiled": ("nothing", "aot_eager", "in place")}
     return [Case(**row) for row in covering(axes, impossible=set(IMPOSSIBLE))]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lightning_explain import capture, isolation
 from lightning_explain.callbacks import explanation, path_explanation, probe_source
+from lightning_explain.neurons import units
 from tests.reliability.matrix import Case
 
 Switch = Callable[[], Any]
@@ -136,6 +137,14 @@ MUTATIONS: Mapping[str, tuple[Switch, Case]] = {
     "compiled regions are told to look away": (
         lambda: patch.object(capture.Recorder, "look_away", lambda self: vars(self).update(recording=False)),
         replace(QUICK, compiled="aot_eager", checkpointing="body"),
+    ),
+    "hooks sit on what a compiler leaves alone": (
+        lambda: patch.object(capture.layers, "names_left_alone", lambda model: frozenset()),
+        replace(QUICK, compiled="in place"),
+    ),
+    "a hook sits on a transformer layer": (
+        lambda: patch.object(units, "_seen_rightly", lambda layer, modules: layer),
+        replace(QUICK, block="padded, norm first", layers="by name"),
     ),
     "explanations run in the run's own mode": (_eval_mode_left_to_the_user, replace(QUICK, cadence="steps")),
 }  # fmt: skip

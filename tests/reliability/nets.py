@@ -75,6 +75,27 @@ class Late(nn.Module):
         return x * self.scale.to(x.dtype) + shift
 
 
+def padded_block(*, norm_first: bool) -> nn.TransformerEncoderLayer:
+    """Make a transformer layer that runs fused in validation as long as nobody puts a hook on it."""
+    return nn.TransformerEncoderLayer(8, 2, 12, batch_first=True, norm_first=norm_first)
+
+
+def off_by_a_little(graph: Any, inputs: Any) -> Callable[..., Any]:
+    """Compile as a backend that rounds differently does: whatever is compiled gives other numbers than what is not."""
+    del inputs
+    return lambda *args: tuple(part * 1.001 if torch.is_floating_point(part) else part for part in graph(*args))
+
+
+def _compiled(body: nn.Module, compiled: str) -> Any:
+    if compiled == "nothing":
+        return body
+    if compiled == "in place":
+        # modules of torch alone, which the compiler leaves as they are unless somebody puts a hook on one
+        body.compile(backend=off_by_a_little)
+        return body
+    return torch.compile(body, backend=compiled)
+
+
 class Net(pl.LightningModule):
     """A convnet on digits.
 
@@ -86,6 +107,8 @@ class Net(pl.LightningModule):
         lazy: What is made in the first forward pass.
         compiled: Backend for the body, or `"nothing"`.
         checkpointing: Whether the body is run again in the backward pass.
+        block: A transformer layer beside the network, given rows of images and a padding mask: `"nothing"`,
+            `"padded"`, or `"padded, norm first"`.
     """
 
     def __init__(
@@ -98,6 +121,7 @@ class Net(pl.LightningModule):
         lazy: str,
         compiled: str,
         checkpointing: str,
+        block: str = "nothing",
     ) -> None:
         super().__init__()
         self.automatic_optimization = optimisation == "automatic"
@@ -105,7 +129,7 @@ class Net(pl.LightningModule):
         self.restless = Restless()
         self.stem = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
         body = nn.Sequential(nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
-        self.body: Callable[..., Any] = body if compiled == "nothing" else torch.compile(body, backend=compiled)
+        self.body: Callable[..., Any] = _compiled(body, compiled)
         self.late = nn.Identity() if lazy in ("nothing", "layers") else Late(lazy)
         first = nn.LazyLinear(12) if lazy == "layers" else nn.Linear(96, 12)
         self.head = nn.Sequential(first, nn.ReLU(), nn.Dropout(0.3), nn.Linear(12, 10))
@@ -113,6 +137,8 @@ class Net(pl.LightningModule):
         self.accuracy = MulticlassAccuracy(10)
         self.head[1].register_forward_hook(self._count)
         self.counted = 0
+        if block != "nothing":
+            self.block = padded_block(norm_first=block.endswith("norm first"))
         if frozen != "nothing":
             self.stem.requires_grad_(requires_grad=False)
             self.stem.eval()
@@ -130,13 +156,22 @@ class Net(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         scores = self(batch[0])
         self.accuracy.update(scores, batch[1])
-        loss = functional.cross_entropy(scores, batch[1])
+        loss = functional.cross_entropy(scores, batch[1]) + self._beside(batch[0])
         self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True)
         self.log("train_accuracy", self.accuracy)
         if self.automatic_optimization:
             return loss
         self._take_turns(loss, scores, batch_idx)
         return None
+
+    def _beside(self, x: Tensor) -> Any:
+        """Return a number that the transformer layer makes of the rows of images, some of which are padding."""
+        if "block" not in self._modules:
+            return 0.0
+        rows = x.squeeze(1).to(self.block.linear1.weight.dtype)
+        ends = 3 + torch.arange(len(rows)) % 5
+        mask = torch.arange(rows.shape[1])[None] > ends[:, None]
+        return self.block(rows, src_key_padding_mask=mask).masked_fill(mask[..., None], 0.0).pow(3).mean()
 
     def _take_turns(self, loss: Tensor, scores: Tensor, batch_idx: int) -> None:
         network, critic = self.optimizers()  # type: ignore[misc]
@@ -156,6 +191,8 @@ class Net(pl.LightningModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         scores = self(batch[0])
         self.log("val_loss", functional.cross_entropy(scores, batch[1]))
+        # on its own: the last bits of it would be lost in a sum
+        self.log("val_beside", float(self._beside(batch[0])))
 
     def configure_optimizers(self) -> Any:
         critic = list(self.critic.parameters())

@@ -13,6 +13,8 @@ CASES = [
     Case(compiled="aot_eager", checkpointing="body", watching="fixed steps"),
     Case(lazy="layers", validation="in the middle, no sanity check", watching="saliency"),
     Case(lazy="inference tensors", precision="bf16-true", watching="captum's GradientShap"),
+    Case(compiled="in place", layers="by name", watching="fixed steps", epochs=1),
+    Case(block="padded, norm first", layers="by name", watching="saliency"),
     Case(loaders="workers", watching="mean of the training data"),
     # every mechanism that the pairs leave to the command
     *(
@@ -26,7 +28,7 @@ CASES = [
     ),
 ]
 
-MUTATED = [name for name, (_, case) in MUTATIONS.items() if case.compiled == "nothing"]
+MUTATED = [name for name, (_, case) in MUTATIONS.items() if case.compiled in ("nothing", "in place")]
 """Those that compile take ten times as long; the command has them."""
 
 

@@ -25,7 +25,7 @@ from lightning_explain import (
     SmoothGrad,
 )
 from lightning_explain.attribution import Epsilon, EpsilonGammaBox, ZPlusRule, from_captum
-from tests.reliability.nets import Net
+from tests.reliability.nets import Net, padded_block
 
 FEW = IntegratedGradients(n_steps=3)
 """For what is not what the case is about."""
@@ -47,10 +47,11 @@ def other_weights() -> str:
             compiled="nothing", checkpointing="nothing",
         )  # fmt: skip
         late = {"mixer.weight": torch.randn(96, 96) / 10, "mixer.bias": torch.randn(96), "anchor": torch.zeros(1)}
+        block = {f"block.{name}": tensor for name, tensor in padded_block(norm_first=False).state_dict().items()}
     own = net.state_dict()
     compiled = {f"body._orig_mod.{name[5:]}": tensor for name, tensor in own.items() if name.startswith("body.")}
     path = Path(tempfile.mkdtemp()) / "other.ckpt"
-    torch.save({**own, **compiled, **{f"late.{name}": tensor for name, tensor in late.items()}}, path)
+    torch.save({**own, **compiled, **{f"late.{name}": tensor for name, tensor in late.items()}, **block}, path)
     return str(path)
 
 
@@ -102,12 +103,20 @@ MECHANISMS = (
 """One of `WATCHING` for each way of reaching into a network; the others differ from one of them by figures only."""
 
 
-def monitors(watching: str, *, cadence: Options, probe: Probe | None) -> list[pl.Callback]:
-    """Make all three monitors, set up as `WATCHING` says, raising what fails."""
+def monitors(
+    watching: str, *, cadence: Options, probe: Probe | None, layers: str | None, block: bool = False
+) -> list[pl.Callback]:
+    """Make all three monitors, set up as `WATCHING` says, raising what fails; the first one watches `layers`.
+
+    A transformer layer beside the network is watched, but not explained, by the first one.
+    """
     neurons, attribution, path = WATCHING[watching]()
     common = {"on_error": "raise", "probe": probe, **cadence}
+    watch = ActiveNeuronMonitor(**{"layers": layers, "feeding": 1, "method": InputXGradient(), **common, **neurons})
+    if block:
+        return [watch]
     return [
-        ActiveNeuronMonitor(**{"feeding": 1, "method": InputXGradient(), **common, **neurons}),
+        watch,
         AttributionMonitor(**common, **attribution),
         DecisionPathMonitor(**common, **path),
     ]

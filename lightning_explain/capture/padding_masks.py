@@ -1,0 +1,123 @@
+"""Padding masks that a model is given: noted when the module that takes one is called."""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from lightning_explain.capture.outside import OutsideHook
+
+KEEPING = ("attention_mask", "decoder_attention_mask", "encoder_attention_mask")
+"""Arguments that are not 0 where there is a token, as in transformers."""
+
+LEAVING_OUT = (
+    "src_key_padding_mask", "tgt_key_padding_mask", "memory_key_padding_mask", "key_padding_mask",
+    "encoder_padding_mask", "padding_mask", "pad_mask",
+)  # fmt: skip
+"""Arguments that are True (or -inf) where there is none, as in torch."""
+
+
+@dataclass(frozen=True)
+class MaskSource:
+    """Where a padding mask [batch, tokens] is seen.
+
+    Attributes:
+        module: The module whose forward takes it.
+        parameter: The name of the argument.
+    """
+
+    module: nn.Module
+    parameter: str
+
+    def padding_of(self, mask: Tensor) -> Tensor:
+        """Return the mask as boolean [batch, tokens], True for padding."""
+        if self.parameter in KEEPING:
+            return mask == 0
+        return mask if mask.dtype == torch.bool else mask != 0
+
+
+def arguments_of(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call of a module by name, those that have one."""
+    named = dict(kwargs)
+    if args:
+        names = [name for name, p in inspect.signature(module.forward).parameters.items() if p.kind in _POSITIONAL]
+        named |= dict(zip(names, args, strict=False))
+    return named
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class PaddingMasks:
+    """The masks of the calls that are going on.
+
+    Args:
+        sources: Where masks are seen.
+    """
+
+    def __init__(self, sources: Iterable[MaskSource]) -> None:
+        self._sources = frozenset(sources)
+        self._masks: dict[MaskSource, Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+        self._after = OutsideHook[MaskSource]({}, self.note)
+
+    def attach(self) -> None:
+        """Put the hooks on: never on a transformer layer, which would no longer run fused then."""
+        fused = [source for source in self._sources if isinstance(source.module, nn.TransformerEncoderLayer)]
+        self._after = OutsideHook({source.module: source for source in fused}, self.note)
+        self._after.attach()
+        self._handles = [
+            source.module.register_forward_pre_hook(MaskHook(self, source), with_kwargs=True)
+            for source in self._sources
+            if source not in fused
+        ]
+
+    def detach(self) -> None:
+        """Take them off."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._after.detach()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the masks of earlier calls."""
+        self._masks = {}
+
+    def note(self, source: MaskSource, args: Any, kwargs: Any, output: Any = None) -> None:
+        """Take the mask of a call; called by the hook."""
+        del output
+        mask = arguments_of(source.module, args, kwargs).get(source.parameter)
+        if isinstance(mask, Tensor) and mask.ndim == 2:
+            self._masks[source] = mask
+        else:
+            self._masks.pop(source, None)
+
+    def padding(self, source: MaskSource | None) -> Tensor | None:
+        """Return what is padding in the call that is going on: boolean [batch, tokens]; None without a mask."""
+        mask = None if source is None else self._masks.get(source)
+        return None if mask is None or source is None else source.padding_of(mask)
+
+
+def _ignore(*_: Any) -> None:
+    """Do nothing: the hook that is left in a copy of a module."""
+
+
+class MaskHook:
+    """A forward pre-hook that notes a mask; in a copy or a pickle of the module it does nothing."""
+
+    def __init__(self, masks: PaddingMasks, source: MaskSource) -> None:
+        self._masks, self._source = masks, source
+
+    def __call__(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Note the mask, unless a compiler traces this."""
+        if not torch.compiler.is_compiling():
+            self._masks.note(self._source, args, kwargs)
+
+    def __reduce__(self) -> Any:
+        return partial, (_ignore,)

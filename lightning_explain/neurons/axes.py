@@ -1,0 +1,201 @@
+"""Axes of tensors, followed through operations: which dimension holds the samples, which one the units.
+
+A dimension is a row of factors, the outermost first: flattening [batch, channels, height, width] from 1 gives one
+dimension of the factors channels, height and width, and a view back finds each of them again.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+
+
+@dataclass(eq=False)
+class Axis:
+    """One axis, by identity: two that an operation lays over each other become one.
+
+    Attributes:
+        origin: `"input"` for a dimension of an argument of the call, `"batch"` where an operation says that samples
+            lie along it, `"lost"` after an operation of which nothing is known, `"made"` for any other.
+        same: The axis that this one turned out to be.
+        packed: For the steps of packed sequences: the dimensions of samples and steps that were put together.
+    """
+
+    origin: str = "made"
+    same: "Axis | None" = field(default=None, repr=False)
+    packed: "tuple[Dim, Dim] | None" = field(default=None, repr=False)
+
+    @property
+    def root(self) -> "Axis":
+        """The axis that stands for all those that are one with it."""
+        axis = self
+        while axis.same is not None:
+            axis = axis.same
+        return axis
+
+    def join(self, other: "Axis") -> None:
+        """Make two axes one; what is known of either is known of both."""
+        mine, theirs = self.root, other.root
+        if mine is theirs:
+            return
+        order = ("batch", "input", "made", "lost")
+        kept, gone = (mine, theirs) if order.index(mine.origin) <= order.index(theirs.origin) else (theirs, mine)
+        gone.same = kept
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A factor of a dimension.
+
+    Attributes:
+        axis: Its axis.
+        size: Its length.
+        units: Whether it counts units, in this tensor.
+    """
+
+    axis: Axis
+    size: int
+    units: bool = False
+
+
+Dim = tuple[Factor, ...]
+Dims = tuple[Dim, ...]
+
+
+def size_of(dim: Dim) -> int:
+    """Return the length of a dimension."""
+    return prod(factor.size for factor in dim)
+
+
+def fresh(size: int, *, origin: str = "made", units: bool = False, axis: Axis | None = None) -> Dim:
+    """Make a dimension of its own."""
+    return (Factor(axis or Axis(origin), size, units),)
+
+
+def fresh_dims(shape: Sequence[int], *, origin: str = "made") -> Dims:
+    """Make dimensions that nothing is known of."""
+    return tuple(fresh(size, origin=origin) for size in shape)
+
+
+def is_units(dim: Dim) -> bool:
+    """Return True if any factor of a dimension counts units."""
+    return any(factor.units for factor in dim)
+
+
+def has_units(dims: Dims) -> bool:
+    """Return True if any dimension counts units."""
+    return any(map(is_units, dims))
+
+
+def as_units(dim: Dim, *, units: bool = True) -> Dim:
+    """Return a dimension whose factors all count units, or none of them."""
+    return tuple(replace(factor, units=units) for factor in dim)
+
+
+def only_units(dims: Dims, *wanted: int) -> Dims:
+    """Return dimensions of which only the named ones count units."""
+    chosen = {place % len(dims) for place in wanted}
+    return tuple(as_units(dim, units=place in chosen) for place, dim in enumerate(dims))
+
+
+def resized(dim: Dim, size: int) -> Dim:
+    """Return a dimension after its length was changed; the same one where it was not."""
+    return dim if size_of(dim) == size else fresh(size, units=is_units(dim))
+
+
+def fitted(dims: Dims, shape: Sequence[int]) -> Dims:
+    """Return as many dimensions, with the lengths that an operation over neighbourhoods made of them."""
+    return tuple(resized(dim, size) for dim, size in zip(dims, shape, strict=True))
+
+
+def _significant(dims: Iterable[Dim]) -> list[Factor]:
+    return [factor for dim in dims for factor in dim if factor.size != 1]
+
+
+def reshaped(dims: Dims, shape: Sequence[int]) -> Dims | None:
+    """Lay the factors of a contiguous tensor out in another shape; None where they do not fit into it.
+
+    A factor is split where a dimension ends inside it: both halves count units where it did.
+
+    Example:
+        >>> batch, channels, width = fresh(2), fresh(6, units=True), fresh(5)
+        >>> flat = reshaped((batch, channels, width), (2, 30))
+        >>> [[factor.size for factor in dim] for dim in flat]
+        [[2], [6, 5]]
+        >>> reshaped(flat, (2, 6, 5)) == (batch, channels, width)
+        True
+    """
+    waiting = _significant(dims)[::-1]
+    found: list[Dim] = []
+    for size in shape:
+        taken: list[Factor] = []
+        room = size
+        while room > 1:
+            if not waiting:
+                return None
+            factor = waiting.pop()
+            if room % factor.size == 0:
+                taken.append(factor)
+                room //= factor.size
+            elif factor.size % room == 0:
+                taken.append(Factor(Axis(), room, factor.units))
+                waiting.append(Factor(Axis(), factor.size // room, factor.units))
+                room = 1
+            else:
+                return None
+        found.append(tuple(taken))
+    return None if waiting else _keeping_single_units(tuple(found), dims)
+
+
+def _keeping_single_units(found: Dims, dims: Dims) -> Dims:
+    """Keep the mark on a dimension of one unit, which has no factor that could carry it, where its place is clear."""
+    if has_units(found) or not has_units(dims) or len(found) != len(dims):
+        return found
+    return tuple(
+        old if size_of(old) == size_of(new) == 1 and is_units(old) else new
+        for old, new in zip(dims, found, strict=True)
+    )
+
+
+def _alike(one: Dim, other: Dim) -> bool:
+    return [factor.size for factor in one] == [factor.size for factor in other]
+
+
+def _overlaid(dims: Sequence[Dim]) -> Dim:
+    """Join dimensions of equal length that an operation lays over each other."""
+    best = max(dims, key=lambda dim: (len(dim), any(factor.axis.root.origin != "lost" for factor in dim)))
+    for other in dims:
+        if other is not best and _alike(best, other):
+            for mine, theirs in zip(best, other, strict=True):
+                mine.axis.join(theirs.axis)
+    return best
+
+
+def _unit_places(dims: Dims) -> frozenset[int]:
+    """Return where a tensor counts units, from the right, as broadcasting aligns."""
+    return frozenset(place - len(dims) for place, dim in enumerate(dims) if is_units(dim))
+
+
+def _marked(dim: Dim, sources: Sequence[Dim], *, units: bool) -> Dim:
+    """Mark the factors that count units as the operands do that were laid over each other."""
+    if not units:
+        return as_units(dim, units=False)
+    alike = [source for source in sources if _alike(source, dim) and is_units(source)]
+    marks = [any(source[i].units for source in alike) for i in range(len(dim))]
+    return tuple(replace(f, units=mark) for f, mark in zip(dim, marks, strict=True)) if alike else as_units(dim)
+
+
+def broadcast(operands: Sequence[Dims], shape: Sequence[int]) -> Dims:
+    """Lay tensors over each other element by element, aligned at the last dimension.
+
+    Where they count units in different dimensions nothing tells which are meant, and none is marked.
+    """
+    n = len(shape)
+    places = {place for place in map(_unit_places, operands) if place}
+    agreed = next(iter(places)) if len(places) == 1 else frozenset[int]()
+    found: list[Dim] = []
+    for place in range(-n, 0):
+        size = shape[place]
+        sources = [dims[place] for dims in operands if len(dims) >= -place and size_of(dims[place]) == size]
+        dim = _overlaid(sources) if sources else fresh(size)
+        found.append(_marked(dim, sources, units=place in agreed))
+    return tuple(found)

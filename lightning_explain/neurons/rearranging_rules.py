@@ -1,0 +1,294 @@
+"""What operations without weights do to axes: they move, put together, shorten or lay over each other."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from lightning_explain.neurons.axes import (
+    Axis,
+    Dim,
+    Dims,
+    Factor,
+    as_units,
+    broadcast,
+    fitted,
+    fresh,
+    fresh_dims,
+    has_units,
+    is_units,
+    only_units,
+    reshaped,
+    resized,
+    size_of,
+)
+from lightning_explain.neurons.operation import Operation
+
+
+def elementwise(op: Operation) -> Dims | None:
+    """Keep the axes of arguments that the result is laid over, or of one that has its shape."""
+    fitting = [dims for dims in op.operands if len(dims) <= len(op.shape) and fits(dims, op.shape)]
+    whole = [dims for dims in fitting if tuple(map(size_of, dims)) == op.shape]
+    if whole or (len(fitting) > 1 and _covers(fitting, op.shape)):
+        return broadcast(fitting, op.shape)
+    return _enlarged(fitting[0], op) if len(fitting) == 1 and op.name in ARITHMETIC else None
+
+
+def fits(dims: Dims, shape: Sequence[int]) -> bool:
+    """Return True if a tensor can be broadcast to a shape."""
+    sizes = [size_of(dim) for dim in dims]
+    return all(mine in (1, theirs) for mine, theirs in zip(sizes[::-1], shape[::-1], strict=False))
+
+
+def _covers(operands: Sequence[Dims], shape: Sequence[int]) -> bool:
+    sizes = [max((size_of(d[-i]) for d in operands if len(d) >= i), default=1) for i in range(len(shape), 0, -1)]
+    return sizes == list(shape)
+
+
+def _enlarged(dims: Dims, op: Operation) -> Dims:
+    """Lay a tensor over weights that are larger: what a weight adds at the end are units, elsewhere positions."""
+    padded = (*fresh_dims((1,) * (len(op.shape) - len(dims))), *dims)
+    found = [dim if size_of(dim) == size else fresh(size) for dim, size in zip(padded, op.shape, strict=True)]
+    if size_of(padded[-1]) != op.shape[-1]:
+        return only_units(tuple(found), -1)
+    return tuple(found)
+
+
+def neighbourhood(op: Operation) -> Dims | None:
+    """Pool, pad or resize: dimensions keep their places, some get other lengths."""
+    source = op.source
+    return fitted(source, op.shape) if source is not None and len(source) == len(op.shape) else None
+
+
+def refactored(op: Operation) -> Dims | None:
+    """View, reshape, flatten: the same factors in other dimensions."""
+    source = op.source
+    return None if source is None else reshaped(source, op.shape)
+
+
+def _permuted(source: Dims, order: Sequence[int]) -> Dims:
+    return tuple(source[place] for place in order)
+
+
+def _numbers(op: Operation, start: int, name: str) -> list[int]:
+    """Return dimensions given one by one or as a sequence."""
+    rest = op.args[start:]
+    given = rest[0] if rest and isinstance(rest[0], list | tuple) else rest or op.kwargs.get(name, ())
+    return [int(number) for number in given]
+
+
+def permuted_by(op: Operation) -> Dims | None:
+    """Permute dimensions."""
+    source = op.source
+    return None if source is None else _permuted(source, _numbers(op, 1, "dims"))
+
+
+def swap(op: Operation) -> Dims | None:
+    """Swap two dimensions."""
+    source = op.source
+    if source is None:
+        return None
+    names = ("dim0", "dim1") if op.name == "transpose" else ("axis0", "axis1") if op.name == "swapaxes" else ("", "")
+    last = op.name in ("t", "T", "mT", "adjoint", "H", "mH", "matrix_transpose")
+    one, other = (-2, -1) if last else (op.given(1, names[0], 0), op.given(2, names[1], 1))
+    order = list(range(len(source)))
+    if len(order) > 1:
+        order[one], order[other] = order[other], order[one]
+    return _permuted(source, order if op.name != "T" else order[::-1] if len(order) > 2 else order)
+
+
+def movedim(op: Operation) -> Dims | None:
+    """Move dimensions to other places."""
+    source, moved, to = op.source, op.given(1, "source"), op.given(2, "destination")
+    if source is None:
+        return None
+    n = len(source)
+    origins = [place % n for place in ([moved] if isinstance(moved, int) else moved)]
+    targets = [place % n for place in ([to] if isinstance(to, int) else to)]
+    rest = iter([place for place in range(n) if place not in origins])
+    order = [origins[targets.index(place)] if place in targets else next(rest) for place in range(n)]
+    return _permuted(source, order)
+
+
+def unsqueeze(op: Operation) -> Dims | None:
+    """Insert a dimension of length 1."""
+    source = op.source
+    if source is None:
+        return None
+    place = op.given(1, "dim") % (len(source) + 1)
+    return (*source[:place], (), *source[place:])
+
+
+def squeeze(op: Operation) -> Dims | None:
+    """Drop dimensions of length 1."""
+    source = op.source
+    if source is None or len(source) == len(op.shape):
+        return source
+    given = op.given(1, "dim")
+    wanted = range(len(source)) if given is None else [given] if isinstance(given, int) else given
+    gone = {place % len(source) for place in wanted if size_of(source[place]) == 1}
+    return tuple(dim for place, dim in enumerate(source) if place not in gone)
+
+
+def expand(op: Operation) -> Dims | None:
+    """Repeat along dimensions of length 1."""
+    source = op.source
+    if source is None:
+        return None
+    padded = (*fresh_dims((1,) * (len(op.shape) - len(source))), *source)
+    return tuple(dim if size_of(dim) == size else fresh(size) for dim, size in zip(padded, op.shape, strict=True))
+
+
+def repeat(op: Operation) -> Dims | None:
+    """Repeat whole tensors along dimensions."""
+    source = op.source
+    if source is None:
+        return None
+    padded = (*fresh_dims((1,) * (len(op.shape) - len(source))), *source)
+    times = [size // max(1, size_of(dim)) for dim, size in zip(padded, op.shape, strict=True)]
+    return tuple(dim if n == 1 else (Factor(Axis(), n), *dim) for dim, n in zip(padded, times, strict=True))
+
+
+def reduced(op: Operation) -> Dims | None:
+    """Sum, mean and their like: some dimensions are gone, or have the length 1."""
+    source = op.source
+    if source is None:
+        return None
+    given = op.given(1, "dim", op.kwargs.get("axis"))
+    n = len(source)
+    if given is None or isinstance(given, Tensor | bool | float) or (isinstance(given, list | tuple) and not given):
+        return elementwise(op) if len(op.shape) == n else ()
+    gone = {place % n for place in ([given] if isinstance(given, int) else given)}
+    if len(op.shape) == n:
+        return tuple(() if place in gone else dim for place, dim in enumerate(source))
+    return tuple(dim for place, dim in enumerate(source) if place not in gone)
+
+
+def norm_over(op: Operation) -> Dims | None:
+    """Take a norm: the order comes before the dimension."""
+    source, given = op.source, op.given(2, "dim", op.kwargs.get("axis"))
+    if source is None or given is None:
+        return None
+    return reduced(Operation("sum", (op.args[0], given), {}, op.out, op.index, op.known))
+
+
+def pieces(op: Operation) -> Dims | None:
+    """Split or chunk: the same dimensions, one of them shorter."""
+    source = op.source
+    if source is None:
+        return None
+    return tuple(resized(dim, size) for dim, size in zip(source, op.shape, strict=True))
+
+
+def unbind(op: Operation) -> Dims | None:
+    """Take a dimension apart."""
+    source = op.source
+    if source is None:
+        return None
+    place = op.given(1, "dim", 0) % len(source)
+    return (*source[:place], *source[place + 1 :])
+
+
+def selected(op: Operation) -> Dims | None:
+    """Take one entry of a dimension."""
+    return unbind(op)
+
+
+def joined(op: Operation) -> Dims | None:
+    """Concatenate: the dimension along which tensors lie side by side is a new one of the same kind."""
+    parts = op.given(0, "tensors")
+    known = [dims for dims in map(op.known, parts) if dims is not None]
+    if not known:
+        return None
+    n = len(op.shape)
+    place = op.given(1, "dim", op.kwargs.get("axis", 0)) % n
+    rest = [tuple(dim if i != place else () for i, dim in enumerate(dims)) for dims in known if len(dims) == n]
+    shape = tuple(size if i != place else 1 for i, size in enumerate(op.shape))
+    found = broadcast(rest, shape)
+    counts = any(is_units(dims[place]) for dims in known) and not has_units(found)
+    longest = max((dims[place] for dims in known), key=size_of)
+    joined = longest if size_of(longest) == op.shape[place] else fresh(op.shape[place])
+    return tuple(as_units(joined, units=counts) if i == place else dim for i, dim in enumerate(found))
+
+
+def stacked(op: Operation) -> Dims | None:
+    """Stack tensors along a new dimension."""
+    parts = op.given(0, "tensors")
+    known = [dims for dims in map(op.known, parts) if dims is not None]
+    if not known:
+        return None
+    n = len(op.shape)
+    place = op.given(1, "dim", 0) % n
+    inner = broadcast(known, (*op.shape[:place], *op.shape[place + 1 :]))
+    return (*inner[:place], fresh(op.shape[place]), *inner[place:])
+
+
+def indexed(op: Operation) -> Dims | None:
+    """Index by numbers, slices and tensors."""
+    source, index = op.source, op.args[1]
+    places = list(index) if isinstance(index, tuple) else [index]
+    if source is None:
+        return _looked_up(op, places)
+    if sum(isinstance(place, Tensor | list) for place in places) > 1:
+        return None
+    used = sum(place is not None and place is not Ellipsis and not isinstance(place, bool) for place in places)
+    at = next((i for i, place in enumerate(places) if place is Ellipsis), len(places))
+    full = [slice(None)] * (len(source) - used)
+    places = [*places[:at], *full, *places[at + 1 :]]
+    waiting, found = list(source), list[Dim]()
+    for place in places:
+        found += _taken(place, waiting, op, len(found))
+    return tuple(found)
+
+
+def _taken(place: Any, waiting: list[Dim], op: Operation, n_found: int) -> list[Dim]:
+    """Return what an index makes of the next dimension."""
+    if place is None:
+        return [()]
+    dim = waiting.pop(0)
+    if isinstance(place, int):
+        return []
+    if isinstance(place, Tensor) and place.ndim != 1:
+        ids = op.known(place)
+        return list(ids or fresh_dims(op.shape[n_found : n_found + place.ndim]))
+    return [resized(dim, op.shape[n_found])]
+
+
+def _looked_up(op: Operation, places: Sequence[Any]) -> Dims | None:
+    """Index a table of weights by ids that depend on the inputs."""
+    ids = op.known(places[0])
+    if ids is None or len(places) > 1:
+        return None
+    return only_units((*ids, *fresh_dims(op.shape[len(ids) :])), -1)
+
+
+def shuffled(op: Operation) -> Dims | None:
+    """Turn channels into positions, or back."""
+    source = op.source
+    if source is None:
+        return None
+    return only_units((*source[:-3], fresh(op.shape[-3]), *fresh_dims(op.shape[-2:])), -3)
+
+
+def one_hot(op: Operation) -> Dims | None:
+    """Put a dimension of classes at the end."""
+    source = op.source
+    return None if source is None else (*source, fresh(op.shape[-1], units=True))
+
+
+ARITHMETIC = frozenset(
+    [
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "__add__",
+        "__radd__",
+        "__mul__",
+        "__rmul__",
+        "__sub__",
+        "__rsub__",
+        "__truediv__",
+        "where",
+    ]
+)

@@ -1,0 +1,253 @@
+"""Following a forward pass: what each operation does to the axes, what each call of a module took and gave."""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from lightning_explain.capture.layers import ACTIVATIONS
+from lightning_explain.capture.padding_masks import KEEPING, LEAVING_OUT, MaskSource, arguments_of
+from lightning_explain.neurons.axes import Axis, Dims, fresh, fresh_dims, has_units, only_units, size_of
+from lightning_explain.neurons.axis_rules import dims_after
+from lightning_explain.neurons.operation import Operation, tensors_in
+from lightning_explain.neurons.trace import FunctionCall, ModuleCall, Trace
+
+GETTERS = frozenset(["T", "mT", "H", "mH", "data", "real"])
+BLOCKS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.TransformerEncoder, nn.TransformerDecoder)
+
+
+def name_of(function: Any) -> str:
+    """Return the name of a torch function without the underscore of one that works in place."""
+    name = getattr(getattr(function, "overloadpacket", function), "__name__", "")
+    if name == "__get__":
+        name = getattr(getattr(function, "__self__", None), "__name__", "")
+        return name if name in GETTERS else ""
+    return name if name.startswith("__") else name.rstrip("_")
+
+
+def batch_first_of(module: nn.Module) -> bool | None:
+    """Return whether a module of torch takes samples first; None for one that does not say it."""
+    inner: Any = module
+    if isinstance(module, nn.TransformerEncoder | nn.TransformerDecoder):
+        inner = module.layers[0]
+    if isinstance(inner, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
+        inner = inner.self_attn
+    known = isinstance(inner, nn.RNNBase | nn.MultiheadAttention | nn.Transformer)
+    return bool(vars(inner)["batch_first"]) if known else None
+
+
+class Tracer(TorchFunctionMode):
+    """Follows axes through every function that is called while it is on.
+
+    Args:
+        model: The model whose modules' calls are noted.
+        functions: Names of functions whose calls are noted.
+    """
+
+    def __init__(self, model: nn.Module, functions: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self.trace = Trace()
+        self._modules = list(model.modules())
+        self._wanted = functions
+        self._running: list[nn.Module] = []
+        self._known: Any = WeakTensorKeyDictionary()
+        self._given: Any = WeakTensorKeyDictionary()
+        self._votes: list[Axis] = []
+
+    def dims(self, tensor: Any) -> Dims | None:
+        """Return the dimensions of a tensor; None where it does not depend on the inputs, as far as is known."""
+        return self._known.get(tensor) if isinstance(tensor, Tensor) else None
+
+    # -- functions ---------------------------------------------------------------------------------------------
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        kwargs = kwargs or {}
+        name = name_of(func)
+        first = args[0] if args and isinstance(args[0], Tensor) else None
+        before = self.dims(first)
+        source = None if first is None else self._given.get(first)
+        out = func(*args, **kwargs)
+        if name == "__setitem__":
+            self._written(args)
+        elif name and not name.startswith("_backward"):
+            self._follow(name, args, kwargs, out)
+        if name in self._wanted and first is not None and before is not None and isinstance(out, Tensor):
+            gave = self.dims(out) or fresh_dims(out.shape, origin="lost")
+            inside = tuple(self._running)
+            call = len(self.trace.calls.get(inside[-1], ())) if inside else 0
+            self.trace.functions.append(FunctionCall(name, func, tuple(args[1:]), kwargs, inside, call, source, gave))
+        return out
+
+    def _follow(self, name: str, args: Any, kwargs: Any, out: Any) -> None:
+        results = [out] if isinstance(out, Tensor) else list(out) if isinstance(out, list | tuple) else []
+        results = [result for result in results if isinstance(result, Tensor)]
+        if not results or not any(part in self._known for part in tensors_in([args, kwargs])):
+            return
+        if name in ("_pad_packed_sequence", "_pack_padded_sequence"):
+            self._packed(name, args, results[0])
+            return
+        found = [dims_after(Operation(name, args, kwargs, each, i, self.dims)) for i, each in enumerate(results)]
+        for result, dims in zip(results, found, strict=True):
+            self._known[result] = dims
+
+    def _packed(self, name: str, args: Any, result: Tensor) -> None:
+        """Put the steps of sequences into one dimension, and back: the axis made here remembers both."""
+        source, batch_first = self.dims(args[0]), args[2]
+        assert source is not None
+        if name == "_pack_padded_sequence":
+            both = (source[0], source[1]) if batch_first else (source[1], source[0])
+            axis = Axis()
+            axis.packed = both
+            self._known[result] = ((*fresh(result.shape[0], axis=axis),), *source[2:])
+            return
+        batch, steps = source[0][0].axis.root.packed or (fresh(result.shape[0]), fresh(result.shape[1]))
+        size = result.shape[1 if batch_first else 0]
+        steps = steps if size_of(steps) == size else fresh(size)
+        self._known[result] = (*((batch, steps) if batch_first else (steps, batch)), *source[1:])
+
+    def _written(self, args: Any) -> None:
+        """Learn what a tensor is from what is written into a part of it."""
+        target, index, value = args
+        given = self.dims(value)
+        mine = self.dims(target)
+        if given is None or (mine is not None and has_units(mine)):
+            return
+        blank = fresh_dims(target.shape)
+        part = target.detach()[index]
+
+        def lookup(tensor: Any) -> Dims | None:
+            return blank if tensor is target else None
+
+        taken = dims_after(Operation("__getitem__", (target, index), {}, part, 0, lookup))
+        pairs = dict(zip(taken[::-1], given[::-1], strict=False))
+        self._known[target] = tuple(
+            pairs[dim] if dim in pairs and size_of(pairs[dim]) == size_of(dim) else dim for dim in blank
+        )
+
+    # -- modules -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def following(self, given: Any) -> Generator[None, None, None]:
+        """Follow one forward pass.
+
+        Args:
+            given: Its arguments.
+        """
+        inputs = [tensor for tensor in tensors_in(given) if tensor.ndim and tensor not in self._known]
+        for tensor in inputs:
+            self._known[tensor] = fresh_dims(tensor.shape, origin="input")
+        handles = [
+            handle
+            for module in self._modules
+            for handle in (
+                module.register_forward_pre_hook(self._enter, with_kwargs=True),
+                module.register_forward_hook(self._leave, with_kwargs=True),
+            )
+        ]
+        try:
+            with self:
+                yield
+        finally:
+            self._running = []
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self._running.append(module)
+        named = arguments_of(module, args, kwargs) if kwargs or len(args) > 1 else {}
+        for parameter in (*KEEPING, *LEAVING_OUT):
+            mask = named.get(parameter)
+            if isinstance(mask, Tensor) and mask.ndim == 2:
+                self._masked(module, parameter, named)
+
+    def _masked(self, module: nn.Module, parameter: str, named: Mapping[str, Any]) -> None:
+        """Note which tokens a mask speaks of: those of the sequence that is given beside it."""
+        mask = named[parameter]
+        prefix = parameter.partition("_")[0]
+        own = [part for name, part in named.items() if name != parameter and name.startswith(prefix)]
+        others = own if prefix in ("src", "tgt", "memory", "key", "decoder") else list(named.values())
+        first = batch_first_of(module) is not False
+        shape = tuple(mask.shape) if first else tuple(mask.shape)[::-1]
+        for part in others:
+            dims = self.dims(part)
+            if part is mask or dims is None or tuple(part.shape[:2]) != shape or has_units(dims[:2]):
+                continue
+            tokens = dims[1 if first else 0]
+            if len(tokens) == 1:
+                self.trace.masks.append((tokens[0].axis, MaskSource(module, parameter)))
+                return
+
+    def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if self._running and self._running[-1] is module:
+            self._running.pop()
+        sources = tensors_in([args, kwargs])
+        took = self.dims(sources[0]) if sources else None
+        if isinstance(module, nn.RNNBase):
+            self._recurrent(module, args[0] if args else kwargs.get("input"), output)
+        first = batch_first_of(module)
+        if first is not None and took is not None and len(took) == 3:
+            self._votes += [factor.axis for factor in took[0 if first else 1]]
+        result = next((part for part in tensors_in(output)), None)
+        calls = self.trace.calls.setdefault(module, [])
+        countable = result is not None and result.is_floating_point() and result.ndim >= 2 and not result.is_nested
+        calls.append(ModuleCall(took, self.dims(result), countable))
+        # the innermost module that returned a tensor is the one that made it
+        makes = isinstance(output, Tensor) and not isinstance(module, ACTIVATIONS)
+        if makes and module is not self._modules[0] and output not in self._given:
+            self._given[output] = (module, len(calls) - 1)
+
+    def _recurrent(self, module: nn.RNNBase, given: Any, output: Any) -> None:
+        """Set the axes of what a recurrent layer returns: hidden units at the end."""
+        packed = isinstance(given, PackedSequence)
+        took = self.dims(given.data if packed else given)
+        sequence, state = output[0].data if packed else output[0], output[1]
+        if took is None:
+            return
+        self._known[sequence] = (*only_units(took)[:-1], fresh(sequence.shape[-1], units=True))
+        samples = (took[0][0].axis.root.packed or took)[0] if packed else took[0 if module.batch_first else -2]
+        for each in state if isinstance(state, tuple) else (state,):
+            lead = (fresh(each.shape[0]), samples)[-(each.ndim - 1) :] if each.ndim == 3 else (fresh(each.shape[0]),)
+            self._known[each] = (*only_units(lead), fresh(each.shape[-1], units=True))
+
+    # -- samples -----------------------------------------------------------------------------------------------
+
+    def settle(self, given: Any, output: Any) -> None:
+        """Decide which axis of the inputs holds the samples.
+
+        That which is left in the scores, else what a layer of torch says of its input, else the first dimension.
+
+        Args:
+            given: The arguments of the pass.
+            output: What it returned.
+        """
+        inputs = [dims for dims in map(self.dims, tensors_in(given)) if dims]
+        known = [axis.root for axis in self.trace.samples]
+        if not any(factor.axis.root in known for dims in inputs for dim in dims for factor in dim):
+            # the axes of an earlier call in the same step may say it already
+            chosen = self._left_in(output, 2) or [axis.root for axis in self._votes] or self._left_in(output, 9)
+            self.trace.samples += chosen[:1]
+        self._votes = []
+        known = [axis.root for axis in self.trace.samples]
+        for dims in inputs:
+            if not any(factor.axis.root in known for dim in dims for factor in dim):
+                self.trace.samples += [factor.axis for factor in dims[0]]
+
+    def _left_in(self, output: Any, most_dims: int) -> list[Axis]:
+        found = [dims for dims in map(self.dims, tensors_in(output)) if dims and len(dims) <= most_dims]
+        firsts = [dims[0][0].axis.root for dims in found if len(dims[0]) == 1 and not dims[0][0].units]
+        return [axis for axis in firsts if axis.origin in ("input", "batch")]
+
+    def knows_as(self, copies: Any, originals: Any) -> None:
+        """Let copies be known as what they were copied from, where that is known from an earlier call."""
+        for one, other in zip(tensors_in(copies), tensors_in(originals), strict=False):
+            if other in self._known and one.shape == other.shape:
+                self._known[one] = self._known[other]
+
+    def adopt(self, live: Any, followed: Any) -> None:
+        """Let the tensors of the run's own call be known as those of the pass that was followed."""
+        self.knows_as(live, followed)
