@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.attribution.lrp_composites import Composite, check_covered
-from lightning_explain.attribution.lrp_graph import check_passable, dependent_nodes, operation_of
-from lightning_explain.attribution.lrp_input_rules import AnyRule
-from lightning_explain.attribution.lrp_maps import AffineMap, Dense
-from lightning_explain.attribution.lrp_rules import EpsilonRule, GammaRule, Rule, ZeroRule, ZPlusRule
-from lightning_explain.attribution.lrp_trace import RelevanceTrace
+from lightning_explain.attribution.lrp.composites import Composite, check_covered
+from lightning_explain.attribution.lrp.graph import check_passable, dependent_nodes, operation_of
+from lightning_explain.attribution.lrp.input_rules import AnyRule
+from lightning_explain.attribution.lrp.maps import AffineMap, Dense
+from lightning_explain.attribution.lrp.rules import EpsilonRule, GammaRule, Rule, ZeroRule, ZPlusRule
+from lightning_explain.attribution.lrp.trace import RelevanceTrace
 from lightning_explain.attribution.scores import check_finite, explained_score
 from lightning_explain.errors import ConfigurationError, ExplanationError
 

@@ -68,7 +68,7 @@ from tests.attribution.nets import convnet, drawn, mlp, seeded
 from tests.attribution.plain_bisection import bisected
 
 PACKAGE = Path(lightning_explain.__file__).parent
-SOURCES = {path: path.read_text() for path in (*PACKAGE.glob("*.py"), *PACKAGE.glob("*/*.py"))}
+SOURCES = {path: path.read_text() for path in PACKAGE.rglob("*.py")}
 
 pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
 

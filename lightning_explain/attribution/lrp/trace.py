@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from lightning_explain.attribution.lrp_calls import LAYER_FUNCTIONS, layer_of, scaling_of
-from lightning_explain.attribution.lrp_composites import ByLayer, Composite, rule_for
-from lightning_explain.attribution.lrp_graph import Node, dependent_nodes, is_input, readers_of
-from lightning_explain.attribution.lrp_input_rules import AnyRule, InputRule
-from lightning_explain.attribution.lrp_maps import AffineMap, Dense
-from lightning_explain.attribution.lrp_steps import Call, Ruled, keep, keeps, passed_on
+from lightning_explain.attribution.lrp.calls import LAYER_FUNCTIONS, layer_of, scaling_of
+from lightning_explain.attribution.lrp.composites import ByLayer, Composite, rule_for
+from lightning_explain.attribution.lrp.graph import Node, dependent_nodes, is_input, readers_of
+from lightning_explain.attribution.lrp.input_rules import AnyRule, InputRule
+from lightning_explain.attribution.lrp.maps import AffineMap, Dense
+from lightning_explain.attribution.lrp.steps import Call, Ruled, keep, keeps, passed_on
 from lightning_explain.errors import ConfigurationError
 
 NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}

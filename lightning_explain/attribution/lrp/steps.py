@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution.lrp_graph import Node
-from lightning_explain.attribution.lrp_input_rules import AnyRule, InputRule
-from lightning_explain.attribution.lrp_maps import AffineMap
+from lightning_explain.attribution.lrp.graph import Node
+from lightning_explain.attribution.lrp.input_rules import AnyRule, InputRule
+from lightning_explain.attribution.lrp.maps import AffineMap
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from lightning_explain.attribution.lrp_input_rules import AnyRule, FlatRule, InputRule, ZBoxRule
-from lightning_explain.attribution.lrp_rules import EpsilonRule, GammaRule, Rule, ZPlusRule
+from lightning_explain.attribution.lrp.input_rules import AnyRule, FlatRule, InputRule, ZBoxRule
+from lightning_explain.attribution.lrp.rules import EpsilonRule, GammaRule, Rule, ZPlusRule
 from lightning_explain.errors import ConfigurationError
 
 LayerRules = Mapping[Any, AnyRule]

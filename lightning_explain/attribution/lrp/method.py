@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from lightning_explain.attribution.lrp_composites import (
+from lightning_explain.attribution.lrp.composites import (
     ByLayer,
     Composite,
     LayerRules,
     check_covered,
     default_composite,
 )
-from lightning_explain.attribution.lrp_graph import Node, check_passable, moved_back
-from lightning_explain.attribution.lrp_trace import RelevanceTrace
+from lightning_explain.attribution.lrp.graph import Node, check_passable, moved_back
+from lightning_explain.attribution.lrp.trace import RelevanceTrace
 from lightning_explain.attribution.result import Attribution, Forward, Target, flat, parts_of, shaped_like
 from lightning_explain.attribution.scores import (
     check_differentiable,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution.lrp_maps import AffineMap
-from lightning_explain.attribution.lrp_signs import Favouring, is_nonnegative, is_zero, where_negative, where_positive
+from lightning_explain.attribution.lrp.maps import AffineMap
+from lightning_explain.attribution.lrp.signs import Favouring, is_nonnegative, is_zero, where_negative, where_positive
 from lightning_explain.errors import ConfigurationError
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_explain.attribution.lrp_maps import AffineMap, ChannelScaling, Convolution, Dense, laid_out
+from lightning_explain.attribution.lrp.maps import AffineMap, ChannelScaling, Convolution, Dense, laid_out
 from lightning_explain.errors import ConfigurationError
 
 LAYER_FUNCTIONS: dict[Callable[..., Any], type[nn.Module]] = {
