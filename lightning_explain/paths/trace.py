@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.attribution.lrp.composites import Composite, check_covered
+from lightning_explain.attribution.lrp.choices import Choices
+from lightning_explain.attribution.lrp.composites import Composite, check_names
 from lightning_explain.attribution.lrp.graph import check_passable, dependent_nodes, operation_of
 from lightning_explain.attribution.lrp.input_rules import AnyRule
 from lightning_explain.attribution.lrp.maps import AffineMap, Dense
@@ -121,20 +122,22 @@ def run_in_pieces(
         ConfigurationError: A layer or operation that contributions cannot pass, by name.
         ExplanationError: The output does not depend on the inputs, or is NaN or infinite.
     """
-    check_covered(names_from, composite)
+    check_names(names_from, composite)
     parts = tuple(part.detach().clone().requires_grad_() for part in inputs)
     cutter = _Cutter()
-    with RelevanceTrace(names_from, composite, parts, cut=cutter) as trace:
+    trace = RelevanceTrace(names_from, composite, parts, Choices("cp"), cut=cutter)
+    with trace:
         score = explained_score(model(*parts), target)
     if not score.requires_grad or not cutter.layers:
         raise ExplanationError(
             "The model's output does not depend on its input through linear layers or convolutions that can be "
             "followed (was it detached, or computed with no_grad?), so there is no path to follow."
         )
+    trace.layers.check()
     check_finite(parts, score.detach())
     found = Trace(parts, _used(parts, cutter.layers, score), score)
     for tensor in (score, *(layer.read for layer in found.layers)):
-        check_passable(tensor, found.sources, trace.nodes)
+        check_passable(tensor, found.sources, trace)
     return found
 
 

@@ -571,7 +571,7 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ("bias * scale + shift", "bias + shift", rules_after_batch_norm),
     ("flat(values).sum(1) - change", "change - flat(values).sum(1)", relevance_of_a_convnet),
     ("torch.zeros_like(z), a / z)", "torch.zeros_like(z), torch.ones_like(z))", activations_hand_on),
-    ("name: entry.value * gradient", "name: gradient", activations_hand_on),
+    ("name: entry.value * next(gradients)", "name: next(gradients)", activations_hand_on),
     (
         "torch.zeros_like(scale), relevance / scale)",
         "torch.zeros_like(scale), relevance)",

@@ -1,7 +1,7 @@
 """Which rule goes to which layer, and which layers relevance cannot pass."""
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,21 +19,6 @@ CONVOLUTIONS = (
 )  # fmt: skip
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 RULED = (nn.Linear, *CONVOLUTIONS)
-
-HANDLED = (
-    nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ReLU6, nn.Hardtanh, nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU,
-    nn.CELU, nn.Tanh, nn.Hardswish, nn.Softsign,
-    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
-    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d,
-    nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
-    nn.Identity, nn.Flatten, nn.Unflatten, nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d,
-    nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.Fold, nn.Unfold,
-    nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d,
-    nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d,
-    nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d,
-    nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict,
-)  # fmt: skip
-"""Layers that need no rule: relevance passes them as it stands, or by their own gradient."""
 
 
 @runtime_checkable
@@ -168,41 +153,17 @@ def rule_for(rules: LayerRules, name: str | None, kind: type[nn.Module]) -> AnyR
     return next((rules[base] for base in kind.__mro__ if base in rules), None)
 
 
-def _torch_type(module: nn.Module) -> type[nn.Module]:
-    """Return the nearest base class that torch itself defines: what the layer is, under a user's subclass."""
-    return next(base for base in type(module).__mro__ if base.__module__.startswith("torch.nn.modules"))
-
-
-def _is_covered(module: nn.Module, name: str, choices: Sequence[LayerRules]) -> bool:
-    kind = _torch_type(module)
-    if kind in RULED:
-        return any(rule_for(rules, name, type(module)) is not None for rules in choices)
-    # plain modules are read through to their operations, a loss is not part of the forward pass
-    is_outside = kind is nn.Module or kind.__module__ == "torch.nn.modules.loss"
-    return is_outside or kind in (*HANDLED, *BATCH_NORMS)
-
-
-def check_covered(model: nn.Module, composite: Composite) -> None:
-    """Refuse a model with layers that relevance cannot pass, before anything runs.
+def check_names(model: nn.Module, composite: Composite) -> None:
+    """Refuse a composite that names a layer which the model does not have, before anything runs.
 
     Raises:
-        ConfigurationError: Names every layer without a rule, or a name in the composite that no layer has.
+        ConfigurationError: Names it, and the layers that take a rule.
     """
-    layers, choices = dict(model.named_modules()), (composite.layer_rules, composite.input_rules)
-    missing = [
-        f"{name or 'the model itself'!r} ({type(layer).__name__})"
-        for name, layer in layers.items()
-        if not _is_covered(layer, name, choices)
-    ]
-    if missing:
-        raise ConfigurationError(
-            f"LRP has no rule for {', '.join(missing[:8])}{', ...' if len(missing) > 8 else ''}. Rules can be given "
-            f"to {', '.join(kind.__name__ for kind in (*RULED, *BATCH_NORMS))}. Explain other layers by "
-            "IntegratedGradients, or the part of the model that has rules on its own."
-        )
+    layers = dict(model.named_modules())
     ruled = [name for name, layer in layers.items() if isinstance(layer, (*RULED, *BATCH_NORMS))]
-    for key in (key for rules in choices for key in rules):
-        if isinstance(key, str) and not fnmatch.filter(ruled, key):
+    callers = [name for name, layer in layers.items() if any(True for _ in layer.parameters(recurse=False))]
+    for key in (key for rules in (composite.layer_rules, composite.input_rules) for key in rules):
+        if isinstance(key, str) and not fnmatch.filter({*ruled, *callers}, key):
             raise ConfigurationError(
                 f"The rules name {key!r}, which is no layer that takes a rule. Those are: {', '.join(ruled[:40])}."
             )

@@ -5,7 +5,7 @@ which is right for whatever moves numbers about or is linear in them; every othe
 """
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,12 +16,15 @@ Node = Any
 """A node of the autograd graph; torch types only an abstract base of it."""
 
 MOVES = frozenset({
-    "Alias", "AsStrided", "Cat", "ChannelShuffle", "Clone", "Col2Im", "ConstantPadNd",
-    "Diagonal", "Expand", "Flip", "Gather", "Im2Col", "Index", "IndexSelect", "MaskedFill", "Permute",
-    "PixelShuffle", "PixelUnshuffle", "ReflectionPad1D", "ReflectionPad2D", "ReflectionPad3D", "Repeat",
-    "ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D", "ReshapeAlias", "Roll", "Select", "Slice",
-    "Split", "SplitWithSizes", "Squeeze", "Stack", "T", "ToCopy", "Transpose", "Tril", "Triu", "Unbind",
-    "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze", "View", "Where",
+    "Alias", "AsStrided", "AsStridedScatter", "Cat", "ChannelShuffle", "Clone", "Col2Im", "Complex", "Conj",
+    "ConjPhysical", "ConstantPadNd", "Diag", "Diagonal", "DiagonalScatter", "Expand", "Flip", "Gather", "Im2Col",
+    "Imag", "Index", "IndexCopy", "IndexFill", "IndexPut", "IndexSelect", "Kthvalue", "LiftFresh", "MaskedFill",
+    "MaskedScatter", "MaskedSelect", "Median", "Mode", "PackPaddedSequence", "Permute", "PixelShuffle",
+    "PixelUnshuffle", "Real", "ReflectionPad1D", "ReflectionPad2D", "ReflectionPad3D", "Repeat", "RepeatInterleave",
+    "ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D", "ReshapeAlias", "ResolveConj", "Roll", "Rot90",
+    "Scatter", "Select", "SelectScatter", "Slice", "SliceScatter", "Sort", "Split", "SplitWithSizes", "Squeeze",
+    "Stack", "T", "Take", "ToCopy", "Topk", "Transpose", "Tril", "Triu", "Unbind", "Unfold", "UnsafeIndex",
+    "UnsafeSplit", "UnsafeView", "Unsqueeze", "View", "ViewAsComplex", "ViewAsReal", "Where",
     # of `fully_shard`: the inputs as they are
     "RegisterPostBackwardFunction",
 })  # fmt: skip
@@ -31,17 +34,22 @@ SCALINGS = frozenset({"Add", "Sub", "Mul", "Div", "Neg"})
 """Elementwise and affine, as long as only one operand depends on the input."""
 
 PASSES = MOVES | {
-    # how lrp_steps names activations, and autograd `Tensor.copy_`
-    "PassedActivation", "torch::autograd::CopyBackwards",
-    "Add", "Sub", "Neg", "Mean", "Sum", "Abs", "Relu", "LeakyRelu", "PreluKernel", "RreluWithNoise",
-    "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AdaptiveMaxPool2D", "AdaptiveMaxPool3D", "Amax", "Max", "Maximum",
-    "AvgPool2D", "AvgPool3D", "MaxPool2DWithIndices", "MaxPool3DWithIndices",
-    "UpsampleBicubic2D", "UpsampleBilinear2D", "UpsampleLinear1D", "UpsampleNearest1D", "UpsampleNearest2D",
-    "UpsampleNearest3D", "UpsampleTrilinear3D",
+    # autograd's name of `Tensor.copy_`, and of writing into a part of a tensor
+    "torch::autograd::CopyBackwards", "torch::autograd::CopySlices",
+    "Abs", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AdaptiveMaxPool2D", "AdaptiveMaxPool3D", "Add", "Amax", "Amin",
+    "Aminmax", "AvgPool2D", "AvgPool3D", "Cummax", "Cummin", "Cumsum", "Dist", "EmbeddingBag", "FftC2C", "FftC2R",
+    "FftR2C", "Fmax", "Fmin", "FractionalMaxPool2D", "FractionalMaxPool3D", "IndexAdd", "IndexReduce", "LeakyRelu",
+    "LinalgVectorNorm", "Max", "MaxPool2DWithIndices", "MaxPool3DWithIndices", "MaxUnpool2D", "MaxUnpool3D", "Maximum",
+    "Mean", "Min", "Minimum", "Nansum", "NativeDropout", "Neg", "Norm", "PreluKernel", "Relu", "RreluWithNoise",
+    "Rsub", "ScatterAdd", "ScatterReduce", "SegmentReduce", "Std", "Sub", "Sum", "Trace", "UpsampleBicubic2D",
+    "UpsampleBicubic2DAa", "UpsampleBilinear2D", "UpsampleBilinear2DAa", "UpsampleLinear1D", "UpsampleNearest1D",
+    "UpsampleNearest2D", "UpsampleNearest3D", "UpsampleNearestExact1D", "UpsampleNearestExact2D",
+    "UpsampleNearestExact3D", "UpsampleTrilinear3D",
 }  # fmt: skip
 """Operations whose own gradient hands relevance on: linear ones, and those with f(cx) = c f(x) for c > 0."""
 
-IN_PLACE_VIEW = "torch::autograd::CopySlices"
+EXPANDED = frozenset({"Softmax", "LogSoftmax", "Logsumexp", "SafeSoftmax"})
+"""Operations whose own gradient is a first-order Taylor expansion, which loses some of the relevance."""
 
 
 def operation_of(node: Node) -> str:
@@ -118,36 +126,56 @@ def _scales_one(node: Node, dependent: set[Node]) -> bool:
     return operation not in ("Mul", "Div") or _is_scaling(node, dependent)
 
 
-def check_passable(score: Tensor, leaves: Collection[Tensor], own: Collection[Node]) -> None:
+def check_passable(tensor: Tensor, leaves: Collection[Tensor], makers: "Makers") -> None:
     """Refuse a forward pass with an operation that relevance cannot pass.
 
     Args:
-        score: The explained score, with its graph.
+        tensor: What is explained, with its graph.
         leaves: The inputs.
-        own: Nodes of the layers that have rules.
+        makers: Knows which nodes rules have made, and which module made a node.
 
     Raises:
-        ConfigurationError: Names the operations.
+        ConfigurationError: Names the operations and the modules that ran them.
     """
-    dependent = dependent_nodes(score.grad_fn, leaves)
-    refused = {
-        operation_of(node)
-        for node in dependent - set(own)
-        if _inputs_of(node) and operation_of(node) not in PASSES and not _is_scaling(node, dependent)
-    }
+    dependent = dependent_nodes(tensor.grad_fn, leaves)
+    refused = [
+        node
+        for node in dependent
+        if _inputs_of(node)
+        and operation_of(node) not in PASSES
+        and not makers.accepts(node)
+        and not _is_scaling(node, dependent)
+    ]
     if not refused:
         return
-    names = ", ".join(
-        {"Mul": "a product of two activations", "Div": "a division by an activation"}.get(name, name)
-        if name != IN_PLACE_VIEW
-        else "an in-place write into a part of a tensor"
-        for name in sorted(refused)
-    )
+    found = sorted({_in_words(node, makers.maker(node)) for node in refused})
     raise ConfigurationError(
-        f"LRP has no rule for {names}, which the model's forward computes outside of layers that have one (these "
-        "are autograd's names). Use a module or function that LRP knows (nn.Linear, nn.Conv2d, F.relu, ...), leave a "
-        "final softmax to the loss, or explain this model by IntegratedGradients."
+        f"LRP has no rule for {', '.join(found[:8])}{', ...' if len(found) > 8 else ''} (by autograd's names). "
+        "Write it in operations that LRP knows (matrix products, convolutions, activations, softmax, normalisations, "
+        "sums, products, indexing), or explain this model by IntegratedGradients."
     )
+
+
+@runtime_checkable
+class Makers(Protocol):
+    """Knows where nodes of the graph come from."""
+
+    def accepts(self, node: Node) -> bool:
+        """Return True for a node that a rule made."""
+        ...
+
+    def maker(self, node: Node) -> str:
+        """Return path and type of the module that made a node; empty if none did."""
+        ...
+
+
+def _in_words(node: Node, maker: str) -> str:
+    operation = operation_of(node)
+    products = {"Mul": "a product of two activations", "Div": "a division by an activation"}
+    words = products.get(operation, operation)
+    if isinstance(node, torch.autograd.function.BackwardCFunction):
+        words = f"the custom autograd function {operation}"
+    return f"{maker}: {words}" if maker else words
 
 
 def is_input(tensor: Tensor, leaves: Collection[Tensor]) -> bool:

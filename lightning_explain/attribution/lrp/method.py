@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from lightning_explain.attribution.lrp.choices import Attention, Choices, Gates
 from lightning_explain.attribution.lrp.composites import (
     ByLayer,
     Composite,
     LayerRules,
-    check_covered,
+    check_names,
     default_composite,
 )
-from lightning_explain.attribution.lrp.graph import Node, check_passable, moved_back
+from lightning_explain.attribution.lrp.graph import Node, check_passable, moved_back, operation_of
 from lightning_explain.attribution.lrp.trace import RelevanceTrace
 from lightning_explain.attribution.result import Attribution, Forward, Target, flat, parts_of, shaped_like
 from lightning_explain.attribution.scores import (
@@ -62,34 +63,44 @@ class _Pass:
 
     def relevance(self, seen: Mapping[str, _Seen]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """Propagate back once: the relevance of each input, and of each layer output in `seen`."""
+        first, leaves = self.trace.layers.first, self.trace.leaves
         # autograd takes places in the graph and tensors alike, torch's annotations only one or the other
         edges: list[Any] = [entry.edge for entry in seen.values()]
-        n_inputs, n_leaves = len(self.inputs), len(self.trace.leaves)
         # an input that was scaled before its layer read it: the way back is walked a second time
-        is_moved = any(all(read is not part for part in self.inputs) for read, _ in self.trace.first_layers)
-        found = torch.autograd.grad(
-            self.score.sum(), (*self.trace.leaves, *edges), retain_graph=is_moved, allow_unused=True
-        )
-        wanted = (*self.trace.leaves, *(entry.value for entry in seen.values()))
-        gradients = [_or_zeros(gradient, like) for gradient, like in zip(found, wanted, strict=True)]
-        values = [part.detach() * gradient for part, gradient in zip(self.inputs, gradients, strict=False)]
-        for (read, _), relevance in zip(self.trace.first_layers, gradients[n_inputs:n_leaves], strict=True):
-            self._add_to_inputs(values, read, relevance)
-        hidden = {
-            name: entry.value * gradient
-            for (name, entry), gradient in zip(seen.items(), gradients[n_leaves:], strict=True)
-        }
+        is_moved = any(self._place(read) is None for read, _ in first)
+        # checkpointed layers run again on the way back, and by their rules
+        with self.trace:
+            found = torch.autograd.grad(self.score.sum(), (*leaves, *edges), retain_graph=is_moved, allow_unused=True)
+        wanted = (*leaves, *(entry.value for entry in seen.values()))
+        gradients = iter([_or_zeros(gradient, like) for gradient, like in zip(found, wanted, strict=True)])
+        values = [
+            part.detach() * next(gradients) if part.requires_grad else torch.zeros(part.shape, device=part.device)
+            for part in self.inputs
+        ]
+        for read, _ in first:
+            self._add_to_inputs(values, read, next(gradients))
+        hidden = {name: entry.value * next(gradients) for name, entry in seen.items()}
         # the layout of the convolutions is theirs alone
         return tuple(part.contiguous() for part in values), {name: part.contiguous() for name, part in hidden.items()}
 
+    def _place(self, read: Tensor) -> int | None:
+        """Find the input that a layer read as it was given."""
+        for place, (part, given) in enumerate(zip(self.inputs, self.trace.given, strict=True)):
+            # after an in-place operation it would be a node of another kind
+            if read is part or (read is given and operation_of(read.grad_fn) == "Clone"):
+                return place
+        return None
+
     def _add_to_inputs(self, values: list[Tensor], read: Tensor, relevance: Tensor) -> None:
         """Add what arrived at a first layer to the inputs that it read."""
-        place = next((place for place, part in enumerate(self.inputs) if part is read), None)
+        place = self._place(read)
         if place is not None:
             values[place] = values[place] + relevance
             return
-        for index, moved in enumerate(moved_back(relevance, read, self.inputs)):
-            values[index] = values[index] + moved
+        explained = [place for place, part in enumerate(self.inputs) if part.requires_grad]
+        back = moved_back(relevance, read, tuple(self.inputs[place] for place in explained))
+        for place, moved in zip(explained, back, strict=True):
+            values[place] = values[place] + moved
 
 
 def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
@@ -97,21 +108,22 @@ def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if gradient is None else gradient
 
 
-def _run(model: nn.Module, composite: Composite, inputs: Inputs, indices: Tensor | None) -> _Pass:
+def _run(model: nn.Module, composite: Composite, choices: Choices, inputs: Inputs, indices: Tensor | None) -> _Pass:
     """Run the model under the rules, and refuse operations that relevance cannot pass."""
     # clones: tensors made under inference mode cannot take part in autograd
     parts = tuple(part.detach().clone().requires_grad_(part.is_floating_point()) for part in parts_of(inputs))
-    trace = RelevanceTrace(model, composite, parts)
+    trace = RelevanceTrace(model, composite, parts, choices)
     with trace:
-        output = model(*parts)
+        output = model(*trace.given)
     score = explained_score(output, indices)
     if not score.requires_grad:
         raise ExplanationError(
             "The model's output does not depend on its input through differentiable operations (was it detached, "
             "computed with no_grad, or rounded?), so there is nothing to propagate relevance through."
         )
-    check_passable(score, trace.leaves, trace.nodes)
-    trace.settle(score)
+    trace.layers.check()
+    check_passable(score, trace.leaves, trace)
+    trace.layers.settle(score)
     return _Pass(trace, parts, score)
 
 
@@ -148,6 +160,15 @@ class LRP:
     """
 
     rules: Composite | LayerRules | None = None
+    attention: Attention = "attnlrp"
+    gates: Gates = "signal"
+
+    def __post_init__(self) -> None:
+        _ = self._choices
+
+    @property
+    def _choices(self) -> Choices:
+        return Choices(self.attention, self.gates)
 
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`.
@@ -207,7 +228,7 @@ class LRP:
     ) -> tuple[tuple[Tensor, ...], dict[str, Tensor], _Pass, Tensor | None]:
         module = _module(model)
         composite = self._composite(module)
-        check_covered(module, composite)
+        check_names(module, composite)
         given = parts_of(inputs)
         check_differentiable(given)
         with explaining(module), watched(layers, reduce=_stash, differentiable=True) as recorder:
@@ -215,12 +236,12 @@ class LRP:
             # a clone, as of the inputs: it may have been made under inference mode
             indices = None if indices is None else indices.clone()
             recorder.start()
-            run = _run(module, composite, inputs, indices)
+            run = _run(module, composite, self._choices, inputs, indices)
             seen = {name: entry for name, entry in recorder.stop().items() if entry is not None}
             merged = {
-                name: _Seen.after(run.trace.merged[entry.edge.node])
+                name: _Seen.after(run.trace.layers.merged[entry.edge.node])
                 for name, entry in seen.items()
-                if entry.edge.node in run.trace.merged
+                if entry.edge.node in run.trace.layers.merged
             }
             values, hidden = run.relevance({**seen, **merged})
         check_finite(values, run.score.detach())

@@ -11,6 +11,8 @@ from lightning_explain.attribution.lrp.graph import Node
 from lightning_explain.attribution.lrp.input_rules import AnyRule, InputRule
 from lightning_explain.attribution.lrp.maps import AffineMap
 
+Shape = tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class Call:
@@ -58,7 +60,7 @@ def keep(node: Node, output: Tensor) -> None:
 
 
 def keeps(node: Node) -> bool:
-    """Whether a layer still has its output."""
+    """Return True while a layer still has its output."""
     return node.output is not None and node.output._version == node.version
 
 
@@ -79,17 +81,74 @@ class PassedActivation(torch.autograd.Function):
         return gradients[0] * ratio, None
 
 
-def passed_on(function: Callable[..., Tensor], args: Any, kwargs: Any) -> Tensor:
-    """Run an activation so that it hands relevance on; the only boolean among its options is `inplace`."""
-    z: Tensor = args[0] if args else kwargs["input"]
-    if not z.requires_grad:
-        return function(*args, **kwargs)
-    in_place = kwargs.get("inplace", False) or any(option is True for option in args[1:])
-    options = tuple(False if option is True else option for option in args[1:])
-    named = {key: value for key, value in kwargs.items() if key not in ("input", "inplace")}
+class Shared(torch.autograd.Function):
+    """A factor of a product, which gets a share of its relevance."""
 
-    def compute(read: Tensor) -> Tensor:
-        return function(read, *options, **named)
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, share: float) -> Tensor:
+        """Return it as it is."""
+        ctx.share = share
+        return a.view_as(a)
 
-    out: Any = PassedActivation.apply(z.clone() if in_place else z, compute)
-    return z.copy_(out) if in_place else out
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        """Hand down its share."""
+        return gradients[0] * ctx.share, None
+
+
+def shared(a: Tensor, share: float) -> Tensor:
+    """Let a factor have a share of the relevance: all for 1, none for 0.
+
+    Example:
+        >>> x = torch.tensor(3.0, requires_grad=True)
+        >>> torch.autograd.grad(shared(x, 0.5) * 2, x)[0]
+        tensor(1.)
+    """
+    if share == 1:
+        return a
+    found: Any = Shared.apply(a, share) if share else a.detach()
+    return found
+
+
+class Normalised(torch.autograd.Function):
+    """A normalisation whose spread counts as a constant; what remains, centring and scaling, is linear."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        y: Tensor,
+        scale: Tensor | None,
+        spread: Tensor,
+        grouped: Shape,
+        centred: Shape,
+    ) -> Tensor:
+        """Return `y`, which is `(x - mean) * spread * scale + shift`.
+
+        Args:
+            ctx: Autograd's.
+            x: What is normalised.
+            y: The result.
+            scale: Weight, shaped so that it broadcasts with the groups; None for 1.
+            spread: One over the standard deviation of each group.
+            grouped: The shape in which each group fills whole dimensions.
+            centred: The dimensions over which the mean is subtracted; none where it is not.
+        """
+        ctx.grouped, ctx.centred, ctx.shape, ctx.dtype = grouped, centred, x.shape, x.dtype
+        ctx.save_for_backward(spread, *(() if scale is None else (scale,)))
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        """Go back through the scaling and the centring."""
+        spread, *scale = ctx.saved_tensors
+        gradient = gradients[0].reshape(ctx.grouped)
+        if scale:
+            gradient = gradient * scale[0]
+        if ctx.centred:
+            gradient = gradient - gradient.mean(ctx.centred, keepdim=True)
+        return (gradient * spread).reshape(ctx.shape).to(ctx.dtype), None, None, None, None, None
+
+
+OWN = frozenset({Ruled, PassedActivation, Shared, Normalised})
+"""The functions of this file, as autograd's nodes know them."""
