@@ -1,9 +1,12 @@
 """Elementwise activations hand their relevance on, whatever they are."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lightning_explain.attribution.lrp.gates import Rank
 from lightning_explain.attribution.lrp.operations import Handler, Operation, Tracer
@@ -22,7 +25,8 @@ def _passed_on(rank: Rank, tracer: Tracer, operation: Operation) -> Any:
         kwargs = {key: read if part is z else part for key, part in operation.kwargs.items()}
         return operation.function(*args, **kwargs)
 
-    result: Any = PassedActivation.apply(z, compute)
+    result: Any = PassedActivation.apply(z, compute, RATIOS.get(operation.name))
+    result.grad_fn.is_rectified = operation.name in RECTIFIED
     tracer.note_rank(result, rank)
     return result
 
@@ -41,12 +45,17 @@ def _power(tracer: Tracer, operation: Operation) -> Any:
     return activation(Rank.STATISTIC if is_inverse else Rank.ACTIVATED)(tracer, operation)
 
 
+RATIOS: dict[str, Callable[[Tensor], Tensor]] = {"silu": torch.sigmoid, "hardswish": functional.hardsigmoid}
+"""Output over input, where that is a function of its own."""
+
 UNBOUNDED = (
     "silu", "gelu", "mish", "elu", "selu", "celu", "hardswish", "softplus", "softshrink", "hardshrink", "tanhshrink",
     "threshold", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "square", "sinh", "cosh",
     "asinh", "arcsinh", "logit", "tan", "logsigmoid", "log_sigmoid", "nan_to_num", "lgamma", "digamma",
     "special_erfcx", "special_log1p", "special_expm1", "erfinv", "acosh", "atanh", "frac", "clamp_min", "clamp_max",
 )  # fmt: skip
+RECTIFIED = frozenset({"sigmoid", "hardsigmoid", "softplus", "relu6", "exp", "exp2", "square"})
+"""Activations without negative outputs."""
 BOUNDED = ("tanh", "erf", "softsign", "hardtanh", "relu6", "clamp", "sin", "cos", "sinc", "atan", "asin", "acos")
 FROM_0_TO_1 = ("sigmoid", "hardsigmoid", "erfc", "special_ndtr")
 INVERSE = ("rsqrt", "reciprocal")

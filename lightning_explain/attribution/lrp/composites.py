@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from lightning_explain.attribution.lrp.chosen_rules import FlatOrEpsilonRule, PlusOrEpsilonRule
 from lightning_explain.attribution.lrp.input_rules import AnyRule, FlatRule, InputRule, ZBoxRule
 from lightning_explain.attribution.lrp.rules import EpsilonRule, GammaRule, Rule, ZPlusRule
 from lightning_explain.errors import ConfigurationError
@@ -134,9 +135,36 @@ class EpsilonGammaBox:
         return ZBoxRule(self.low, self.high)
 
 
+@dataclass(frozen=True)
+class DefaultForConvolutions:
+    """`EpsilonPlusFlat`, as far as its rules are made for what a convolution reads.
+
+    z+ is derived for inputs that are not negative, as a ReLU gives them; a convolution that reads others (of SiLU, GELU,
+    or none) has epsilon. Flat draws relevance into a picture through fields that overlap; where they do not, as in the
+    patches of a vision transformer, it would draw squares, so there it is epsilon too.
+
+    Source: Montavon et al. (2017), section 5 (z+); Kohlbrenner et al. (2020).
+    """
+
+    epsilon: float = 1e-6
+
+    @property
+    def layer_rules(self) -> LayerRules:
+        """Return z+ or epsilon for convolutions and epsilon for the rest."""
+        plus = PlusOrEpsilonRule(self.epsilon)
+        return {**Epsilon(self.epsilon).layer_rules, **dict.fromkeys(CONVOLUTIONS, plus)}
+
+    @property
+    def input_rules(self) -> LayerRules:
+        """Return flat for convolutions whose fields overlap (and a BatchNorm that comes before them)."""
+        flat: dict[Any, AnyRule] = dict.fromkeys(CONVOLUTIONS, FlatOrEpsilonRule(self.epsilon))
+        return {**flat, **dict.fromkeys(BATCH_NORMS, FlatRule())}
+
+
 def default_composite(model: nn.Module) -> Composite:
-    """Choose `EpsilonPlusFlat` for a network with convolutions, `Epsilon` for others."""
-    return EpsilonPlusFlat() if any(isinstance(m, CONVOLUTIONS) for m in model.modules()) else Epsilon()
+    """Choose `DefaultForConvolutions` for a network with convolutions, `Epsilon` for others."""
+    has_convolutions = any(isinstance(m, CONVOLUTIONS) for m in model.modules())
+    return DefaultForConvolutions() if has_convolutions else Epsilon()
 
 
 def rule_for(rules: LayerRules, name: str | None, kind: type[nn.Module]) -> AnyRule | None:

@@ -12,6 +12,9 @@ HANDLERS: dict[str, Handler] = {
 }
 """Operations with a rule. All others run as they are, and `graph.PASSES` says whether relevance may pass them."""
 
+ACTIVATIONS = frozenset(activations.HANDLERS)
+"""Elementwise activations."""
+
 KEEPS_RANK = frozenset({
     "reshape", "view", "view_as", "reshape_as", "transpose", "swapaxes", "swapdims", "permute", "movedim", "moveaxis",
     "t", "adjoint", "unsqueeze", "squeeze", "expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave",

@@ -62,7 +62,8 @@ def operation_of(node: Node) -> str:
     return str(node.name()).rstrip("0123456789").removesuffix("Backward")
 
 
-def _inputs_of(node: Node) -> list[Node]:
+def inputs_of(node: Node) -> list[Node]:
+    """Return the nodes whose outputs a node reads."""
     return [parent for parent, _ in node.next_functions if parent is not None]
 
 
@@ -76,13 +77,13 @@ def dependent_nodes(root: Node, leaves: Collection[Tensor]) -> set[Node]:
     stack = [] if root is None else [root]
     while stack:
         node = stack[-1]
-        waiting = [parent for parent in _inputs_of(node) if parent not in depends]
+        waiting = [parent for parent in inputs_of(node) if parent not in depends]
         if waiting:
             stack.extend(waiting)
             continue
         stack.pop()
         is_leaf = operation_of(node) == "torch::autograd::AccumulateGrad"
-        depends[node] = id(node.variable) in owners if is_leaf else any(depends[p] for p in _inputs_of(node))
+        depends[node] = id(node.variable) in owners if is_leaf else any(depends[p] for p in inputs_of(node))
     return {node for node, does in depends.items() if does}
 
 
@@ -100,7 +101,7 @@ def readers_of(root: Node) -> dict[Node, set[str]]:
     stack = [root]
     while stack:
         node = stack.pop()
-        for parent in _inputs_of(node):
+        for parent in inputs_of(node):
             if parent not in found:
                 found[parent] = set()
                 stack.append(parent)
@@ -141,7 +142,7 @@ def check_passable(tensor: Tensor, leaves: Collection[Tensor], makers: "Makers")
     refused = [
         node
         for node in dependent
-        if _inputs_of(node)
+        if inputs_of(node)
         and operation_of(node) not in PASSES
         and not makers.accepts(node)
         and not _is_scaling(node, dependent)
@@ -191,9 +192,9 @@ def is_input(tensor: Tensor, leaves: Collection[Tensor]) -> bool:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if _inputs_of(node) and operation_of(node) not in MOVES | SCALINGS:
+        if inputs_of(node) and operation_of(node) not in MOVES | SCALINGS:
             return False
-        stack.extend(_inputs_of(node))
+        stack.extend(inputs_of(node))
     dependent = dependent_nodes(tensor.grad_fn, leaves)
     return bool(dependent) and all(_scales_one(node, dependent) for node in dependent)
 

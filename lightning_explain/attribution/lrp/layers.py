@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_explain.attribution.lrp.calls import layer_of, scaling_of
+from lightning_explain.attribution.lrp.chosen_rules import ChosenRule
 from lightning_explain.attribution.lrp.composites import ByLayer, Composite, rule_for
 from lightning_explain.attribution.lrp.graph import Node, is_input, readers_of
 from lightning_explain.attribution.lrp.input_rules import AnyRule, InputRule
@@ -165,6 +166,8 @@ class Layers:
         if rule is None:
             self.missing[_named(name, kind)] = None
             rule = ZeroRule()
+        if isinstance(rule, ChosenRule):
+            rule = rule.choose(layer, a)
         if not isinstance(rule, InputRule):
             return Call(a, layer, rule, name)
         if not reads_input:
@@ -181,7 +184,7 @@ class Layers:
     def _reads_input(self, a: Tensor, name: str | None, kind: type[nn.Module]) -> bool:
         """Return True where it matters and holds that a layer reads the model's input."""
         candidates = (rule_for(rules, name, kind) for rules in (self._rules.input_rules, self._rules.layer_rules))
-        return any(isinstance(rule, InputRule) for rule in candidates) and is_input(a, self._inputs)
+        return any(isinstance(rule, InputRule | ChosenRule) for rule in candidates) and is_input(a, self._inputs)
 
     def handlers(self) -> dict[str, Handler]:
         """Return what runs the functions of layers."""

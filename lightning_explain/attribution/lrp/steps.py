@@ -64,21 +64,33 @@ def keeps(node: Node) -> bool:
     return node.output is not None and node.output._version == node.version
 
 
+def ratio_of(z: Tensor, a: Tensor) -> Tensor:
+    """Divide an activation's output by its input; 0 where that was 0, which has no relevance.
+
+    Example:
+        >>> ratio_of(torch.tensor([2.0, 0.0]), torch.tensor([1.0, 0.5]))
+        tensor([0.5000, 0.0000])
+    """
+    return (a / z).nan_to_num_(0.0, 0.0, 0.0)
+
+
 class PassedActivation(torch.autograd.Function):
     """An elementwise activation that hands relevance on unchanged: its gradient is output / input."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """Compute the activation."""
+    def forward(
+        ctx: Any, z: Tensor, function: Callable[[Tensor], Tensor], ratio: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Compute the activation; the ratio from its input alone where there is a function for that."""
         a = function(z)
-        ctx.save_for_backward(torch.where(z == 0, torch.zeros_like(z), a / z))
+        ctx.save_for_backward(ratio_of(z, a) if ratio is None else ratio(z))
         return a
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         """Hand relevance on."""
         (ratio,) = ctx.saved_tensors
-        return gradients[0] * ratio, None
+        return gradients[0] * ratio, None, None
 
 
 class Shared(torch.autograd.Function):

@@ -18,7 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from lightning_explain.attribution.lrp.choices import Choices
 from lightning_explain.attribution.lrp.composites import Composite
-from lightning_explain.attribution.lrp.functions import COMPARES, HANDLERS, KEEPS_RANK, UNOPENED
+from lightning_explain.attribution.lrp.functions import ACTIVATIONS, COMPARES, HANDLERS, KEEPS_RANK, UNOPENED
 from lightning_explain.attribution.lrp.gates import Rank
 from lightning_explain.attribution.lrp.graph import EXPANDED, Node, operation_of
 from lightning_explain.attribution.lrp.layers import Cut, Layers
@@ -136,7 +136,7 @@ class RelevanceTrace(TorchFunctionMode):
         """Work out of place, and write the result where it belongs."""
         target: Tensor = operation.args[0] if operation.args else operation.kwargs["input"]
         self.layers.before_write(target)
-        result: Tensor = handler(self, out_of_place(operation))
+        result: Tensor = handler(self, out_of_place(operation, keeps_nothing=operation.name in ACTIVATIONS))
         rank = self.rank(result)
         target.copy_(result)
         self._ranks[target] = rank
