@@ -31,8 +31,9 @@ class AtEmbedding:
     Source: Sundararajan, Taly, Yan (2017), Axiomatic Attribution for Deep Networks, Section 6 (text models).
 
     Args:
-        method: `LRP`, or any method that takes gradients at the inputs of a callable: `IntegratedGradients`, `Saliency`,
-            `InputXGradient`, `SmoothGrad`. By default `IntegratedGradients()`, whose baseline is the zero vector.
+        method: `LRP`, or any method that takes gradients at the inputs of a callable: `IntegratedGradients`,
+            `Saliency`, `InputXGradient`, `SmoothGrad`. By default `IntegratedGradients()`, whose baseline is the zero
+            vector.
         layer: Name of the embedding layer; by default the only `nn.Embedding` whose ids are an input as it was given.
         baseline_token: For methods with a baseline: compare with this token at every position (padding, mask)
             instead of the method's own baseline.

@@ -1,12 +1,11 @@
 """How relevance passes attention and gates: what a user may choose beside the rules of layers."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from lightning_explain.errors import ConfigurationError
 
-Attention = Literal["attnlrp", "cp"]
-Gates = Literal["signal", "uniform"]
+ATTENTION = ("attnlrp", "cp")
+GATES = ("signal", "uniform")
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,13 @@ class Choices:
         ConfigurationError: Another name.
     """
 
-    attention: Attention = "attnlrp"
-    gates: Gates = "signal"
+    attention: str = "attnlrp"
+    gates: str = "signal"
 
     def __post_init__(self) -> None:
         for name, given, known in (
-            ("attention", self.attention, get_args(Attention)),
-            ("gates", self.gates, get_args(Gates)),
+            ("attention", self.attention, ATTENTION),
+            ("gates", self.gates, GATES),
         ):
             if given not in known:
                 raise ConfigurationError(f"{name}={given!r}; expected {' or '.join(map(repr, known))}.")

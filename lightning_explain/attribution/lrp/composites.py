@@ -139,9 +139,9 @@ class EpsilonGammaBox:
 class DefaultForConvolutions:
     """`EpsilonPlusFlat`, as far as its rules are made for what a convolution reads.
 
-    z+ is derived for inputs that are not negative, as a ReLU gives them; a convolution that reads others (of SiLU, GELU,
-    or none) has epsilon. Flat draws relevance into a picture through fields that overlap; where they do not, as in the
-    patches of a vision transformer, it would draw squares, so there it is epsilon too.
+    z+ is derived for inputs that are not negative, as a ReLU gives them; a convolution that reads others (of SiLU,
+    GELU, or none) has epsilon. Flat draws relevance into a picture through fields that overlap; where they do not, as
+    in the patches of a vision transformer, it would draw squares, so there it is epsilon too.
 
     Source: Montavon et al. (2017), section 5 (z+); Kohlbrenner et al. (2020).
     """

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from lightning_explain.attribution.lrp.choices import Attention, Choices, Gates
+from lightning_explain.attribution.lrp.choices import Choices
 from lightning_explain.attribution.lrp.composites import (
     ByLayer,
     Composite,
@@ -129,26 +129,34 @@ def _run(model: nn.Module, composite: Composite, choices: Choices, inputs: Input
 
 @dataclass(frozen=True)
 class LRP:
-    """Layer-wise relevance propagation: the output is shared out layer by layer, down to the inputs.
+    """Layer-wise relevance propagation: the output is shared out operation by operation, down to the inputs.
 
-    BatchNorm is merged with the layer before it; sums, views, concatenation, pooling, dropout and activations
-    pass relevance on. Relevance is carried as `activation * gradient` with a gradient that the rules modify, so
-    a residual sum shares relevance in proportion to its summands, also in place.
+    Linear layers and convolutions have the rules of a composite, a BatchNorm that follows is merged with them. Sums,
+    views, concatenation, indexing and pooling pass relevance on in proportion; elementwise activations pass it on as it
+    is; the spread of a normalisation is a constant; in a product of a signal and a gate (SE, GLU, LSTM, GRU) the signal
+    gets all; attention, fused or not, has a rule of its own; recurrent layers are gone through step by step. Relevance
+    is carried as `activation * gradient` with a gradient that the rules modify, so whatever the model computes is
+    computed as always, and one backward pass does it.
 
-    `convergence_delta` is `sum(values) - F(x)` (LRP has no baseline). It is zero up to rounding only without
-    biases and without epsilon: biases and epsilon keep their share.
+    `convergence_delta` is `sum(values) - F(x)` (LRP has no baseline). Relevance of offsets (biases, norm offsets,
+    learned positions, class tokens) reaches no input: `absorbed_share` says which part of the output that was. Without
+    offsets, `attention="cp"` conserves the output up to rounding and epsilon. `"attnlrp"` and a softmax at the end do
+    not: a softmax hands on the first-order Taylor expansion, and what that misses is in `absorbed_share` too.
 
-    Source: Bach et al. (2015), On pixel-wise explanations; Montavon et al. (2019), LRP: an overview.
+    Source: Bach et al. (2015), On pixel-wise explanations; Montavon et al. (2019), LRP: an overview; Ali et al. (2022),
+    XAI for Transformers; Achtibat et al. (2024), AttnLRP; Arras et al. (2017), recurrent networks.
 
     Args:
         rules: A composite (`EpsilonPlusFlat()`, `Epsilon()`, `EpsilonGammaBox(low, high)`), or a mapping from layer
-            type, layer name or glob to rule, names first; by default `EpsilonPlusFlat()` for networks with
-            convolutions and `Epsilon()` for others.
+            type, layer name or glob to rule, names first. By default epsilon; in networks with convolutions flat where
+            these read the input with overlapping fields, and z+ where they read what a ReLU gave.
+        attention: `"attnlrp"` or `"cp"`: whether the weights of an attention are explained too, or count as constants.
+        gates: `"signal"` or `"uniform"`: whether the signal gets all the relevance of a product with a gate, or half.
 
     Cost: one forward and one backward pass, and for z+ and gamma one more application of each layer.
 
     Raises:
-        ConfigurationError: `rules` is neither a composite nor a mapping.
+        ConfigurationError: `rules` is neither a composite nor a mapping, or another name for `attention` or `gates`.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False))
@@ -160,8 +168,8 @@ class LRP:
     """
 
     rules: Composite | LayerRules | None = None
-    attention: Attention = "attnlrp"
-    gates: Gates = "signal"
+    attention: str = "attnlrp"
+    gates: str = "signal"
 
     def __post_init__(self) -> None:
         _ = self._choices
@@ -179,7 +187,8 @@ class LRP:
             target: Class index, LongTensor [batch], or None where the output is one number per sample.
 
         Raises:
-            ConfigurationError: No module, a layer or operation without a rule, integer inputs, a target out of range.
+            ConfigurationError: No module, a layer or operation without a rule (by module and name), a forward that
+                decides by values of its input, no input of floating-point type, a target out of range.
             ExplanationError: NaN or infinite relevance, or an output that does not depend on the inputs.
         """
         values, _, run, indices = self._propagate(model, inputs, target, ())
@@ -191,6 +200,7 @@ class LRP:
             target=indices,
             baseline=None,
             n_evaluations=torch.ones(len(change), dtype=torch.long),
+            absorbed_share=torch.where(change == 0, torch.nan, 1 - flat(values).sum(1) / change),
         )
 
     def layer_relevance(
@@ -223,8 +233,34 @@ class LRP:
         chosen = select_layers(_module(model), layers)
         return self._propagate(model, inputs, target, chosen)[1]
 
+    def head_relevance(self, model: Forward, inputs: Inputs, target: Target = None) -> dict[str, Tensor]:
+        """Return the relevance of every head of every attention, fused or not, for each token.
+
+        Args:
+            model: As in the call.
+            inputs: As in the call.
+            target: As in the call.
+
+        Returns:
+            Path of the module that computes the attention (`#n` for its n-th further call) -> signed relevance of what
+            each head gave, [batch, heads, tokens]; in attention within windows [batch * windows, heads, tokens]. Empty
+            for a model without attention.
+
+        Cost: as the call.
+
+        Raises:
+            ConfigurationError: As the call.
+
+        Example:
+            >>> layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+            >>> net = nn.Sequential(layer, nn.Flatten(), nn.Linear(24, 2))
+            >>> LRP().head_relevance(net, torch.randn(5, 3, 8), 0)["0.self_attn"].shape
+            torch.Size([5, 2, 3])
+        """
+        return self._propagate(model, inputs, target, (), of_heads=True)[1]
+
     def _propagate(
-        self, model: Forward, inputs: Inputs, target: Target, layers: Sequence[Layer]
+        self, model: Forward, inputs: Inputs, target: Target, layers: Sequence[Layer], *, of_heads: bool = False
     ) -> tuple[tuple[Tensor, ...], dict[str, Tensor], _Pass, Tensor | None]:
         module = _module(model)
         composite = self._composite(module)
@@ -243,7 +279,11 @@ class LRP:
                 for name, entry in seen.items()
                 if entry.edge.node in run.trace.layers.merged
             }
-            values, hidden = run.relevance({**seen, **merged})
+            heads = _heads(run.trace) if of_heads else {}
+            values, hidden = run.relevance({**seen, **merged, **{name: entry for name, (entry, _) in heads.items()}})
+            for name, (_, n_heads) in heads.items():
+                by_token = hidden[name].sum(-1)
+                hidden[name] = by_token.unflatten(0, (-1, n_heads)) if n_heads else by_token
         check_finite(values, run.score.detach())
         return values, hidden, run, indices
 
@@ -252,6 +292,17 @@ class LRP:
         if rules is None:
             return default_composite(model)
         return ByLayer(rules) if isinstance(rules, Mapping) else rules
+
+
+def _heads(trace: RelevanceTrace) -> dict[str, tuple[_Seen, int]]:
+    """Name the outputs of all attentions by the module that computes them."""
+    found: dict[str, tuple[_Seen, int]] = {}
+    calls: dict[str, int] = {}
+    for path, edge, value, n_heads in trace.attention:
+        call = calls.get(path, 0)
+        calls[path] = call + 1
+        found[f"{path}#{call}" if call else path] = _Seen(edge, value), n_heads
+    return found
 
 
 def _module(model: Forward) -> nn.Module:

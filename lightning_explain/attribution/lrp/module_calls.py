@@ -78,6 +78,12 @@ class ModuleCalls:
         """Name and type of the innermost module that runs."""
         return self._names[id(self._running[-1][0])] if self._running else None
 
+    @property
+    def n_heads(self) -> int:
+        """How many heads the innermost module has, if it is torch's attention; 0 for others."""
+        module = self._running[-1][0] if self._running else None
+        return module.num_heads if isinstance(module, nn.MultiheadAttention) else 0
+
     def described(self) -> str:
         """Name the innermost module that runs."""
         return "The model" if self.current is None else in_words(*self.current)

@@ -129,6 +129,15 @@ def _addcmul(tracer: Tracer, operation: Operation) -> Any:
     return run(*operation.args, **operation.kwargs)
 
 
+def _glu(tracer: Tracer, operation: Operation) -> Any:
+    def run(input: Tensor, dim: int = -1) -> Tensor:  # noqa: A002
+        with tracer.inside():
+            signal, gate = input.chunk(2, dim)
+            return signal * torch.sigmoid(gate)
+
+    return run(*operation.args, **operation.kwargs)
+
+
 def _lerp(tracer: Tracer, operation: Operation) -> Any:
     def run(input: Tensor, end: Tensor, weight: Any) -> Tensor:  # noqa: A002
         with tracer.inside():
@@ -161,6 +170,7 @@ HANDLERS: dict[str, Handler] = {
     "addcmul": _addcmul,
     "addcdiv": _addcmul,
     "lerp": _lerp,
+    "glu": _glu,
     "einsum": _einsum,
     "cosine_similarity": _cosine_similarity,
     "grid_sample": _grid_sample,

@@ -41,10 +41,15 @@ Step = Callable[[Tensor, State, Weights], State]
 """From what the input brings to one step, the state before it and the weights to the state after it."""
 
 
+def _gated(gate: Tensor, signal: Tensor) -> Tensor:
+    """Multiply; a signal that is an offset, as before the first step, keeps its share."""
+    return (gate if signal.requires_grad else gate.detach()) * signal
+
+
 def _lstm_step(x: Tensor, state: State, weights: Weights) -> State:
     h, c = state
     i, f, g, o = (x + weights.of_hidden(h)).chunk(4, -1)
-    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    c = _gated(torch.sigmoid(f), c) + torch.sigmoid(i) * torch.tanh(g)
     h = torch.sigmoid(o) * torch.tanh(c)
     return (h if weights.projection is None else functional.linear(h, weights.projection)), c
 
@@ -53,8 +58,8 @@ def _gru_step(x: Tensor, state: State, weights: Weights) -> State:
     (h,) = state
     (x_r, x_z, x_n), (h_r, h_z, h_n) = x.chunk(3, -1), weights.of_hidden(h).chunk(3, -1)
     update = torch.sigmoid(x_z + h_z)
-    new = torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
-    return ((1 - update) * new + update * h,)
+    new = torch.tanh(x_n + _gated(torch.sigmoid(x_r + h_r), h_n))
+    return ((1 - update) * new + _gated(update, h),)
 
 
 def _tanh_step(x: Tensor, state: State, weights: Weights) -> State:

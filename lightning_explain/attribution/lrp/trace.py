@@ -5,7 +5,7 @@ functional calls and subclasses are treated like layers.
 """
 
 from bisect import bisect_right
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -62,7 +62,8 @@ class RelevanceTrace(TorchFunctionMode):
     Attributes:
         given: The inputs as the model is to get them; it may write into them.
         layers: The layers of this pass.
-        attention: Of each attention the path of its module, and the place and value of its output.
+        attention: Of each attention the path of its module, the place and value of its output, and the number of heads
+            where its first dimension counts samples and heads.
     """
 
     def __init__(
@@ -79,10 +80,11 @@ class RelevanceTrace(TorchFunctionMode):
         self.given = tuple(part.clone() if part.requires_grad else part for part in inputs)
         self._calls = ModuleCalls(model)
         self.layers = Layers(self._calls, composite, (*inputs, *self.given), cut)
-        self.attention: list[tuple[str, GradientEdge, Tensor]] = []
+        self.attention: list[tuple[str, GradientEdge, Tensor, int]] = []
         self._handlers: dict[str, Handler] = {**HANDLERS, **self.layers.handlers(), "view": _view}
         self._ranks, self._compared = WeakTensorKeyDictionary(), WeakTensorKeyDictionary()
         self._trusted: list[tuple[int, int]] = []
+        self._opened: list[Any] = []
         self._depth, self._is_cut = 0, cut is not None
 
     def __enter__(self) -> Self:
@@ -144,17 +146,23 @@ class RelevanceTrace(TorchFunctionMode):
 
     def _other(self, operation: Operation, tensors: Sequence[Tensor]) -> Any:
         """Run what has no rule of its own: whether relevance may pass it shows in the graph."""
-        function = None if operation.name in UNOPENED else opened(operation.function)
-        if function is None:
-            result = operation.run()
-        else:
-            with self.inside():
-                result = function(*operation.args, **operation.kwargs)
+        # methods of `Tensor` written in Python call the one of their base class, which torch takes for the same
+        is_open = operation.name in UNOPENED or operation.function in self._opened
+        function = None if is_open else opened(operation.function)
+        result = operation.run() if function is None else self._run_inside(operation, function)
         if operation.name in COMPARES:
             self._note_comparison(result)
         if self._ranks and function is None:
             self._carry_rank(operation, tensors, result)
         return result
+
+    def _run_inside(self, operation: Operation, function: Callable[..., Any]) -> Any:
+        self._opened.append(operation.function)
+        try:
+            with self.inside():
+                return function(*operation.args, **operation.kwargs)
+        finally:
+            self._opened.pop()
 
     def _carry_rank(self, operation: Operation, tensors: Sequence[Tensor], result: Any) -> None:
         explained = [tensor for tensor in tensors if self.depends(tensor)]
@@ -222,9 +230,12 @@ class RelevanceTrace(TorchFunctionMode):
 
     def heads(self, output: Tensor) -> None:
         """Take note of the output of an attention, [batch, heads, tokens, dimensions]."""
-        if output.ndim == 4 and output.requires_grad:
-            name = self._calls.current
-            self.attention.append((name[0] if name else "", get_gradient_edge(output), output.detach()))
+        current = self._calls.current
+        # torch's own module puts samples and heads into one dimension
+        n_heads = self._calls.n_heads if output.ndim == 3 else 0
+        if output.requires_grad and (output.ndim == 4 or n_heads):
+            name = current[0] if current else ""
+            self.attention.append((name, get_gradient_edge(output), output.detach(), n_heads))
 
     # ---- what the graph is checked by
 
