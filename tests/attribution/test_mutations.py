@@ -332,18 +332,20 @@ def rules_after_batch_norm() -> None:
     close(LRP(rules)(apart, x, 5).values, LRP(rules)(merged, x, 5).values)
 
 
+absorbed_share = operations.test_offsets_absorb_and_their_share_is_told
+
+
 def rules_of_operations() -> None:
     operations.test_activations_hand_relevance_on_by_any_name("sin")
     for name in ("layer", "group", "root mean square"):
         operations.test_the_spread_of_a_normalisation_is_a_constant(name)
     x, y = drawn(3, 4), drawn(3, 4, seed=1)
-    for function, of_x in (
-        (lambda a, b: a * b.sigmoid(), 1.0),
-        (lambda a, b: a * b, 0.5),
-        (lambda a, b: a / (b * b), 1),
-    ):
+    products = ((lambda a, b: a * b.sigmoid(), 1.0), (lambda a, b: a * b, 0.5), (lambda a, b: a / (b * b), 1.0))
+    for function, of_x in products:
         relevance = function(x, y) * operations.weights(4)
-        close(LRP({})(operations.Apply(function), (x, y)).parts[0], of_x * relevance)
+        found = LRP({})(operations.Apply(function), (x, y))
+        close(found.parts[0], of_x * relevance)
+        close(found.parts[1], (1 - of_x) * relevance)
     operations.test_attention_equals_its_dense_form(operations.fused, "bias")
     for kind in ("lstm", "gru"):
         operations.test_recurrent_layers_give_the_same_output_and_conserve(kind, {"bidirectional": True}, packed=True)
@@ -604,7 +606,7 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     (
         "1 - flat(values).sum(1) / change)",
         "flat(values).sum(1) / change)",
-        operations.test_offsets_absorb_and_their_share_is_told,
+        absorbed_share,
     ),
     ("name: entry.value * next(gradients)", "name: next(gradients)", activations_hand_on),
     (
