@@ -36,11 +36,14 @@ def _layer_norm(tracer: Tracer, operation: Operation) -> Tensor:
         eps: float = 1e-5,
         cudnn_enable: bool = True,
     ) -> Tensor:
-        del bias, cudnn_enable
+        del cudnn_enable
         dims = tuple(range(-len(tuple(normalized_shape)), 0))
         with torch.no_grad():
-            y = operation.run()
-            spread = _spread(input, dims, eps, centred=True)
+            if torch.is_autocast_enabled(input.device.type):
+                y, spread = operation.run(), _spread(input, dims, eps, centred=True)
+            else:
+                # torch has the spread at hand; the variance once more would take as long as the rest
+                y, _, spread = torch.native_layer_norm(input, normalized_shape, weight, bias, eps)
         return _normalised(input, y, weight, spread, tuple(input.shape), dims)
 
     del tracer
