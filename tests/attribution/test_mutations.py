@@ -590,7 +590,7 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ("shift = -running_mean * scale", "shift = running_mean * scale", relevance_of_a_convnet),
     ("bias * scale + shift", "bias + shift", rules_after_batch_norm),
     ("flat(values).sum(1) - change", "change - flat(values).sum(1)", relevance_of_a_convnet),
-    ("torch.zeros_like(z), a / z)", "torch.zeros_like(z), torch.ones_like(z))", activations_hand_on),
+    ("(a / z).nan_to_num_(", "(a * z).nan_to_num_(", activations_hand_on),
     ("return gradients[0] * ctx.share, None", "return gradients[0], None", rules_of_operations),
     ("ctx.save_for_backward(ratio_of(z, a) if", "ctx.save_for_backward(torch.ones_like(a) if", rules_of_operations),
     ("gradient = gradient - gradient.mean(ctx.centred, keepdim=True)", "pass", rules_of_operations),
