@@ -22,7 +22,7 @@ def is_rectified(a: Tensor) -> bool:
     """Return True if a tensor can have no negative entry, judging by how it was computed and not by its values.
 
     Example:
-        >>> x = torch.ones(2, requires_grad=True)
+        >>> x = Tensor([1.0, 2.0]).requires_grad_()
         >>> is_rectified(x.relu().reshape(1, 2)), is_rectified(x)
         (True, False)
     """
