@@ -13,9 +13,9 @@ from lightning_explain.attribution.grad_cam import GradCAM
 from lightning_explain.attribution.gradients import InputXGradient, Saliency, SmoothGrad
 from lightning_explain.attribution.integrated_gradients import IntegratedGradients
 from lightning_explain.attribution.lrp import LRP
-from lightning_explain.attribution.lrp_composites import ByLayer, Composite, Epsilon, EpsilonGammaBox, EpsilonPlusFlat
-from lightning_explain.attribution.lrp_input_rules import FlatRule, InputRule, WSquareRule, ZBoxRule
-from lightning_explain.attribution.lrp_rules import (
+from lightning_explain.attribution.lrp.composites import ByLayer, Composite, Epsilon, EpsilonGammaBox, EpsilonPlusFlat
+from lightning_explain.attribution.lrp.input_rules import FlatRule, InputRule, WSquareRule, ZBoxRule
+from lightning_explain.attribution.lrp.rules import (
     AlphaBetaRule,
     EpsilonRule,
     GammaRule,

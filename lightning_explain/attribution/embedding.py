@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import NamedBaseline
 from lightning_explain.attribution.integrated_gradients import IntegratedGradients
+from lightning_explain.attribution.lrp import LRP
 from lightning_explain.attribution.result import Attribution, Forward, Target, parts_of, shaped_like
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
@@ -30,8 +31,9 @@ class AtEmbedding:
     Source: Sundararajan, Taly, Yan (2017), Axiomatic Attribution for Deep Networks, Section 6 (text models).
 
     Args:
-        method: Any method that takes gradients at the inputs of a callable: `IntegratedGradients`, `Saliency`,
-            `InputXGradient`, `SmoothGrad`. By default `IntegratedGradients()`, whose baseline is the zero vector.
+        method: `LRP`, or any method that takes gradients at the inputs of a callable: `IntegratedGradients`,
+            `Saliency`, `InputXGradient`, `SmoothGrad`. By default `IntegratedGradients()`, whose baseline is the zero
+            vector.
         layer: Name of the embedding layer; by default the only `nn.Embedding` whose ids are an input as it was given.
         baseline_token: For methods with a baseline: compare with this token at every position (padding, mask)
             instead of the method's own baseline.
@@ -75,7 +77,10 @@ class AtEmbedding:
             parts = tuple(part.detach().clone() for part in parts_of(inputs))
             found = _find(model, parts, self.layer)
             method = self._method(found)
-            result = method(_after(model, found), (found.vectors, *parts), target)
+            after = _After(model, found)
+            # LRP goes by the layers of a module, other methods need no more than the function
+            forward = after if isinstance(method, LRP) else after.forward
+            result = method(forward, (found.vectors, *parts), target)
         return self._of_tokens(result, inputs, parts, found)
 
     def _method(self, found: "_Found") -> Callable[..., Attribution]:
@@ -178,18 +183,26 @@ def _hooks(
             handle.remove()
 
 
-def _after(model: nn.Module, found: _Found) -> Callable[..., Any]:
-    """Return the function from vectors (and the inputs as they are) to scores."""
+class _After(nn.Module):
+    """From vectors (and the inputs as they are) to scores. Its layers have the names that they have in the model."""
 
-    def forward(vectors: Tensor, *inputs: Tensor) -> Any:
+    def __init__(self, model: nn.Module, found: _Found) -> None:
+        super().__init__()
+        self.module = model
+        self._found = found
+
+    def forward(self, vectors: Tensor, *inputs: Tensor) -> Any:
         def instead(module: nn.Module, args: Any, output: Any) -> Tensor:
             del module, args, output
             return vectors
 
-        handle = found.module.register_forward_hook(instead)
+        handle = self._found.module.register_forward_hook(instead)
         try:
-            return model(*inputs)
+            return self.module(*inputs)
         finally:
             handle.remove()
 
-    return forward
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Generator[tuple[str, nn.Module], None, None]:
+        yield from self.module.named_modules(memo, prefix, remove_duplicate)

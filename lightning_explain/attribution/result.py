@@ -56,6 +56,9 @@ class Attribution:
         n_evaluations: Gradient evaluations spent per sample [batch].
         coarse: The same explanation by a coarser rule that was computed on the way. How far a distance changes
             between `coarse` and `values` is the error of that distance.
+        absorbed_share: The part of the explained output that reached no input [batch], for methods that hand the output
+            itself down (LRP): what biases, norm offsets, learned positions and class tokens took. 0 for nothing; other
+            than 0 to 1 where offsets speak against the output, or for more than all of it. NaN for an output of 0.
     """
 
     values: Inputs
@@ -65,6 +68,7 @@ class Attribution:
     baseline: Inputs | None
     n_evaluations: Tensor
     coarse: Inputs | None = None
+    absorbed_share: Tensor | None = None
 
     @property
     def parts(self) -> tuple[Tensor, ...]:

@@ -73,8 +73,9 @@ class AttributionMonitor(pl.Callback):
     - `explain/{name}/drift_{measure}/...`: the same for `spearman`, `spearman_absolute`, `top_k`, `relative_l1`
       and, for images, `ssim`; as distances, 0 meaning unchanged.
     - `explain/{name}/convergence_delta` (mean absolute completeness gap), `.../error` (estimated relative L1
-      error), `.../n_evaluations`, `.../total_attribution`, `.../mass_in_mask` (if the probe has masks),
-      `.../overhead` (share of wall time spent explaining so far).
+      error), `.../absorbed_share` (LRP: the part of the output that biases and other offsets took, median over the
+      probe), `.../n_evaluations`, `.../total_attribution`, `.../mass_in_mask` (if the probe has masks), `.../overhead`
+      (share of wall time spent explaining so far).
     - `explain/{name}/tab`, `.../probe` (blobs): the same for TensorBoard's Explain tab.
     - `explain/{name}/summary` (text), and one JSON line per explanation in `explain/{name}/record.jsonl` in the
       run's folder.

@@ -162,6 +162,12 @@ def quality_figures(prefix: tuple[str, ...], attribution: Attribution, probe: Pr
             "mean absolute completeness gap: how far the attributions' sum is from the output's change between "
             "baseline and input (without a baseline: from the output), in units of the output; 0 is exact",
         )
+    if attribution.absorbed_share is not None:
+        found["absorbed_share"] = Figure(
+            float(attribution.absorbed_share.nanmedian()),
+            "part of the explained output that offsets took (biases, norm offsets, positions, class tokens), so that "
+            "it reached no input; median over the probe; 0 is none",
+        )
     if attribution.error is not None:
         found["error"] = Figure(
             float(attribution.error.nanmean()), "estimated relative L1 error of the attributions, mean over the probe"

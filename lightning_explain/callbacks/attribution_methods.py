@@ -21,7 +21,8 @@ VERSUS = "_vs_"
 """Between the names of two methods in the tag of their agreement."""
 
 TAKEN = (
-    "agreement", "convergence_delta", "deletion_auc", "error", "filmstrip", "heatmaps", "infidelity", "insertion_auc",
+    "absorbed_share", "agreement", "convergence_delta", "deletion_auc", "error", "filmstrip", "heatmaps", "infidelity",
+    "insertion_auc",
     "mass_in_mask", "max_sensitivity", "n_evaluations", "overhead", "randomisation", "randomisation_absolute", "record",
     "summary", "total_attribution",
 )  # fmt: skip

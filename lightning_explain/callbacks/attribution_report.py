@@ -29,6 +29,9 @@ from lightning_explain.log import tag, tag_part
 from lightning_explain.probe import Probe
 from lightning_explain.render.words import LONGEST, markdown_safe
 
+WORTH_SAYING = 0.01
+"""The share of an output from which on it is said that offsets took it."""
+
 
 def _numbers(values: Tensor | None) -> list[float] | None:
     return None if values is None else [float(f"{value:.6g}") for value in values.tolist()]
@@ -65,6 +68,7 @@ def _method_record(name: str, findings: Findings, probe: Probe, methods: Methods
         "total_attribution": _numbers(flat(attribution.values).abs().sum(1)),
         "convergence_delta": _numbers(attribution.convergence_delta),
         "error": _numbers(attribution.error),
+        "absorbed_share": _numbers(attribution.absorbed_share),
         "n_evaluations": attribution.n_evaluations.tolist(),
         "missed_tolerance": missed(attribution, methods[name]),
         "drift_below_error": [ref for ref, drift in findings.drifts.get(name, {}).items() if below_error(drift)],
@@ -117,6 +121,16 @@ def missed_words(attribution: Attribution, method: AnyMethod) -> str:
     )
 
 
+def absorbed_words(attribution: Attribution) -> str:
+    """Return a sentence about what offsets took of the explained output; empty if that is not worth one."""
+    if attribution.absorbed_share is None:
+        return ""
+    share = attribution.absorbed_share.nanmedian()
+    if not bool(share.abs() >= WORTH_SAYING):
+        return ""
+    return f"Offsets (biases, positions, class tokens) took {_percent(share)} of the output (median)."
+
+
 def below_error(moved: Drift) -> bool:
     """Say whether a drift cannot be told from no change: it is smaller than its own error."""
     measure = next(iter(moved.values))
@@ -157,7 +171,7 @@ def summary(findings: Findings, methods: Methods, caveat: str = "") -> str:
     """Write drift, agreement and faithfulness as markdown tables; empty where there is nothing to say yet."""
     parts = [markdown_safe(caveat)] if caveat else []
     for name, attribution in findings.explanation.attributions.items():
-        words = missed_words(attribution, methods[name])
+        words = f"{missed_words(attribution, methods[name])} {absorbed_words(attribution)}".strip()
         if words:
             parts.append(f"{markdown_safe(name)}: {words}")
     parts += [
@@ -229,7 +243,7 @@ def _mean(values: Tensor) -> float:
 def trust(attribution: Attribution, drifts: Drifts, method: AnyMethod) -> str:
     """Say in a picture's title how far it can be trusted."""
     beyond = missed_words(attribution, method)
-    words = [beyond] if beyond else []
+    words = [said for said in (beyond, absorbed_words(attribution)) if said]
     error = attribution.error
     if error is not None and not bool(error.isnan().all()):
         words.append(f"Estimated error {_percent(error.nanmean())} of the attribution (worst {_percent(error.max())}).")

@@ -84,6 +84,7 @@ def on_cpu(attribution: Attribution) -> Attribution:
         baseline=_cpu(attribution.baseline),
         n_evaluations=attribution.n_evaluations.cpu(),
         coarse=_cpu(attribution.coarse),
+        absorbed_share=_cpu(attribution.absorbed_share),
     )
 
 

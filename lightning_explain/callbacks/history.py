@@ -210,6 +210,7 @@ def _state(attribution: Attribution) -> dict[str, Any]:
         "error": attribution.error,
         "target": attribution.target,
         "n_evaluations": attribution.n_evaluations,
+        "absorbed_share": attribution.absorbed_share,
     }
 
 

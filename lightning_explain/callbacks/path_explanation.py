@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.attribution.lrp_composites import Composite, LayerRules
+from lightning_explain.attribution.lrp.composites import Composite, LayerRules
 from lightning_explain.attribution.passes import in_halves
 from lightning_explain.callbacks.asked import Asked, in_words
 from lightning_explain.callbacks.question import Question, undisturbed

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.attribution.lrp_composites import ByLayer, Composite, Epsilon, LayerRules
+from lightning_explain.attribution.lrp.composites import ByLayer, Composite, Epsilon, LayerRules
 from lightning_explain.attribution.result import Target, parts_of
 from lightning_explain.attribution.scores import check_differentiable, target_tensor
 from lightning_explain.batches import Inputs

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lightning_explain.attribution.lrp_maps import AffineMap, Convolution, Dense
+from lightning_explain.attribution.lrp.maps import AffineMap, Convolution, Dense
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths.feeds import Feed, Source
 from lightning_explain.paths.terms import Term, of_sign

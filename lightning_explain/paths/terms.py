@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution.lrp_maps import AffineMap
-from lightning_explain.attribution.lrp_rules import EpsilonRule, GammaRule, Rule, ZPlusRule
-from lightning_explain.attribution.lrp_signs import Favouring, is_nonnegative, parts_by_sign, share
+from lightning_explain.attribution.lrp.maps import AffineMap
+from lightning_explain.attribution.lrp.rules import EpsilonRule, GammaRule, Rule, ZPlusRule
+from lightning_explain.attribution.lrp.signs import Favouring, is_nonnegative, parts_by_sign, share
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.activation_checkpointing import checkpointing_off
-from lightning_explain.attribution.lrp_composites import Composite, check_covered
-from lightning_explain.attribution.lrp_graph import check_passable, dependent_nodes, operation_of
-from lightning_explain.attribution.lrp_input_rules import AnyRule
-from lightning_explain.attribution.lrp_maps import AffineMap, Dense
-from lightning_explain.attribution.lrp_rules import EpsilonRule, GammaRule, Rule, ZeroRule, ZPlusRule
-from lightning_explain.attribution.lrp_trace import RelevanceTrace
+from lightning_explain.attribution.lrp.choices import Choices
+from lightning_explain.attribution.lrp.composites import Composite, check_names
+from lightning_explain.attribution.lrp.graph import check_passable, dependent_nodes, operation_of
+from lightning_explain.attribution.lrp.input_rules import AnyRule
+from lightning_explain.attribution.lrp.maps import AffineMap, Dense
+from lightning_explain.attribution.lrp.rules import EpsilonRule, GammaRule, Rule, ZeroRule, ZPlusRule
+from lightning_explain.attribution.lrp.trace import RelevanceTrace
 from lightning_explain.attribution.scores import check_finite, explained_score
 from lightning_explain.errors import ConfigurationError, ExplanationError
 
@@ -122,21 +123,22 @@ def run_in_pieces(
         ConfigurationError: A layer or operation that contributions cannot pass, by name.
         ExplanationError: The output does not depend on the inputs, or is NaN or infinite.
     """
+    check_names(names_from, composite)
     parts = tuple(part.detach().clone().requires_grad_(part.is_floating_point()) for part in inputs)
-    leaves = tuple(part for part in parts if part.requires_grad)
-    check_covered(names_from, composite, lambda: explained_score(model(*parts), target), leaves)
     cutter = _Cutter()
-    with checkpointing_off(), RelevanceTrace(names_from, composite, leaves, cut=cutter) as trace:
+    trace = RelevanceTrace(names_from, composite, parts, Choices("cp"), cut=cutter)
+    with checkpointing_off(), trace:
         score = explained_score(model(*parts), target)
     if not score.requires_grad or not cutter.layers:
         raise ExplanationError(
             "The model's output does not depend on its input through linear layers or convolutions that can be "
             "followed (was it detached, or computed with no_grad?), so there is no path to follow."
         )
+    trace.layers.check()
     check_finite(parts, score.detach())
     found = Trace(parts, _used(parts, cutter.layers, score), score)
     for tensor in (score, *(layer.read for layer in found.layers)):
-        check_passable(tensor, found.sources, trace.nodes, trace.origins)
+        check_passable(tensor, found.sources, trace)
     return found
 
 

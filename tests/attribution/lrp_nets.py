@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_explain.attribution import LRP
-from lightning_explain.attribution.lrp_rules import Rule
+from lightning_explain.attribution.lrp.rules import Rule
 
 
 def with_statistics(model: nn.Module) -> nn.Module:

@@ -26,6 +26,7 @@ from torch.nn import functional
 import lightning_explain
 import tests.attribution.lrp_dense as dense
 import tests.attribution.test_first_layer as first_layer
+import tests.attribution.test_lrp_operations as operations
 import tests.test_drift_alert as alert
 import tests.test_drift_error as errors
 from lightning_explain.attribution import (
@@ -74,7 +75,7 @@ from tests.attribution.nets import convnet, drawn, mlp, seeded
 from tests.attribution.plain_bisection import bisected
 
 PACKAGE = Path(lightning_explain.__file__).parent
-SOURCES = {path: path.read_text() for path in (*PACKAGE.glob("*.py"), *PACKAGE.glob("*/*.py"))}
+SOURCES = {path: path.read_text() for path in PACKAGE.rglob("*.py")}
 
 pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
 
@@ -335,6 +336,25 @@ def rules_after_batch_norm() -> None:
     merged[0].bias.data = (conv.bias.data - norm.running_mean) * scale + norm.bias.data
     x, rules = drawn(3, 1, 3, 3), {nn.Conv2d: ZPlusRule()}
     close(LRP(rules)(apart, x, 5).values, LRP(rules)(merged, x, 5).values)
+
+
+absorbed_share = operations.test_offsets_absorb_and_their_share_is_told
+
+
+def rules_of_operations() -> None:
+    operations.test_activations_hand_relevance_on_by_any_name("sin")
+    for name in ("layer", "group", "root mean square"):
+        operations.test_the_spread_of_a_normalisation_is_a_constant(name)
+    x, y = drawn(3, 4), drawn(3, 4, seed=1)
+    products = ((lambda a, b: a * b.sigmoid(), 1.0), (lambda a, b: a * b, 0.5), (lambda a, b: a / (b * b), 1.0))
+    for function, of_x in products:
+        relevance = function(x, y) * operations.weights(4)
+        found = LRP({})(operations.Apply(function), (x, y))
+        close(found.parts[0], of_x * relevance)
+        close(found.parts[1], (1 - of_x) * relevance)
+    operations.test_attention_equals_its_dense_form(operations.fused, "bias")
+    for kind in ("lstm", "gru"):
+        operations.test_recurrent_layers_give_the_same_output_and_conserve(kind, {"bidirectional": True}, packed=True)
 
 
 def activations_hand_on() -> None:
@@ -669,8 +689,25 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ("shift = -running_mean * scale", "shift = running_mean * scale", relevance_of_a_convnet),
     ("bias * scale + shift", "bias + shift", rules_after_batch_norm),
     ("flat(values).sum(1) - change", "change - flat(values).sum(1)", relevance_of_a_convnet),
-    ("torch.zeros_like(z), a / z)", "torch.zeros_like(z), torch.ones_like(z))", activations_hand_on),
-    ("name: entry.value * gradient", "name: gradient", activations_hand_on),
+    ("(a / z).nan_to_num_(", "(a * z).nan_to_num_(", activations_hand_on),
+    ("return gradients[0] * ctx.share, None", "return gradients[0], None", rules_of_operations),
+    ("ctx.save_for_backward(ratio_of(z, a) if", "ctx.save_for_backward(torch.ones_like(a) if", rules_of_operations),
+    ("gradient = gradient - gradient.mean(ctx.centred, keepdim=True)", "pass", rules_of_operations),
+    ("return (gradient * spread)", "return gradient", rules_of_operations),
+    ("gradient = gradient * scale[0]", "gradient = gradient * 1", rules_of_operations),
+    ("dividend, divisor.detach(),", "dividend, divisor,", rules_of_operations),
+    ("signals = [rank == min(ranks)", "signals = [rank == max(ranks)", rules_of_operations),
+    ("of_product = of_weights / 2 if", "of_product = of_weights if", rules_of_operations),
+    ("(0.0 if is_constant else 0.5)", "(0.5 if is_constant else 0.5)", rules_of_operations),
+    ("torch.sigmoid(i) * torch.tanh(g)", "torch.sigmoid(i) * torch.sigmoid(g)", rules_of_operations),
+    ("(1 - update) * new", "update * new", rules_of_operations),
+    ("reversed(range(len(sizes))) if backward", "range(len(sizes)) if backward", rules_of_operations),
+    (
+        "1 - flat(values).sum(1) / change)",
+        "flat(values).sum(1) / change)",
+        absorbed_share,
+    ),
+    ("name: entry.value * next(gradients)", "name: next(gradients)", activations_hand_on),
     (
         "torch.zeros_like(scale), relevance / scale)",
         "torch.zeros_like(scale), relevance)",

@@ -441,9 +441,9 @@ def test_functions_that_nothing_passes_are_refused_by_name():
             self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 2)
 
         def forward(self, x):
-            return self.b(torch.sigmoid(self.a(x)))
+            return self.b(torch.softmax(self.a(x), 1))
 
-    with pytest.raises(ConfigurationError, match="no rule for torch.sigmoid in the model's own forward"):
+    with pytest.raises(ConfigurationError, match=r"the model itself \(Net\): torch.softmax"):
         contributions(Net(), torch.rand(2, 3), 0)
 
 

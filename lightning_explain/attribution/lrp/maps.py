@@ -4,7 +4,7 @@ Each knows how to apply any weights shaped like its own, and how to apply their 
 needs, so a rule is written once and serves every layer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, Self, runtime_checkable
 
@@ -198,3 +198,38 @@ class ChannelScaling:
     def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
         """Merge a second scaling."""
         return replace(self, weight=self.weight * scale, bias=_shifted(self.bias, scale, shift))
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """Any product of inputs and constants that is linear in both: `matmul` and `einsum` with constants.
+
+    Attributes:
+        weight: The constants.
+        function: Takes inputs and constants.
+        bias: None.
+    """
+
+    weight: Tensor
+    function: Callable[[Tensor, Tensor], Tensor]
+    bias: Tensor | None = None
+
+    def apply(self, a: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Multiply."""
+        del bias
+        return self.function(a, weight)
+
+    def transpose(self, s: Tensor, weight: Tensor, like: Tensor) -> Tensor:
+        """Go back by the gradient of the product, which is its transpose."""
+        with torch.enable_grad():
+            start = torch.zeros_like(like, requires_grad=True)
+            (back,) = torch.autograd.grad(self.function(start, weight), start, s, create_graph=s.requires_grad)
+        return back
+
+    def spread(self, s: Tensor, like: Tensor) -> Tensor:
+        """Map back with constants of 1."""
+        return self.transpose(s, torch.ones_like(self.weight), like)
+
+    def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
+        """Never asked for: its output has no fixed dimension of channels."""
+        raise NotImplementedError

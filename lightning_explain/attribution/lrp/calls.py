@@ -1,24 +1,13 @@
 """From a call of a torch function to the affine map that it applies."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from lightning_explain.attribution.lrp_maps import AffineMap, ChannelScaling, Convolution, Dense, laid_out
+from lightning_explain.attribution.lrp.maps import AffineMap, ChannelScaling, Convolution, Dense, laid_out
 from lightning_explain.errors import ConfigurationError
 
-LAYER_FUNCTIONS: dict[Callable[..., Any], type[nn.Module]] = {
-    functional.linear: nn.Linear,
-    functional.conv1d: nn.Conv1d,
-    functional.conv2d: nn.Conv2d,
-    functional.conv3d: nn.Conv3d,
-    functional.conv_transpose1d: nn.ConvTranspose1d,
-    functional.conv_transpose2d: nn.ConvTranspose2d,
-    functional.conv_transpose3d: nn.ConvTranspose3d,
-}
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -79,11 +68,11 @@ def _dense(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[T
     return input, Dense(weight.detach(), _fixed(bias))
 
 
-def layer_of(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Tensor, AffineMap]:
-    """Return what a layer function is applied to, and the map it applies."""
-    if LAYER_FUNCTIONS[function] is nn.Linear:
+def layer_of(kind: type[nn.Module], args: Any, kwargs: Any) -> tuple[Tensor, AffineMap]:
+    """Return what the function of a type of layer is applied to, and the map it applies."""
+    if kind is nn.Linear:
         return _dense(*args, **kwargs)
-    if LAYER_FUNCTIONS[function] in TRANSPOSED:
+    if kind in TRANSPOSED:
         return _transposed_convolution(*args, **kwargs)
     return _convolution(*args, **kwargs)
 

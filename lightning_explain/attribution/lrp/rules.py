@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution.lrp_maps import AffineMap
-from lightning_explain.attribution.lrp_signs import Favouring, is_nonnegative, is_zero, where_negative, where_positive
+from lightning_explain.attribution.lrp.maps import AffineMap
+from lightning_explain.attribution.lrp.signs import Favouring, is_nonnegative, is_zero, where_negative, where_positive
 from lightning_explain.errors import ConfigurationError
 
 
@@ -65,7 +65,9 @@ class EpsilonRule(Rule):
     def modified_gradient(self, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> Tensor:
         """Scale the gradient by `|z| / (|z| + epsilon)`. Cost: one transposed application."""
         if self.epsilon:
-            gradient = torch.addcdiv(gradient, gradient, z.abs().add_(self.epsilon), value=-self.epsilon)
+            # in the memory of the denominators: fresh memory costs more than what is done in it
+            size = z.abs().add_(self.epsilon)
+            gradient = torch.addcdiv(gradient, gradient, size, value=-self.epsilon, out=size)
         return layer.transpose(gradient, layer.weight, a)
 
 

@@ -4,12 +4,11 @@ A rule sits on layers, but a forward function may do anything between them. Rele
 which is right for whatever moves numbers about or is linear in them; every other operation is refused by name.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.overrides import resolve_name
 
 from lightning_explain.errors import ConfigurationError
 
@@ -17,12 +16,15 @@ Node = Any
 """A node of the autograd graph; torch types only an abstract base of it."""
 
 MOVES = frozenset({
-    "Alias", "AsStrided", "Cat", "ChannelShuffle", "Clone", "Col2Im", "ConstantPadNd",
-    "Diagonal", "Expand", "Flip", "Gather", "Im2Col", "Index", "IndexSelect", "MaskedFill", "Permute",
-    "PixelShuffle", "PixelUnshuffle", "ReflectionPad1D", "ReflectionPad2D", "ReflectionPad3D", "Repeat",
-    "ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D", "ReshapeAlias", "Roll", "Select", "Slice",
-    "Split", "SplitWithSizes", "Squeeze", "Stack", "T", "ToCopy", "Transpose", "Tril", "Triu", "Unbind",
-    "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze", "View", "Where",
+    "Alias", "AsStrided", "AsStridedScatter", "Cat", "ChannelShuffle", "Clone", "Col2Im", "Complex", "Conj",
+    "ConjPhysical", "ConstantPadNd", "Diag", "Diagonal", "DiagonalScatter", "Expand", "Flip", "Gather", "Im2Col",
+    "Imag", "Index", "IndexCopy", "IndexFill", "IndexPut", "IndexSelect", "Kthvalue", "LiftFresh", "MaskedFill",
+    "MaskedScatter", "MaskedSelect", "Median", "Mode", "PackPaddedSequence", "Permute", "PixelShuffle",
+    "PixelUnshuffle", "Real", "ReflectionPad1D", "ReflectionPad2D", "ReflectionPad3D", "Repeat", "RepeatInterleave",
+    "ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D", "ReshapeAlias", "ResolveConj", "Roll", "Rot90",
+    "Scatter", "Select", "SelectScatter", "Slice", "SliceScatter", "Sort", "Split", "SplitWithSizes", "Squeeze",
+    "Stack", "T", "Take", "ToCopy", "Topk", "Transpose", "Tril", "Triu", "Unbind", "Unfold", "UnsafeIndex",
+    "UnsafeSplit", "UnsafeView", "Unsqueeze", "View", "ViewAsComplex", "ViewAsReal", "Where",
     # of `fully_shard`: the inputs as they are
     "RegisterPostBackwardFunction",
 })  # fmt: skip
@@ -32,17 +34,22 @@ SCALINGS = frozenset({"Add", "Sub", "Mul", "Div", "Neg"})
 """Elementwise and affine, as long as only one operand depends on the input."""
 
 PASSES = MOVES | {
-    # how lrp_steps names activations, and autograd `Tensor.copy_`
-    "PassedActivation", "torch::autograd::CopyBackwards",
-    "Add", "Sub", "Neg", "Mean", "Sum", "Abs", "Relu", "LeakyRelu", "PreluKernel", "RreluWithNoise",
-    "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AdaptiveMaxPool2D", "AdaptiveMaxPool3D", "Amax", "Max", "Maximum",
-    "AvgPool2D", "AvgPool3D", "MaxPool2DWithIndices", "MaxPool3DWithIndices",
-    "UpsampleBicubic2D", "UpsampleBilinear2D", "UpsampleLinear1D", "UpsampleNearest1D", "UpsampleNearest2D",
-    "UpsampleNearest3D", "UpsampleTrilinear3D",
+    # autograd's name of `Tensor.copy_`, and of writing into a part of a tensor
+    "torch::autograd::CopyBackwards", "torch::autograd::CopySlices",
+    "Abs", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AdaptiveMaxPool2D", "AdaptiveMaxPool3D", "Add", "Amax", "Amin",
+    "Aminmax", "AvgPool2D", "AvgPool3D", "Cummax", "Cummin", "Cumsum", "Dist", "EmbeddingBag", "FftC2C", "FftC2R",
+    "FftR2C", "Fmax", "Fmin", "FractionalMaxPool2D", "FractionalMaxPool3D", "IndexAdd", "IndexReduce", "LeakyRelu",
+    "LinalgVectorNorm", "Max", "MaxPool2DWithIndices", "MaxPool3DWithIndices", "MaxUnpool2D", "MaxUnpool3D", "Maximum",
+    "Mean", "Min", "Minimum", "Nansum", "NativeDropout", "Neg", "Norm", "PreluKernel", "Relu", "RreluWithNoise",
+    "Rsub", "ScatterAdd", "ScatterReduce", "SegmentReduce", "Std", "Sub", "Sum", "Trace", "UpsampleBicubic2D",
+    "UpsampleBicubic2DAa", "UpsampleBilinear2D", "UpsampleBilinear2DAa", "UpsampleLinear1D", "UpsampleNearest1D",
+    "UpsampleNearest2D", "UpsampleNearest3D", "UpsampleNearestExact1D", "UpsampleNearestExact2D",
+    "UpsampleNearestExact3D", "UpsampleTrilinear3D",
 }  # fmt: skip
 """Operations whose own gradient hands relevance on: linear ones, and those with f(cx) = c f(x) for c > 0."""
 
-IN_PLACE_VIEW = "torch::autograd::CopySlices"
+EXPANDED = frozenset({"Softmax", "LogSoftmax", "Logsumexp", "SafeSoftmax"})
+"""Operations whose own gradient is a first-order Taylor expansion, which loses some of the relevance."""
 
 
 def operation_of(node: Node) -> str:
@@ -55,7 +62,8 @@ def operation_of(node: Node) -> str:
     return str(node.name()).rstrip("0123456789").removesuffix("Backward")
 
 
-def _inputs_of(node: Node) -> list[Node]:
+def inputs_of(node: Node) -> list[Node]:
+    """Return the nodes whose outputs a node reads."""
     return [parent for parent, _ in node.next_functions if parent is not None]
 
 
@@ -69,13 +77,13 @@ def dependent_nodes(root: Node, leaves: Collection[Tensor]) -> set[Node]:
     stack = [] if root is None else [root]
     while stack:
         node = stack[-1]
-        waiting = [parent for parent in _inputs_of(node) if parent not in depends]
+        waiting = [parent for parent in inputs_of(node) if parent not in depends]
         if waiting:
             stack.extend(waiting)
             continue
         stack.pop()
         is_leaf = operation_of(node) == "torch::autograd::AccumulateGrad"
-        depends[node] = id(node.variable) in owners if is_leaf else any(depends[p] for p in _inputs_of(node))
+        depends[node] = id(node.variable) in owners if is_leaf else any(depends[p] for p in inputs_of(node))
     return {node for node, does in depends.items() if does}
 
 
@@ -93,7 +101,7 @@ def readers_of(root: Node) -> dict[Node, set[str]]:
     stack = [root]
     while stack:
         node = stack.pop()
-        for parent in _inputs_of(node):
+        for parent in inputs_of(node):
             if parent not in found:
                 found[parent] = set()
                 stack.append(parent)
@@ -119,80 +127,62 @@ def _scales_one(node: Node, dependent: set[Node]) -> bool:
     return operation not in ("Mul", "Div") or _is_scaling(node, dependent)
 
 
-class Origin(NamedTuple):
-    """Where in the user's code a node of the graph comes from.
-
-    Attributes:
-        module: Path of the module that ran; empty for the model itself.
-        function: The torch function that was called there, None for an operation that is none.
-    """
-
-    module: str
-    function: Callable[..., Any] | None = None
-
-    def named(self, node: Node) -> str:
-        """Name the operation of a node as the user wrote it, and the module that it is in."""
-        where = f"in {self.module!r}" if self.module else "in the model's own forward"
-        if isinstance(node, torch.autograd.function.BackwardCFunction):
-            return f"the autograd function {operation_of(node)} {where}"
-        if self.function is None:
-            return f"the operation that autograd calls {operation_of(node)} {where}"
-        written = resolve_name(self.function) or getattr(self.function, "__name__", str(self.function))
-        return f"{written} {where}"
-
-
-def _origins_of(root: Node, nodes: Collection[Node], known: Mapping[Node, Origin]) -> dict[Node, Origin]:
-    """Find where nodes come from: inside a function of several operations, from where its result does."""
-    found: dict[Node, Origin] = {root: known.get(root, Origin(""))}
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        for parent in _inputs_of(node):
-            if parent not in found:
-                found[parent] = known.get(parent, found[node])
-                stack.append(parent)
-    return {node: found[node] for node in nodes}
-
-
-SAID = {
-    "Mul": "a product of two activations", "Div": "a division by an activation",
-    IN_PLACE_VIEW: "an in-place write into a part of a tensor",
-}  # fmt: skip
-"""What some operations are to relevance, which their names do not tell."""
-
-
-def check_passable(
-    score: Tensor, leaves: Collection[Tensor], own: Collection[Node], origins: Mapping[Node, Origin]
-) -> None:
+def check_passable(tensor: Tensor, leaves: Collection[Tensor], makers: "Makers") -> None:
     """Refuse a forward pass with an operation that relevance cannot pass.
 
     Args:
-        score: The explained score, with its graph.
+        tensor: What is explained, with its graph.
         leaves: The inputs.
-        own: Nodes of the layers that have rules.
-        origins: Where the results of torch functions come from.
+        makers: Knows which nodes rules have made, and which module made a node.
 
     Raises:
-        ConfigurationError: Names the operations as the user wrote them, and the modules that they are in.
+        ConfigurationError: Names the operations and the modules that ran them.
     """
-    dependent = dependent_nodes(score.grad_fn, leaves)
+    dependent = dependent_nodes(tensor.grad_fn, leaves)
     refused = [
         node
-        for node in dependent - set(own)
-        if _inputs_of(node) and operation_of(node) not in PASSES and not _is_scaling(node, dependent)
+        for node in dependent
+        if inputs_of(node)
+        and operation_of(node) not in PASSES
+        and not makers.accepts(node)
+        and not _is_scaling(node, dependent)
     ]
     if not refused:
         return
-    said: set[str] = set()
-    for node, origin in _origins_of(score.grad_fn, refused, origins).items():
-        what = SAID.get(operation_of(node))
-        said.add(origin.named(node) if what is None else f"{what} ({origin.named(node)})")
-    names = ", ".join(sorted(said)[:8])
+    found = sorted({_in_words(node, makers.maker(node), makers.function(node)) for node in refused})
     raise ConfigurationError(
-        f"LRP has no rule for {names}, outside of the layers that have one. Use a module or function that LRP knows "
-        "(nn.Linear, nn.Conv2d, F.relu, ...), leave a final softmax to the loss, or explain this model by "
-        "IntegratedGradients."
+        f"LRP has no rule for {', '.join(found[:8])}{', ...' if len(found) > 8 else ''}. "
+        "Write it in operations that LRP knows (matrix products, convolutions, activations, softmax, normalisations, "
+        "sums, products, indexing), or explain this model by IntegratedGradients."
     )
+
+
+@runtime_checkable
+class Makers(Protocol):
+    """Knows where nodes of the graph come from."""
+
+    def accepts(self, node: Node) -> bool:
+        """Return True for a node that a rule made."""
+        ...
+
+    def maker(self, node: Node) -> str:
+        """Return path and type of the module that made a node; empty if none did."""
+        ...
+
+    def function(self, node: Node) -> str:
+        """Return the torch function that made a node, as a user writes it; empty if none did."""
+        ...
+
+
+def _in_words(node: Node, maker: str, function: str) -> str:
+    operation = operation_of(node)
+    products = {"Mul": "a product of two activations", "Div": "a division by an activation"}
+    words = function or operation
+    if operation in products:
+        words = f"{products[operation]} ({words})"
+    if isinstance(node, torch.autograd.function.BackwardCFunction):
+        words = f"the custom autograd function {operation}"
+    return f"{maker}: {words}" if maker else words
 
 
 def is_input(tensor: Tensor, leaves: Collection[Tensor]) -> bool:
@@ -208,9 +198,9 @@ def is_input(tensor: Tensor, leaves: Collection[Tensor]) -> bool:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if _inputs_of(node) and operation_of(node) not in MOVES | SCALINGS:
+        if inputs_of(node) and operation_of(node) not in MOVES | SCALINGS:
             return False
-        stack.extend(_inputs_of(node))
+        stack.extend(inputs_of(node))
     dependent = dependent_nodes(tensor.grad_fn, leaves)
     return bool(dependent) and all(_scales_one(node, dependent) for node in dependent)
 

@@ -1,7 +1,7 @@
 """Rules for layers that read the model's input, where an input of zero may get relevance too.
 
 An image's black pixel is as much an observation as a white one, so these rules hand out relevance itself
-rather than `activation * gradient`. Notation as in `lrp_rules`.
+rather than `activation * gradient`. Notation as in `rules`.
 """
 
 from abc import ABC, abstractmethod
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution.lrp_maps import AffineMap, transpose_each
-from lightning_explain.attribution.lrp_rules import Rule
-from lightning_explain.attribution.lrp_signs import parts_by_sign, share
+from lightning_explain.attribution.lrp.maps import AffineMap, transpose_each
+from lightning_explain.attribution.lrp.rules import Rule
+from lightning_explain.attribution.lrp.signs import parts_by_sign, share
 from lightning_explain.errors import ConfigurationError
 
 

@@ -1,6 +1,6 @@
 """Contributions by their sign: what rules of relevance propagation that favour one sign have in common.
 
-Notation as in `lrp_rules`.
+Notation as in `rules`.
 """
 
 import math
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lightning_explain.attribution.lrp_maps import AffineMap
+from lightning_explain.attribution.lrp.maps import AffineMap
 
 
 def share(relevance: Tensor, total: Tensor) -> Tensor:

@@ -1,0 +1,90 @@
+"""LRP by family of network, in gradient passes: `python benchmarks/lrp_families.py [FAMILY ...] [--repeats 5]`.
+
+Needs timm. Random weights, two images each, processor time of one thread, medians of interleaved runs. For each family:
+what `LRP()` costs, whether its relevance adds up with `attention="cp"` and all offsets zero (in 64 bits, without
+epsilon), and which part of the output offsets take as the network comes.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from lightning_explain.attribution import LRP, Epsilon
+
+FAMILIES = (
+    "resnet18", "vgg11", "densenet121", "mobilenetv3_small_100", "mobilenetv4_conv_small", "efficientnet_b0",
+    "convnext_atto", "vit_tiny_patch16_224", "deit_tiny_patch16_224", "swin_tiny_patch4_window7_224",
+    "maxvit_rmlp_pico_rw_256", "regnetx_002", "mixer_s32_224", "resnext50_32x4d", "coatnet_pico_rw_224",
+    "tf_efficientnetv2_b0", "ghostnet_100", "edgenext_xx_small", "poolformer_s12", "xcit_nano_12_p16_224", "hgnetv2_b0",
+    "fastvit_t8", "repvgg_a0", "inception_next_tiny", "resmlp_12_224", "eva02_tiny_patch14_224",
+)  # fmt: skip
+OFFSETS = ("bias", "pos_embed", "cls_token", "reg_token", "dist_token", "position", "token_projection")
+
+
+def without_offsets(net: nn.Module) -> nn.Module:
+    """Set everything that is added, and does not depend on the input, to zero."""
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if any(offset in name for offset in OFFSETS) and "relative_position" not in name:
+                parameter.zero_()
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is not None:
+                module.running_mean.zero_()
+    return net
+
+
+def seconds(function: Callable[[], Any]) -> float:
+    """Return the processor time of one run."""
+    began = time.process_time()
+    function()
+    return time.process_time() - began
+
+
+def row_of(family: str, repeats: int) -> str:
+    """Measure one family."""
+    torch.manual_seed(0)
+    net = timm.create_model(family, pretrained=False, num_classes=10).eval()
+    head = net.get_classifier()
+    if isinstance(head, nn.Linear):
+        # some begin with a head of zeros, which explains nothing
+        nn.init.normal_(head.weight, std=0.05)
+    size = net.pretrained_cfg["input_size"][-1]
+    x, y = torch.randn(2, 3, size, size), torch.tensor([1, 2])
+
+    def gradient_pass() -> Tensor:
+        leaf = x.clone().requires_grad_()
+        return torch.autograd.grad(net(leaf).gather(1, y[:, None]).sum(), leaf)[0]
+
+    def explained() -> Any:
+        return LRP()(net, x, y)
+
+    absorbed = explained().absorbed_share.median()
+    gradient_pass()
+    times = [(seconds(gradient_pass), seconds(explained)) for _ in range(repeats)]
+    cost = statistics.median(b for _, b in times) / statistics.median(a for a, _ in times)
+    exact = LRP(Epsilon(0.0), attention="cp")(without_offsets(net).double(), x.double(), y)
+    score = exact.values.flatten(1).sum(1) - exact.convergence_delta
+    off = float((exact.convergence_delta / score).abs().max())
+    return f"| {family} | {cost:.2f} | {off:.0e} | {float(absorbed):.2f} |"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("families", nargs="*")
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    print("| family | gradient passes | off without offsets | absorbed share |\n|---|---|---|---|")
+    for family in arguments.families or FAMILIES:
+        print(row_of(family, arguments.repeats), flush=True)
+
+
+if __name__ == "__main__":
+    main()
