@@ -8,6 +8,13 @@ import torch
 from torch import nn
 
 from lightning_explain.attribution.baselines import Baseline, drawn_baselines
+from lightning_explain.attribution.batch_demands import (
+    Padded,
+    check_rows_apart,
+    fixed_batch_size,
+    refuse_flat,
+    refuse_quantised,
+)
 from lightning_explain.attribution.fast_convolutions import speed_up_convolutions
 from lightning_explain.attribution.first_layer import find_first_layer
 from lightning_explain.attribution.passes import RowLimit
@@ -52,7 +59,9 @@ class IntegratedGradients:
             `error` says so.
         chunk_size: Most rows (points times samples) in one pass through the model. By default a first small pass
             is measured, and the others may keep as many bytes for their backward pass as `memory_budget` allows.
-            Either way a pass that runs out of memory is run again in halves.
+            Either way a pass that runs out of memory is run again in halves. A model that takes one batch size only
+            (a hidden state of fixed size) gets passes of exactly that many rows where it is this number or that of
+            the samples. 1 explains each sample on its own where the model lets samples depend on each other.
         memory_budget: Bytes for `chunk_size=None`; by default 128 MiB on the CPU, a quarter of what is free on a GPU.
         n_draws: Average over several baselines: draws of `"noise"`, or of a tensor of candidates
             [candidates, ...] such as training samples (expected gradients: Erion et al. 2021, Improving performance
@@ -125,23 +134,30 @@ class IntegratedGradients:
 
         Raises:
             ConfigurationError: Integer inputs only, a target out of range, a baseline that does not fit.
-            ExplanationError: NaN or infinite gradients, or an output that does not depend on the inputs.
+            ExplanationError: NaN or infinite gradients; an output that does not depend on the inputs, or only in steps
+                (quantised networks); samples whose scores depend on each other.
         """
         with explaining(model):
             parts, indices = prepared(inputs, target)
-            if self.fast_convolutions:
+            refuse_quantised(model)
+            size = fixed_batch_size(model, parts, self.chunk_size)
+            if self.fast_convolutions and size is None:
                 speed_up_convolutions(model, parts)
-            layer = find_first_layer(model, parts)
+            layer = find_first_layer(model, parts) if size is None else None
+            forward = model if size is None else Padded(model, size)
+            if self.chunk_size != 1:
+                check_rows_apart(model, parts, size)
             if self.smooth and self.n_steps is None:
                 _warn_of_kinks(model)
-            limit = RowLimit(self.chunk_size, self.memory_budget)
+            limit = RowLimit(size or self.chunk_size, self.memory_budget)
             draws = drawn_baselines(self.baseline, parts, n_draws=self.n_draws, seed=self.seed)
             integral = averaged(
-                [self._integral(StraightPath(model, parts, baselines, indices, limit, layer)) for baselines in draws],
+                [self._integral(StraightPath(forward, parts, baselines, indices, limit, layer)) for baselines in draws],
                 error_per_distance=(
                     self._piece_rule.error_per_distance if self.n_steps is None else 2 * ERROR_PER_SPLIT
                 ),
             )
+        refuse_flat(flat(integral.values).abs().sum(1), integral.change)
         self._warn_of_unfinished(integral.unfinished)
         return Attribution(
             values=shaped_like(integral.values, inputs),

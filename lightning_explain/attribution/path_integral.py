@@ -17,7 +17,6 @@ from lightning_explain.attribution.straight_path import (
     StraightPath,
     at_baseline,
     end_scores,
-    times_way,
     weighted_gradients,
 )
 
@@ -89,9 +88,8 @@ def integrate_adaptive(
     Cost: 5, 7, 9, ... gradient evaluations per sample (9, 13, 17, ... by Boole's rule), and memory for the gradients at
     32 nodes of as many samples as the memory budget has room for.
     """
-    gradients, start_scores = at_baseline(path)
+    beginning, start_scores = at_baseline(path)
     goal = Goal(error=ERROR_PER_REFINEMENT * tolerance * 4 / 3, gap=tolerance, max_steps=max_steps)
-    beginning = times_way(path, gradients)
     together = _samples_together(path, beginning)
     found: list[Totals] = []
     for first in range(0, len(path), together):
