@@ -137,6 +137,28 @@ class IntegratedGradients:
             ExplanationError: NaN or infinite gradients; an output that does not depend on the inputs, or only in steps
                 (quantised networks); samples whose scores depend on each other.
         """
+        return self._explained(model, inputs, target, of_vectors=False)
+
+    def of_vectors(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
+        """Explain vectors (the first input, [batch, ..., dimensions]) by one number each.
+
+        What is said of a vector's dimensions is summed; tolerance and stated error are those of the sums.
+
+        Args:
+            model: As for a call.
+            inputs: As for a call; the first is of floating-point type.
+            target: As for a call.
+
+        Returns:
+            An attribution whose `values` lack the last dimension of the first input.
+
+        Raises:
+            ConfigurationError: As a call.
+            ExplanationError: As a call.
+        """
+        return self._explained(model, inputs, target, of_vectors=True)
+
+    def _explained(self, model: Forward, inputs: Inputs, target: Target, *, of_vectors: bool) -> Attribution:
         with explaining(model):
             parts, indices = prepared(inputs, target)
             refuse_quantised(model)
@@ -152,7 +174,12 @@ class IntegratedGradients:
             limit = RowLimit(size or self.chunk_size, self.memory_budget)
             draws = drawn_baselines(self.baseline, parts, n_draws=self.n_draws, seed=self.seed)
             integral = averaged(
-                [self._integral(StraightPath(forward, parts, baselines, indices, limit, layer)) for baselines in draws],
+                [
+                    self._integral(
+                        StraightPath(forward, parts, baselines, indices, limit, layer, of_vectors=of_vectors)
+                    )
+                    for baselines in draws
+                ],
                 error_per_distance=(
                     self._piece_rule.error_per_distance if self.n_steps is None else 2 * ERROR_PER_SPLIT
                 ),
@@ -183,7 +210,7 @@ class IntegratedGradients:
                 "convergence_delta. Raise max_steps, choose a baseline nearer to the inputs, or accept a larger "
                 "tolerance.",
                 ExplanationWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
 
@@ -197,7 +224,7 @@ def _warn_of_kinks(model: Forward) -> None:
                 f"IntegratedGradients got smooth=True, but {name or 'the model'} is a {type(module).__name__}, where "
                 "the gradient jumps: the stated error may be several times too small. Leave smooth=False here.",
                 ExplanationWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
             return
 

@@ -45,8 +45,10 @@ class Integral:
     unfinished: Tensor
 
 
-def _scaled(sums: Parts, displacement: Parts, factor: float) -> Parts:
-    return tuple(total * step * factor for total, step in zip(sums, displacement, strict=True))
+def _scaled(path: StraightPath, sums: Parts, factor: float) -> Parts:
+    return path.attributed(
+        tuple(total * step * factor for total, step in zip(sums, path.displacement(), strict=True))
+    )
 
 
 def integrate_fixed(path: StraightPath, rule: Rule) -> Integral:
@@ -61,14 +63,13 @@ def integrate_fixed(path: StraightPath, rule: Rule) -> Integral:
     halves = torch.stack([torch.where(even, rule.weights, 0.0), torch.where(even, 0.0, rule.weights)])
     halves = halves if n_steps > 1 else halves[:1]
     sums, scores = weighted_gradients(path, rule.nodes, halves)
-    step = path.displacement()
-    values = _scaled(tuple(total.sum(0) for total in sums), step, 1.0)
+    values = _scaled(path, tuple(total.sum(0) for total in sums), 1.0)
     change = end_scores(path)
     check_finite(values, scores.sum(0) + change)
     coarse, error = None, torch.full_like(change, torch.nan)
     if n_steps > 1:
         shares = halves.sum(1).tolist()
-        coarse, other = (_scaled(tuple(t[i] for t in sums), step, 1 / shares[i]) for i in (0, 1))
+        coarse, other = (_scaled(path, tuple(t[i] for t in sums), 1 / shares[i]) for i in (0, 1))
         size = flat(values).abs().sum(1)
         split = (flat(coarse) - flat(other)).abs().sum(1)
         error = torch.where(split == 0, torch.zeros_like(size), ERROR_PER_SPLIT * split / size)
@@ -118,12 +119,12 @@ def _samples_together(path: StraightPath, contributions: Tensor) -> int:
 def _as_parts(values: Tensor, path: StraightPath) -> Parts:
     """Undo laying the floating-point parts side by side; what is only carried along gets zeros."""
     parts: list[Tensor] = []
-    for x in path.inputs:
+    for x, shape in zip(path.inputs, path.shapes(), strict=True):
         if not x.is_floating_point():
-            parts.append(torch.zeros(x.shape, device=x.device))
+            parts.append(torch.zeros(shape, device=x.device))
             continue
-        own, values = values.split([x[0].numel(), values.shape[1] - x[0].numel()], dim=1)
-        parts.append(own.reshape(x.shape).to(x.dtype))
+        own, values = values.split([shape[1:].numel(), values.shape[1] - shape[1:].numel()], dim=1)
+        parts.append(own.reshape(shape).to(x.dtype))
     return tuple(parts)
 
 

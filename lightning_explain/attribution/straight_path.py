@@ -33,6 +33,8 @@ class StraightPath:
         limit: How many rows (points times samples) go through the model in one pass.
         first_layer: A linear layer that alone reads the input: what it puts out need not be computed at every point.
         ends: What it puts out at both ends of the path, where that is known.
+        of_vectors: Whether the first input holds vectors whose attributions are summed over their last dimension:
+            what is said of values and errors is then said of the sums.
     """
 
     forward: Scores
@@ -42,6 +44,7 @@ class StraightPath:
     limit: RowLimit = field(default_factory=RowLimit)
     first_layer: FirstLayer | None = None
     ends: Ends | None = None
+    of_vectors: bool = False
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -61,6 +64,15 @@ class StraightPath:
         """Return `input - baseline` of each part; zeros for what is carried along."""
         pairs = zip(self.inputs, self.baselines, strict=True)
         return tuple(x - b if x.is_floating_point() else torch.zeros(x.shape, device=x.device) for x, b in pairs)
+
+    def attributed(self, products: Parts) -> Parts:
+        """Return attributions [..., batch, ...] from gradients times way: sums where an input holds vectors."""
+        return (products[0].sum(-1), *products[1:]) if self.of_vectors else products
+
+    def shapes(self) -> list[torch.Size]:
+        """Return the shape of the attributions of each input."""
+        shapes = [x.shape for x in self.inputs]
+        return [shapes[0][:-1], *shapes[1:]] if self.of_vectors else shapes
 
     def of(self, samples: Tensor) -> "StraightPath":
         """Keep only the given samples (LongTensor of indices)."""
@@ -203,8 +215,8 @@ def contributions_at(path: StraightPath, samples: Tensor, positions: Tensor) -> 
 
 def times_way(path: StraightPath, gradients: Parts) -> Tensor:
     """Multiply gradients by the way from baseline to input, floating-point parts side by side: [batch, features]."""
-    triples = zip(path.inputs, gradients, path.displacement(), strict=True)
-    return flat(tuple(g * step for x, g, step in triples if x.is_floating_point()))
+    products = path.attributed(tuple(g * step for g, step in zip(gradients, path.displacement(), strict=True)))
+    return flat(tuple(part for x, part in zip(path.inputs, products, strict=True) if x.is_floating_point()))
 
 
 def _assembled(pieces: dict[tuple[int, int], Tensor], shape: tuple[int, int]) -> Tensor:
