@@ -9,7 +9,7 @@ from torch import Tensor
 from lightning_explain.attribution.bisection import Goal, Totals, refined
 from lightning_explain.attribution.passes import memory_budget
 from lightning_explain.attribution.pieces import TRAPEZOIDS, PieceRule
-from lightning_explain.attribution.quadrature import ERROR_PER_REFINEMENT, ERROR_PER_SPLIT, Rule, relative_distance
+from lightning_explain.attribution.quadrature import ERROR_PER_SPLIT, Rule, relative_distance
 from lightning_explain.attribution.result import flat
 from lightning_explain.attribution.scores import check_finite
 from lightning_explain.attribution.straight_path import (
@@ -90,7 +90,7 @@ def integrate_adaptive(
     32 nodes of as many samples as the memory budget has room for.
     """
     beginning, start_scores = at_baseline(path)
-    goal = Goal(error=ERROR_PER_REFINEMENT * tolerance * 4 / 3, gap=tolerance, max_steps=max_steps)
+    goal = Goal(error=tolerance, gap=tolerance, max_steps=max_steps)
     together = _samples_together(path, beginning)
     found: list[Totals] = []
     for first in range(0, len(path), together):
@@ -103,7 +103,7 @@ def integrate_adaptive(
         values=_as_parts(totals.values, path),
         coarse=_as_parts(totals.values - totals.difference, path),
         change=totals.change,
-        error=totals.error(rule),
+        error=totals.error,
         n_evaluations=totals.n_evaluations.cpu(),
         unfinished=totals.unfinished,
     )
