@@ -181,7 +181,7 @@ class IntegratedGradients:
                     for baselines in draws
                 ],
                 error_per_distance=(
-                    self._piece_rule.bound.average if self.n_steps is None else 2 * ERROR_PER_SPLIT
+                    self._piece_rule.bound.average if self.n_steps is None else 2 * ERROR_PER_SPLIT[self.rule]
                 ),
             )
         refuse_flat(flat(integral.values).abs().sum(1), integral.change)

@@ -9,7 +9,7 @@ from torch import Tensor
 from lightning_explain.attribution.bisection import Goal, Totals, refined
 from lightning_explain.attribution.passes import memory_budget
 from lightning_explain.attribution.pieces import TRAPEZOIDS, PieceRule
-from lightning_explain.attribution.quadrature import ERROR_PER_SPLIT, Rule, relative_distance
+from lightning_explain.attribution.quadrature import Rule, relative_distance, split_error
 from lightning_explain.attribution.result import flat
 from lightning_explain.attribution.scores import check_finite
 from lightning_explain.attribution.straight_path import (
@@ -46,9 +46,7 @@ class Integral:
 
 
 def _scaled(path: StraightPath, sums: Parts, factor: float) -> Parts:
-    return path.attributed(
-        tuple(total * step * factor for total, step in zip(sums, path.displacement(), strict=True))
-    )
+    return path.attributed(tuple(total * step * factor for total, step in zip(sums, path.displacement(), strict=True)))
 
 
 def integrate_fixed(path: StraightPath, rule: Rule) -> Integral:
@@ -72,7 +70,10 @@ def integrate_fixed(path: StraightPath, rule: Rule) -> Integral:
         coarse, other = (_scaled(path, tuple(t[i] for t in sums), 1 / shares[i]) for i in (0, 1))
         size = flat(values).abs().sum(1)
         split = (flat(coarse) - flat(other)).abs().sum(1)
-        error = torch.where(split == 0, torch.zeros_like(size), ERROR_PER_SPLIT * split / size)
+        summed = (flat(coarse).sum(1) - flat(other).sum(1)).abs()
+        gap = (flat(values).sum(1) - change).abs()
+        known = split_error(split / size, summed / size, gap / size, rule.name)
+        error = torch.where((split == 0) & (gap == 0), torch.zeros_like(size), known)
     n_evaluations = torch.full((len(path),), n_steps)
     return Integral(values, coarse, change, error, n_evaluations, torch.zeros_like(change, dtype=torch.bool))
 
@@ -143,10 +144,13 @@ def averaged(integrals: Sequence[Integral], *, error_per_distance: float) -> Int
     error = torch.full_like(integrals[0].error, torch.nan)
     if coarse:
         error = error_per_distance * relative_distance(flat(values), flat(coarse))
+    change = torch.stack([integral.change for integral in integrals]).mean(0)
+    gap = (flat(values).sum(1) - change).abs()
+    error = torch.where(gap == 0, error, torch.maximum(error, gap / flat(values).abs().sum(1)))
     return Integral(
         values,
         coarse or None,
-        torch.stack([integral.change for integral in integrals]).mean(0),
+        change,
         error,
         torch.stack([integral.n_evaluations for integral in integrals]).sum(0),
         torch.stack([integral.unfinished for integral in integrals]).any(0),

@@ -101,7 +101,7 @@ BOOLE = PieceRule(
     n_pieces=2,
     smooth=(7 / 90, 32 / 90, 12 / 90, 32 / 90, 7 / 90),
     plain=(1 / 8, 2 / 8, 2 / 8, 2 / 8, 1 / 8),
-    bound=Bound(kink=0.3, flat=2.0, jumping=6.0, gap=1.0, average=10.0),
+    bound=Bound(kink=0.3, flat=1.8, jumping=9.0, gap=1.2, average=12.0),
 )
 """Boole's rule (Abramowitz and Stegun 1964, 25.4.14) instead of Simpson's on both halves: for smooth networks."""
 
