@@ -52,8 +52,9 @@ class IntegratedGradients:
             broadcasts to the inputs, a tuple of them for several inputs, or a callable from the inputs to one. In an
             `AttributionMonitor` also `"train_mean"` and `"train_channel_mean"`, of the training data. Integer and
             boolean inputs (token ids, masks) are carried along unexplained; for tokens see `AtEmbedding`.
-        tolerance: Bound on the estimated relative L1 error of the attributions and on the raw completeness gap,
-            per sample; used when `n_steps` is None.
+        tolerance: Bound on the stated relative L1 error of the attributions, and on the completeness gap relative to
+            |F(x) - F(baseline)|, or to 1 % of sum |values| where that is more; per sample, used when `n_steps` is
+            None.
         n_steps: Points of a fixed Gauss-Legendre rule instead.
         max_steps: Most points per sample when adaptive; a sample that needs more keeps what it has, and its
             `error` says so.

@@ -83,9 +83,9 @@ def integrate_adaptive(
 ) -> Integral:
     """Bisect each sample's path where it helps, until the estimated error is within `tolerance`.
 
-    The error is estimated from the distance between two rules on every piece: by trapezoids it is about 0.7 of that,
-    and up to all of it with the first 5 nodes; by Boole's rule at most 2.5 of it. A sample stops when its error is at
-    most `0.93 * tolerance` and its raw completeness gap at most `tolerance`, or when it has `max_steps` nodes.
+    The error is bounded from the distance between two rules on every piece, and from what the scores at the nodes say
+    of kinks (see `Bound`). A sample stops when its error and its completeness gap are at most `tolerance`, or when it
+    has `max_steps` nodes.
 
     Cost: 5, 7, 9, ... gradient evaluations per sample (9, 13, 17, ... by Boole's rule), and memory for the gradients at
     32 nodes of as many samples as the memory budget has room for.

@@ -45,7 +45,8 @@ class Bound:
         """
         jumps = unexplained / (unexplained + self.kink**2 * spread)
         jumps = torch.where(unexplained == 0, torch.zeros_like(jumps), jumps)
-        return (self.flat + jumps * self.jumping) * distance + jumps * self.gap * gaps.sqrt()
+        gaps = torch.where(jumps == 0, torch.zeros_like(gaps), gaps.sqrt())
+        return (self.flat + jumps * self.jumping) * distance + jumps * self.gap * gaps
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ BOOLE = PieceRule(
     n_pieces=2,
     smooth=(7 / 90, 32 / 90, 12 / 90, 32 / 90, 7 / 90),
     plain=(1 / 8, 2 / 8, 2 / 8, 2 / 8, 1 / 8),
-    bound=Bound(kink=0.3, flat=1.8, jumping=9.0, gap=1.2, average=12.0),
+    bound=Bound(kink=0.5, flat=1.3, jumping=12.0, gap=1.2, average=12.0),
 )
 """Boole's rule (Abramowitz and Stegun 1964, 25.4.14) instead of Simpson's on both halves: for smooth networks."""
 
