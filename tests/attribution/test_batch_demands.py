@@ -63,7 +63,7 @@ def test_scores_drawn_at_random_are_no_dependence() -> None:
 
 def test_steps_and_quantised_layers_are_refused() -> None:
     net, x = mlp(), torch.randn(4, 6)
-    for stepped in (lambda v: net((4 * v).round() / 4), lambda v: (v > 0).float()):
+    for stepped in (lambda v: net((4 * v).round() / 4), lambda v: v.clamp(0, 0) + (v > 0).float()):
         for options in ({}, {"n_steps": 5}):
             with pytest.raises(ExplanationError, match="zero everywhere"):
                 IntegratedGradients(**options)(stepped, x, 0)
