@@ -34,24 +34,31 @@ class _Measured:
         pieces: The pieces.
         error: L1 size of what the exact rule changes.
         gap: How far its attributions are from adding up to the change of the score over it.
+        squares: What the smooth rule leaves of that change, how far the plain rule is from the fine one, and the gaps
+            of all its intervals, each squared: [pieces, 3].
     """
 
     pieces: Pieces
     error: Tensor
     gap: Tensor
+    squares: Tensor
 
     @classmethod
     def of(cls, pieces: Pieces, nodes: Nodes, difference: Tensor, rule: PieceRule) -> "_Measured":
-        total = pieces.integrated(nodes.sums, rule.fine)
-        change = nodes.scores[pieces.rows[:, -1]] - nodes.scores[pieces.rows[:, 0]]
-        return cls(pieces, difference.abs().sum(1), (total - change).abs())
+        total, smooth, plain = (pieces.integrated(nodes.sums, w) for w in (rule.fine, rule.smooth, rule.plain))
+        scores, sums = nodes.scores[pieces.rows], nodes.sums[pieces.rows]
+        change = scores[:, -1] - scores[:, 0]
+        length = (pieces.width / rule.n_intervals).to(sums)[:, None]
+        gaps = length * (sums[:, 1:] + sums[:, :-1]) / 2 - scores.diff(dim=1)
+        squares = torch.stack([(change - smooth) ** 2, (total - plain) ** 2, (gaps**2).sum(1)], dim=1)
+        return cls(pieces, difference.abs().sum(1), (total - change).abs(), squares)
 
     def chosen(self, which: Tensor) -> "_Measured":
-        return _Measured(self.pieces.chosen(which), self.error[which], self.gap[which])
+        return _Measured(self.pieces.chosen(which), self.error[which], self.gap[which], self.squares[which])
 
     def joined(self, other: "_Measured") -> "_Measured":
-        pieces = self.pieces.joined(other.pieces)
-        return _Measured(pieces, torch.cat([self.error, other.error]), torch.cat([self.gap, other.gap]))
+        pairs = ((self.error, other.error), (self.gap, other.gap), (self.squares, other.squares))
+        return _Measured(self.pieces.joined(other.pieces), *(torch.cat(pair) for pair in pairs))
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class Totals:
         values: The attributions by all nodes, parts side by side [batch, features].
         difference: By how much they moved from what the coarse rule says [batch, features].
         change: F(input) - F(baseline) [batch].
+        error: Bound on the relative L1 error, never below the completeness gap over sum |values| [batch].
         n_evaluations: Nodes of each sample [batch].
         unfinished: Whether nodes ran out before the sample was good enough [batch].
     """
@@ -69,6 +77,7 @@ class Totals:
     values: Tensor
     difference: Tensor
     change: Tensor
+    error: Tensor
     n_evaluations: Tensor
     unfinished: Tensor
 
@@ -76,11 +85,6 @@ class Totals:
     def distance(self) -> Tensor:
         """Relative distance between the rule and the coarser one: [batch]."""
         return relative_distance(self.values, self.values - self.difference)
-
-    def error(self, rule: PieceRule) -> Tensor:
-        """Estimated relative L1 error: [batch]."""
-        is_first = self.n_evaluations == rule.n_first_nodes
-        return torch.where(is_first, rule.error_per_first_distance, rule.error_per_distance) * self.distance
 
     @property
     def gap(self) -> Tensor:
@@ -92,7 +96,7 @@ class Totals:
     @classmethod
     def joined(cls, several: Sequence["Totals"]) -> "Totals":
         """Put those of several batches one after the other."""
-        names = ("values", "difference", "change", "n_evaluations", "unfinished")
+        names = ("values", "difference", "change", "error", "n_evaluations", "unfinished")
         return cls(*(torch.cat([getattr(one, name) for one in several]) for name in names))
 
 
@@ -169,6 +173,7 @@ def _begun(
         values=pieces.integrated(nodes.contributions, rule.fine).unflatten(0, (-1, n)).sum(0),
         difference=by_piece.unflatten(0, (-1, n)).sum(0),
         change=nodes.scores[n * last :] - start_scores,
+        error=torch.zeros_like(start_scores),
         n_evaluations=torch.full((n,), rule.n_first_nodes, device=device),
         unfinished=torch.zeros(n, dtype=torch.bool, device=device),
     )
@@ -177,7 +182,7 @@ def _begun(
 
 def _marked(totals: Totals, known: _Measured, goal: Goal, rule: PieceRule) -> Tensor:
     """Choose the pieces to bisect [pieces], and note which samples are not good enough."""
-    sample, error = known.pieces.sample, totals.error(rule)
+    sample, error = known.pieces.sample, _bounded(totals, known, rule)
     totals.unfinished.copy_((error > goal.error) | (totals.gap > goal.gap))
     wide = known.pieces.width >= goal.smallest_width(rule)
     urgency = torch.maximum(
@@ -188,6 +193,18 @@ def _marked(totals: Totals, known: _Measured, goal: Goal, rule: PieceRule) -> Te
     if bool((room >= totals.n_evaluations).all()):  # which is more than there are pieces
         return urgency > 0
     return (urgency > 0) & (_rank(urgency, sample) < room[sample])
+
+
+def _bounded(totals: Totals, known: _Measured, rule: PieceRule) -> Tensor:
+    """Bound the error of every sample whose pieces are known, and return the bounds of all [batch]."""
+    sample = known.pieces.sample
+    squares = torch.zeros(len(totals.change), 3).to(known.squares).index_add_(0, sample, known.squares)
+    size = totals.values.abs().sum(1)
+    found = rule.bound(totals.distance, squares[:, 0], squares[:, 1], squares[:, 2] / size**2)
+    gap = (totals.values.sum(1) - totals.change).abs()
+    found = torch.where(gap == 0, found, torch.maximum(found, gap / size))
+    is_known = torch.zeros_like(totals.unfinished).index_fill_(0, sample, value=True)
+    return totals.error.copy_(torch.where(is_known, found, totals.error))
 
 
 def _share_to_cut(found: Tensor, wanted: float) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import NamedBaseline
+from lightning_explain.attribution.batch_demands import refuse_quantised
 from lightning_explain.attribution.integrated_gradients import IntegratedGradients
 from lightning_explain.attribution.lrp import LRP
 from lightning_explain.attribution.result import Attribution, Forward, Target, parts_of, shaped_like
@@ -26,7 +27,8 @@ class AtEmbedding:
 
     The embedding layer's output takes the place of the input, everything else (masks, positions, the ids themselves)
     is carried along unchanged, and what the method says of a token's vector is summed over its dimensions. Sums over
-    all tokens stay complete where the method is.
+    all tokens stay complete where the method is. The tolerance of `IntegratedGradients` and its `error` are those of
+    the sums, one per token, in which much of what the dimensions say cancels.
 
     Source: Sundararajan, Taly, Yan (2017), Axiomatic Attribution for Deep Networks, Section 6 (text models).
 
@@ -77,11 +79,14 @@ class AtEmbedding:
             parts = tuple(part.detach().clone() for part in parts_of(inputs))
             found = _find(model, parts, self.layer)
             method = self._method(found)
-            after = _After(model, found)
+            after, given = _After(model, found), (found.vectors, *parts)
             # LRP goes by the layers of a module, other methods need no more than the function
             forward = after if isinstance(method, LRP) else after.forward
-            result = method(forward, (found.vectors, *parts), target)
-        return self._of_tokens(result, inputs, parts, found)
+            if not isinstance(method, IntegratedGradients):
+                return self._of_tokens(method(forward, given, target), inputs, parts, found, summed=False)
+            refuse_quantised(model)
+            # its error must be that of the sums, in which much cancels
+            return self._of_tokens(method.of_vectors(forward, given, target), inputs, parts, found, summed=True)
 
     def _method(self, found: "_Found") -> Callable[..., Attribution]:
         if self.baseline_token is None or not isinstance(self.method, IntegratedGradients):
@@ -92,13 +97,13 @@ class AtEmbedding:
         return replace(self.method, baseline=baseline)
 
     def _of_tokens(
-        self, result: Attribution, inputs: Inputs, parts: tuple[Tensor, ...], found: "_Found"
+        self, result: Attribution, inputs: Inputs, parts: tuple[Tensor, ...], found: "_Found", *, summed: bool
     ) -> Attribution:
         def per_token(values: Inputs | None) -> Inputs | None:
             if values is None:
                 return None
             vectors, *others = parts_of(values)
-            others[found.position] = vectors.sum(-1)
+            others[found.position] = vectors if summed else vectors.sum(-1)
             return shaped_like(tuple(others), inputs)
 
         baseline = None

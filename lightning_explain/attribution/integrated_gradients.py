@@ -8,6 +8,13 @@ import torch
 from torch import nn
 
 from lightning_explain.attribution.baselines import Baseline, drawn_baselines
+from lightning_explain.attribution.batch_demands import (
+    Padded,
+    check_rows_apart,
+    fixed_batch_size,
+    refuse_flat,
+    refuse_quantised,
+)
 from lightning_explain.attribution.fast_convolutions import speed_up_convolutions
 from lightning_explain.attribution.first_layer import find_first_layer
 from lightning_explain.attribution.passes import RowLimit
@@ -45,14 +52,17 @@ class IntegratedGradients:
             broadcasts to the inputs, a tuple of them for several inputs, or a callable from the inputs to one. In an
             `AttributionMonitor` also `"train_mean"` and `"train_channel_mean"`, of the training data. Integer and
             boolean inputs (token ids, masks) are carried along unexplained; for tokens see `AtEmbedding`.
-        tolerance: Bound on the estimated relative L1 error of the attributions and on the raw completeness gap,
-            per sample; used when `n_steps` is None.
+        tolerance: Bound on the stated relative L1 error of the attributions, and on the completeness gap relative to
+            |F(x) - F(baseline)|, or to 1 % of sum |values| where that is more; per sample, used when `n_steps` is
+            None.
         n_steps: Points of a fixed Gauss-Legendre rule instead.
         max_steps: Most points per sample when adaptive; a sample that needs more keeps what it has, and its
             `error` says so.
         chunk_size: Most rows (points times samples) in one pass through the model. By default a first small pass
             is measured, and the others may keep as many bytes for their backward pass as `memory_budget` allows.
-            Either way a pass that runs out of memory is run again in halves.
+            Either way a pass that runs out of memory is run again in halves. A model that takes one batch size only
+            (a hidden state of fixed size) gets passes of exactly that many rows where it is this number or that of
+            the samples. 1 explains each sample on its own where the model lets samples depend on each other.
         memory_budget: Bytes for `chunk_size=None`; by default 128 MiB on the CPU, a quarter of what is free on a GPU.
         n_draws: Average over several baselines: draws of `"noise"`, or of a tensor of candidates
             [candidates, ...] such as training samples (expected gradients: Erion et al. 2021, Improving performance
@@ -62,9 +72,9 @@ class IntegratedGradients:
         rule: Of the fixed points: `"gauss_legendre"`, exact for polynomials and best for smooth networks, or
             `"midpoint"`, a fifth more accurate for ReLU networks at the same cost.
         smooth: Say that the network has no kinks (GELU, SiLU, tanh; no ReLU, no max pooling): every piece of the path
-            is then integrated by Boole's rule. For a tolerance of 0.003 that takes half of the points, below it ever
-            fewer; for 0.05 no fewer. Where there are kinks all the same, the stated error is too small (2.5 times on a
-            ReLU convnet at 0.01); a module that has them is named in a warning.
+            is then integrated by Boole's rule. For a tolerance of 0.003 that takes two thirds of the points, below it
+            ever fewer; for 0.05 no fewer. Where there are kinks all the same, the scores tell of them and the stated
+            error holds less often than without; a module that has them is named in a warning.
         fast_convolutions: Run convolutions merged with the batch norm after them, and channels last on the CPU, where
             a few samples get the same scores that way: a third less time for a ResNet, the same explanation.
 
@@ -125,23 +135,57 @@ class IntegratedGradients:
 
         Raises:
             ConfigurationError: Integer inputs only, a target out of range, a baseline that does not fit.
-            ExplanationError: NaN or infinite gradients, or an output that does not depend on the inputs.
+            ExplanationError: NaN or infinite gradients; an output that does not depend on the inputs, or only in steps
+                (quantised networks); samples whose scores depend on each other.
         """
+        return self._explained(model, inputs, target, of_vectors=False)
+
+    def of_vectors(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
+        """Explain vectors (the first input, [batch, ..., dimensions]) by one number each.
+
+        What is said of a vector's dimensions is summed; tolerance and stated error are those of the sums.
+
+        Args:
+            model: As for a call.
+            inputs: As for a call; the first is of floating-point type.
+            target: As for a call.
+
+        Returns:
+            An attribution whose `values` lack the last dimension of the first input.
+
+        Raises:
+            ConfigurationError: As a call.
+            ExplanationError: As a call.
+        """
+        return self._explained(model, inputs, target, of_vectors=True)
+
+    def _explained(self, model: Forward, inputs: Inputs, target: Target, *, of_vectors: bool) -> Attribution:
         with explaining(model):
             parts, indices = prepared(inputs, target)
-            if self.fast_convolutions:
+            refuse_quantised(model)
+            size = fixed_batch_size(model, parts, self.chunk_size)
+            if self.fast_convolutions and size is None:
                 speed_up_convolutions(model, parts)
-            layer = find_first_layer(model, parts)
+            layer = find_first_layer(model, parts) if size is None else None
+            forward = model if size is None else Padded(model, size)
+            if self.chunk_size != 1:
+                check_rows_apart(model, parts, size)
             if self.smooth and self.n_steps is None:
                 _warn_of_kinks(model)
-            limit = RowLimit(self.chunk_size, self.memory_budget)
+            limit = RowLimit(size or self.chunk_size, self.memory_budget)
             draws = drawn_baselines(self.baseline, parts, n_draws=self.n_draws, seed=self.seed)
             integral = averaged(
-                [self._integral(StraightPath(model, parts, baselines, indices, limit, layer)) for baselines in draws],
+                [
+                    self._integral(
+                        StraightPath(forward, parts, baselines, indices, limit, layer, of_vectors=of_vectors)
+                    )
+                    for baselines in draws
+                ],
                 error_per_distance=(
-                    self._piece_rule.error_per_distance if self.n_steps is None else 2 * ERROR_PER_SPLIT
+                    self._piece_rule.bound.average if self.n_steps is None else 2 * ERROR_PER_SPLIT[self.rule]
                 ),
             )
+        refuse_flat(flat(integral.values).abs().sum(1), integral.change)
         self._warn_of_unfinished(integral.unfinished)
         return Attribution(
             values=shaped_like(integral.values, inputs),
@@ -167,7 +211,7 @@ class IntegratedGradients:
                 "convergence_delta. Raise max_steps, choose a baseline nearer to the inputs, or accept a larger "
                 "tolerance.",
                 ExplanationWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
 
@@ -181,7 +225,7 @@ def _warn_of_kinks(model: Forward) -> None:
                 f"IntegratedGradients got smooth=True, but {name or 'the model'} is a {type(module).__name__}, where "
                 "the gradient jumps: the stated error may be several times too small. Leave smooth=False here.",
                 ExplanationWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
             return
 

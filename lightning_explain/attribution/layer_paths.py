@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from lightning_explain.attribution.scores import attached_score
-from lightning_explain.attribution.straight_path import StraightPath, path_points
+from lightning_explain.attribution.straight_path import StraightPath, hair, path_points
 from lightning_explain.capture import Layer, Recorder
 from lightning_explain.errors import ConfigurationError
 
@@ -177,6 +177,13 @@ def _pass(path: StraightPath, recorder: Recorder, taps: Taps, nodes: Tensor) -> 
     return _Block(inputs, layers, score.detach().unflatten(0, split))
 
 
+def _at_baseline(path: StraightPath, recorder: Recorder, taps: Taps) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the scores at the baselines [batch], and what every layer puts out there [batch, ...]."""
+    rows, target = path_points(path, torch.zeros(1))
+    score, seen = _forward(path, recorder, taps, rows, target)
+    return score.detach(), {name: tapped.values.clone() for name, tapped in seen.items()}
+
+
 def _per_row(name: str, values: Tensor, n_rows: int) -> Tensor:
     if len(values) != n_rows:
         raise ConfigurationError(
@@ -201,6 +208,9 @@ def _lengths(nodes: Tensor) -> Tensor:
 def _walk(path: StraightPath, recorder: Recorder, taps: Taps, n_steps: int) -> PathSums:
     """Go along the path with all samples of `path`, several nodes in one pass where they fit."""
     nodes = torch.arange(n_steps + 1, dtype=torch.float64) / n_steps
+    # gradients a hair beside the baseline, where a kink at it has been passed; values at the baseline itself
+    beside = torch.cat([torch.tensor([hair(path)], dtype=torch.float64), nodes[1:]])
+    start, start_values = _at_baseline(path, recorder, taps)
     kept = (torch.arange(n_steps + 1) % 2 == 0) | (nodes == 1)
     fine, coarse = _lengths(nodes), torch.zeros_like(nodes)
     coarse[kept] = _lengths(nodes[kept])
@@ -210,7 +220,11 @@ def _walk(path: StraightPath, recorder: Recorder, taps: Taps, n_steps: int) -> P
     scores: list[Tensor] = []
     for first in range(0, n_steps + 1, per_pass):
         chunk = slice(first, first + per_pass)
-        block = _pass(path, recorder, taps, nodes[chunk])
+        block = _pass(path, recorder, taps, beside[chunk])
+        if first == 0:
+            block.scores[0] = start
+            for name, (_, values) in block.layers.items():
+                values[0] = start_values[name]
         every_second = kept[chunk].nonzero().flatten()
         for total, gradients in zip(inputs, block.inputs, strict=True):
             total.add(gradients, fine[chunk], coarse[chunk])

@@ -9,7 +9,7 @@ from torch import Tensor
 from lightning_explain.attribution.bisection import Goal, Totals, refined
 from lightning_explain.attribution.passes import memory_budget
 from lightning_explain.attribution.pieces import TRAPEZOIDS, PieceRule
-from lightning_explain.attribution.quadrature import ERROR_PER_REFINEMENT, ERROR_PER_SPLIT, Rule, relative_distance
+from lightning_explain.attribution.quadrature import Rule, relative_distance, split_error
 from lightning_explain.attribution.result import flat
 from lightning_explain.attribution.scores import check_finite
 from lightning_explain.attribution.straight_path import (
@@ -17,7 +17,6 @@ from lightning_explain.attribution.straight_path import (
     StraightPath,
     at_baseline,
     end_scores,
-    times_way,
     weighted_gradients,
 )
 
@@ -46,8 +45,8 @@ class Integral:
     unfinished: Tensor
 
 
-def _scaled(sums: Parts, displacement: Parts, factor: float) -> Parts:
-    return tuple(total * step * factor for total, step in zip(sums, displacement, strict=True))
+def _scaled(path: StraightPath, sums: Parts, factor: float) -> Parts:
+    return path.attributed(tuple(total * step * factor for total, step in zip(sums, path.displacement(), strict=True)))
 
 
 def integrate_fixed(path: StraightPath, rule: Rule) -> Integral:
@@ -62,17 +61,19 @@ def integrate_fixed(path: StraightPath, rule: Rule) -> Integral:
     halves = torch.stack([torch.where(even, rule.weights, 0.0), torch.where(even, 0.0, rule.weights)])
     halves = halves if n_steps > 1 else halves[:1]
     sums, scores = weighted_gradients(path, rule.nodes, halves)
-    step = path.displacement()
-    values = _scaled(tuple(total.sum(0) for total in sums), step, 1.0)
+    values = _scaled(path, tuple(total.sum(0) for total in sums), 1.0)
     change = end_scores(path)
     check_finite(values, scores.sum(0) + change)
     coarse, error = None, torch.full_like(change, torch.nan)
     if n_steps > 1:
         shares = halves.sum(1).tolist()
-        coarse, other = (_scaled(tuple(t[i] for t in sums), step, 1 / shares[i]) for i in (0, 1))
+        coarse, other = (_scaled(path, tuple(t[i] for t in sums), 1 / shares[i]) for i in (0, 1))
         size = flat(values).abs().sum(1)
         split = (flat(coarse) - flat(other)).abs().sum(1)
-        error = torch.where(split == 0, torch.zeros_like(size), ERROR_PER_SPLIT * split / size)
+        summed = (flat(coarse).sum(1) - flat(other).sum(1)).abs()
+        gap = (flat(values).sum(1) - change).abs()
+        known = split_error(split / size, summed / size, gap / size, rule.name)
+        error = torch.where((split == 0) & (gap == 0), torch.zeros_like(size), known)
     n_evaluations = torch.full((len(path),), n_steps)
     return Integral(values, coarse, change, error, n_evaluations, torch.zeros_like(change, dtype=torch.bool))
 
@@ -82,16 +83,15 @@ def integrate_adaptive(
 ) -> Integral:
     """Bisect each sample's path where it helps, until the estimated error is within `tolerance`.
 
-    The error is estimated from the distance between two rules on every piece: by trapezoids it is about 0.7 of that,
-    and up to all of it with the first 5 nodes; by Boole's rule at most 2.5 of it. A sample stops when its error is at
-    most `0.93 * tolerance` and its raw completeness gap at most `tolerance`, or when it has `max_steps` nodes.
+    The error is bounded from the distance between two rules on every piece, and from what the scores at the nodes say
+    of kinks (see `Bound`). A sample stops when its error and its completeness gap are at most `tolerance`, or when it
+    has `max_steps` nodes.
 
     Cost: 5, 7, 9, ... gradient evaluations per sample (9, 13, 17, ... by Boole's rule), and memory for the gradients at
     32 nodes of as many samples as the memory budget has room for.
     """
-    gradients, start_scores = at_baseline(path)
-    goal = Goal(error=ERROR_PER_REFINEMENT * tolerance * 4 / 3, gap=tolerance, max_steps=max_steps)
-    beginning = times_way(path, gradients)
+    beginning, start_scores = at_baseline(path)
+    goal = Goal(error=tolerance, gap=tolerance, max_steps=max_steps)
     together = _samples_together(path, beginning)
     found: list[Totals] = []
     for first in range(0, len(path), together):
@@ -104,7 +104,7 @@ def integrate_adaptive(
         values=_as_parts(totals.values, path),
         coarse=_as_parts(totals.values - totals.difference, path),
         change=totals.change,
-        error=totals.error(rule),
+        error=totals.error,
         n_evaluations=totals.n_evaluations.cpu(),
         unfinished=totals.unfinished,
     )
@@ -120,12 +120,12 @@ def _samples_together(path: StraightPath, contributions: Tensor) -> int:
 def _as_parts(values: Tensor, path: StraightPath) -> Parts:
     """Undo laying the floating-point parts side by side; what is only carried along gets zeros."""
     parts: list[Tensor] = []
-    for x in path.inputs:
+    for x, shape in zip(path.inputs, path.shapes(), strict=True):
         if not x.is_floating_point():
-            parts.append(torch.zeros(x.shape, device=x.device))
+            parts.append(torch.zeros(shape, device=x.device))
             continue
-        own, values = values.split([x[0].numel(), values.shape[1] - x[0].numel()], dim=1)
-        parts.append(own.reshape(x.shape).to(x.dtype))
+        own, values = values.split([shape[1:].numel(), values.shape[1] - shape[1:].numel()], dim=1)
+        parts.append(own.reshape(shape).to(x.dtype))
     return tuple(parts)
 
 
@@ -144,10 +144,13 @@ def averaged(integrals: Sequence[Integral], *, error_per_distance: float) -> Int
     error = torch.full_like(integrals[0].error, torch.nan)
     if coarse:
         error = error_per_distance * relative_distance(flat(values), flat(coarse))
+    change = torch.stack([integral.change for integral in integrals]).mean(0)
+    gap = (flat(values).sum(1) - change).abs()
+    error = torch.where(gap == 0, error, torch.maximum(error, gap / flat(values).abs().sum(1)))
     return Integral(
         values,
         coarse or None,
-        torch.stack([integral.change for integral in integrals]).mean(0),
+        change,
         error,
         torch.stack([integral.n_evaluations for integral in integrals]).sum(0),
         torch.stack([integral.unfinished for integral in integrals]).any(0),

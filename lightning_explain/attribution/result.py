@@ -50,7 +50,9 @@ class Attribution:
             Positive: the feature speaks for the target.
         convergence_delta: `sum(values) - (F(x) - F(baseline))` per sample [batch]; None for methods that make
             no such promise.
-        error: Estimated relative L1 error of `values` per sample [batch]; None where there is no estimate.
+        error: Bound on the relative L1 error of `values` per sample [batch], which at least 95 % of true errors of
+            integrated gradients are meant to stay below, and never less than |convergence_delta| / sum |values|;
+            None where there is no estimate.
         target: Explained output per sample [batch], or None for a scalar output.
         baseline: What the inputs were compared with, shaped like them; None for methods without one.
         n_evaluations: Gradient evaluations spent per sample [batch].

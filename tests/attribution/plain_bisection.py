@@ -1,6 +1,7 @@
 """The adaptive rule of integrated gradients for one sample, word by word: slow, and easy to follow."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -46,6 +47,29 @@ def _boole(at: Known, low: float, high: float) -> Tensor:
     return (16 * _simpson_by_halves(at, low, high) - simpson) / 15
 
 
+def _simpson(at: Known, low: float, high: float) -> Tensor:
+    return (4 * _by_halves(at, low, high) - _trapezoid(at, low, high)) / 3
+
+
+def _bound(at: Known, pieces: list[Piece], distance: float, size: float, *, smooth: bool) -> float:
+    """State the error: more of the distance where the scores tell of kinks, and their gaps."""
+    unexplained = spread = gaps = 0.0
+    for low, high in pieces:
+        change = at(high)[1] - at(low)[1]
+        quarters = [low + (high - low) * k / 4 for k in range(5)] if smooth else [low, (low + high) / 2, high]
+        plain = _by_halves(at, low, (low + high) / 2) + _by_halves(at, (low + high) / 2, high) if smooth else None
+        exact, other = (_boole, plain) if smooth else (_simpson, _trapezoid(at, low, high))
+        fine = _boole(at, low, high) if smooth else _by_halves(at, low, high)
+        assert other is not None
+        unexplained += (change - float(exact(at, low, high).sum())) ** 2
+        spread += float((fine - other).sum()) ** 2
+        for a, b in pairwise(quarters):
+            gaps += (float(_trapezoid(at, a, b).sum()) - at(b)[1] + at(a)[1]) ** 2
+    kink, flat, jumping, gap = (0.5, 1.3, 12.0, 1.2) if smooth else (0.12, 0.45, 0.3, 1.0)
+    jumps = unexplained / (unexplained + kink**2 * spread) if unexplained else 0.0
+    return (flat + jumps * jumping) * distance + jumps * gap * gaps**0.5 / size
+
+
 def bisected(
     net: Callable[[Tensor], Tensor], x: Tensor, tolerance: float, max_steps: int, *, smooth: bool = False
 ) -> tuple[list[float], Tensor, Tensor, float]:
@@ -53,7 +77,7 @@ def bisected(
     pieces: list[Piece] = [(0.0, 0.5), (0.5, 1.0)]
     known: dict[float, tuple[Tensor, float]] = {}
     less, more = (_simpson_by_halves, _boole) if smooth else (_trapezoid, _by_halves)
-    of_first, of_others, per_piece = (2.5, 2.5, 4) if smooth else (1.0, 0.7, 2)
+    per_piece = 4 if smooth else 2
 
     def at(node: float) -> tuple[Tensor, float]:
         if node not in known:
@@ -65,13 +89,14 @@ def bisected(
     while True:
         coarse = torch.stack([less(at, *piece) for piece in pieces]).sum(0)
         values = torch.stack([more(at, *piece) for piece in pieces]).sum(0)
-        factor = of_first if len(known) == 2 * per_piece + 1 else of_others
-        error = factor * float((values - coarse).abs().sum() / values.abs().sum())
+        size = float(values.abs().sum())
         change = at(1.0)[1] - at(0.0)[1]
+        error = _bound(at, pieces, float((values - coarse).abs().sum()) / size, size, smooth=smooth)
+        error = max(error, abs(float(values.sum()) - change) / size)
         gap = abs(float(values.sum()) - change) / max(abs(change), 0.01 * float(values.abs().sum()))
         errors = [float((more(at, *piece) - less(at, *piece)).abs().sum()) for piece in pieces]
         gaps = [abs(float(more(at, a, b).sum()) - at(b)[1] + at(a)[1]) for a, b in pieces]
-        bad = _bad(errors, gaps, 1 - 0.7 * tolerance * 4 / 3 / max(error, 1e-30), 1 - tolerance / max(gap, 1e-30))
+        bad = _bad(errors, gaps, 1 - tolerance / max(error, 1e-30), 1 - tolerance / max(gap, 1e-30))
         bad = bad[: (max_steps - len(known)) // per_piece]
         if not bad:
             return sorted(known), values, coarse, error

@@ -60,12 +60,12 @@ def test_closed_form():
             return h[:, 0] + h[:, 1] ** 2
 
     at_input, at_layers = integrated_gradients_and_conductance(
-        Net(), torch.tensor([[2.0, 3.0]]), layers="hidden", n_steps=7
+        Net(), torch.tensor([[2.0, 3.0]]).double(), layers="hidden", n_steps=7
     )
     # gradients are linear along the path, for which the rule is exact: (ab/2, ab/2 + b^2)
-    torch.testing.assert_close(at_input.values, torch.tensor([[3.0, 12.0]]))
-    torch.testing.assert_close(at_layers["hidden"].values, torch.tensor([[6.0, 9.0]]))
-    torch.testing.assert_close(at_layers["hidden"].convergence_delta, torch.zeros(1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(at_input.values, torch.tensor([[3.0, 12.0]]).double())
+    torch.testing.assert_close(at_layers["hidden"].values, torch.tensor([[6.0, 9.0]]).double())
+    torch.testing.assert_close(at_layers["hidden"].convergence_delta, torch.zeros(1).double(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("baseline", ["zeros", "mean", "noise"])
@@ -203,7 +203,7 @@ def test_importance_of_neurons_and_the_input_come_from_one_walk():
     calls: list[int] = []
     net[0].register_forward_hook(lambda *_: calls.append(1))
     at_input, at_layers = integrated_gradients_and_conductance(net, x, TARGET, layers=["1", "4", "6"], n_steps=30)
-    assert len(calls) == 31
+    assert len(calls) == 31 + 1  # at the baseline itself
     assert at_input.values.shape == x.shape
     for name, n_neurons in (("1", 4), ("4", 5), ("6", 5)):
         found = neuron_importance(at_layers[name])
@@ -220,7 +220,7 @@ def test_in_place_networks_are_walked_again_only_once():
     calls: list[int] = []
     net[0].register_forward_hook(lambda *_: calls.append(1))
     integrated_gradients_and_conductance(net, x, TARGET, layers=["0", "1"], n_steps=5)
-    assert len(calls) == 6 + 1
+    assert len(calls) == 6 + 1 + 1  # at the baseline itself, and once again there
 
 
 def test_a_unit_that_is_ignored_gets_zero():
@@ -236,15 +236,15 @@ def test_several_inputs_and_a_layer_that_does_not_follow_the_path():
             self.unused, self.constant, self.joined = nn.Linear(2, 2), nn.Identity(), nn.Identity()
 
         def forward(self, a, b):
-            self.unused(a)
-            fixed = self.constant(torch.ones(len(a), 2))
+            self.unused(a.float())
+            fixed = self.constant(torch.ones(len(a), 2).double())
             return (self.joined(a * b) + fixed).sum(1)
 
     at_input, at_layers = integrated_gradients_and_conductance(
-        Two(), (torch.ones(3, 2), 2 * torch.ones(3, 2)), layers="*", n_steps=4
+        Two(), (torch.ones(3, 2).double(), 2 * torch.ones(3, 2).double()), layers="*", n_steps=4
     )
-    torch.testing.assert_close(at_input.values, (torch.ones(3, 2), torch.ones(3, 2)))
-    torch.testing.assert_close(at_layers["joined"].values, torch.full((3, 2), 2.0))
+    torch.testing.assert_close(at_input.values, (torch.ones(3, 2).double(), torch.ones(3, 2).double()))
+    torch.testing.assert_close(at_layers["joined"].values, torch.full((3, 2), 2.0).double())
     assert not at_layers["unused"].values.any()
     assert not at_layers["constant"].values.any()
 

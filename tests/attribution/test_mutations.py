@@ -113,7 +113,11 @@ def fixed_rule() -> None:
     close(IntegratedGradients(n_steps=3)(lambda z: z[:, 0] ** 6, x).values, [64.0])
     # two points (1 -+ 1/sqrt 3) / 2, each of which alone is a rule
     found = IntegratedGradients(n_steps=2)(lambda z: z[:, 0] ** 2, x)
-    close(found.error, [0.36 * 2 / math.sqrt(3)])
+    # exact, and the gap with it: a tenth of what kinks would make of the distance
+    close(found.error, [0.1 * 0.46 * 2 / math.sqrt(3)])
+    # one kink: gap 0.06 of a summed distance of 0.5 is more than a hundredth
+    found = IntegratedGradients(n_steps=2)(lambda z: (z[:, 0] - 0.5).clamp_min(0), x / 2)
+    assert float(found.error) > 0.4
 
 
 def adaptive_rule() -> None:
@@ -123,6 +127,27 @@ def adaptive_rule() -> None:
     close(found.values, [trapezoid])
     close(found.error, [(before - trapezoid) / trapezoid])
     close(found.convergence_delta, [trapezoid - 8])
+
+
+def kink_at_baseline() -> None:
+    net = nn.Sequential(nn.Linear(1, 1, bias=False), nn.ReLU()).double()
+    net[0].weight.data.fill_(2.0)
+    x = torch.tensor([[1.0], [3.0]]).double()
+    for baseline in ("zeros", torch.zeros_like(x)):
+        close(IntegratedGradients(baseline)(net, x).values, 2 * x)
+    close(LayerConductance("0", n_steps=4)(net, x).values, 2 * x)
+
+
+def below_the_gap() -> None:
+    found = IntegratedGradients(max_steps=17)(lambda v: v.sum(1) + 5 * (v.detach().sum(1) > 1), torch.ones(1, 2))
+    close(found.error, [2.5])
+
+
+def of_tokens() -> None:
+    net, ids = nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 1)).double(), torch.tensor([[1, 4]])
+    wanted = (net[0](ids).detach() * net[2].weight.detach().reshape(1, 2, 3)).sum(-1)
+    for method in (IntegratedGradients(), IntegratedGradients(n_steps=2)):
+        close(AtEmbedding(method)(net, ids, 0).values, wanted)
 
 
 def from_first_layer() -> None:
@@ -605,16 +630,32 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ("and x.is_contiguous()", "", from_first_layer),
     ("torch.from_numpy((nodes + 1) / 2)", "torch.from_numpy(nodes)", fixed_rule),
     ("torch.from_numpy(weights / 2)", "torch.from_numpy(weights**2 / 2)", fixed_rule),
-    ("ERROR_PER_SPLIT * split / size", "split / size", fixed_rule),
+    ("ERROR_PER_SPLIT[rule] * jumps * split", "jumps * split", fixed_rule),
     (
         "flat(integral.values).sum(1) - integral.change",
         "integral.change - flat(integral.values).sum(1)",
         delta_of_fixed_rule,
     ),
-    ("g * step for x, g, step in triples", "g for x, g, step in triples", adaptive_rule),
+    ("g * step for g, step in zip(gradients", "g for g, step in zip(gradients", adaptive_rule),
     ("dtype=torch.float64, device=device) / last", "dtype=torch.float64, device=device) / (last + 1)", adaptive_rule),
     ("nodes.scores[n * last :] - start_scores", "nodes.scores[n * last :] + start_scores + 1", adaptive_rule),
-    ("is_first, rule.error_per_first_distance,", "~is_first, rule.error_per_first_distance,", adaptive_rule),
+    ("self.kink**2 * spread", "self.kink * spread", bisection),
+    ("self.flat + jumps * self.jumping", "self.flat + self.jumping", bisection),
+    ("jumps * self.gap * gaps", "self.gap * gaps", bisection),
+    ("(change - smooth) ** 2, (total - plain)", "(change - total) ** 2, (total - plain)", bisection),
+    ("torch.where(gap == 0, found, torch.maximum(found, gap / size))", "found", below_the_gap),
+    (
+        "torch.tensor([hair(path)], dtype=torch.float64), torch.ones(1, 1))\n        gradients",
+        "torch.zeros(1, dtype=torch.float64), torch.ones(1, 1))\n        gradients",
+        kink_at_baseline,
+    ),
+    (
+        "torch.tensor([hair(path)], dtype=torch.float64), nodes[1:]",
+        "torch.zeros(1, dtype=torch.float64), nodes[1:]",
+        kink_at_baseline,
+    ),
+    ("apart <= SAME_GRADIENT * size", "apart <= size * 2", kink_at_baseline),
+    ("(products[0].sum(-1), *products[1:]) if self.of_vectors", "products if self.of_vectors", of_tokens),
     ("pieces.integrated(at, rule.fine), alpha=-1)", "pieces.integrated(at, rule.fine), alpha=1)", bisection),
     ("rule.n_intervals // 2)", "rule.n_intervals)", bisection),
     ("n_evaluations) // rule.n_intervals", "n_evaluations) // 2", bisection),
