@@ -61,6 +61,7 @@ def test_scores_drawn_at_random_are_no_dependence() -> None:
     assert found.values.isfinite().all()
 
 
+@pytest.mark.filterwarnings("ignore")  # torch says that its quantisation moves elsewhere
 def test_steps_and_quantised_layers_are_refused() -> None:
     net, x = mlp(), torch.randn(4, 6)
     for stepped in (lambda v: net((4 * v).round() / 4), lambda v: v.clamp(0, 0) + (v > 0).float()):

@@ -123,10 +123,11 @@ def test_rows_follow_the_budget() -> None:
     """A pass keeps 256 bytes a row (the test above) and a few for the target, so that 11 KiB are 40 rows."""
     model = Crowded()
     IntegratedGradients(n_steps=20, memory_budget=40 * 280)(model, inputs(), 1)
-    assert model.rows[0] == TRIAL_ROWS and max(model.rows) == 40
+    # first two samples are tried on their own
+    assert next(rows for rows in model.rows if rows > 2) == TRIAL_ROWS and max(model.rows) == 40
     wide = Crowded(width=6400)
     IntegratedGradients(n_steps=32, memory_budget=40 * 280)(wide, inputs(), 1)
-    assert set(wide.rows[1:-2]) == {1}, "less than a row is a row; the last two passes are those at the ends"
+    assert set(wide.rows) <= {1, 2, TRIAL_ROWS} and wide.rows.count(1) >= 64, "less than a row is a row"
     default = Crowded()
     IntegratedGradients(n_steps=80)(default, inputs(), 1)
     assert max(default.rows) == 2 * 80 == MOST_ROWS_ON_CPU, "all nodes of two samples"
