@@ -35,8 +35,8 @@ def _fallback(logger: Any, root: str) -> FolderSink:
     return FolderSink(Path(root, tag_part(str(logger.name)), tag_part(f"version_{logger.version}")))
 
 
-def sink_of(logger: Any, root: str = ".") -> Sink | None:
-    """Find the sink for a logger of a Trainer: its own kind's, else the logger's folder, else one below `root`.
+def sink_of(logger: Any, root: str | None = None) -> Sink | None:
+    """Find the sink for a logger of a Trainer: its own kind's, else the logger's folder, else one below `root`, else none.
 
     Args:
         logger: The logger.
@@ -51,4 +51,4 @@ def sink_of(logger: Any, root: str = ".") -> Sink | None:
         "CometLogger": _comet,
     }
     make = next((make for name, make in kinds.items() if _is_a(logger, name)), _folder)
-    return make(logger) or _fallback(logger, root)
+    return make(logger) or (None if root is None else _fallback(logger, root))

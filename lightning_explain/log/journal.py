@@ -71,7 +71,7 @@ class Journal:
         self._failures: list[tuple[Any, Exception]] = []
         self._holding = False
         self._places: list[tuple[Any, Sink | None]] = []
-        root = str(trainer.default_root_dir)
+        root: str | None = getattr(trainer, "default_root_dir", None)
         for logger in list[Any](trainer.loggers) if trainer.is_global_zero else []:
             self._try(logger, lambda logger=logger: self._places.append((logger, sink_of(logger, root))))
 
