@@ -79,7 +79,7 @@ def doubts(report: NeuronReport) -> str:
     lines = [f"- {markdown_safe(layer)}: {layer_doubts(found.profile)}" for layer, found in report.layers.items()]
     lines = [line for line in lines if not line.endswith(": ")]
     if report.silent:
-        lines.append(f"- {markdown_safe(silent_words(report.silent, report.stage))}")
+        lines.append(f"- {markdown_safe(silent_words(report.silent, 'train' if report.stage == 'train' else 'val'))}")
     if report.caveat:
         lines.append(f"- Turnover: {markdown_safe(report.caveat)}")
     return "\n".join(lines)

@@ -40,8 +40,8 @@ def silent_words(layers: Sequence[str], stage: Stage) -> str:
     where = "training" if stage == "train" else "validation"
     return (
         f"these watched layers never fired: {listed} (in {where}). Is the layer unused, replaced by another module or "
-        "by a function (F.relu), called through another method than forward, or inside a compiled or traced region, into "
-        "which hooks cannot see? Watch another layer with layers=, or compile after the callbacks are attached."
+        "by a function (F.relu), called through another method than forward, or inside a compiled or traced region, "
+        "into which hooks cannot see? Watch another layer with layers=, or compile after the callbacks are attached."
     )
 
 

@@ -63,8 +63,8 @@ def mlp() -> nn.Sequential:
 class Pixels(nn.Sequential):
     """Turns bytes into floats itself."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.float() / 255)
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that torch gives it
+        return super().forward(input.float() / 255)
 
 
 def pixel_net() -> Pixels:
@@ -116,7 +116,12 @@ def test_what_cannot_be_followed_is_refused_with_cures_of_a_path_monitor() -> No
     said = str(caught.value)
     assert said.startswith("DecisionPathMonitor(name='path')") and "net.0" in said
     assert "IntegratedGradients" not in said or "has no method=" in said
-    monitor = DecisionPathMonitor(forward_fn=lambda module, x: module.net[1:](x), on_error="raise")
+
+    def without_first(module: Wrapped, x: Tensor) -> Tensor:
+        assert isinstance(module.net, nn.Sequential)
+        return module.net[1:](x)
+
+    monitor = DecisionPathMonitor(forward_fn=without_first, on_error="raise")
     fit(nn.Sequential(Cubed(), *mlp()), torch.rand(24, 4), monitor)
     assert monitor.records
 
@@ -270,8 +275,11 @@ def test_none_among_the_inputs_is_named_with_a_cure_that_works(kind: Callable[..
     x = torch.rand(24, 4)
     with pytest.raises(ConfigurationError, match=r"None at place 1 .*those at place 0.*forward_fn=.*module\(x, None\)"):
         fit(Masked(), x, kind(input=[0, 1], target=2), collate=with_none)
-    options: dict[str, Any] = {"input": [0], "target": 2, "forward_fn": lambda module, x: module(x, None)}
-    monitor = kind(**options, on_error="raise")
+
+    def unmasked(module: Wrapped, x: Tensor) -> Tensor:
+        return module(x, None)
+
+    monitor = kind(input=[0], target=2, forward_fn=unmasked, on_error="raise")
     fit(Masked(), x, monitor, collate=with_none)
     assert monitor.records
 
