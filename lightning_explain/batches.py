@@ -132,10 +132,23 @@ def input_of(batch: Any, selector: Selector = None) -> Inputs:
         parts: tuple[Any, ...] = tuple(found)
         if parts and all(isinstance(part, Tensor) for part in parts):
             return parts
+        if any(isinstance(part, Tensor) for part in parts) and any(part is None for part in parts):
+            raise ConfigurationError(_none_among(parts, batch, selector))
     raise ConfigurationError(
         f"No input found in a batch of the form {describe(batch)}: expected a pair (input, target) or one of the "
         f"keys {', '.join(INPUT_KEYS)}. Say where it is: input=0, input='my_key' or "
         "input=lambda batch: (batch.a, batch.b)."
+    )
+
+
+def _none_among(parts: Sequence[Any], batch: Any, selector: Selector) -> str:
+    given = [place for place, part in enumerate(parts) if isinstance(part, Tensor)]
+    missing = [place for place, part in enumerate(parts) if part is None]
+    return (
+        f"The input in a batch of the form {describe(batch)} is None at place {', '.join(map(str, missing))} (input="
+        f"{selector!r}), and only tensors can be explained. Name with input= the tensors alone, those at place "
+        f"{', '.join(map(str, given))}, and give the module its None with forward_fn=, e.g. "
+        "forward_fn=lambda module, x: module(x, None)."
     )
 
 

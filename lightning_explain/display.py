@@ -1,13 +1,13 @@
 """How samples are shown: what their numbers stood for before they were made ready for the network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
-from lightning_explain.errors import ConfigurationError
+from lightning_explain.errors import ConfigurationError, doubt
 
 Form = Literal["image", "signal", "table", "tokens"]
 """How an input is drawn."""
@@ -15,6 +15,11 @@ Form = Literal["image", "signal", "table", "tokens"]
 FORMS: tuple[str, ...] = get_args(Form)
 
 PerChannel = float | Sequence[float] | None
+
+NAMING = ("convert_ids_to_tokens", "id_to_token", "id_to_piece", "lookup_token")
+"""What tokenizers and vocabularies call the way from an id to its word."""
+
+TOKENS_EXPECTED = "expected a tokenizer, a list of words, a mapping between ids and words, or a callable id -> word"
 
 FEW_LANES, LONG = 16, 4
 """A [batch, a, b] input whose shorter side has at most so many entries, and whose longer one has so many times more,
@@ -31,7 +36,9 @@ class Display:
     Attributes:
         mean: What was subtracted from each channel of an image, in units of the picture (0 to 1, or 0 to 255).
         std: What each channel was divided by afterwards.
-        tokens: What a token id stands for: the words in order of their ids, or a callable from id to word.
+        tokens: What a token id stands for: a tokenizer (with `convert_ids_to_tokens` or `id_to_token`), the words in
+            order of their ids, a mapping between ids and words, or a callable from id to word. An id that has no word
+            is shown as a number.
         padding: Token id that fills up short texts; it is not shown. Tokens are also left out where another input of
             the probe is a mask, shaped like the ids, that is 0 there.
         input_names: Name of each input, where a sample has several.
@@ -54,7 +61,7 @@ class Display:
 
     mean: PerChannel = None
     std: PerChannel = None
-    tokens: Sequence[str] | Callable[[int], Any] | None = None
+    tokens: Any = None
     padding: int | None = None
     input_names: Sequence[str] = ()
     form: str | Sequence[str | None] | None = None
@@ -65,7 +72,8 @@ class Display:
             if form is not None and form not in FORMS:
                 raise ConfigurationError(f"form={self.form!r}; expected {', '.join(FORMS)}, or a list of them.")
         if isinstance(self.tokens, str):
-            raise ConfigurationError("tokens= is a single string; expected a list of words, or a callable id -> word.")
+            raise ConfigurationError(f"tokens= is a single string; {TOKENS_EXPECTED}.")
+        object.__setattr__(self, "_word_of", _word_of(self.tokens))
         spread = [] if self.std is None else [self.std] if isinstance(self.std, int | float) else list(self.std)
         if any(part <= 0 for part in spread):
             raise ConfigurationError(f"std={self.std!r}; expected positive numbers, as given to the normalisation.")
@@ -102,15 +110,44 @@ class Display:
 
     def word(self, token: int) -> str:
         """Name a token; its id where there is no name for it."""
-        if self.tokens is None:
-            return str(token)
-        if callable(self.tokens):
-            return str(self.tokens(token))
-        return str(self.tokens[token]) if 0 <= token < len(self.tokens) else str(token)
+        word_of: Callable[[int], Any] = self.__dict__["_word_of"]
+        try:
+            found = word_of(token)
+        except Exception as error:  # noqa: BLE001 - a word that is missing must not cost an explanation
+            doubt(f"Display(tokens=...) names no token ({type(error).__name__}: {error}); {TOKENS_EXPECTED}.")
+            found = None
+        return str(token) if found is None else str(found)
 
     def input_name(self, index: int) -> str:
         """Name an input."""
         return str(self.input_names[index]) if index < len(self.input_names) else f"input {index + 1}"
+
+
+def _word_of(tokens: Any) -> Callable[[int], Any]:
+    """Return what names a token id; it may return None or raise.
+
+    Raises:
+        ConfigurationError: Nothing in it says what an id stands for.
+    """
+    # before `callable`: tokenizers are called with texts
+    by_name = next((getattr(tokens, name) for name in NAMING if callable(getattr(tokens, name, None))), None)
+    if by_name is not None:
+        return by_name
+    if isinstance(tokens, Mapping):
+        return _by_id(cast(Mapping[Any, Any], tokens)).get
+    if tokens is None or callable(tokens):
+        return tokens or (lambda _: None)
+    if not isinstance(tokens, Sequence):
+        raise ConfigurationError(f"tokens= is a {type(tokens).__name__}; {TOKENS_EXPECTED}.")
+    words = cast(Sequence[Any], tokens)
+    return lambda token: words[token] if 0 <= token < len(words) else None
+
+
+def _by_id(mapping: Mapping[Any, Any]) -> dict[int, Any]:
+    """Return words by their ids; vocabularies of tokenizers go from words to ids."""
+    if mapping and all(isinstance(key, str) and isinstance(value, int) for key, value in mapping.items()):
+        return {index: word for word, index in mapping.items()}
+    return dict(mapping)
 
 
 def _by_channel(given: PerChannel, name: str, n_channels: int) -> Tensor | None:

@@ -1,6 +1,5 @@
 """Conductance of hidden units, together with input integrated gradients, from the same passes."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from lightning_explain.attribution.scores import check_counts, check_finite, pre
 from lightning_explain.attribution.straight_path import StraightPath
 from lightning_explain.batches import Inputs
 from lightning_explain.capture import Layer, select_layers, watched
-from lightning_explain.errors import ConfigurationError, ExplanationWarning
+from lightning_explain.errors import ConfigurationError, doubt
 from lightning_explain.isolation import explaining
 
 
@@ -153,7 +152,7 @@ def _check_silent(chosen: list[Layer], sums: PathSums) -> None:
     )
     if len(silent) == len(chosen):
         raise ConfigurationError(message)
-    warnings.warn(message, ExplanationWarning, stacklevel=3)
+    doubt(message, stacklevel=3)
 
 
 @dataclass(frozen=True)

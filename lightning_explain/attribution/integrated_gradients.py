@@ -1,6 +1,5 @@
 """Integrated gradients with a stated error."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,7 +29,7 @@ from lightning_explain.attribution.result import Attribution, Forward, Target, f
 from lightning_explain.attribution.scores import check_counts, prepared
 from lightning_explain.attribution.straight_path import Parts, StraightPath
 from lightning_explain.batches import Inputs
-from lightning_explain.errors import ConfigurationError, ExplanationWarning
+from lightning_explain.errors import ConfigurationError, doubt
 from lightning_explain.isolation import explaining
 
 KINKED = (
@@ -205,12 +204,11 @@ class IntegratedGradients:
     def _warn_of_unfinished(self, unfinished: torch.Tensor) -> None:
         if bool(unfinished.any()):
             # without counts, so that python's warning filter shows it once a run
-            warnings.warn(
+            doubt(
                 f"IntegratedGradients used max_steps={self.max_steps} points and did not bring every sample's "
                 f"estimated error and completeness gap within tolerance={self.tolerance}: see Attribution.error and "
                 "convergence_delta. Raise max_steps, choose a baseline nearer to the inputs, or accept a larger "
                 "tolerance.",
-                ExplanationWarning,
                 stacklevel=4,
             )
 
@@ -221,10 +219,9 @@ def _warn_of_kinks(model: Forward) -> None:
         return
     for name, module in model.named_modules():
         if isinstance(module, KINKED):
-            warnings.warn(
+            doubt(
                 f"IntegratedGradients got smooth=True, but {name or 'the model'} is a {type(module).__name__}, where "
                 "the gradient jumps: the stated error may be several times too small. Leave smooth=False here.",
-                ExplanationWarning,
                 stacklevel=4,
             )
             return

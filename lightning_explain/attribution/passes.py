@@ -1,7 +1,6 @@
 """How many rows go through the model in one pass: chosen from a memory budget, halved when memory runs out."""
 
 import math
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from lightning_explain.errors import ExplanationWarning
+from lightning_explain.errors import doubt
 
 T = TypeVar("T")
 
@@ -139,11 +138,7 @@ class RowLimit:
 
 def _tell(failed: int, fitting: int, cure: str) -> None:
     """Say that passes were made smaller; only once it helped, since what fails altogether is told by who asked."""
-    warnings.warn(
-        f"A pass of {failed} rows ran out of memory, so the explanation goes on with {fitting}. {cure}",
-        ExplanationWarning,
-        stacklevel=3,
-    )
+    doubt(f"A pass of {failed} rows ran out of memory, so the explanation goes on with {fitting}. {cure}", stacklevel=3)
 
 
 def in_halves(n_samples: int, run: Callable[[slice], T]) -> list[T]:

@@ -86,18 +86,31 @@ def explained_score(output: Any, target: Tensor | None) -> Tensor:
     return output.gather(1, target[:, None]).squeeze(1)
 
 
-def check_differentiable(inputs: tuple[Tensor, ...]) -> None:
-    """Refuse inputs of which none has a gradient: a token id has none.
+AT_EMBEDDING = (
+    "Explain token ids at their embedding: AtEmbedding(IntegratedGradients()), from lightning_explain.attribution, "
+    "does so with any gradient method."
+)
+FLOATS = (
+    "Give floats: a monitor gets them by input=lambda batch: batch[0].float(), which leaves the run as it is; the run "
+    "as well where the data set or on_after_batch_transfer converts them."
+)
+
+
+def check_differentiable(inputs: tuple[Tensor, ...], *, tokens: str = AT_EMBEDDING) -> None:
+    """Refuse inputs of which none has a gradient: token ids have none, nor have pixels in bytes.
+
+    Args:
+        inputs: Each [batch, ...].
+        tokens: What to do where they look like token ids.
 
     Raises:
         ConfigurationError: No input is of floating-point type.
     """
-    if not any(part.is_floating_point() for part in inputs):
-        dtypes = ", ".join(str(part.dtype) for part in inputs)
-        raise ConfigurationError(
-            f"The input has dtype {dtypes}, which has no gradient. Explain token ids at their embedding: "
-            "AtEmbedding(IntegratedGradients()), from lightning_explain.attribution, does so with any gradient method."
-        )
+    if any(part.is_floating_point() for part in inputs):
+        return
+    dtypes = ", ".join(str(part.dtype) for part in inputs)
+    is_tokens = all(part.ndim == 2 and part.dtype not in (torch.uint8, torch.bool) for part in inputs)
+    raise ConfigurationError(f"The input has dtype {dtypes}, which has no gradient. {tokens if is_tokens else FLOATS}")
 
 
 def attached_score(forward: Scores, inputs: tuple[Tensor, ...], target: Tensor | None) -> Tensor:

@@ -10,23 +10,28 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
 
 
-def cure_of(error: BaseException, otherwise: str = "") -> str:
+BY_METHOD = "Give a smaller probe=, or the method a smaller chunk_size=: explanations need memory beside training."
+BY_PROBE = "Give a smaller probe=, or fewer layers=: following paths needs memory beside training."
+
+
+def cure_of(error: BaseException, otherwise: str = "", memory: str = BY_METHOD) -> str:
     """Say what to do about a failure; empty where its own message says it.
 
     Args:
         error: What was raised.
         otherwise: What to do if nothing is known of this kind of failure.
+        memory: What to do where memory runs out.
 
     Example:
         >>> cure_of(OSError(errno.ENOSPC, "No space left on device"))
         'Make room on the disk: what comes next is written again as soon as there is some.'
     """
     if isinstance(error, LoggerError) and error.__cause__ is not None:
-        return cure_of(error.__cause__, otherwise)
+        return cure_of(error.__cause__, otherwise, memory)
     if isinstance(error, ConfigurationError | ExplanationError):
         return ""
     if ran_out_of_memory(error):
-        return "Give a smaller probe=, or the method a smaller chunk_size=: explanations need memory beside training."
+        return memory
     if isinstance(error, OSError) and error.errno in FULL:
         return "Make room on the disk: what comes next is written again as soon as there is some."
     if isinstance(error, OSError) and error.errno in FORBIDDEN:

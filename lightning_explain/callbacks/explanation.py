@@ -8,11 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.attribution.baselines import Baseline
+from lightning_explain.attribution.baselines import Baseline, baseline_name, resolve_baseline
 from lightning_explain.attribution.result import Attribution, parts_of
 from lightning_explain.attribution.scores import check_target
 from lightning_explain.batches import Inputs
-from lightning_explain.callbacks.attribution_methods import Methods, baseline_of
+from lightning_explain.callbacks.attribution_methods import AnyMethod, Methods, baseline_of
 from lightning_explain.callbacks.guard import CALLING, Guard
 from lightning_explain.callbacks.question import Question, undisturbed
 from lightning_explain.callbacks.ranks import Ranks
@@ -180,7 +180,8 @@ class Examiner:
             indices = None if target is None else target.to(inputs[0].device)
             for name, method in self.methods.items():
                 # each isolated for itself: what one method leaves behind must not reach the next
-                with self.guard.doing(self._task(name), cure=CALLING), undisturbed(pl_module):
+                blame = partial(blamed_baseline, method, pl_module, module, inputs)
+                with self.guard.doing(self._task(name), cure=CALLING, blame=blame), undisturbed(pl_module):
                     share = self.sharing.share(name, method, inputs, indices, single=single, ranks=ranks)
                     own = ranks.agreed(partial(share.explained, module))
                     attributions[name] = share.gathered(on_cpu(own))
@@ -235,6 +236,26 @@ class Examiner:
                 f"faithfulness={list(self.measures)!r} measures explanations of one input, but a probe sample has "
                 f"{len(probe.parts)}. Leave faithfulness= out, or explain one input: input= says which."
             )
+
+
+def blamed_baseline(method: AnyMethod, pl_module: nn.Module, module: nn.Module, inputs: tuple[Tensor, ...]) -> str:
+    """Say so if the network, which took the probe, does not take the baseline of a method; empty if it does."""
+    baseline, found = baseline_of(method), ""
+    if baseline is None:
+        return ""
+    try:
+        with undisturbed(pl_module), torch.no_grad():
+            copies = tuple(part.clone() for part in inputs)
+            filled = zip(resolve_baseline(baseline, copies), copies, strict=True)
+            scores = module(*(part.expand_as(like).clone() for part, like in filled))
+        if not bool(scores.isfinite().all()):
+            found = "its output there is NaN or infinite"
+    except Exception as error:  # noqa: BLE001 - whatever the network raises there is what was to be found out
+        found = f"{type(error).__name__}: {error}"
+    return found and (
+        f"The network takes the probe, but not the method's baseline={baseline_name(baseline)!r} ({found}). Give the "
+        "method another baseline=, e.g. 'mean' or a tensor of an ordinary sample."
+    )
 
 
 def removal_baseline(methods: Methods) -> Baseline:

@@ -1,12 +1,14 @@
 """An explanation must never kill a training run: what fails is told once, and the run goes on."""
 
+import re
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Literal
 
-from lightning_explain.callbacks.cures import cure_of, identity_of
-from lightning_explain.errors import ConfigurationError, ExplanationWarning
+from lightning_explain.attribution.passes import ran_out_of_memory
+from lightning_explain.callbacks.cures import BY_METHOD, cure_of, identity_of
+from lightning_explain.errors import ConfigurationError, ExplanationWarning, doubts_told_to
 
 OnError = Literal["warn", "raise"]
 
@@ -27,6 +29,7 @@ class Guard:
     Args:
         owner: The monitor's class and name, for messages.
         on_error: `"warn"`, or `"raise"` to let every failure through.
+        memory: What to do where memory runs out.
 
     Attributes:
         quiet: Say nothing: what several processes do together is told by the first of them.
@@ -35,12 +38,13 @@ class Guard:
         ConfigurationError: `on_error` is neither.
     """
 
-    def __init__(self, owner: str, on_error: OnError) -> None:
+    def __init__(self, owner: str, on_error: OnError, *, memory: str = BY_METHOD) -> None:
         if on_error not in ("warn", "raise"):
             raise ConfigurationError(f"on_error={on_error!r}; expected 'warn' or 'raise'.")
         self.owner = owner
         self.on_error = on_error
         self.quiet = False
+        self._memory = memory
         self._told: set[str] = set()
 
     def begin(self) -> None:
@@ -49,7 +53,13 @@ class Guard:
 
     @contextmanager
     def doing(
-        self, what: str, *, at_set_up: bool = False, cure: str = "", consequence: str = ""
+        self,
+        what: str,
+        *,
+        at_set_up: bool = False,
+        cure: str = "",
+        consequence: str = "",
+        blame: Callable[[], str] | None = None,
     ) -> Generator[None, None, None]:
         """Run something that may fail; a failure ends the block, not the training.
 
@@ -58,13 +68,25 @@ class Guard:
             at_set_up: Whether training has not begun, so that a `ConfigurationError` must be raised.
             cure: What to do about a failure of which nothing better is known.
             consequence: What follows from the failure, if more than that the thing is missing.
+            blame: Finds out what a failure is due to, and what to do about that; empty if it is due to something else.
         """
         try:
-            yield
+            with doubts_told_to(self._doubt):
+                yield
         except Exception as error:  # whatever the user's model raises must not end the run
+            if at_set_up and isinstance(error, ConfigurationError) and self.owner not in str(error):
+                raise ConfigurationError(f"{self.owner}: {error}") from error
             if self.on_error == "raise" or (at_set_up and isinstance(error, ConfigurationError)):
                 raise
-            self.tell(what, error, cure, consequence)
+            found = "" if blame is None or ran_out_of_memory(error) else blame()
+            self.tell(what, error, "" if found else cure, found or consequence)
+
+    def _doubt(self, message: str) -> None:
+        # numbers differ from time to time
+        about = re.sub(r"\d+", "#", message)
+        if not self.quiet and about not in self._told:
+            self._told.add(about)
+            warnings.warn(f"{message} (Of {self.owner}; told once a run.)", ExplanationWarning, stacklevel=4)
 
     def tell(self, what: str, error: BaseException, cure: str = "", consequence: str = "") -> None:
         """Warn once for each thing that failed, and once for each cause: a full disk interrupts many things."""
@@ -73,7 +95,7 @@ class Guard:
         self._told |= {what, cause}
         if known or self.quiet:
             return
-        words = [f"{type(error).__name__}: {error}", cure_of(error, cure), consequence]
+        words = [f"{type(error).__name__}: {error}", cure_of(error, cure, self._memory), consequence]
         warnings.warn(
             f"{self.owner}: {what} failed and is skipped; training goes on. {' '.join(word for word in words if word)} "
             "(Told once a run. To stop at such errors and see where they come from, give on_error='raise'.)",

@@ -23,6 +23,11 @@ N_POINTS = 4
 MOST_FEATURES = 20
 """Features kept of each neuron."""
 
+NO_FEEDING = (
+    "Token ids feed no neuron with a sign: give feeding=0 to do without, or, for numbers that are none, "
+    "input=lambda batch: batch[0].float()."
+)
+
 
 class NeuronProbe:
     """The probe of a neuron monitor, where there is one: it is drawn from validation data if none was given.
@@ -103,7 +108,7 @@ class NeuronProbe:
         if self.probe is None:
             return {}
         self._question.check(pl_module)
-        check_differentiable(self.probe.parts)
+        check_differentiable(self.probe.parts, tokens=NO_FEEDING)
         inputs = to_device(trainer, self.probe.parts)
         with undisturbed(pl_module):
             return feeding_features(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from lightning_explain.callbacks.neuron_results import LayerReport, NeuronReport
-from lightning_explain.callbacks.neuron_watch import Profiles, silent_words
+from lightning_explain.callbacks.neuron_watch import Profiles, Stage, silent_words
 from lightning_explain.feeding import FeedingFeatures, feature_name
 from lightning_explain.log import Journal, class_parts, tag
 from lightning_explain.neurons.profile import LayerProfile, rate_gap
@@ -79,16 +79,17 @@ def doubts(report: NeuronReport) -> str:
     lines = [f"- {markdown_safe(layer)}: {layer_doubts(found.profile)}" for layer, found in report.layers.items()]
     lines = [line for line in lines if not line.endswith(": ")]
     if report.silent:
-        lines.append(f"- {markdown_safe(silent_words(report.silent))}")
+        lines.append(f"- {markdown_safe(silent_words(report.silent, 'train' if report.stage == 'train' else 'val'))}")
     if report.caveat:
         lines.append(f"- Turnover: {markdown_safe(report.caveat)}")
     return "\n".join(lines)
 
 
-def log_silent(journal: Journal, name: str, layers: Sequence[str]) -> None:
+def log_silent(journal: Journal, name: str, layers: Sequence[str], stage: Stage) -> None:
     """Put up a picture where the rates of layers would be that never fired."""
     for layer in layers if journal.shows_pictures else ():
-        journal.image(tag(name, layer, "rates"), notice_picture(f"Layer {layer} has no rates: {silent_words([layer])}"))
+        words = f"Layer {layer} has no rates: {silent_words([layer], stage)}"
+        journal.image(tag(name, layer, "rates"), notice_picture(words))
 
 
 def log_pictures(journal: Journal, name: str, report: NeuronReport) -> None:

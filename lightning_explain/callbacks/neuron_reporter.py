@@ -250,7 +250,7 @@ class NeuronReporter:
         found = self._published(trainer, pl_module, stage, step, monitored=monitored)
         with self._guard.doing("drawing layers that never fired", cure=WRITING):
             silent = set(self._watch.silent.get(stage, ()))
-            log_silent(Journal(trainer, step), self._name, sorted(silent - self._noticed))
+            log_silent(Journal(trainer, step), self._name, sorted(silent - self._noticed), stage)
             self._noticed = silent
         if found is None:
             return

@@ -34,13 +34,14 @@ Profiles = dict[str, LayerProfile]
 """By layer."""
 
 
-def silent_words(layers: Sequence[str]) -> str:
-    """Say what it means that watched layers never fired, and what to do."""
+def silent_words(layers: Sequence[str], stage: Stage) -> str:
+    """Say what it means that watched layers never fired in a stage, and what to do."""
     listed = ", ".join(layers[:MOST_NAMED]) + (f" and {len(layers) - MOST_NAMED} more" * (len(layers) > MOST_NAMED))
+    where = "training" if stage == "train" else "validation"
     return (
-        f"these watched layers never fired: {listed}. Is the layer unused, replaced by another module or by a function "
-        "(F.relu), called through another method than forward, or inside a compiled or traced region, into which "
-        "hooks cannot see? Watch another layer with layers=, or compile after the callbacks are attached."
+        f"these watched layers never fired: {listed} (in {where}). Is the layer unused, replaced by another module or "
+        "by a function (F.relu), called through another method than forward, or inside a compiled or traced region, "
+        "into which hooks cannot see? Watch another layer with layers=, or compile after the callbacks are attached."
     )
 
 
@@ -291,7 +292,9 @@ class NeuronWatch:
         agreed = CountShapes(max(each.n_classes for each in shapes), layers)
         self.silent[stage] = tuple(counts.silent_layers())
         if self.silent[stage]:
-            self._guard.note(silent_words(self.silent[stage]), about=f"never fired: {self.silent[stage]}")
+            self._guard.note(
+                silent_words(self.silent[stage], stage), about=f"never fired: {stage} {self.silent[stage]}"
+            )
         profiles = counts.profiles(agreed, trainer.strategy.root_device)
         odd = [layer for layer, profile in profiles.items() if bool(profile.not_finite.any())]
         if odd:

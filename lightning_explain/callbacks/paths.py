@@ -1,6 +1,8 @@
 """DecisionPathMonitor: the way from the input over the neurons to the class, and how it forms."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -11,6 +13,7 @@ from lightning_explain.budget import Budget
 from lightning_explain.callbacks.asked import in_words
 from lightning_explain.callbacks.cadence import Cadence
 from lightning_explain.callbacks.continuity import Continuity
+from lightning_explain.callbacks.cures import BY_PROBE
 from lightning_explain.callbacks.guard import CALLING, NOT_IN_TESTS, WRITING, Guard, OnError
 from lightning_explain.callbacks.loaded_state import LoadedState
 from lightning_explain.callbacks.moments import Moments
@@ -38,8 +41,33 @@ from lightning_explain.render.words import markdown_safe
 from lightning_explain.schedule import Schedule, worth_redrawing
 from lightning_explain.sharded import check_not_sharded
 
+NO_TOKENS = (
+    "Token ids have no paths: give input= and forward_fn= that hand the network embedded tokens, or explain them with "
+    "AttributionMonitor(method=AtEmbedding(IntegratedGradients())). Numbers that are no token ids: "
+    "input=lambda batch: batch[0].float()."
+)
+OTHER_METHODS = re.compile(r"IntegratedGradients|GradCAM|Saliency|method=|chunk_size")
+OWN_CURE = (
+    "(DecisionPathMonitor has no method= to choose: leave it out for this network, or give forward_fn= a part of it "
+    "that can be followed. AttributionMonitor(method=IntegratedGradients()) explains the whole.)"
+)
 TRIED = 2
 """Probe samples with which the paths are tried before training."""
+
+
+@contextmanager
+def _with_own_cure() -> Generator[None, None, None]:
+    """Add to a refusal that names another method what can be done in this monitor, which has none to choose.
+
+    Raises:
+        ConfigurationError: What was raised inside, with a cure.
+    """
+    try:
+        yield
+    except ConfigurationError as error:
+        if OTHER_METHODS.search(str(error)):
+            raise ConfigurationError(f"{error} {OWN_CURE}") from error
+        raise
 
 
 class DecisionPathMonitor(pl.Callback):
@@ -169,7 +197,7 @@ class DecisionPathMonitor(pl.Callback):
         self.latest: PathExplanation | None = None
         """The last explanation."""
         self._question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
-        self._guard = Guard(f"DecisionPathMonitor(name={name!r})", on_error)
+        self._guard = Guard(f"DecisionPathMonitor(name={name!r})", on_error, memory=BY_PROBE)
         self._keeper = ProbeKeeper(
             probe,
             question=self._question,
@@ -241,12 +269,12 @@ class DecisionPathMonitor(pl.Callback):
         check_not_sharded(pl_module, "DecisionPathMonitor")
         if self.probe is None:
             return
-        check_differentiable(self.probe.parts)
+        check_differentiable(self.probe.parts, tokens=NO_TOKENS)
         if not is_whole(pl_module):
             return  # a trial forward would create the parameters of lazy layers before the run does
         inputs = to_device(trainer, self.probe.parts)
         target = check_outputs(self._question, pl_module, inputs, self._keeper, self._guard, self.explained)
-        with undisturbed(pl_module):
+        with undisturbed(pl_module), _with_own_cure():
             # copied in here: under `trainer.validate` a copy made outside could not be differentiated
             few = tuple(part[:TRIED].clone() for part in inputs)
             module, _ = self._question.module(pl_module, few)
@@ -259,7 +287,8 @@ class DecisionPathMonitor(pl.Callback):
         if self.probe is None:
             return None
         self._continuity.check_probe()
-        with self._pacing.stopwatch.spending(), self._guard.doing("following the decision paths", cure=CALLING):
+        following = self._guard.doing("following the decision paths", cure=CALLING)
+        with self._pacing.stopwatch.spending(), following, _with_own_cure():
             inputs = to_device(trainer, self.probe.parts)
             settle_output(self._question, pl_module, inputs, self.probe, self._guard)
             return explain_paths(

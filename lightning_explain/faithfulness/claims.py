@@ -1,6 +1,5 @@
 """Every measure of faithfulness by its name, for one explanation: what a monitor logs when asked."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 from lightning_explain.attribution.baselines import Baseline
 from lightning_explain.attribution.gradients import Saliency, SmoothGrad
 from lightning_explain.attribution.result import Attribution, Forward, Method, Target
-from lightning_explain.errors import ConfigurationError, ExplanationWarning
+from lightning_explain.errors import ConfigurationError, doubts_told_to
 from lightning_explain.faithfulness.randomisation import cascading_randomisation
 from lightning_explain.faithfulness.removal import RemovalCurve, deletion, insertion
 from lightning_explain.faithfulness.robustness import infidelity, max_sensitivity
@@ -117,7 +116,6 @@ def examine(claim: Claim, measure: str) -> dict[str, Tensor]:
     """
     if measure not in FAITHFULNESS:
         raise ConfigurationError(f"faithfulness={measure!r} is unknown; expected some of {list(FAITHFULNESS)}.")
-    with warnings.catch_warnings():
+    with doubts_told_to(lambda _: None):
         # what a method says of itself was said when it explained; of a net with random weights it need not be said
-        warnings.simplefilter("ignore", ExplanationWarning)
         return FAITHFULNESS[measure](claim)
