@@ -36,7 +36,7 @@ def _fallback(logger: Any, root: str) -> FolderSink:
 
 
 def sink_of(logger: Any, root: str | None = None) -> Sink | None:
-    """Find the sink for a logger of a Trainer: its own kind's, else the logger's folder, else one below `root`, else none.
+    """Find the sink for a logger of a Trainer: its own kind's, else the logger's folder, else one below `root`.
 
     Args:
         logger: The logger.
