@@ -1,5 +1,6 @@
 """Every measure of faithfulness by its name, for one explanation: what a monitor logs when asked."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from lightning_explain.attribution.baselines import Baseline
 from lightning_explain.attribution.gradients import Saliency, SmoothGrad
 from lightning_explain.attribution.result import Attribution, Forward, Method, Target
-from lightning_explain.errors import ConfigurationError, doubts_told_to
+from lightning_explain.errors import ConfigurationError, ExplanationWarning, doubts_told_to
 from lightning_explain.faithfulness.randomisation import cascading_randomisation
 from lightning_explain.faithfulness.removal import RemovalCurve, deletion, insertion
 from lightning_explain.faithfulness.robustness import infidelity, max_sensitivity
@@ -116,6 +117,7 @@ def examine(claim: Claim, measure: str) -> dict[str, Tensor]:
     """
     if measure not in FAITHFULNESS:
         raise ConfigurationError(f"faithfulness={measure!r} is unknown; expected some of {list(FAITHFULNESS)}.")
-    with doubts_told_to(lambda _: None):
-        # what a method says of itself was said when it explained; of a net with random weights it need not be said
+    # what a method says of itself was said when it explained; of a net with random weights it need not be said
+    with doubts_told_to(lambda _: None), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExplanationWarning)
         return FAITHFULNESS[measure](claim)
