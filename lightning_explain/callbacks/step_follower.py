@@ -10,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from lightning_explain.batches import input_of
 from lightning_explain.callbacks.question import Question, undisturbed
-from lightning_explain.capture import names_inside_compiled
+from lightning_explain.capture import is_recording_paused, names_inside_compiled
 from lightning_explain.isolation import is_whole
 from lightning_explain.neurons.functional import FUNCTIONS
 from lightning_explain.neurons.trace import Trace
@@ -118,6 +118,8 @@ class StepFollower:
         # a strategy puts the step itself in the place of `forward` for a moment
         if self._busy or self.paused or self._open is not None or "forward" in vars(module):
             return
+        if is_recording_paused():
+            return  # another monitor explains between the batch's begin and its step
         self._open = module
         if self.n_followed < MOST_CALLS and is_whole(self._module):
             with self._stopwatch.spending():

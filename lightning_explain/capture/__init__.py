@@ -13,7 +13,7 @@ from lightning_explain.capture.layers import (
 )
 from lightning_explain.capture.outside import Removable, hook_output
 from lightning_explain.capture.padding_masks import MaskSource, PaddingMasks
-from lightning_explain.capture.recorder import Recorder, recording_paused, watched
+from lightning_explain.capture.recorder import Recorder, is_recording_paused, recording_paused, watched
 
 __all__ = [
     "ACTIVATIONS",
@@ -30,6 +30,7 @@ __all__ = [
     "first_activations",
     "hook_output",
     "is_compiled",
+    "is_recording_paused",
     "names_inside_compiled",
     "recording_paused",
     "select_layers",

@@ -32,6 +32,11 @@ def recording_paused() -> Generator[None, None, None]:
         _Pause.depth -= 1
 
 
+def is_recording_paused() -> bool:
+    """Return True while an explanation runs the model, whose calls are none of the run."""
+    return _Pause.depth > 0
+
+
 Reduce = Callable[[Any, Layer, str], Any]
 """Takes a layer's output (the whole `Call` where the layer has a `view`), the layer, and the key of the record."""
 
