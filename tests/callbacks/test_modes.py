@@ -228,7 +228,7 @@ def test_hostile_class_names_keep_apart(tmp_path: Path) -> None:
     logger = TensorBoardLogger(tmp_path, "run")
     fit(monitors, logger=logger)
     events = Events(logger.log_dir)
-    assert len([tag for tag in events.scalars if tag.startswith("explain/attribution/drift/")]) == 10 + 4
+    assert len([tag for tag in events.scalars if tag.startswith("explain/attribution/drift/")]) == 2 * 10 + 4
     assert len([tag for tag in events.scalars if tag.startswith("explain/neurons/recall/")]) == 10
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 

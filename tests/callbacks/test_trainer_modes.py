@@ -1,5 +1,6 @@
 """All three monitors in every way of running a Trainer: what is explained, when, where it goes, what stays behind."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from lightning_explain import (
     IntegratedGradients,
     Probe,
 )
+from lightning_explain.errors import ExplanationWarning
 from tests.events import Events
 from tests.models import DigitData, DigitNet, digits, quiet_trainer
 from tests.reliability.observation import hooks_on
@@ -203,7 +205,11 @@ def test_evaluation_alone(name: str, tmp_path: Path) -> None:
     before = hooks_on(net)
     trainer = quiet_trainer(callbacks=list(monitors), logger=logger)
     options = {} if name == "predict" else {"verbose": False}
-    getattr(trainer, name)(net, dataloaders=small_data().val_dataloader(), **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        getattr(trainer, name)(net, dataloaders=small_data().val_dataloader(), **options)
+    said = [str(warning.message) for warning in caught if issubclass(warning.category, ExplanationWarning)]
+    assert len(said) == 3 * (name == "test") and all("trainer.test is not watched" in words for words in said)
     assert hooks_on(net) == before
     # validation is what the monitors report; a test or a prediction is left alone
     n_reports = int(name == "validate")
