@@ -26,7 +26,6 @@ def _passed_on(rank: Rank, tracer: Tracer, operation: Operation) -> Any:
         return operation.function(*args, **kwargs)
 
     result: Any = PassedActivation.apply(z, compute, RATIOS.get(operation.name))
-    result.grad_fn.is_rectified = operation.name in RECTIFIED
     tracer.note_rank(result, rank)
     return result
 
@@ -54,8 +53,6 @@ UNBOUNDED = (
     "asinh", "arcsinh", "logit", "tan", "logsigmoid", "log_sigmoid", "nan_to_num", "lgamma", "digamma",
     "special_erfcx", "special_log1p", "special_expm1", "erfinv", "acosh", "atanh", "frac", "clamp_min", "clamp_max",
 )  # fmt: skip
-RECTIFIED = frozenset({"sigmoid", "hardsigmoid", "softplus", "relu6", "exp", "exp2", "square"})
-"""Activations without negative outputs."""
 BOUNDED = ("tanh", "erf", "softsign", "hardtanh", "relu6", "clamp", "sin", "cos", "sinc", "atan", "asin", "acos")
 FROM_0_TO_1 = ("sigmoid", "hardsigmoid", "erfc", "special_ndtr")
 INVERSE = ("rsqrt", "reciprocal")

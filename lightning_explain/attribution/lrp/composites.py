@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from lightning_explain.attribution.lrp.chosen_rules import FlatOrEpsilonRule, PlusOrEpsilonRule
+from lightning_explain.attribution.lrp.chosen_rules import FlatOrEpsilonRule
 from lightning_explain.attribution.lrp.input_rules import AnyRule, FlatRule, InputRule, ZBoxRule
 from lightning_explain.attribution.lrp.rules import EpsilonRule, GammaRule, Rule, ZPlusRule
 from lightning_explain.errors import ConfigurationError
@@ -137,11 +137,10 @@ class EpsilonGammaBox:
 
 @dataclass(frozen=True)
 class DefaultForConvolutions:
-    """`EpsilonPlusFlat`, as far as its rules are made for what a convolution reads.
+    """`EpsilonPlusFlat`, but epsilon for convolutions that cut the input into patches.
 
-    z+ is derived for inputs that are not negative, as a ReLU gives them; a convolution that reads others (of SiLU,
-    GELU, or none) has epsilon. Flat draws relevance into a picture through fields that overlap; where they do not, as
-    in the patches of a vision transformer, it would draw squares, so there it is epsilon too.
+    Flat draws relevance into a picture through fields that overlap; where they do not, as in the patches of a vision
+    transformer, it would draw squares.
 
     Source: Montavon et al. (2017), section 5 (z+); Kohlbrenner et al. (2020).
     """
@@ -150,9 +149,8 @@ class DefaultForConvolutions:
 
     @property
     def layer_rules(self) -> LayerRules:
-        """Return z+ or epsilon for convolutions and epsilon for the rest."""
-        plus = PlusOrEpsilonRule(self.epsilon)
-        return {**Epsilon(self.epsilon).layer_rules, **dict.fromkeys(CONVOLUTIONS, plus)}
+        """Return z+ for convolutions and epsilon for the rest."""
+        return EpsilonPlusFlat(self.epsilon).layer_rules
 
     @property
     def input_rules(self) -> LayerRules:

@@ -55,7 +55,7 @@ class LRP:
     Args:
         rules: A composite (`EpsilonPlusFlat()`, `Epsilon()`, `EpsilonGammaBox(low, high)`), or a mapping from layer
             type, layer name or glob to rule, names first. By default epsilon; in networks with convolutions flat where
-            these read the input with overlapping fields, and z+ where they read what a ReLU gave.
+            these read the input through overlapping fields, and z+ in the others.
         attention: `"attnlrp"` or `"cp"`: whether the weights of an attention are explained too, or count as constants.
         gates: `"signal"` or `"uniform"`: whether the signal gets all the relevance of a product with a gate, or half.
 
