@@ -26,7 +26,7 @@ from lightning_explain.attribution import EpsilonGammaBox
 from lightning_explain.render.canvas import below, beside, colour_bar, framed, text
 from lightning_explain.render.colour import Picture, signed_colours, table
 from lightning_explain.render.heatmaps import input_pictures
-from lightning_explain.render.page import colour_scale
+from lightning_explain.render.page_layout import colour_scale
 
 CATS = {281: "tabby", 282: "tiger cat", 283: "Persian cat", 284: "Siamese cat", 285: "Egyptian cat", 287: "lynx"}
 TABBY = 281

@@ -64,7 +64,7 @@ class Budget:
         check_budget(self.max_overhead, self.min_every)
 
 
-class Verdict(IntEnum):
+class BudgetDecision(IntEnum):
     """What a process says of a moment that is due. Of several processes, the largest counts for all."""
 
     AFFORDABLE = 0
@@ -110,14 +110,14 @@ class Thrift:
         """Begin anew."""
         self.n_skipped, self._costs = 0, []
 
-    def verdict(self, *, is_last: bool) -> Verdict:
+    def verdict(self, *, is_last: bool) -> BudgetDecision:
         """Say whether to explain now."""
         limit, longest = self.limit, self._budget.min_every
         if limit is None or is_last or not self._costs or (longest is not None and self.n_skipped + 1 >= longest):
-            return Verdict.OWED
+            return BudgetDecision.OWED
         both = 2 * max(self._costs)
         room = limit * (self._stopwatch.elapsed() + both) - self._stopwatch.spent
-        return Verdict.AFFORDABLE if both <= room else Verdict.TOO_DEAR
+        return BudgetDecision.AFFORDABLE if both <= room else BudgetDecision.TOO_DEAR
 
     def skip(self) -> None:
         """Note that a moment was let pass."""

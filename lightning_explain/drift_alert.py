@@ -230,7 +230,7 @@ class Past:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class AlertVerdict:
     """What is to be thought of an explanation.
 
     Attributes:
@@ -248,7 +248,9 @@ def _level(usual: float, error: float) -> float:
     return usual if math.isnan(error) else max(usual, error)
 
 
-def judge(rule: DriftAlert, readings: Mapping[str, Reading], past: Past, *, at_least: float = LEAST_DRIFT) -> Verdict:
+def judge(
+    rule: DriftAlert, readings: Mapping[str, Reading], past: Past, *, at_least: float = LEAST_DRIFT
+) -> AlertVerdict:
     """Decide whether figures are unusual.
 
     Args:
@@ -277,7 +279,7 @@ def judge(rule: DriftAlert, readings: Mapping[str, Reading], past: Past, *, at_l
     for group, reading in readings.items():
         if not math.isnan(reading.value):
             figures[group] = (*figures.get(group, ()), reading.value)[-LONGEST_PAST:]
-    return Verdict(
+    return AlertVerdict(
         excesses=excesses,
         is_new=bool(excesses) and not past.lasting,
         past=Past(measure=rule.measure, figures=figures, lasting=bool(excesses) or still),

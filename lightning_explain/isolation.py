@@ -19,7 +19,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from lightning_explain.activation_checkpointing import checkpointing_without_reentry
 from lightning_explain.capture import recording_paused
 from lightning_explain.randomness import rng_preserved
-from lightning_explain.sharded import weights_gathered, weights_spread
+from lightning_explain.weights.sharded import weights_gathered, weights_spread
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-PRELOADED = ["lightning.pytorch", "captum.attr", "lightning_explain.callbacks.neurons", "sklearn.datasets"]
+PRELOADED = ["lightning.pytorch", "captum.attr", "lightning_explain.callbacks.neurons.monitor", "sklearn.datasets"]
 """Imported once, by the server that the processes are forked from."""
 
 LONGEST = 240

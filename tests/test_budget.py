@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_explain import schedule as schedule_module
-from lightning_explain.budget import Budget, Thrift, Verdict, check_budget, stride_within
+from lightning_explain.budget import Budget, BudgetDecision, Thrift, check_budget, stride_within
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.schedule import Schedule, Stopwatch
 
@@ -32,9 +32,9 @@ class Run:
     def __exit__(self, *_: Any) -> None:
         schedule_module.time = self._real
 
-    def moment(self, number: int, cost: float, *, is_last: bool = False) -> Verdict:
+    def moment(self, number: int, cost: float, *, is_last: bool = False) -> BudgetDecision:
         verdict = self.thrift.verdict(is_last=is_last)
-        if verdict is Verdict.TOO_DEAR:
+        if verdict is BudgetDecision.TOO_DEAR:
             self.thrift.skip()
             return verdict
         self.thrift.begin()
@@ -116,7 +116,7 @@ def test_one_of_min_every_moments_is_explained_whatever_it_costs(min_every: int,
 
 
 def test_the_next_explanation_is_taken_to_be_as_dear_as_the_dearer_of_the_last_two() -> None:
-    def verdict_after(*costs: float) -> Verdict:
+    def verdict_after(*costs: float) -> BudgetDecision:
         with Run(Budget(max_overhead=0.5)) as run:
             for number, cost in enumerate(costs):
                 run.moment(number, cost, is_last=True)
@@ -124,10 +124,10 @@ def test_the_next_explanation_is_taken_to_be_as_dear_as_the_dearer_of_the_last_t
             return run.thrift.verdict(is_last=False)
 
     # 12 s to spare at half the time are room for two explanations of 6 s
-    assert verdict_after(5.9, 1.0) is Verdict.AFFORDABLE
-    assert verdict_after(6.1, 1.0) is Verdict.TOO_DEAR
-    assert verdict_after(1.0, 6.1) is Verdict.TOO_DEAR
-    assert verdict_after(6.1, 1.0, 1.0) is Verdict.AFFORDABLE
+    assert verdict_after(5.9, 1.0) is BudgetDecision.AFFORDABLE
+    assert verdict_after(6.1, 1.0) is BudgetDecision.TOO_DEAR
+    assert verdict_after(1.0, 6.1) is BudgetDecision.TOO_DEAR
+    assert verdict_after(6.1, 1.0, 1.0) is BudgetDecision.AFFORDABLE
 
 
 def test_no_budget_lets_nothing_pass() -> None:

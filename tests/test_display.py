@@ -9,7 +9,7 @@ from torch import Tensor
 from lightning_explain import Display, Probe
 from lightning_explain.display import form_by_shape, is_mask
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.render.shown import shown_inputs, spread_rows
+from lightning_explain.render.shown_inputs import shown_inputs, spread_rows
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,8 @@ from lightning_explain.drift import (
     distances,
     drift,
 )
-from lightning_explain.drift_error import COVERAGE, DistanceErrors
-from lightning_explain.errors import ConfigurationError
-from lightning_explain.similarity import (
+from lightning_explain.drift.error import COVERAGE, DistanceErrors
+from lightning_explain.drift.similarity import (
     cosine_distance,
     ranks,
     relative_l1,
@@ -35,6 +34,7 @@ from lightning_explain.similarity import (
     structural_similarity,
     top_k_overlap,
 )
+from lightning_explain.errors import ConfigurationError
 from tests.models import digits
 
 TABULAR = [measure for measure in MEASURES if measure != "ssim"]

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lightning_explain.drift_error import DistanceErrors, distance_errors, error_share
-from lightning_explain.similarity import top_k_overlap, top_k_spread
+from lightning_explain.drift.error import DistanceErrors, distance_errors, error_share
+from lightning_explain.drift.similarity import top_k_overlap, top_k_spread
 
 ALL = torch.ones(40, dtype=torch.bool)
 

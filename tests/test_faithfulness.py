@@ -16,6 +16,7 @@ from lightning_explain.attribution import (
     Saliency,
     SmoothGrad,
 )
+from lightning_explain.drift.similarity import spearman
 from lightning_explain.errors import ConfigurationError, ExplanationError, ExplanationWarning
 from lightning_explain.faithfulness import (
     FAITHFULNESS,
@@ -29,7 +30,6 @@ from lightning_explain.faithfulness import (
     max_sensitivity,
 )
 from lightning_explain.faithfulness.robustness import gaussian_perturbation
-from lightning_explain.similarity import spearman
 
 TARGET = torch.tensor([0, 2, 1, 1])
 

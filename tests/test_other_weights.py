@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations
 
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import isolated
-from lightning_explain.other_weights import check_fits, put_in, weights_of
+from lightning_explain.weights.other_weights import check_fits, put_in, weights_of
 
 
 class Tied(nn.Module):

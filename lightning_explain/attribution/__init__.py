@@ -11,7 +11,7 @@ from lightning_explain.attribution.embedding import AtEmbedding
 from lightning_explain.attribution.foreign import from_captum
 from lightning_explain.attribution.grad_cam import GradCAM
 from lightning_explain.attribution.gradients import InputXGradient, Saliency, SmoothGrad
-from lightning_explain.attribution.integrated_gradients import IntegratedGradients
+from lightning_explain.attribution.integrated_gradients.method import IntegratedGradients
 from lightning_explain.attribution.lrp import LRP
 from lightning_explain.attribution.lrp.composites import ByLayer, Composite, Epsilon, EpsilonGammaBox, EpsilonPlusFlat
 from lightning_explain.attribution.lrp.input_rules import FlatRule, InputRule, WSquareRule, ZBoxRule

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.attribution.passes import ran_out_of_memory
+from lightning_explain.attribution.integrated_gradients.passes import ran_out_of_memory
 from lightning_explain.attribution.result import Forward
 from lightning_explain.errors import ExplanationError
 

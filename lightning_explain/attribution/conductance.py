@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import Baseline, resolve_baseline
-from lightning_explain.attribution.layer_paths import PathSums, Taps, accumulate
-from lightning_explain.attribution.passes import RowLimit
-from lightning_explain.attribution.quadrature import ERROR_PER_REFINEMENT, relative_distance
+from lightning_explain.attribution.integrated_gradients.layer_paths import PathSums, Taps, accumulate
+from lightning_explain.attribution.integrated_gradients.passes import RowLimit
+from lightning_explain.attribution.integrated_gradients.path import StraightPath
+from lightning_explain.attribution.integrated_gradients.quadrature import ERROR_PER_REFINEMENT, relative_distance
 from lightning_explain.attribution.result import Attribution, Forward, Target, flat, shaped_like
 from lightning_explain.attribution.scores import check_counts, check_finite, prepared
-from lightning_explain.attribution.straight_path import StraightPath
 from lightning_explain.batches import Inputs
 from lightning_explain.capture import Layer, select_layers, watched
 from lightning_explain.errors import ConfigurationError, doubt

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import NamedBaseline
 from lightning_explain.attribution.batch_demands import refuse_quantised
-from lightning_explain.attribution.integrated_gradients import IntegratedGradients
+from lightning_explain.attribution.integrated_gradients.method import IntegratedGradients
 from lightning_explain.attribution.lrp import LRP
 from lightning_explain.attribution.result import Attribution, Forward, Target, parts_of, shaped_like
 from lightning_explain.batches import Inputs

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution.lrp.graph import Node, operation_of
+from lightning_explain.attribution.autograd_graph import Node, operation_of
 
 UNKNOWN, CHANNELS, ROWS, COLUMNS, TOKENS = "unknown", "channels", "rows", "columns", "tokens"
 

@@ -2,7 +2,10 @@
 
 from lightning_explain.capture.compiled import is_compiled, names_inside_compiled
 from lightning_explain.capture.hooks import CallHook, Hook
-from lightning_explain.capture.layers import (
+from lightning_explain.capture.outside import Removable, hook_output
+from lightning_explain.capture.padding_masks import MaskSource, PaddingMasks
+from lightning_explain.capture.recorder import Recorder, is_recording_paused, recording_paused, watched
+from lightning_explain.capture.watched_layers import (
     ACTIVATIONS,
     Call,
     CallUse,
@@ -11,9 +14,6 @@ from lightning_explain.capture.layers import (
     first_activations,
     select_layers,
 )
-from lightning_explain.capture.outside import Removable, hook_output
-from lightning_explain.capture.padding_masks import MaskSource, PaddingMasks
-from lightning_explain.capture.recorder import Recorder, is_recording_paused, recording_paused, watched
 
 __all__ = [
     "ACTIVATIONS",

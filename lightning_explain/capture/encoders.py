@@ -16,8 +16,8 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils.hooks import RemovableHandle
 
 from lightning_explain.capture.hooks import CallHook
-from lightning_explain.capture.layers import Layer
 from lightning_explain.capture.outside import forget_keyword_hook
+from lightning_explain.capture.watched_layers import Layer
 
 Padding = Callable[[], Tensor | None]
 """Gives the key padding mask of the call that is going on."""

@@ -11,9 +11,9 @@ from torch.utils.hooks import RemovableHandle
 
 from lightning_explain.capture.encoders import EncoderWatch, Padding, no_padding
 from lightning_explain.capture.hooks import CallHook, Hook
-from lightning_explain.capture.layers import Call, Layer, first_activations
 from lightning_explain.capture.outside import OutsideHook
 from lightning_explain.capture.padding_masks import PaddingMasks
+from lightning_explain.capture.watched_layers import Call, Layer, first_activations
 
 
 class _Pause:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from lightning_explain.attribution.result import Attribution, Method, Target, flat
 from lightning_explain.batches import Inputs
 from lightning_explain.capture import select_layers
+from lightning_explain.drift.similarity import spearman
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import differentiable
-from lightning_explain.similarity import spearman
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.capture import ACTIVATIONS, Layer
-from lightning_explain.sharded import whole_tensor
+from lightning_explain.weights.sharded import whole_tensor
 
 READERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 PASSED = (

@@ -16,7 +16,7 @@ from tensorboard.compat.proto.summary_pb2 import (
 from lightning_explain.log.files import append_line, write_whole
 from lightning_explain.log.json_ready import json_ready
 from lightning_explain.log.png import png_bytes
-from lightning_explain.log.tab import is_written, note_written, tab_summary
+from lightning_explain.log.tab_events import is_written, note_written, tab_summary
 from lightning_explain.log.tags import file_name
 from lightning_explain.render.colour import Picture
 

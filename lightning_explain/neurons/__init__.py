@@ -1,9 +1,9 @@
 """Which neurons are active for which class."""
 
 from lightning_explain.neurons.activity import Activity, unit_activity
-from lightning_explain.neurons.history import LayerHistory
 from lightning_explain.neurons.metric import ActiveNeurons, ClassRates
 from lightning_explain.neurons.profile import LayerProfile, turnover
+from lightning_explain.neurons.rate_history import LayerHistory
 from lightning_explain.neurons.units import unit_layers
 
 __all__ = [

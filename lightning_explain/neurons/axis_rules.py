@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from lightning_explain.neurons import layer_rules as layers
 from lightning_explain.neurons import rearranging_rules as moves
 from lightning_explain.neurons.axes import Dims, fresh_dims, size_of
-from lightning_explain.neurons.operation import Operation, Rule
+from lightning_explain.neurons.operation import AxisOperation, Rule
 
 _POOLS = [
     *(f"{kind}_pool{n}d" for kind in ("max", "avg", "lp", "adaptive_avg", "adaptive_max") for n in (1, 2, 3)),
@@ -58,7 +58,7 @@ _BY_NAMES: Mapping[Rule, str] = {
 RULES: Mapping[str, Rule] = {name: rule for rule, names in _BY_NAMES.items() for name in names.split()}
 
 
-def dims_after(op: Operation) -> Dims:
+def dims_after(op: AxisOperation) -> Dims:
     """Return the dimensions of an operation's result; of their own where nothing is known of them."""
     rule = RULES.get(op.name, moves.elementwise)
     try:

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_explain.capture.layers import ACTIVATIONS, PRODUCERS
+from lightning_explain.capture.watched_layers import ACTIVATIONS, PRODUCERS
 from lightning_explain.neurons.axes import Dims, is_units, size_of
-from lightning_explain.neurons.trace import FunctionCall, Trace
-from lightning_explain.neurons.tracing import Tracer
+from lightning_explain.neurons.forward_trace import ForwardTrace, FunctionCall
+from lightning_explain.neurons.tracing import AxisTracer
 
 FUNCTIONS = frozenset(
     [
@@ -85,7 +85,7 @@ def _same_axes(one: Dims, other: Dims) -> bool:
     )
 
 
-def _is_wrapped(found: FunctionCall, trace: Trace) -> bool:
+def _is_wrapped(found: FunctionCall, trace: ForwardTrace) -> bool:
     """Return True if a function is a step within a home-made activation, whose output is what counts."""
     module = found.inside[-1]
     if isinstance(module, PRODUCERS) or next(module.children(), None) is not None:
@@ -94,14 +94,14 @@ def _is_wrapped(found: FunctionCall, trace: Trace) -> bool:
     return gave is not None and gave is not found.gave and _same_axes(gave, found.gave)
 
 
-def _returned(found: FunctionCall, trace: Trace) -> bool:
+def _returned(found: FunctionCall, trace: ForwardTrace) -> bool:
     """Return True if a module without parts returns what the function gave."""
     module = found.inside[-1]
     is_part = next(module.children(), None) is None
     return is_part and trace.calls[module][found.call].gave is found.gave
 
 
-def functional_use(model: nn.Module, trace: Trace) -> FunctionalUse:
+def functional_use(model: nn.Module, trace: ForwardTrace) -> FunctionalUse:
     """Read off a followed forward pass where functional activations are applied.
 
     Example:
@@ -144,7 +144,7 @@ def _unseen(use: FunctionalUse, name: str, where: str) -> None:
 
 def followed(
     model: nn.Module, call: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
-) -> Trace:
+) -> ForwardTrace:
     """Follow one forward pass; call it inside `isolated`: it is a real one.
 
     Args:
@@ -155,7 +155,7 @@ def followed(
 
     Cost: one forward pass.
     """
-    tracer, given = Tracer(model, FUNCTIONS), (args, kwargs or {})
+    tracer, given = AxisTracer(model, FUNCTIONS), (args, kwargs or {})
     with tracer.following(given):
         output = call(*args, **(kwargs or {}))
     tracer.settle(given, output)

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightning_explain.neurons.axes import Dim, Dims, broadcast, fitted, fresh, has_units, only_units, size_of
-from lightning_explain.neurons.operation import Operation
+from lightning_explain.neurons.operation import AxisOperation
 from lightning_explain.neurons.rearranging_rules import fits
 
 
-def features_last(op: Operation) -> Dims | None:
+def features_last(op: AxisOperation) -> Dims | None:
     """Linear layers and their like: features at the end, whatever stood there."""
     source = op.source
     return None if source is None else (*only_units(source)[:-1], fresh(op.shape[-1], units=True))
 
 
-def bilinear(op: Operation) -> Dims | None:
+def bilinear(op: AxisOperation) -> Dims | None:
     """Bilinear layers: features at the end."""
     return (*only_units(op.operands[0])[:-1], fresh(op.shape[-1], units=True))
 
@@ -27,7 +27,7 @@ def _batch_of(dims: Dims) -> Dim:
     return dims[0]
 
 
-def convolution(op: Operation) -> Dims | None:
+def convolution(op: AxisOperation) -> Dims | None:
     """Convolutions: channels in front of as many positions as the weight has."""
     source, weight = op.source, op.given(1, "weight")
     if source is None:
@@ -39,7 +39,7 @@ def convolution(op: Operation) -> Dims | None:
     return (*only_units((*batch, fresh(op.shape[channels]), *positions), channels),)
 
 
-def channels_second(op: Operation) -> Dims | None:
+def channels_second(op: AxisOperation) -> Dims | None:
     """Normalise channels: they are the second dimension, where nothing else has said so."""
     source = op.source
     if source is None or has_units(source) or len(source) < 2:
@@ -48,12 +48,12 @@ def channels_second(op: Operation) -> Dims | None:
     return only_units(source, 1)
 
 
-def prelu(op: Operation) -> Dims | None:
+def prelu(op: AxisOperation) -> Dims | None:
     """PReLU with a weight for each channel."""
     return channels_second(op) if op.given(1, "weight").numel() > 1 else op.source
 
 
-def normalised_last(op: Operation) -> Dims | None:
+def normalised_last(op: AxisOperation) -> Dims | None:
     """Normalise features: they are the last dimension, where nothing else has said so."""
     source, shape = op.source, op.given(1, "normalized_shape")
     if source is None or has_units(source) or len(tuple(shape)) != 1:
@@ -61,19 +61,19 @@ def normalised_last(op: Operation) -> Dims | None:
     return only_units(source, -1)
 
 
-def embedding(op: Operation) -> Dims | None:
+def embedding(op: AxisOperation) -> Dims | None:
     """Look vectors up by ids."""
     ids = [dims for dims in op.operands if len(dims) == len(op.shape) - 1]
     return (*only_units(ids[0]), fresh(op.shape[-1], units=True)) if ids else None
 
 
-def unfold(op: Operation) -> Dims | None:
+def unfold(op: AxisOperation) -> Dims | None:
     """Cut maps into patches: their values are units."""
     source = op.source
     return None if source is None else (source[0], fresh(op.shape[1], units=True), fresh(op.shape[2]))
 
 
-def _product(op: Operation, left: Any, right: Any) -> Dims | None:
+def _product(op: AxisOperation, left: Any, right: Any) -> Dims | None:
     a, b = op.known(left), op.known(right)
     if a is None and b is None:
         return None
@@ -89,32 +89,32 @@ def _product(op: Operation, left: Any, right: Any) -> Dims | None:
     return _sized((*lead, *a[-2:-1], *b[-1:]), op)
 
 
-def _lead(op: Operation, batches: Sequence[Dims], by_matrix: bool) -> Dims:
+def _lead(op: AxisOperation, batches: Sequence[Dims], by_matrix: bool) -> Dims:
     """Lay over each other what stands before the two dimensions of a matrix."""
     shape = op.shape[:-2] if by_matrix else op.shape[:-1]
     return broadcast([dims for dims in batches if fits(dims, shape)], shape)
 
 
-def _sized(dims: Dims, op: Operation) -> Dims | None:
+def _sized(dims: Dims, op: AxisOperation) -> Dims | None:
     return dims if tuple(map(size_of, dims)) == op.shape else None
 
 
-def matmul(op: Operation) -> Dims | None:
+def matmul(op: AxisOperation) -> Dims | None:
     """Multiply matrices, one of which may be a weight."""
     return _product(op, op.given(0, "input"), op.given(1, "other", op.kwargs.get("mat2")))
 
 
-def reversed_matmul(op: Operation) -> Dims | None:
+def reversed_matmul(op: AxisOperation) -> Dims | None:
     """Multiply matrices, given the other way round."""
     return _product(op, op.args[1], op.args[0])
 
 
-def addmm(op: Operation) -> Dims | None:
+def addmm(op: AxisOperation) -> Dims | None:
     """Multiply matrices and add a third."""
     return _product(op, op.given(1, "mat1", op.kwargs.get("batch1")), op.given(2, "mat2", op.kwargs.get("batch2")))
 
 
-def einsum(op: Operation) -> Dims | None:
+def einsum(op: AxisOperation) -> Dims | None:
     """Name dimensions by letters: one that only weights have counts units."""
     equation, tensors = op.args[0], op.args[1:]
     tensors = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
@@ -131,7 +131,7 @@ def einsum(op: Operation) -> Dims | None:
     return only_units(found, *made) if made else found
 
 
-def attention(op: Operation) -> Dims | None:
+def attention(op: AxisOperation) -> Dims | None:
     """Scaled dot-product attention: positions of the query, features of the value."""
     query, value = op.source, op.known(op.given(2, "value"))
     if query is None or value is None:
@@ -142,6 +142,6 @@ def attention(op: Operation) -> Dims | None:
     return (*query[:-1], value[-1])
 
 
-def multi_head(op: Operation) -> Dims | None:
+def multi_head(op: AxisOperation) -> Dims | None:
     """Attention with projections: features at the end; its second result is weights."""
     return features_last(op) if op.index == 0 else None

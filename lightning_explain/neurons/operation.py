@@ -13,7 +13,7 @@ Lookup = Callable[[Any], Dims | None]
 
 
 @dataclass(frozen=True)
-class Operation:
+class AxisOperation:
     """One call of a function.
 
     Attributes:
@@ -53,7 +53,7 @@ class Operation:
         return [dims for dims in found if dims is not None]
 
 
-Rule = Callable[[Operation], Dims | None]
+Rule = Callable[[AxisOperation], Dims | None]
 
 
 def tensors_in(given: Any) -> list[Tensor]:

@@ -22,10 +22,10 @@ from lightning_explain.neurons.axes import (
     resized,
     size_of,
 )
-from lightning_explain.neurons.operation import Operation
+from lightning_explain.neurons.operation import AxisOperation
 
 
-def elementwise(op: Operation) -> Dims | None:
+def elementwise(op: AxisOperation) -> Dims | None:
     """Keep the axes of arguments that the result is laid over, or of one that has its shape."""
     fitting = [dims for dims in op.operands if len(dims) <= len(op.shape) and fits(dims, op.shape)]
     whole = [dims for dims in fitting if tuple(map(size_of, dims)) == op.shape]
@@ -45,7 +45,7 @@ def _covers(operands: Sequence[Dims], shape: Sequence[int]) -> bool:
     return sizes == list(shape)
 
 
-def _enlarged(dims: Dims, op: Operation) -> Dims:
+def _enlarged(dims: Dims, op: AxisOperation) -> Dims:
     """Lay a tensor over weights that are larger: what a weight adds at the end are units, elsewhere positions."""
     padded = (*fresh_dims((1,) * (len(op.shape) - len(dims))), *dims)
     found = [dim if size_of(dim) == size else fresh(size) for dim, size in zip(padded, op.shape, strict=True)]
@@ -54,13 +54,13 @@ def _enlarged(dims: Dims, op: Operation) -> Dims:
     return tuple(found)
 
 
-def neighbourhood(op: Operation) -> Dims | None:
+def neighbourhood(op: AxisOperation) -> Dims | None:
     """Pool, pad or resize: dimensions keep their places, some get other lengths."""
     source = op.source
     return fitted(source, op.shape) if source is not None and len(source) == len(op.shape) else None
 
 
-def refactored(op: Operation) -> Dims | None:
+def refactored(op: AxisOperation) -> Dims | None:
     """View, reshape, flatten: the same factors in other dimensions."""
     source = op.source
     return None if source is None else reshaped(source, op.shape)
@@ -70,20 +70,20 @@ def _permuted(source: Dims, order: Sequence[int]) -> Dims:
     return tuple(source[place] for place in order)
 
 
-def _numbers(op: Operation, start: int, name: str) -> list[int]:
+def _numbers(op: AxisOperation, start: int, name: str) -> list[int]:
     """Return dimensions given one by one or as a sequence."""
     rest = op.args[start:]
     given = rest[0] if rest and isinstance(rest[0], list | tuple) else rest or op.kwargs.get(name, ())
     return [int(number) for number in given]
 
 
-def permuted_by(op: Operation) -> Dims | None:
+def permuted_by(op: AxisOperation) -> Dims | None:
     """Permute dimensions."""
     source = op.source
     return None if source is None else _permuted(source, _numbers(op, 1, "dims"))
 
 
-def swap(op: Operation) -> Dims | None:
+def swap(op: AxisOperation) -> Dims | None:
     """Swap two dimensions."""
     source = op.source
     if source is None:
@@ -97,7 +97,7 @@ def swap(op: Operation) -> Dims | None:
     return _permuted(source, order if op.name != "T" else order[::-1] if len(order) > 2 else order)
 
 
-def movedim(op: Operation) -> Dims | None:
+def movedim(op: AxisOperation) -> Dims | None:
     """Move dimensions to other places."""
     source, moved, to = op.source, op.given(1, "source"), op.given(2, "destination")
     if source is None:
@@ -110,7 +110,7 @@ def movedim(op: Operation) -> Dims | None:
     return _permuted(source, order)
 
 
-def unsqueeze(op: Operation) -> Dims | None:
+def unsqueeze(op: AxisOperation) -> Dims | None:
     """Insert a dimension of length 1."""
     source = op.source
     if source is None:
@@ -119,7 +119,7 @@ def unsqueeze(op: Operation) -> Dims | None:
     return (*source[:place], (), *source[place:])
 
 
-def squeeze(op: Operation) -> Dims | None:
+def squeeze(op: AxisOperation) -> Dims | None:
     """Drop dimensions of length 1."""
     source = op.source
     if source is None or len(source) == len(op.shape):
@@ -130,7 +130,7 @@ def squeeze(op: Operation) -> Dims | None:
     return tuple(dim for place, dim in enumerate(source) if place not in gone)
 
 
-def expand(op: Operation) -> Dims | None:
+def expand(op: AxisOperation) -> Dims | None:
     """Repeat along dimensions of length 1."""
     source = op.source
     if source is None:
@@ -139,7 +139,7 @@ def expand(op: Operation) -> Dims | None:
     return tuple(dim if size_of(dim) == size else fresh(size) for dim, size in zip(padded, op.shape, strict=True))
 
 
-def repeat(op: Operation) -> Dims | None:
+def repeat(op: AxisOperation) -> Dims | None:
     """Repeat whole tensors along dimensions."""
     source = op.source
     if source is None:
@@ -149,7 +149,7 @@ def repeat(op: Operation) -> Dims | None:
     return tuple(dim if n == 1 else (Factor(Axis(), n), *dim) for dim, n in zip(padded, times, strict=True))
 
 
-def reduced(op: Operation) -> Dims | None:
+def reduced(op: AxisOperation) -> Dims | None:
     """Sum, mean and their like: some dimensions are gone, or have the length 1."""
     source = op.source
     if source is None:
@@ -164,15 +164,15 @@ def reduced(op: Operation) -> Dims | None:
     return tuple(dim for place, dim in enumerate(source) if place not in gone)
 
 
-def norm_over(op: Operation) -> Dims | None:
+def norm_over(op: AxisOperation) -> Dims | None:
     """Take a norm: the order comes before the dimension."""
     source, given = op.source, op.given(2, "dim", op.kwargs.get("axis"))
     if source is None or given is None:
         return None
-    return reduced(Operation("sum", (op.args[0], given), {}, op.out, op.index, op.known))
+    return reduced(AxisOperation("sum", (op.args[0], given), {}, op.out, op.index, op.known))
 
 
-def pieces(op: Operation) -> Dims | None:
+def pieces(op: AxisOperation) -> Dims | None:
     """Split or chunk: the same dimensions, one of them shorter."""
     source = op.source
     if source is None:
@@ -180,7 +180,7 @@ def pieces(op: Operation) -> Dims | None:
     return tuple(resized(dim, size) for dim, size in zip(source, op.shape, strict=True))
 
 
-def unbind(op: Operation) -> Dims | None:
+def unbind(op: AxisOperation) -> Dims | None:
     """Take a dimension apart."""
     source = op.source
     if source is None:
@@ -189,12 +189,12 @@ def unbind(op: Operation) -> Dims | None:
     return (*source[:place], *source[place + 1 :])
 
 
-def selected(op: Operation) -> Dims | None:
+def selected(op: AxisOperation) -> Dims | None:
     """Take one entry of a dimension."""
     return unbind(op)
 
 
-def joined(op: Operation) -> Dims | None:
+def joined(op: AxisOperation) -> Dims | None:
     """Concatenate: the dimension along which tensors lie side by side is a new one of the same kind."""
     parts = op.given(0, "tensors")
     known = [dims for dims in map(op.known, parts) if dims is not None]
@@ -211,7 +211,7 @@ def joined(op: Operation) -> Dims | None:
     return tuple(as_units(joined, units=counts) if i == place else dim for i, dim in enumerate(found))
 
 
-def stacked(op: Operation) -> Dims | None:
+def stacked(op: AxisOperation) -> Dims | None:
     """Stack tensors along a new dimension."""
     parts = op.given(0, "tensors")
     known = [dims for dims in map(op.known, parts) if dims is not None]
@@ -223,7 +223,7 @@ def stacked(op: Operation) -> Dims | None:
     return (*inner[:place], fresh(op.shape[place]), *inner[place:])
 
 
-def indexed(op: Operation) -> Dims | None:
+def indexed(op: AxisOperation) -> Dims | None:
     """Index by numbers, slices and tensors."""
     source, index = op.source, op.args[1]
     places = list(index) if isinstance(index, tuple) else [index]
@@ -241,7 +241,7 @@ def indexed(op: Operation) -> Dims | None:
     return tuple(found)
 
 
-def _taken(place: Any, waiting: list[Dim], op: Operation, n_found: int) -> list[Dim]:
+def _taken(place: Any, waiting: list[Dim], op: AxisOperation, n_found: int) -> list[Dim]:
     """Return what an index makes of the next dimension."""
     if place is None:
         return [()]
@@ -254,7 +254,7 @@ def _taken(place: Any, waiting: list[Dim], op: Operation, n_found: int) -> list[
     return [resized(dim, op.shape[n_found])]
 
 
-def _looked_up(op: Operation, places: Sequence[Any]) -> Dims | None:
+def _looked_up(op: AxisOperation, places: Sequence[Any]) -> Dims | None:
     """Index a table of weights by ids that depend on the inputs."""
     ids = op.known(places[0])
     if ids is None or len(places) > 1:
@@ -262,7 +262,7 @@ def _looked_up(op: Operation, places: Sequence[Any]) -> Dims | None:
     return only_units((*ids, *fresh_dims(op.shape[len(ids) :])), -1)
 
 
-def shuffled(op: Operation) -> Dims | None:
+def shuffled(op: AxisOperation) -> Dims | None:
     """Turn channels into positions, or back."""
     source = op.source
     if source is None:
@@ -270,7 +270,7 @@ def shuffled(op: Operation) -> Dims | None:
     return only_units((*source[:-3], fresh(op.shape[-3]), *fresh_dims(op.shape[-2:])), -3)
 
 
-def one_hot(op: Operation) -> Dims | None:
+def one_hot(op: AxisOperation) -> Dims | None:
     """Put a dimension of classes at the end."""
     source = op.source
     return None if source is None else (*source, fresh(op.shape[-1], units=True))

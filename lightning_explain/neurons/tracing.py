@@ -9,12 +9,12 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from lightning_explain.capture.layers import ACTIVATIONS
 from lightning_explain.capture.padding_masks import KEEPING, LEAVING_OUT, MaskSource, arguments_of
+from lightning_explain.capture.watched_layers import ACTIVATIONS
 from lightning_explain.neurons.axes import Axis, Dims, fresh, fresh_dims, has_units, only_units, size_of
 from lightning_explain.neurons.axis_rules import dims_after
-from lightning_explain.neurons.operation import Operation, tensors_in
-from lightning_explain.neurons.trace import FunctionCall, ModuleCall, Trace
+from lightning_explain.neurons.forward_trace import ForwardTrace, FunctionCall, ModuleCall
+from lightning_explain.neurons.operation import AxisOperation, tensors_in
 
 GETTERS = frozenset(["T", "mT", "H", "mH", "data", "real"])
 BLOCKS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.TransformerEncoder, nn.TransformerDecoder)
@@ -40,7 +40,7 @@ def batch_first_of(module: nn.Module) -> bool | None:
     return bool(vars(inner)["batch_first"]) if known else None
 
 
-class Tracer(TorchFunctionMode):
+class AxisTracer(TorchFunctionMode):
     """Follows axes through every function that is called while it is on.
 
     Args:
@@ -50,7 +50,7 @@ class Tracer(TorchFunctionMode):
 
     def __init__(self, model: nn.Module, functions: frozenset[str] = frozenset()) -> None:
         super().__init__()
-        self.trace = Trace()
+        self.trace = ForwardTrace()
         self._modules = list(model.modules())
         self._wanted = functions
         self._running: list[nn.Module] = []
@@ -91,7 +91,7 @@ class Tracer(TorchFunctionMode):
         if name in ("_pad_packed_sequence", "_pack_padded_sequence"):
             self._packed(name, args, results[0])
             return
-        found = [dims_after(Operation(name, args, kwargs, each, i, self.dims)) for i, each in enumerate(results)]
+        found = [dims_after(AxisOperation(name, args, kwargs, each, i, self.dims)) for i, each in enumerate(results)]
         for result, dims in zip(results, found, strict=True):
             self._known[result] = dims
 
@@ -123,7 +123,7 @@ class Tracer(TorchFunctionMode):
         def lookup(tensor: Any) -> Dims | None:
             return blank if tensor is target else None
 
-        taken = dims_after(Operation("__getitem__", (target, index), {}, part, 0, lookup))
+        taken = dims_after(AxisOperation("__getitem__", (target, index), {}, part, 0, lookup))
         pairs = dict(zip(taken[::-1], given[::-1], strict=False))
         self._known[target] = tuple(
             pairs[dim] if dim in pairs and size_of(pairs[dim]) == size_of(dim) else dim for dim in blank

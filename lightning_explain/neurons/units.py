@@ -9,10 +9,10 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from lightning_explain.capture import CallUse, Layer, select_layers
-from lightning_explain.capture.layers import ACTIVATIONS, PRODUCERS
+from lightning_explain.capture.watched_layers import ACTIVATIONS, PRODUCERS
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.neurons.forward_trace import ForwardTrace
 from lightning_explain.neurons.functional import FunctionalUse
-from lightning_explain.neurons.trace import Trace
 from lightning_explain.neurons.views import AttentionHeads, HeadsBeforeProjection, HiddenUnits, TokenFeatures
 
 RECURRENT = (nn.LSTM, nn.GRU, nn.RNN)
@@ -159,7 +159,10 @@ def with_functional(model: nn.Module, layers: Sequence[Layer], use: FunctionalUs
 
 
 def described(
-    layers: Sequence[Layer], trace: Trace, use: FunctionalUse, unit_dims: Mapping[str, int] = MappingProxyType({})
+    layers: Sequence[Layer],
+    trace: ForwardTrace,
+    use: FunctionalUse,
+    unit_dims: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Layer]:
     """Give layers what a followed forward pass showed of their calls: where units are, what follows, what is padding.
 
@@ -194,7 +197,7 @@ def check_unit_dims(unit_dims: Mapping[str, int], layers: Sequence[Layer]) -> No
 
 
 def _described(
-    layer: Layer, trace: Trace, functions: Mapping[int, Callable[[Tensor], Tensor]], unit_dim: int | None
+    layer: Layer, trace: ForwardTrace, functions: Mapping[int, Callable[[Tensor], Tensor]], unit_dim: int | None
 ) -> Layer:
     if layer.host is not None or isinstance(layer.view, AttentionHeads):
         return layer  # these know all of it themselves

@@ -1,13 +1,13 @@
 """The way from input to class: which units contribute how much, along which paths, and how that changes."""
 
 from lightning_explain.paths.change import PathChange, path_change
+from lightning_explain.paths.contribution_graph import ContributionGraph, Link, UnitLayer, effective_units, mean_graph
 from lightning_explain.paths.contributions import Contributions, contributions
-from lightning_explain.paths.graph import ContributionGraph, Link, UnitLayer, effective_units, mean_graph
 from lightning_explain.paths.nodes import PathEdge, PathGraph, PathNode
+from lightning_explain.paths.path_graph import path_graph
+from lightning_explain.paths.path_units import InputUnits
 from lightning_explain.paths.ranking import Ranked, ranking
 from lightning_explain.paths.search import Path, Search, top_paths
-from lightning_explain.paths.shown import path_graph
-from lightning_explain.paths.units import InputUnits
 
 __all__ = [
     "ContributionGraph",

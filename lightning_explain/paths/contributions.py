@@ -14,11 +14,11 @@ from lightning_explain.attribution.scores import check_differentiable, target_te
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
-from lightning_explain.paths.feeds import Source
-from lightning_explain.paths.graph import OUTPUT, ContributionGraph, Numbers, flowing, only_layers
+from lightning_explain.paths.contribution_graph import OUTPUT, ContributionGraph, Numbers, flowing, only_layers
+from lightning_explain.paths.feeds import FeedSource
 from lightning_explain.paths.messages import message_matrix
-from lightning_explain.paths.trace import run_in_pieces
-from lightning_explain.paths.units import InputUnits, input_units
+from lightning_explain.paths.model_pieces import run_in_pieces
+from lightning_explain.paths.path_units import InputUnits, input_units
 from lightning_explain.paths.walk import Walked, all_sources, walk_back
 
 MOST_LAYERS = 6
@@ -43,7 +43,7 @@ def _matrices(walked: Walked, sample: int) -> dict[tuple[int, int], Tensor]:
     return found
 
 
-def _by_unit(values: Tensor, source: Source) -> Tensor:
+def _by_unit(values: Tensor, source: FeedSource) -> Tensor:
     """Add up one sample's relevance by unit."""
     return values.new_zeros(source.n_units).index_add_(0, source.labels.flatten(), values.flatten())
 
@@ -137,7 +137,7 @@ def contributions(
 
     Conductance says what a unit contributes, but not which part of it went where, so it makes no edges.
 
-    Source: Bach et al. (2015), On pixel-wise explanations, Eq. 49 and 56 to 58 (messages); Montavon et al. (2019).
+    FeedSource: Bach et al. (2015), On pixel-wise explanations, Eq. 49 and 56 to 58 (messages); Montavon et al. (2019).
 
     Args:
         model: A module; run in eval mode and left as found.

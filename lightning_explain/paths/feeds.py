@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_explain.paths.trace import sources_of
+from lightning_explain.paths.model_pieces import sources_of
 
 TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class FeedSource:
     """Something that layers read: an input or a layer's output.
 
     Attributes:
@@ -68,7 +68,7 @@ class _Forward:
         return found
 
 
-def _labels(forward: _Forward, place: int, source: Source) -> Tensor | None:
+def _labels(forward: _Forward, place: int, source: FeedSource) -> Tensor | None:
     """Carry unit numbers through the map; None where averages come out, since units were mixed."""
     batch = len(source.values)
     draw = torch.Generator().manual_seed(0)
@@ -93,7 +93,7 @@ def _labels(forward: _Forward, place: int, source: Source) -> Tensor | None:
     return labels.clamp_min(0)
 
 
-def feeds_of(read: Tensor, sources: Sequence[Source]) -> tuple[Feed, ...]:
+def feeds_of(read: Tensor, sources: Sequence[FeedSource]) -> tuple[Feed, ...]:
     """Take apart what a layer read, by the sources that it came from.
 
     Args:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from lightning_explain.attribution.lrp.maps import AffineMap, Convolution, Dense
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.paths.feeds import Feed, Source
+from lightning_explain.paths.feeds import Feed, FeedSource
 from lightning_explain.paths.terms import Term, of_sign
 
 LARGEST_BLOCK = 1 << 24
@@ -185,7 +185,7 @@ def message_matrix(messages: Messages, terms: Sequence[Term], read: Tensor, samp
 
 
 def mixed_messages(
-    read: Tensor, layer: AffineMap, terms: Sequence[Term], feed: Feed, source: Source, own: Tensor, n_own: int
+    read: Tensor, layer: AffineMap, terms: Sequence[Term], feed: Feed, source: FeedSource, own: Tensor, n_own: int
 ) -> MixedMessages:
     """Work out messages to units that were mixed on the way, for all samples.
 

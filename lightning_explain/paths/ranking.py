@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lightning_explain.paths.graph import ContributionGraph, Link, Numbers
+from lightning_explain.paths.contribution_graph import ContributionGraph, Link, Numbers
 from lightning_explain.paths.search import MAX_POPS, Unit, check_counts, largest
 
 

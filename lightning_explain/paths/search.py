@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.paths.graph import ContributionGraph, Link, Numbers
+from lightning_explain.paths.contribution_graph import ContributionGraph, Link, Numbers
 
 Unit = tuple[int, int]
 """Place of the layer in the graph, and number of the unit in it."""

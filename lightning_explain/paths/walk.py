@@ -8,11 +8,11 @@ from torch import Tensor
 
 from lightning_explain.attribution.scores import check_finite
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.paths.feeds import Feed, Source, feeds_of
+from lightning_explain.paths.feeds import Feed, FeedSource, feeds_of
 from lightning_explain.paths.messages import Messages, messages_from, mixed_messages
+from lightning_explain.paths.model_pieces import CutLayer, PiecewisePass, sources_of
+from lightning_explain.paths.path_units import InputUnits, neuron_labels
 from lightning_explain.paths.terms import Term, terms_of
-from lightning_explain.paths.trace import CutLayer, Trace, sources_of
-from lightning_explain.paths.units import InputUnits, neuron_labels
 
 MOST_UNITS = 8192
 """Most units of one layer with positions kept: their messages are worked out one by one."""
@@ -42,7 +42,7 @@ class Walked:
         score: The explained score [batch].
     """
 
-    sources: tuple[Source, ...]
+    sources: tuple[FeedSource, ...]
     n_inputs: int
     relevance: tuple[Tensor, ...]
     steps: tuple[Step, ...]
@@ -51,7 +51,7 @@ class Walked:
     score: Tensor
 
 
-def all_sources(trace: Trace, units: Sequence[InputUnits], keep_positions: bool) -> tuple[Source, ...]:
+def all_sources(trace: PiecewisePass, units: Sequence[InputUnits], keep_positions: bool) -> tuple[FeedSource, ...]:
     """List the inputs and the layers of a trace with their units.
 
     Raises:
@@ -59,7 +59,7 @@ def all_sources(trace: Trace, units: Sequence[InputUnits], keep_positions: bool)
     """
     names = ["input"] if len(units) == 1 else [f"input {place}" for place in range(len(units))]
     found = [
-        Source(name, values, unit.labels.to(values.device), len(unit.names))
+        FeedSource(name, values, unit.labels.to(values.device), len(unit.names))
         for name, values, unit in zip(names, trace.inputs, units, strict=True)
     ]
     for layer in trace.layers:
@@ -71,7 +71,7 @@ def all_sources(trace: Trace, units: Sequence[InputUnits], keep_positions: bool)
                 f"Layer {layer.name!r} has {n_units:,} units with positions kept; at most {MOST_UNITS:,} can be worked "
                 "out. Give keep_positions=False, so that each channel is one unit."
             )
-        found.append(Source(layer.name, layer.output, labels, n_units))
+        found.append(FeedSource(layer.name, layer.output, labels, n_units))
     return tuple(found)
 
 
@@ -103,7 +103,7 @@ class _Gradients:
         )
 
 
-def _score_layer(sources: Sequence[Source], gradients: _Gradients, n_inputs: int) -> int | None:
+def _score_layer(sources: Sequence[FeedSource], gradients: _Gradients, n_inputs: int) -> int | None:
     """Find the layer of which one unit is the score, right after the score was handed down."""
     places = [place for place, gradient in enumerate(gradients.at) if gradient is not None]
     if len(places) != 1 or places[0] < n_inputs:
@@ -116,7 +116,7 @@ def _score_layer(sources: Sequence[Source], gradients: _Gradients, n_inputs: int
     return places[0] if bool((~open_ | (labels[None] == first[:, None])).all()) else None
 
 
-def walk_back(trace: Trace, sources: tuple[Source, ...], keep_positions: bool) -> Walked:
+def walk_back(trace: PiecewisePass, sources: tuple[FeedSource, ...], keep_positions: bool) -> Walked:
     """Propagate relevance from the score to the inputs, layer by layer, and note every layer's terms."""
     gradients, n_inputs = _Gradients([source.values for source in sources]), len(trace.inputs)
     gradients.hand_down(trace.score, torch.ones_like(trace.score))
@@ -134,7 +134,7 @@ def walk_back(trace: Trace, sources: tuple[Source, ...], keep_positions: bool) -
     return Walked(sources, n_inputs, relevance, tuple(reversed(steps)), at_output, score_layer, score)
 
 
-def _step(place: int, layer: CutLayer, gradient: Tensor, sources: tuple[Source, ...], keep_positions: bool) -> Step:
+def _step(place: int, layer: CutLayer, gradient: Tensor, sources: tuple[FeedSource, ...], keep_positions: bool) -> Step:
     read, own = layer.read.detach(), sources[place]
     terms = terms_of(layer.rule, layer.layer, read, layer.output.detach(), gradient)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_explain.render.canvas import shortened
 from lightning_explain.render.colour import Picture
-from lightning_explain.render.page import sign_words
+from lightning_explain.render.page_layout import sign_words
 from lightning_explain.render.panels import Panel
 
 RED, BLUE = "#b2182b", "#2166ac"

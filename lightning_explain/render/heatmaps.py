@@ -11,7 +11,7 @@ from torch.nn import functional
 from lightning_explain.display import Display
 from lightning_explain.render.canvas import below, beside, grid, padded, resized, text
 from lightning_explain.render.colour import Picture, grey, signed_colours
-from lightning_explain.render.page import colour_scale, legend, legends, n_columns, titled
+from lightning_explain.render.page_layout import colour_scale, legend, legends, n_columns, titled
 from lightning_explain.render.panels import Panel, header
 
 MAX_WIDTH = 720

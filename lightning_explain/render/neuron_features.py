@@ -19,7 +19,7 @@ from lightning_explain.render.canvas import (
     text_width,
 )
 from lightning_explain.render.colour import Picture, signed_colours, table
-from lightning_explain.render.page import colour_scale
+from lightning_explain.render.page_layout import colour_scale
 
 LABEL_WIDTH = 110
 WIDEST = 640

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lightning_explain.paths import PathGraph, PathNode
-from lightning_explain.paths.shown import AGAINST, FOR
+from lightning_explain.paths.path_graph import AGAINST, FOR
 
 WIDTH = 680
 ROW = 38

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from lightning_explain.render.canvas import INK, below, beside, grid, text
 from lightning_explain.render.colour import Picture, signed_colours
-from lightning_explain.render.page import colour_scale, legend, legends, titled
+from lightning_explain.render.page_layout import colour_scale, legend, legends, titled
 from lightning_explain.render.panels import Panel, in_words
-from lightning_explain.render.shown import spread_rows
+from lightning_explain.render.shown_inputs import spread_rows
 
 MOST_COLUMNS = 240
 """Longer signals are put together to so many columns."""

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from lightning_explain.render.canvas import BACKGROUND, below, beside, few_greys, font, text, text_width
 from lightning_explain.render.colour import Picture, signed_colours
-from lightning_explain.render.page import colour_scale, legend, legends, titled
+from lightning_explain.render.page_layout import colour_scale, legend, legends, titled
 from lightning_explain.render.panels import Panel, in_words
-from lightning_explain.render.shown import Shown, spread_rows
+from lightning_explain.render.shown_inputs import Shown, spread_rows
 from lightning_explain.render.words import markdown_safe
 
 WIDTH = 640

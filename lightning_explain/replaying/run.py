@@ -12,12 +12,12 @@ import lightning.pytorch as pl
 from tqdm.auto import tqdm
 
 from lightning_explain.callbacks import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor
-from lightning_explain.checkpoint_file import UnusableCheckpointError
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from lightning_explain.randomness import rng_preserved
 from lightning_explain.replaying.as_found import left_as_found
-from lightning_explain.replaying.hooks import Loading, Monitor, TrainingPass
 from lightning_explain.replaying.saved import Checkpoint, checkpoint_files, read_checkpoints
+from lightning_explain.replaying.trainer_hooks import Loading, Monitor, TrainingPass
+from lightning_explain.weights.checkpoint_file import UnusableCheckpointError
 
 NO_VALIDATION = (
     "Nothing was validated, and a replay explains what a validation sees: there are no validation data (no "

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning_explain.checkpoint_file import UnusableCheckpointError, content_of
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.weights.checkpoint_file import UnusableCheckpointError, content_of
 
 SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
 """Files of a folder that are taken for checkpoints."""

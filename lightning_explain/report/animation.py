@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lightning_explain.report.checked import words
-from lightning_explain.report.filmstrip import Film, films, inputs, spread
+from lightning_explain.report.filmstrip import ReportFilm, films, inputs, spread
 from lightning_explain.report.pictures import AGAINST, FOR, RISE, Numbers
 from lightning_explain.report.reading import LoggedRun, Series
 
@@ -19,7 +19,7 @@ COLUMNS = 5
 FRAME_MS, LAST_MS = 500, 2000
 
 
-def heatmap_film(run: LoggedRun) -> tuple[Series, Film] | None:
+def heatmap_film(run: LoggedRun) -> tuple[Series, ReportFilm] | None:
     """Find the heatmaps that an animation shows: the first monitor's, by its first method; None if there are none."""
     for series in run.of("attribution"):
         for film in films(series, MOST_FRAMES):
@@ -43,7 +43,7 @@ def _fitted(image: Image.Image) -> Image.Image:
     return image.convert("RGB").resize(size, Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX)
 
 
-def write_animation(path: Path, series: Series, film: Film, *, most_samples: int) -> None:
+def write_animation(path: Path, series: Series, film: ReportFilm, *, most_samples: int) -> None:
     """Write the GIF.
 
     Args:

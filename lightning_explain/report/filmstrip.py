@@ -50,7 +50,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Film:
+class ReportFilm:
     """All of a method's frames.
 
     Attributes:
@@ -89,7 +89,7 @@ class Film:
         return sorted(kept, key=lambda sample: (labels[sample] if sample < len(labels) else 0, sample))
 
 
-def films(series: Series, most_steps: int) -> list[Film]:
+def films(series: Series, most_steps: int) -> list[ReportFilm]:
     """Read a monitor's heatmaps, of each method.
 
     Args:
@@ -101,14 +101,14 @@ def films(series: Series, most_steps: int) -> list[Film]:
     shown = [series.events[place] for place in spread(len(series.events), most_steps)]
     sheets = [opened(event.picture) if event.picture else None for event in shown]
     names = [words(mapping(method).get("name")) for method in items(series.events[-1].header.get("methods"))]
-    made: list[Film] = []
+    made: list[ReportFilm] = []
     for name in dict.fromkeys(names[:20]):
         full = max([_full(event, name) for event in series.events], default=0.0)
         frames = [
             Frame(event.step, event.header, _maps(event, sheet, name))
             for event, sheet in zip(shown, sheets, strict=True)
         ]
-        made.append(Film(name, frames, full, words(series.events[-1].header.get("unit")) or "output"))
+        made.append(ReportFilm(name, frames, full, words(series.events[-1].header.get("unit")) or "output"))
     return made
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from importlib import resources
 
-from lightning_explain.report import heatmaps, neurons, paths
+from lightning_explain.report import heatmap_section, neuron_section, path_section
 from lightning_explain.report.charts import Line, chart, score_range
 from lightning_explain.report.markup import UNKNOWN, Child, Markup, clean, el, figure, join, percent, table
 from lightning_explain.report.reading import LoggedRun, Series
@@ -100,8 +100,10 @@ def _overview(runs: Sequence[LoggedRun]) -> Markup:
 
 def _overview_row(run: LoggedRun) -> list[Child]:
     steps = sorted({event.step for series in run.series for event in series.events})
-    drift = next((heatmaps.drift_line(series, "previous", "").points[-1:] for series in run.of("attribution")), [])
-    f1, dead = next((neurons.summary(series) for series in run.of("neurons")), (math.nan, math.nan))
+    drift = next(
+        (heatmap_section.drift_line(series, "previous", "").points[-1:] for series in run.of("attribution")), []
+    )
+    f1, dead = next((neuron_section.summary(series) for series in run.of("neurons")), (math.nan, math.nan))
     most = max(len(series.events) for series in run.series)
     return [
         el("bdi", clean(run.name)),
@@ -134,17 +136,19 @@ def _together(kind: str, pairs: Pairs) -> list[Markup | None]:
         return []
     numbered = list(enumerate(pairs))
     if kind == "neurons":
-        lines = [Line(run.name, neurons.score_line(series, "").points, k, bold=True) for k, (run, series) in numbered]
+        lines = [
+            Line(run.name, neuron_section.score_line(series, "").points, k, bold=True) for k, (run, series) in numbered
+        ]
         return [chart("Mean F1 of every run", lines, range_=score_range(lines))]
     return [
         chart(
             f"Drift of every run to {said}",
             [
-                Line(run.name, heatmaps.drift_line(series, reference, "").points, k, bold=True)
+                Line(run.name, heatmap_section.drift_line(series, reference, "").points, k, bold=True)
                 for k, (run, series) in numbered
             ],
         )
-        for reference, said in heatmaps.references(series for _, series in pairs).items()
+        for reference, said in heatmap_section.references(series for _, series in pairs).items()
     ]
 
 
@@ -152,15 +156,15 @@ def _alone(kind: str, most_steps: int, most_samples: int) -> Callable[[Series], 
     """Say how one run's monitor is shown."""
 
     def of_attribution(series: Series) -> list[Markup | None]:
-        film = heatmaps.heatmap_block(series, most_steps=most_steps, most_samples=most_samples)
-        return [el("div", *heatmaps.drift_charts(series), class_="charts"), film]
+        film = heatmap_section.heatmap_block(series, most_steps=most_steps, most_samples=most_samples)
+        return [el("div", *heatmap_section.drift_charts(series), class_="charts"), film]
 
     def of_neurons(series: Series) -> list[Markup | None]:
-        scores = el("div", *neurons.score_charts(series), neurons.score_table(series), class_="charts")
-        counted = el("p", neurons.sample_counts(series), class_="note")
-        return [scores, counted, neurons.layer_table(series), neurons.rate_blocks(series)]
+        scores = el("div", *neuron_section.score_charts(series), neuron_section.score_table(series), class_="charts")
+        counted = el("p", neuron_section.sample_counts(series), class_="note")
+        return [scores, counted, neuron_section.layer_table(series), neuron_section.rate_blocks(series)]
 
     def of_paths(series: Series) -> list[Markup | None]:
-        return [join(el("div", paths.path_blocks(series), class_="paths"))]
+        return [join(el("div", path_section.path_blocks(series), class_="paths"))]
 
     return {"attribution": of_attribution, "neurons": of_neurons, "paths": of_paths}[kind]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from lightning_explain import IntegratedGradients
-from lightning_explain.attribution.fast_convolutions import speed_up_convolutions
+from lightning_explain.attribution.integrated_gradients.conv_fusion import speed_up_convolutions
 from lightning_explain.isolation import explaining
 
 X = torch.rand(3, 2, 9, 9, generator=torch.Generator().manual_seed(0))

@@ -12,8 +12,8 @@ from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
 from lightning_explain import IntegratedGradients
-from lightning_explain.attribution.fast_convolutions import FastConvolution, speed_up_convolutions
-from lightning_explain.attribution.first_layer import find_first_layer
+from lightning_explain.attribution.integrated_gradients.conv_fusion import FastConvolution, speed_up_convolutions
+from lightning_explain.attribution.integrated_gradients.first_layer import find_first_layer
 from lightning_explain.isolation import explaining
 
 IMAGES = torch.randn(3, 2, 6, 5, generator=torch.Generator().manual_seed(0)).double()

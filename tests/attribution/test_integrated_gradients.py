@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lightning_explain import IntegratedGradients
 from lightning_explain.attribution import LayerConductance
-from lightning_explain.attribution.quadrature import relative_distance
+from lightning_explain.attribution.integrated_gradients.quadrature import relative_distance
 from lightning_explain.attribution.result import flat
 from lightning_explain.errors import ConfigurationError, ExplanationError, ExplanationWarning
 from tests.attribution.plain_bisection import bisected

@@ -19,7 +19,7 @@ from lightning_explain.attribution import (
     ZPlusRule,
 )
 from lightning_explain.attribution.lrp.choices import Choices
-from lightning_explain.attribution.lrp.gates import Rank, shares_of_factors
+from lightning_explain.attribution.lrp.operations.gates import Rank, shares_of_factors
 from lightning_explain.errors import ConfigurationError
 
 RULES = Epsilon(0.0)

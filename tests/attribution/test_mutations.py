@@ -53,10 +53,10 @@ from lightning_explain.attribution import (
     neuron_importance,
     uniform_noise,
 )
-from lightning_explain.attribution.fast_convolutions import speed_up_convolutions
-from lightning_explain.attribution.quadrature import gauss_legendre, midpoint
+from lightning_explain.attribution.integrated_gradients.conv_fusion import speed_up_convolutions
+from lightning_explain.attribution.integrated_gradients.quadrature import gauss_legendre, midpoint
 from lightning_explain.batches import label_oddities
-from lightning_explain.callbacks.class_scores import ScoreCounts, doubt
+from lightning_explain.callbacks.class_scores.class_metrics import ScoreCounts, doubt
 from lightning_explain.drift import cosine_distance, distances, relative_l1, spearman, top_k_overlap
 from lightning_explain.errors import ExplanationError
 from lightning_explain.faithfulness import (

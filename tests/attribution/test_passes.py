@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lightning_explain import IntegratedGradients
-from lightning_explain.attribution.passes import (
+from lightning_explain.attribution.integrated_gradients.passes import (
     MOST_ROWS_ON_CPU,
     TRIAL_ROWS,
     Block,

@@ -24,12 +24,12 @@ from lightning_explain import (
     sharded,
 )
 from lightning_explain.attribution import from_captum
-from lightning_explain.callbacks.explanation import Examiner
-from lightning_explain.callbacks.guard import Guard
-from lightning_explain.callbacks.question import Question, check_strategy
-from lightning_explain.callbacks.ranks import Ranks
+from lightning_explain.callbacks.base.distributed import Ranks
+from lightning_explain.callbacks.base.error_handling import Guard
+from lightning_explain.callbacks.base.explainer import Examiner
+from lightning_explain.callbacks.base.forward import Question, check_strategy
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.sharded import sharded_modules
+from lightning_explain.weights.sharded import sharded_modules
 from tests.callbacks.sharing_run import digits, numbers
 
 N_TRAIN, N_VAL = 32, 27

@@ -21,10 +21,10 @@ from lightning_explain import (
 )
 from lightning_explain.attribution import AtEmbedding, from_captum
 from lightning_explain.attribution.result import Attribution
-from lightning_explain.callbacks.explanation import Examiner, Explanation
-from lightning_explain.callbacks.guard import Guard
-from lightning_explain.callbacks.question import Question
-from lightning_explain.callbacks.ranks import Ranks
+from lightning_explain.callbacks.base.distributed import Ranks
+from lightning_explain.callbacks.base.error_handling import Guard
+from lightning_explain.callbacks.base.explainer import Examiner, Explanation
+from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness import FAITHFULNESS
 from lightning_explain.probe import Probe

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from lightning_explain import AttributionMonitor, DriftAlert, InputXGradient, Probe
-from lightning_explain.callbacks.alarm import Alarm
-from lightning_explain.callbacks.guard import Guard
+from lightning_explain.callbacks.attribution.alerts import Alarm
+from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.drift_alert import Alert
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from tests.command_line import fitted_from_yaml

@@ -14,14 +14,18 @@ from torch.nn import functional
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_explain import ActiveNeuronMonitor
-from lightning_explain.callbacks.class_scores import (
+from lightning_explain.callbacks.class_scores.class_metrics import (
     ScoreCounts,
     Tally,
     doubt,
     predicted_classes,
     verdict,
 )
-from lightning_explain.callbacks.own_accuracies import accuracy_metrics, held_accuracies, logged_accuracies
+from lightning_explain.callbacks.class_scores.module_accuracies import (
+    accuracy_metrics,
+    held_accuracies,
+    logged_accuracies,
+)
 from lightning_explain.errors import ExplanationWarning
 from tests.callbacks.score_nets import Parts, X, Y, fit
 

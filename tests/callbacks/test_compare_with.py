@@ -14,10 +14,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from lightning_explain import LRP, AttributionMonitor, IntegratedGradients, Saliency
-from lightning_explain.callbacks.guard import Guard
-from lightning_explain.callbacks.history import History
-from lightning_explain.callbacks.ranks import Ranks
-from lightning_explain.callbacks.references import Comparisons, named_references
+from lightning_explain.callbacks.attribution.compare_with import Comparisons, named_references
+from lightning_explain.callbacks.attribution.history import History
+from lightning_explain.callbacks.base.distributed import Ranks
+from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.drift import drift
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from tests.command_line import fitted_from_yaml

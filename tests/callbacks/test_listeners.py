@@ -7,7 +7,7 @@ import pytest
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from lightning_explain import AttributionMonitor, Saliency
-from lightning_explain.callbacks.listeners import check_listeners
+from lightning_explain.callbacks.base.early_stopping import check_listeners
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.schedule import Schedule
 from tests.models import DigitData, DigitNet, quiet_trainer

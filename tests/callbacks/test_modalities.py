@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 
 from lightning_explain import AttributionMonitor, Display, InputXGradient, IntegratedGradients, Probe
 from lightning_explain.attribution import AtEmbedding
-from lightning_explain.callbacks.attribution_tab import probe_tab
+from lightning_explain.callbacks.attribution.tab import probe_tab
 from lightning_explain.errors import ConfigurationError
 from tests.events import Events
 from tests.modalities import (

@@ -76,7 +76,7 @@ def test_a_picture_that_fails_does_not_take_the_figures_along(monkeypatch: pytes
     def broken(*args: Any, **kwargs: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("lightning_explain.callbacks.attribution_pictures.Gallery.show", broken)
+    monkeypatch.setattr("lightning_explain.callbacks.attribution.images.Gallery.show", broken)
     stopper = EarlyStopping("explain/attribution/drift/previous", patience=9)
     with pytest.warns(ExplanationWarning, match="disk full"):
         trainer = fit([AttributionMonitor(), stopper])

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain import ActiveNeuronMonitor, InputXGradient
-from lightning_explain.callbacks.activation_maps import shown_channels
+from lightning_explain.callbacks.neurons.activation_maps import shown_channels
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from lightning_explain.neurons import LayerProfile
 from tests.events import Events

@@ -10,11 +10,11 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 import lightning_explain.render.features as features
-import lightning_explain.render.page as page
+import lightning_explain.render.page_layout as page
 from lightning_explain import AttributionMonitor, DecisionPathMonitor
-from lightning_explain.callbacks.captions import captions
-from lightning_explain.callbacks.path_pictures import _output_lines, _title
-from lightning_explain.report.heatmaps import _scale
+from lightning_explain.callbacks.attribution.captions import captions
+from lightning_explain.callbacks.paths.images import _output_lines, _title
+from lightning_explain.report.heatmap_section import _scale
 from tests.events import tab_headers
 from tests.modalities import fit
 
@@ -87,6 +87,6 @@ def test_paths_of_a_class_lead_to_the_output(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("unit", "said"), [("output", "raises it"), ("logits", "for the class")])
 def test_the_report_says_so_too(unit: str, said: str) -> None:
-    from lightning_explain.report.filmstrip import Film
+    from lightning_explain.report.filmstrip import ReportFilm
 
-    assert said in str(_scale(Film("IG", [], 1.0, unit)))
+    assert said in str(_scale(ReportFilm("IG", [], 1.0, unit)))

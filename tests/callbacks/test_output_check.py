@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor, IntegratedGradients, Probe
-from lightning_explain.callbacks.output_check import output_words
-from lightning_explain.callbacks.score_choice import are_probabilities_of, feeds, likeliest_scores
-from lightning_explain.callbacks.score_source import Source, matching
+from lightning_explain.callbacks.base.output_choice import are_probabilities_of, feeds, likeliest_scores
+from lightning_explain.callbacks.class_scores.output_check import output_words
+from lightning_explain.callbacks.class_scores.output_source import OutputSource, matching
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from tests.callbacks.score_nets import Parts, X, Y, fit
 from tests.callbacks.test_class_scores import Decoding, Embedding, FeaturesFirst, Tasked, TwoHeads
@@ -128,7 +128,7 @@ def test_a_graph_tells_what_came_of_what() -> None:
 
 
 def test_parts_are_known_by_the_tensor_or_by_its_values_if_only_one_has_them() -> None:
-    scores, source = LOGITS.detach(), Source
+    scores, source = LOGITS.detach(), OutputSource
     assert matching([(source("a"), OTHER), (source("b"), scores), (source("b.c"), scores)], scores) == [
         source("b"),
         source("b.c"),

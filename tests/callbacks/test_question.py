@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lightning_explain import GradCAM, LayerConductance
 from lightning_explain.batches import select, target_of
-from lightning_explain.callbacks.question import Question
+from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import isolated
 

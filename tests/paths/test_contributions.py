@@ -13,7 +13,7 @@ from torch.nn import functional
 from lightning_explain.attribution import LRP, ByLayer, Epsilon, EpsilonRule, GammaRule, ZeroRule, ZPlusRule
 from lightning_explain.errors import ConfigurationError, ExplanationError
 from lightning_explain.paths import contributions, mean_graph
-from lightning_explain.paths.graph import without_layer
+from lightning_explain.paths.contribution_graph import without_layer
 from tests.paths import brute
 
 
@@ -497,7 +497,7 @@ def test_too_many_positions_are_refused():
 
 
 def test_units_of_inputs():
-    from lightning_explain.paths.units import input_units
+    from lightning_explain.paths.path_units import input_units
 
     (image,) = input_units((torch.zeros(1, 3, 10, 6),), patch=4)
     assert image.boxes == ((0, 0, 4, 4), (0, 4, 4, 2), (4, 0, 4, 4), (4, 4, 4, 2), (8, 0, 2, 4), (8, 4, 2, 2))

@@ -11,7 +11,7 @@ from torch import nn
 
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths import contributions, path_change, path_graph, ranking, top_paths
-from lightning_explain.paths.graph import ContributionGraph, effective_units, flowing
+from lightning_explain.paths.contribution_graph import ContributionGraph, effective_units, flowing
 from lightning_explain.paths.search import remaining, share_along
 from tests.paths import brute
 from tests.paths.test_contributions import Residual, lenet, mlp, seeded

@@ -11,7 +11,7 @@ import torch
 
 from lightning_explain import ActiveNeuronMonitor
 from lightning_explain import isolation as isolating
-from lightning_explain.attribution import passes
+from lightning_explain.attribution.integrated_gradients.method import passes
 from lightning_explain.callbacks import continuity, cures, guard, history, neuron_counts
 from lightning_explain.capture import recorder
 from lightning_explain.log import sinks

@@ -21,7 +21,6 @@ from lightning_explain.render.canvas import (
     text_width,
 )
 from lightning_explain.render.colour import LEVELS, Picture, share_colours, signed_colours, table
-from lightning_explain.render.explanation import explanation_picture, film_frame, film_picture, film_rows, kind_of
 from lightning_explain.render.features import bars_picture, class_means, feature_film_picture
 from lightning_explain.render.heatmaps import (
     colour_scale,
@@ -30,10 +29,11 @@ from lightning_explain.render.heatmaps import (
     input_pictures,
     maps_of,
 )
+from lightning_explain.render.input_pictures import explanation_picture, film_frame, film_picture, film_rows, kind_of
 from lightning_explain.render.neuron_features import fed_images_picture, fed_table_picture
 from lightning_explain.render.neurons import has_maps, maps_picture, overlap_picture, rates_picture
 from lightning_explain.render.panels import Panel, header, in_words
-from lightning_explain.render.shown import Shown
+from lightning_explain.render.shown_inputs import Shown
 
 NAMES = [
     "",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lightning_explain import Display
 from lightning_explain.render.colour import signed_colours
 from lightning_explain.render.panels import Panel
-from lightning_explain.render.shown import Shown
+from lightning_explain.render.shown_inputs import Shown
 from lightning_explain.render.tokens import (
     MOST_WORDS,
     passage,

@@ -244,7 +244,7 @@ def test_neurons_and_scores(tmp_path: Path) -> None:
 
 
 def _bytes(rates: torch.Tensor) -> str:
-    from lightning_explain.callbacks.neuron_tab import share_bytes
+    from lightning_explain.callbacks.neurons.tab import share_bytes
 
     return share_bytes(rates)
 

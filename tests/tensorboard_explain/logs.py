@@ -14,10 +14,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, Display, Probe
 from lightning_explain.attribution import Attribution
-from lightning_explain.callbacks.attribution_tab import attribution_tab, probe_tab
-from lightning_explain.callbacks.explanation import Explanation
+from lightning_explain.callbacks.attribution.tab import attribution_tab, probe_tab
+from lightning_explain.callbacks.base.explainer import Explanation
 from lightning_explain.drift import drift
-from lightning_explain.log.tab import tab_summary
+from lightning_explain.log.tab_events import tab_summary
 from tests.models import DigitData, DigitNet
 
 HTML = '<img src=x onerror="window.top.hacked=1"><script>window.top.hacked=1</script>'

@@ -19,13 +19,13 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain import Attribution, AttributionMonitor, Probe
-from lightning_explain.callbacks.attribution_tab import MOST_SAMPLES, attribution_tab, probe_tab, shown_samples
-from lightning_explain.callbacks.explanation import Explanation
-from lightning_explain.callbacks.neuron_tab import FULL, MOST_CELLS, neuron_tab, share_bytes
+from lightning_explain.callbacks.attribution.tab import MOST_SAMPLES, attribution_tab, probe_tab, shown_samples
+from lightning_explain.callbacks.base.explainer import Explanation
+from lightning_explain.callbacks.neurons.tab import FULL, MOST_CELLS, neuron_tab, share_bytes
 from lightning_explain.demo import DigitNet
 from lightning_explain.drift import drift
 from lightning_explain.log import Journal
-from lightning_explain.log.tab import tab_summary
+from lightning_explain.log.tab_events import tab_summary
 from lightning_explain.neurons import LayerProfile
 from lightning_explain.render.sprites import STEPS, ZERO, picture_sprite, value_sprite
 from tensorboard_explain.store import neuron_rates

@@ -7,7 +7,7 @@ from typing import Any, Self
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from lightning_explain.attribution.lrp.operations import sequence_number
+from lightning_explain.attribution.lrp.operations.handler import sequence_number
 
 
 def in_words(path: str, kind: type[nn.Module]) -> str:

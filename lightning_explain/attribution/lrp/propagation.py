@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from lightning_explain.activation_checkpointing import checkpointing_off
+from lightning_explain.attribution.autograd_graph import Node, check_passable, moved_back, operation_of
 from lightning_explain.attribution.lrp.choices import Choices
 from lightning_explain.attribution.lrp.composites import Composite
-from lightning_explain.attribution.lrp.graph import Node, check_passable, moved_back, operation_of
 from lightning_explain.attribution.lrp.trace import RelevanceTrace
 from lightning_explain.attribution.result import parts_of
 from lightning_explain.attribution.scores import explained_score

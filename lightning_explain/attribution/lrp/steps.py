@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution.lrp.graph import Node
+from lightning_explain.attribution.autograd_graph import Node
 from lightning_explain.attribution.lrp.input_rules import AnyRule, InputRule
 from lightning_explain.attribution.lrp.maps import AffineMap
 
@@ -15,7 +15,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Call:
+class RelevanceCall:
     """What a layer read, the map it applied, its rule, and its name where it has one."""
 
     read: Tensor
@@ -28,7 +28,7 @@ class Ruled(torch.autograd.Function):
     """A layer whose backward pass is its rule."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, call: Call, compute: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(ctx: Any, a: Tensor, call: RelevanceCall, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """Compute what the layer always does."""
         z = compute(a)
         ctx.layer, ctx.rule = call.layer, call.rule

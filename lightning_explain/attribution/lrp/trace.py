@@ -16,15 +16,15 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from lightning_explain.attribution.autograd_graph import EXPANDED, Node, operation_of
 from lightning_explain.attribution.lrp.choices import Choices
 from lightning_explain.attribution.lrp.composites import Composite
-from lightning_explain.attribution.lrp.functions import ACTIVATIONS, COMPARES, HANDLERS, KEEPS_RANK, UNOPENED
-from lightning_explain.attribution.lrp.gates import Rank
-from lightning_explain.attribution.lrp.graph import EXPANDED, Node, operation_of
-from lightning_explain.attribution.lrp.layers import Cut, Layers
 from lightning_explain.attribution.lrp.maps import AffineMap
 from lightning_explain.attribution.lrp.module_calls import ModuleCalls
-from lightning_explain.attribution.lrp.operations import (
+from lightning_explain.attribution.lrp.module_rules import Cut, Layers
+from lightning_explain.attribution.lrp.operations.functions import ACTIVATIONS, COMPARES, HANDLERS, KEEPS_RANK, UNOPENED
+from lightning_explain.attribution.lrp.operations.gates import Rank
+from lightning_explain.attribution.lrp.operations.handler import (
     CONVERSIONS,
     Handler,
     Operation,

@@ -1,0 +1,330 @@
+"""The straight path from baseline to input, and sums of gradients along it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from lightning_explain.attribution.integrated_gradients.first_layer import Ends, FirstLayer
+from lightning_explain.attribution.integrated_gradients.passes import Block, RowLimit, in_passes, ran_out_of_memory
+from lightning_explain.attribution.result import flat
+from lightning_explain.attribution.scores import Scores, attached_score, explained_score, score_gradients
+
+Parts = tuple[Tensor, ...]
+
+WIDEST_HAIR = 2**-10
+"""Longest share of a path that is taken for a hair, however coarse the numbers are."""
+
+SAME_GRADIENT = 0.01
+"""Gradients on opposite sides of a baseline that differ by no more than this share are one: what a kink as small as
+that takes away is far below any tolerance, as the first node stands for an eighth of the path."""
+
+
+@dataclass(frozen=True)
+class StraightPath:
+    """Inputs, baselines and the function between them.
+
+    Attributes:
+        forward: Inputs to scores.
+        inputs: Each [batch, ...]. Integer and boolean ones (token ids, masks) are carried along as they are.
+        baselines: Each [batch, ...], or [1, ...] where all samples share it.
+        target: Explained output per sample [batch], or None.
+        limit: How many rows (points times samples) go through the model in one pass.
+        first_layer: A linear layer that alone reads the input: what it puts out need not be computed at every point.
+        ends: What it puts out at both ends of the path, where that is known.
+        of_vectors: Whether the first input holds vectors whose attributions are summed over their last dimension:
+            what is said of values and errors is then said of the sums.
+    """
+
+    forward: Scores
+    inputs: Parts
+    baselines: Parts
+    target: Tensor | None
+    limit: RowLimit = field(default_factory=RowLimit)
+    first_layer: FirstLayer | None = None
+    ends: Ends | None = None
+    of_vectors: bool = False
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the path is."""
+        return self.inputs[0].device
+
+    @property
+    def shares_baseline(self) -> bool:
+        """Whether every sample starts at the same point."""
+        pairs = zip(self.inputs, self.baselines, strict=True)
+        return all(x.is_floating_point() and len(b) == 1 for x, b in pairs)
+
+    def displacement(self) -> Parts:
+        """Return `input - baseline` of each part; zeros for what is carried along."""
+        pairs = zip(self.inputs, self.baselines, strict=True)
+        return tuple(x - b if x.is_floating_point() else torch.zeros(x.shape, device=x.device) for x, b in pairs)
+
+    def attributed(self, products: Parts) -> Parts:
+        """Return attributions [..., batch, ...] from gradients times way: sums where an input holds vectors."""
+        return (products[0].sum(-1), *products[1:]) if self.of_vectors else products
+
+    def shapes(self) -> list[torch.Size]:
+        """Return the shape of the attributions of each input."""
+        shapes = [x.shape for x in self.inputs]
+        return [shapes[0][:-1], *shapes[1:]] if self.of_vectors else shapes
+
+    def of(self, samples: Tensor) -> "StraightPath":
+        """Keep only the given samples (LongTensor of indices)."""
+        return replace(
+            self,
+            inputs=tuple(part[samples] for part in self.inputs),
+            baselines=tuple(part if len(part) == 1 else part[samples] for part in self.baselines),
+            target=None if self.target is None else self.target[samples],
+            ends=None if self.ends is None else self.ends.of(samples),
+        )
+
+    def block(self, samples: range) -> "StraightPath":
+        """Keep only consecutive samples; the path itself for all of them."""
+        if len(samples) == len(self):
+            return self
+        return self.of(torch.arange(samples.start, samples.stop, device=self.device))
+
+    def with_ends(self) -> "StraightPath":
+        """Run the first layer, if there is one, at both ends of the path."""
+        if self.first_layer is None or self.ends is not None:
+            return self
+        ((x, b),) = ((x, b) for x, b in zip(self.inputs, self.baselines, strict=True) if x.is_floating_point())
+        return replace(self, ends=self.first_layer.ends(x, b))
+
+
+def path_points(path: StraightPath, nodes: Tensor, *, leaves: bool = True) -> tuple[Parts, Tensor | None]:
+    """Return the points at every node for every sample [nodes * batch, ...], and their targets.
+
+    Floating-point parts are leaves that require grad, unless none are wanted. The nodes are [nodes], or [nodes, batch]
+    where every sample has its own.
+    """
+    rows: list[Tensor] = []
+    for x, b in zip(path.inputs, path.baselines, strict=True):
+        if not x.is_floating_point():
+            rows.append(x.repeat(len(nodes), *(1,) * (x.ndim - 1)))
+            continue
+        alpha = nodes.to(device=x.device, dtype=x.dtype).reshape(len(nodes), -1, *(1,) * (x.ndim - 1))
+        rows.append(torch.addcmul(b, alpha, x - b).flatten(0, 1).requires_grad_(leaves))
+    return tuple(rows), None if path.target is None else path.target.repeat(len(nodes))
+
+
+def _at_first_layer(path: StraightPath, layer: FirstLayer, nodes: Tensor) -> tuple[Tensor, Tensor]:
+    """Differentiate at what the first layer puts out [nodes, batch, ...]; and the scores [nodes * batch]."""
+    ends = path.with_ends().ends
+    assert ends is not None
+    with layer.giving([ends.at(nodes)]) as edge:
+        score = attached_score(path.forward, *path_points(path, nodes, leaves=False))
+        (gradients,) = torch.autograd.grad(score.sum(), [edge])
+    return gradients, score.detach()
+
+
+def _gradients(path: StraightPath, nodes: Tensor) -> tuple[Parts, Tensor]:
+    """Differentiate at every node of every sample: each part [nodes * batch, ...], and the scores [nodes * batch]."""
+    if path.first_layer is None:
+        return score_gradients(path.forward, *path_points(path, nodes))
+    at_output, scores = _at_first_layer(path, path.first_layer, nodes)
+    return _pulled_back(path, path.first_layer, at_output.flatten(0, 1)), scores
+
+
+def _sums(path: StraightPath, nodes: Tensor, weights: Tensor) -> tuple[Parts, Tensor]:
+    """Sum gradients over nodes by every rule: each part [rules, batch, ...], and the scores [nodes * batch]."""
+    layer = path.first_layer
+    if layer is None:
+        gradients, scores = _gradients(path, nodes)
+        shape = (len(nodes), len(path))
+        return tuple(torch.tensordot(weights.to(g), g.unflatten(0, shape), dims=1) for g in gradients), scores
+    at_output, scores = _at_first_layer(path, layer, nodes)
+    sums = torch.tensordot(weights.to(at_output), at_output, dims=1)
+    # linear, so that the sums can go back instead of every gradient
+    found = _pulled_back(path, layer, sums.flatten(0, 1))
+    return tuple(part.unflatten(0, (len(weights), len(path))) for part in found), scores
+
+
+def _pulled_back(path: StraightPath, layer: FirstLayer, gradients: Tensor) -> Parts:
+    return tuple(
+        layer.pulled_back(gradients, x) if x.is_floating_point() else _zeros(x, len(gradients))[:, 0]
+        for x in path.inputs
+    )
+
+
+def _zeros(x: Tensor, n_rules: int) -> Tensor:
+    dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+    return torch.zeros((n_rules, *x.shape), dtype=dtype, device=x.device)
+
+
+def weighted_gradients(path: StraightPath, nodes: Tensor, weights: Tensor) -> tuple[Parts, Tensor]:
+    """Sum gradients over nodes, for several sets of weights at once, in passes that fit into memory.
+
+    Args:
+        path: Where to differentiate.
+        nodes: Positions on the path in [0, 1]: [nodes].
+        weights: Each row is one rule: [rules, nodes].
+
+    Returns:
+        For each part the sums [rules, batch, ...]; and the scores at every node [nodes, batch].
+
+    Cost: `nodes * batch` gradient evaluations.
+    """
+    sums = tuple(_zeros(x, len(weights)) for x in path.inputs)
+    scores: dict[tuple[int, int], Tensor] = {}
+
+    def run(block: Block) -> None:
+        chosen, samples = slice(block.nodes.start, block.nodes.stop), slice(block.samples.start, block.samples.stop)
+        added, seen = _sums(path.block(block.samples), nodes[chosen], weights[:, chosen])
+        # nothing is changed before every part has succeeded: a pass without memory is run again
+        for total, more in zip(sums, added, strict=True):
+            total[:, samples] += more
+        scores[block.nodes.start, block.samples.start] = seen.unflatten(0, (len(block.nodes), -1))
+
+    in_passes(len(nodes), len(path), limit=path.limit, device=path.device, run=run)
+    return sums, _assembled(scores, (len(nodes), len(path)))
+
+
+def contributions_at(path: StraightPath, samples: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Differentiate somewhere on the path of each given sample, in passes that fit into memory.
+
+    Args:
+        path: Inputs, baselines and model.
+        samples: Whose path: LongTensor [rows], any sample as often as needed.
+        positions: Where on it, in [0, 1]: [rows].
+
+    Returns:
+        Gradient times way, floating-point parts side by side [rows, features]; and the scores [rows].
+
+    Cost: a gradient evaluation per row.
+    """
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+    path = path.with_ends()
+
+    def run(block: Block) -> None:
+        chosen = slice(block.samples.start, block.samples.stop)
+        of_rows = path.of(samples[chosen])
+        gradients, scores = _gradients(of_rows, positions[None, chosen])
+        found[chosen.start] = times_way(of_rows, gradients), scores
+
+    in_passes(1, len(samples), limit=path.limit, device=path.device, run=run)
+    contributions, scores = zip(*(found[start] for start in sorted(found)), strict=True)
+    return torch.cat(contributions), torch.cat(scores)
+
+
+def times_way(path: StraightPath, gradients: Parts) -> Tensor:
+    """Multiply gradients by the way from baseline to input, floating-point parts side by side: [batch, features]."""
+    products = path.attributed(tuple(g * step for g, step in zip(gradients, path.displacement(), strict=True)))
+    return flat(tuple(part for x, part in zip(path.inputs, products, strict=True) if x.is_floating_point()))
+
+
+def _assembled(pieces: dict[tuple[int, int], Tensor], shape: tuple[int, int]) -> Tensor:
+    first = next(iter(pieces.values()))
+    whole = first.new_empty(shape)
+    for (node, sample), piece in pieces.items():
+        whole[node : node + piece.shape[0], sample : sample + piece.shape[1]] = piece
+    return whole
+
+
+def at_baseline(path: StraightPath) -> tuple[Tensor, Tensor]:
+    """Differentiate at the start of the path, in the direction of the path, and score the baselines themselves.
+
+    Where a kink lies at the baseline (ReLU without bias at zero, max pooling over equal pixels), the gradient there is
+    none of those on the path. So it is taken a hair beside it on each sample's own path; or, where all samples share
+    the baseline and gradients on opposite sides of it agree, their mean, once per target.
+
+    Returns:
+        Gradient times way, floating-point parts side by side [batch, features]; and the scores at the baselines
+        [batch].
+
+    Cost: a gradient evaluation and a forward pass per sample; with a shared baseline two gradient evaluations per
+    target and one forward pass instead, and a gradient evaluation per sample only where there is a kink.
+    """
+    gradients = _smooth_start(path) if path.shares_baseline else None
+    if gradients is None:
+        sums, _ = weighted_gradients(path, torch.tensor([hair(path)], dtype=torch.float64), torch.ones(1, 1))
+        gradients = tuple(total[0] for total in sums)
+    with torch.no_grad():
+        return times_way(path, gradients), start_scores(path)
+
+
+def hair(path: StraightPath) -> float:
+    """Return a share of the path that no kink is expected within, and that rounding leaves visible.
+
+    Example:
+        >>> path = StraightPath(torch.sum, (torch.ones(1, 1).double(),), (torch.zeros(1, 1).double(),), None)
+        >>> hair(path) == 2**-26
+        True
+    """
+    coarsest = max(torch.finfo(x.dtype).eps for x in path.inputs if x.is_floating_point())
+    return min(coarsest**0.5, WIDEST_HAIR)
+
+
+def _smooth_start(path: StraightPath) -> Parts | None:
+    """Differentiate on two opposite sides of a baseline that all samples share; None where the gradients differ.
+
+    The direction is a mixture of all paths, so that whatever changes along any of them changes along it.
+    """
+    representatives, member = _by_target(path)
+    n, beside = len(representatives), hair(path)
+    sides = torch.tensor([1.0, -1.0], device=path.device).repeat_interleave(n)
+    mixture = torch.randn(len(path), generator=torch.Generator().manual_seed(0)).to(path.device)
+    directions = tuple(torch.tensordot(mixture.to(step), step, dims=1) for step in path.displacement())
+    around = replace(
+        path.of(representatives.repeat(2)),
+        inputs=tuple(
+            b + sides.to(b).reshape(-1, *(1,) * (b.ndim - 1)) * step / len(path) ** 0.5
+            for b, step in zip(path.baselines, directions, strict=True)
+        ),
+        ends=None,
+    )
+    try:
+        sums, _ = weighted_gradients(around, torch.tensor([beside], dtype=torch.float64), torch.ones(1, 1))
+    except Exception as problem:  # a model may refuse what no path leads to
+        if ran_out_of_memory(problem):
+            raise
+        return None
+    reach = tuple(step.abs().amax(0) for step in path.displacement())
+    pairs = [total[0].unflatten(0, (2, n)) for total in sums]
+    apart, size = (
+        sum((way * part).flatten(1).abs().sum(1) for way, part in zip(reach, parts, strict=True))
+        for parts in ([one - other for one, other in pairs], [one.abs() + other.abs() for one, other in pairs])
+    )
+    # NaN counts as different
+    agree = apart <= SAME_GRADIENT * size
+    return tuple(pair.mean(0)[member] for pair in pairs) if bool(torch.as_tensor(agree).all()) else None
+
+
+def _by_target(path: StraightPath) -> tuple[Tensor, Tensor]:
+    """Return one sample of each target, and which of them every sample belongs to [batch]."""
+    if path.target is None:
+        return torch.zeros(1, dtype=torch.long), torch.zeros(len(path), dtype=torch.long)
+    targets, member = path.target.unique(return_inverse=True)
+    return torch.stack([(path.target == t).nonzero()[0, 0] for t in targets]), member
+
+
+def end_scores(path: StraightPath) -> Tensor:
+    """Return F(x) - F(baseline) per sample [batch], without gradients; a shared baseline is run once."""
+    with torch.no_grad():
+        return _forward(path, lambda part: path.block(part).inputs) - start_scores(path)
+
+
+def start_scores(path: StraightPath) -> Tensor:
+    """Return F(baseline) per sample [batch]; a shared baseline is run once. Call it under `no_grad`."""
+    if path.shares_baseline:
+        output = path.forward(*path.baselines)
+        return explained_score(output.expand(len(path), *output.shape[1:]), path.target)
+    return _forward(path, lambda part: path_points(path.block(part), torch.zeros(1), leaves=False)[0])
+
+
+def _forward(path: StraightPath, points: Callable[[range], Parts]) -> Tensor:
+    """Return the explained score of every sample at its point."""
+    scores: dict[tuple[int, int], Tensor] = {}
+
+    def run(block: Block) -> None:
+        target = path.block(block.samples).target
+        scores[0, block.samples.start] = explained_score(path.forward(*points(block.samples)), target)[None]
+
+    in_passes(1, len(path), limit=path.limit, device=path.device, run=run)
+    return _assembled(scores, (1, len(path)))[0]

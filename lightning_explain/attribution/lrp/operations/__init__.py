@@ -1,0 +1,1 @@
+"""What each torch operation becomes when relevance passes through it."""

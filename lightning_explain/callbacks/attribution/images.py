@@ -1,0 +1,223 @@
+"""An attribution monitor's pictures, and the words around them: captions, titles, descriptions."""
+
+from dataclasses import dataclass
+
+from lightning_explain.callbacks.attribution.captions import captions, explained_inputs, group_names
+from lightning_explain.callbacks.attribution.compare_with import NOW
+from lightning_explain.callbacks.attribution.comparison import Findings
+from lightning_explain.callbacks.attribution.history import History, Kept, Memory
+from lightning_explain.callbacks.attribution.metrics import method_prefix
+from lightning_explain.callbacks.attribution.record import agreement_words, missed, trust
+from lightning_explain.callbacks.base.explainer import Explanation
+from lightning_explain.callbacks.base.methods import Methods, described, full_name
+from lightning_explain.log import Journal, tag
+from lightning_explain.probe import Probe
+from lightning_explain.render.colour import Picture
+from lightning_explain.render.input_pictures import explanation_picture, film_frame, film_picture, full_scale
+from lightning_explain.render.panels import Panel
+from lightning_explain.render.shown_inputs import Shown
+from lightning_explain.render.tokens import token_text
+from lightning_explain.render.words import markdown_safe
+from lightning_explain.schedule import worth_redrawing
+
+ONE_OUTPUT = "The model has one output for all classes: red raises it, whatever the sample's class."
+
+
+def _short(step: int) -> str:
+    """Write a step in at most four letters: 629, 1.2k, 13k, 2M."""
+    for size, letter in ((1_000_000, "M"), (1_000, "k")):
+        if step >= size:
+            return f"{step / size:.1f}{letter}" if step < 10 * size else f"{step // size}{letter}"
+    return str(step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Draws one monitor's explanations.
+
+    Attributes:
+        name: The monitor's name.
+        probe: What is explained.
+        methods: Its methods.
+        history: What is remembered of each; films and colour scales are kept there.
+    """
+
+    name: str
+    probe: Probe
+    methods: Methods
+    history: History
+
+    def _memory(self, method: str) -> Memory:
+        return self.history.of(full_name(method, self.methods[method]))
+
+    @property
+    def shown(self) -> list[Shown]:
+        """The probe's explained inputs that have a picture."""
+        return [part for part in explained_inputs(self.probe, self.methods) if part.form is not None]
+
+    def show(self, journal: Journal, findings: Findings, *, epoch: int) -> None:
+        """Draw and log the heatmaps of each input, and each method's filmstrip when it has grown enough."""
+        if journal.shows_pictures:
+            for shown in self.shown:
+                self._show_input(journal, findings, shown, epoch=epoch)
+
+    def _show_input(self, journal: Journal, findings: Findings, shown: Shown, *, epoch: int) -> None:
+        explanation, labels = findings.explanation, self.probe.labels
+        for method, attribution in explanation.attributions.items():
+            values = attribution.parts[shown.index]
+            film = self._memory(method).film(shown.index)
+            film.add(explanation.step, film_frame(shown, values, labels), scale=full_scale(shown, values))
+        if explanation.primary in explanation.attributions:
+            film = self._memory(explanation.primary).film(shown.index)
+            others = [one.explanation.attribution.parts[shown.index] for one in self._kept(explanation).values()]
+            film.scale = max([film.scale, *(full_scale(shown, values) for values in others)])
+        described_methods = [described(name, self.methods[name]) for name in explanation.attributions]
+        journal.image(
+            tag(self.name, "heatmaps", *_own(shown)),
+            self._heatmaps(findings, shown, epoch=epoch),
+            description=f"The probe{_of(shown)} beside what each feature contributes to the explained output, by "
+            f"{markdown_safe(', '.join(described_methods))}. Red: speaks for it; blue: against it.",
+        )
+        if shown.form == "tokens":
+            self._write_tokens(journal, findings, shown)
+        for method in explanation.attributions:
+            if worth_redrawing(self._memory(method).count):
+                self._show_filmstrip(journal, method, shown)
+
+    def _write_tokens(self, journal: Journal, findings: Findings, shown: Shown) -> None:
+        """Write the texts for the text dashboard, the first method's attributions in them."""
+        method, attribution = next(iter(findings.explanation.attributions.items()))
+        head = f"{full_name(method, self.methods[method])}: **bold** speaks for the explained output, *italic* against."
+        values, words = attribution.parts[shown.index], captions(self.probe, findings.explanation)
+        table = token_text(shown, values, captions=words, labels=self.probe.labels)
+        journal.text(tag(self.name, "tokens", *_own(shown)), f"{head}\n\n{table}")
+
+    def show_all_filmstrips(self, journal: Journal) -> None:
+        """Draw and log every filmstrip that was not drawn when its last column came."""
+        for method in self.methods:
+            if journal.shows_pictures and not worth_redrawing(self._memory(method).count):
+                for shown in self.shown:
+                    self._show_filmstrip(journal, method, shown)
+
+    def _show_filmstrip(self, journal: Journal, method: str, shown: Shown) -> None:
+        """Draw and log a method's filmstrip as it is."""
+        if self._memory(method).film(shown.index).columns:
+            journal.image(
+                tag(*method_prefix(self.name, method, next(iter(self.methods))), "filmstrip", *_own(shown)),
+                self._filmstrip(method, shown),
+                description=f"How the explanation of the same samples forms as the network learns, by "
+                f"{markdown_safe(described(method, self.methods[method]))}: a column (for signals and texts a stripe) "
+                "for each explanation.",
+            )
+
+    def _heatmaps(self, findings: Findings, shown: Shown, *, epoch: int) -> Picture:
+        explanation = findings.explanation
+        kept = self._kept(explanation)
+        alone = len(explanation.attributions) == 1
+        panels: list[Panel] = []
+        for name, attribution in explanation.attributions.items():
+            memory = self._memory(name)
+            # the first method's explanations are set beside those that it is compared with
+            named = kept if name == explanation.primary else {}
+            maps = [(NOW if named and alone else name, attribution)]
+            for reference, one in named.items():
+                maps.append((reference if alone else f"{name}: {reference}", one.explanation.attribution))
+            scale = memory.film(shown.index).scale
+            panels += [Panel(name=over, values=found.parts[shown.index], scale=scale) for over, found in maps]
+        return explanation_picture(
+            shown,
+            panels,
+            labels=self.probe.labels,
+            captions=self._captions(findings),
+            group_names=group_names(self.probe),
+            title=self._title(findings, shown, epoch=epoch),
+            unit=explanation.unit,
+        )
+
+    def _kept(self, explanation: Explanation) -> dict[str, Kept]:
+        """Return what the first method's explanation is compared with, as the user named it; not with itself."""
+        if explanation.primary not in explanation.attributions:
+            return {}
+        named = self._memory(explanation.primary).named
+        return {n: one for n, one in named.items() if one.explanation.attribution is not explanation.attribution}
+
+    def _captions(self, findings: Findings) -> list[str]:
+        """Caption the samples; those whose first explanation misses its tolerance begin with a question mark."""
+        explanation = findings.explanation
+        words = captions(self.probe, explanation)
+        first = explanation.attributions.get(explanation.primary)
+        for row in [] if first is None else missed(first, self.methods[explanation.primary]):
+            words[row] = f"? {words[row]}"
+        return words
+
+    def _title(self, findings: Findings, shown: Shown, *, epoch: int) -> str:
+        explanation = findings.explanation
+        names = {name: full_name(name, self.methods[name]) for name in explanation.attributions}
+        started = self.history.count == 1 and explanation.step == 0
+        moment = "before training" if started else f"in epoch {epoch}, at step {explanation.step:,}"
+        looks = f"What the network looks at{_of(shown)} {moment}"
+        reading = self._reading(shown, explanation, several=len(names) > 1 or bool(self._kept(explanation)))
+        if len(names) == 1:
+            (name,) = names
+            trusted = trust(explanation.attributions[name], findings.drifts.get(name, {}), self.methods[name])
+            return f"{looks}{self._beside(explanation)}. {names[name]}. {reading} {trusted} {self._caveat}".strip()
+        return (
+            f"{looks}, by {len(names)} methods{self._beside(explanation)}: {'; '.join(names.values())}. {reading} "
+            f"Each method has a scale of its own, one for all samples and steps. {agreement_words(findings)} "
+            f"{self._primary_trust(findings)} {self._caveat}"
+        ).strip()
+
+    def _beside(self, explanation: Explanation) -> str:
+        """Say what else stands in the picture: explanations that the user wanted to compare with."""
+        words = [f"{name} is {one.words}" for name, one in self._kept(explanation).items()]
+        return f" ({'; '.join(words)})" if words else ""
+
+    @property
+    def _caveat(self) -> str:
+        return f"Drift: {self.history.caveat}" if self.history.caveat else ""
+
+    def _reading(self, shown: Shown, explanation: Explanation, *, several: bool) -> str:
+        has_labels, single = self.probe.labels is not None, explanation.unit == "output"
+        if shown.form == "table":
+            words = "Bars: means; points: samples."
+        else:
+            what = {"image": "row" if several else "pair", "signal": "signal"}.get(str(shown.form), "text")
+            head = ("label: output" if single else "label (confidence)") if has_labels else "output"
+            words = f"Over each {what}: {head}."
+        return f"{words} {ONE_OUTPUT}" if has_labels and single else words
+
+    def _filmstrip(self, method: str, shown: Shown) -> Picture:
+        probe, labels, film = self.probe, self.probe.labels, self._memory(method).film(shown.index).columns
+        names = ["" for _ in range(len(probe))] if labels is None else [probe.class_name(c) for c in labels.tolist()]
+        across = "column" if shown.form in ("image", "table") else "stripe"
+        return film_picture(
+            shown,
+            [maps for _, maps in film],
+            labels=labels,
+            column_names=["start" if step == 0 else _short(step) for step, _ in film],
+            row_names=names,
+            group_names=group_names(probe),
+            title=(
+                f"How the explanation{_of(shown)} forms: one {across} per explanation, named by training step. "
+                f"{full_name(method, self.methods[method])}. One colour scale for all: before a network has learnt, "
+                f"its scores are small and its maps pale. {self._caveat}"
+            ).strip(),
+            unit="output" if self.history.target is None else "logits",
+        )
+
+    def _primary_trust(self, findings: Findings) -> str:
+        explanation = findings.explanation
+        if explanation.primary not in explanation.attributions:
+            return ""
+        method = self.methods[explanation.primary]
+        words = trust(explanation.attribution, findings.primary_drifts, method)
+        return f"{explanation.primary}: {words}" if words else ""
+
+
+def _own(shown: Shown) -> tuple[str, ...]:
+    """Return the last part of an input's tags: its name, where there are several."""
+    return (shown.name,) if shown.name else ()
+
+
+def _of(shown: Shown) -> str:
+    return f" in {shown.name}" if shown.name else ""

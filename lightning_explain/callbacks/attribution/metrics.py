@@ -1,0 +1,208 @@
+"""An attribution monitor's figures by tag, each with the words that say what it means."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from torch import Tensor
+
+from lightning_explain.attribution.result import Attribution, flat
+from lightning_explain.callbacks.attribution.comparison import Findings
+from lightning_explain.callbacks.attribution.history import Drifts
+from lightning_explain.callbacks.base.methods import versus
+from lightning_explain.faithfulness import mass_in_mask
+from lightning_explain.log import class_parts, tag, tag_part
+from lightning_explain.probe import Probe
+from lightning_explain.render.shown_inputs import shown_inputs
+from lightning_explain.render.words import LONGEST, markdown_safe
+
+MAIN = "cosine"
+"""The measure behind `drift/previous` and `drift/first`; the others are `drift_<measure>/...`."""
+
+ERROR = "_error"
+"""What the tag of a figure's error has after that of the figure."""
+
+MEASURE_MEANINGS = {
+    "cosine": "mean cosine distance of the samples' attributions; 0: unchanged, 1: unrelated, 2: reversed",
+    "spearman": "1 - rank correlation of the signed attributions; 0: the same order, 1: unrelated, 2: reversed",
+    "spearman_absolute": "1 - rank correlation of the absolute attributions; 0: the same order, 1: unrelated",
+    "top_k": "share of the strongest tenth of the features that are no longer among them; 0 to 1",
+    "relative_l1": "sum of the absolute changes relative to the sum of the absolute attributions before; 0: unchanged",
+    "ssim": "1 - structural similarity of the heatmaps; 0: the same",
+}
+
+FAITHFULNESS_MEANINGS = {
+    "deletion_auc": "mean probability of the explained class (of a single output: its mean) while features go, the "
+    "strongest first; low is good",
+    "insertion_auc": "mean probability of the explained class (of a single output: its mean) while features come, the "
+    "strongest first; high is good",
+    "infidelity": "mean squared error of the output's change under small noise as a straight line foretells it, with "
+    "the attributions (divided by the input minus the baseline) as its slopes; in squared units of the output. It "
+    "measures local linearity: 0 where the output is linear in the input; an exact explanation of a curved output gets "
+    "more, so compare methods on one model, not with 0",
+    "max_sensitivity": "largest relative change of the attributions when the inputs change by at most 0.02; 0 is best",
+    "randomisation": "rank correlation with the explanation of a copy whose weights are random; an explanation that "
+    "depends on what was learnt comes near 0",
+    "randomisation_absolute": "the same of absolute attributions; near 1 means that the input's form decides, not the "
+    "network",
+}
+
+
+class Figure(NamedTuple):
+    """A number, and what it means."""
+
+    value: float
+    meaning: str
+
+
+def method_prefix(name: str, method: str, primary: str) -> tuple[str, ...]:
+    """Return the first parts of a method's tags: the first method's stand directly under the monitor's name."""
+    return (name,) if method == primary else (name, method)
+
+
+def figures(
+    name: str, findings: Findings, probe: Probe, *, descriptions: Mapping[str, str], removal_baseline: str
+) -> dict[str, Figure]:
+    """Return every figure of an explanation by tag.
+
+    Args:
+        name: The monitor's name.
+        findings: The explanation and its comparisons.
+        probe: What was explained.
+        descriptions: What is said of each method, its baseline included.
+        removal_baseline: What deleted features become, in words.
+    """
+    found: dict[str, Figure] = {}
+    explanation = findings.explanation
+    for method, attribution in explanation.attributions.items():
+        prefix, words = method_prefix(name, method, explanation.primary), descriptions[method]
+        own = {
+            **drift_figures(prefix, findings.drifts.get(method, {}), probe, references=findings.references),
+            **quality_figures(prefix, attribution, probe),
+            **_faithfulness_figures(prefix, explanation.faithfulness.get(method, {}), removal_baseline),
+        }
+        words = markdown_safe(words)
+        found |= {key: Figure(figure.value, f"{words}: {figure.meaning}.") for key, figure in own.items()}
+    for (a, b), values in findings.agreement.items():
+        found[tag(name, "agreement", versus(a, b))] = Figure(
+            float(values.nanmean()),
+            f"Rank correlation of the signed attributions of {markdown_safe(descriptions[a])} and "
+            f"{markdown_safe(descriptions[b])}, mean over the "
+            "probe; 1: the same order of features, 0: unrelated, -1: reversed.",
+        )
+    return found
+
+
+def _classes(probe: Probe, references: Iterable[str]) -> list[tuple[str, str, Tensor]]:
+    """Give every class of the probe a tag part and mark its samples; empty for regression."""
+    labels = probe.labels
+    if labels is None:
+        return []
+    classes = labels.unique().tolist()
+    names = [probe.class_name(c) for c in classes]
+    parts = class_parts(names, taken=[tag_part(name) for name in references], suffix=ERROR)
+    return [(part, name, labels == c) for part, name, c in zip(parts, names, classes, strict=True)]
+
+
+def _error_meaning(of: str) -> str:
+    return (
+        f"estimated numerical error of {of}, which 95 of 100 true ones are below; drift below it cannot be told from "
+        "no change"
+    )
+
+
+def drift_figures(
+    prefix: tuple[str, ...], drifts: Drifts, probe: Probe, *, references: Mapping[str, str]
+) -> dict[str, Figure]:
+    """Return the drift figures by tag: every measure against every reference with its error, and by class.
+
+    Args:
+        prefix: First parts of the tags.
+        drifts: Drift against each reference that is known.
+        probe: What is explained.
+        references: Every reference that there may be, and what it is in words.
+    """
+    found: dict[str, Figure] = {}
+    for reference, drift in drifts.items():
+        for measure in drift.values:
+            group = "drift" if measure == MAIN else f"drift_{measure}"
+            what = f"how far the explanation is from {markdown_safe(references[reference])}"
+            found[tag(*prefix, group, reference)] = Figure(drift.mean(measure), f"{what}: {MEASURE_MEANINGS[measure]}")
+            found[f"{tag(*prefix, group, reference)}{ERROR}"] = Figure(
+                drift.error(measure), _error_meaning(f"{group}/{reference}")
+            )
+    if "previous" in drifts:
+        main = next(iter(drifts["previous"].values))
+        group = "drift" if main == MAIN else f"drift_{main}"
+        for part, class_name, members in _classes(probe, references):
+            of_class = markdown_safe(class_name, longest=LONGEST)
+            found[tag(*prefix, group, part)] = Figure(
+                drifts["previous"].mean(main, members),
+                f"how far the explanations of class {of_class} are from the previous ones: {MEASURE_MEANINGS[main]}",
+            )
+            found[f"{tag(*prefix, group, part)}{ERROR}"] = Figure(
+                drifts["previous"].error(main, members), _error_meaning(f"{group}/{markdown_safe(part)}")
+            )
+    return found
+
+
+def quality_figures(prefix: tuple[str, ...], attribution: Attribution, probe: Probe) -> dict[str, Figure]:
+    """Return what is known of an explanation itself: completeness, error, size, cost, share inside the masks."""
+    found = {
+        "total_attribution": Figure(
+            float(flat(attribution.values).abs().sum(1).mean()),
+            "sum of the absolute attributions, mean over the probe, in units of the output; rises in healthy training",
+        ),
+        "n_evaluations": Figure(
+            float(attribution.n_evaluations.float().mean()), "gradient evaluations for each sample, mean over the probe"
+        ),
+    }
+    if attribution.convergence_delta is not None:
+        found["convergence_delta"] = Figure(
+            float(attribution.convergence_delta.abs().mean()),
+            "mean absolute completeness gap: how far the attributions' sum is from the output's change between "
+            "baseline and input (without a baseline: from the output), in units of the output; 0 is exact",
+        )
+    if attribution.absorbed_share is not None:
+        found["absorbed_share"] = Figure(
+            float(attribution.absorbed_share.nanmedian()),
+            "part of the explained output that offsets took (biases, norm offsets, positions, class tokens), so that "
+            "it reached no input; median over the probe; 0 is none",
+        )
+    if attribution.error is not None:
+        found["error"] = Figure(
+            float(attribution.error.nanmean()), "estimated relative L1 error of the attributions, mean over the probe"
+        )
+    found |= _input_shares(attribution, probe)
+    if probe.masks is not None:
+        found["mass_in_mask"] = Figure(
+            float(mass_in_mask(attribution.parts[0], probe.masks).nanmean()),
+            "share of the absolute attribution inside the probe's masks, 0 to 1",
+        )
+    return {tag(*prefix, *name.split("/")): figure for name, figure in found.items()}
+
+
+def _input_shares(attribution: Attribution, probe: Probe) -> dict[str, Figure]:
+    """Return each input's share of the absolute attribution, where a sample has several inputs."""
+    shown = shown_inputs(probe)
+    if len(shown) < 2:
+        return {}
+    sizes = [flat(attribution.parts[part.index]).abs().sum(1) for part in shown]
+    total = sum(sizes)
+    return {
+        f"input_share/{part}": Figure(
+            float((size / total).nanmean()),
+            f"share of the absolute attribution that falls on {one.name[:80]}, 0 to 1, mean over the probe",
+        )
+        for part, one, size in zip(class_parts([one.name for one in shown]), shown, sizes, strict=True)
+    }
+
+
+def _faithfulness_figures(
+    prefix: tuple[str, ...], measured: Mapping[str, Tensor], removal_baseline: str
+) -> dict[str, Figure]:
+    found: dict[str, Figure] = {}
+    for figure, values in measured.items():
+        removed = f"; a feature that is gone is at the baseline {removal_baseline}" if figure.endswith("_auc") else ""
+        mean = float(values.nanmean())
+        found[tag(*prefix, figure)] = Figure(mean, f"{FAITHFULNESS_MEANINGS[figure]}{removed}")
+    return found

@@ -1,0 +1,193 @@
+"""What becomes of an explanation: it is compared, logged, recorded and drawn."""
+
+from typing import Any
+
+import torch
+
+from lightning_explain.callbacks.attribution.alerts import Alarm
+from lightning_explain.callbacks.attribution.captions import explained_inputs
+from lightning_explain.callbacks.attribution.compare_with import Comparisons
+from lightning_explain.callbacks.attribution.comparison import Findings, compare
+from lightning_explain.callbacks.attribution.history import History
+from lightning_explain.callbacks.attribution.images import Gallery
+from lightning_explain.callbacks.attribution.metrics import Figure, figures
+from lightning_explain.callbacks.attribution.record import alert_record, alert_summary, record, summary
+from lightning_explain.callbacks.attribution.tab import log_attribution_tab
+from lightning_explain.callbacks.base.error_handling import WRITING, Guard
+from lightning_explain.callbacks.base.explainer import Explanation, removal_baseline
+from lightning_explain.callbacks.base.methods import Methods, described, full_name, full_names, named_baseline
+from lightning_explain.callbacks.base.overhead import Pacing
+from lightning_explain.drift_alert import Alert
+from lightning_explain.log import Journal, defined, running_epoch, tag
+from lightning_explain.probe import Probe
+from lightning_explain.render.words import markdown_safe
+
+
+class Reporter:
+    """Tells of one monitor's explanations.
+
+    Args:
+        name: The monitor's name.
+        methods: Its methods.
+        measures: Drift measures.
+        guard: What fails is told once, and takes nothing else along.
+        pacing: Measures the time spent.
+        comparisons: What the user wants to compare with, beside the previous and the first.
+        alarm: Looks for what is unusual; None if nobody asked for alerts.
+
+    Attributes:
+        records: One record per explanation, as in `record.jsonl`, with the logged `scalars`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        methods: Methods,
+        measures: tuple[str, ...],
+        guard: Guard,
+        pacing: Pacing,
+        comparisons: Comparisons,
+        alarm: Alarm | None = None,
+    ) -> None:
+        self.records: list[dict[str, Any]] = []
+        self._name = name
+        self._methods = methods
+        self._measures = measures
+        self._guard = guard
+        self._pacing = pacing
+        self._comparisons = comparisons
+        self._alarm = alarm
+        self._described: set[str] = set()
+
+    def begin(self) -> None:
+        """Begin a fit, whose loggers know nothing yet."""
+        self._described.clear()
+
+    def report(
+        self, trainer: Any, explanation: Explanation, *, probe: Probe, history: History, monitored: bool
+    ) -> None:
+        """Log an explanation and remember it.
+
+        Args:
+            trainer: The Trainer.
+            explanation: What to tell of.
+            probe: What was explained.
+            history: What it is compared with; it is added.
+            monitored: Whether other callbacks may monitor the figures.
+        """
+        found = compare(
+            explanation,
+            history,
+            full_names=full_names(self._methods),
+            measures=self._measures,
+            guard=self._guard,
+            comparisons=self._comparisons,
+        )
+        alert: Alert | None = None
+        with self._guard.doing("looking for alerts"):
+            alert = self._look(found, probe, history, epoch=running_epoch(trainer))
+        scalars: dict[str, float] = {}
+        with self._guard.doing("measuring and logging drift", cure=WRITING):
+            self._log_figures(trainer, found, probe, scalars, alert=alert, monitored=monitored)
+        writing = self._guard.doing("recording and drawing an explanation", cure=WRITING)
+        with writing, Journal(trainer, explanation.step) as journal:
+            gallery = self._gallery(probe, history)
+            self._write(journal, found, scalars, alert=alert, epoch=running_epoch(trainer), gallery=gallery)
+        if alert is not None and self._alarm is not None and trainer.is_global_zero:
+            self._alarm.tell(alert)
+
+    def _look(self, found: Findings, probe: Probe, history: History, *, epoch: int) -> Alert | None:
+        if self._alarm is None:
+            return None
+        primary = found.explanation.primary
+        method = full_name(primary, self._methods[primary])
+        return self._alarm.look(found, probe, history.of(method), method=method, epoch=epoch)
+
+    def _log_figures(
+        self,
+        trainer: Any,
+        found: Findings,
+        probe: Probe,
+        scalars: dict[str, float],
+        *,
+        alert: Alert | None,
+        monitored: bool,
+    ) -> None:
+        by_tag = figures(
+            self._name,
+            found,
+            probe,
+            descriptions={name: described(name, method) for name, method in self._methods.items()},
+            removal_baseline=named_baseline(removal_baseline(self._methods)),
+        )
+        by_tag[tag(self._name, "overhead")] = Figure(
+            self._pacing.stopwatch.share(),
+            f"Share of wall time that {markdown_safe(self._name)} has spent explaining so far.",
+        )
+        if self._alarm is not None:
+            meaning = f"1 at explanations with an alert ({self._alarm.words}), 0 at others."
+            by_tag[tag(self._name, "alert")] = Figure(float(alert is not None), meaning)
+        # into what the record gets too: a logger that fails must not cost it the figures
+        scalars |= {key: figure.value for key, figure in by_tag.items()}
+        if monitored:
+            # as Lightning's LearningRateMonitor does: `pl_module.log` would make a torchmetric of each figure
+            trainer.callback_metrics.update({key: torch.tensor(value) for key, value in defined(scalars).items()})
+        # an event file keeps the first description of a tag; more would only make it larger
+        words = {key: figure.meaning for key, figure in by_tag.items() if key not in self._described}
+        with self._guard.doing("sending the figures to the loggers", cure=WRITING):
+            Journal(trainer, found.explanation.step).scalars(scalars, descriptions=words)
+        self._described.update(defined(scalars))
+
+    def _write(
+        self,
+        journal: Journal,
+        found: Findings,
+        scalars: dict[str, float],
+        *,
+        alert: Alert | None,
+        epoch: int,
+        gallery: Gallery,
+    ) -> None:
+        """Record an explanation, and draw it."""
+        step = found.explanation.step
+        entry = {**record(found, gallery.probe, methods=self._methods, epoch=epoch), **self._pacing.record()}
+        entry["caveat"] = gallery.history.caveat
+        if self._alarm is not None:
+            entry["alert"] = None if alert is None else alert_record(alert)
+        self.records.append({"step": step, **entry, "scalars": scalars})
+        # each for itself: what fails takes nothing else along
+        with self._guard.doing("recording an explanation", cure=WRITING):
+            journal.record(tag(self._name, "record"), entry)
+        words = summary(found, self._methods, gallery.history.caveat)
+        if words:
+            with self._guard.doing("writing an explanation's summary", cure=WRITING):
+                journal.text(tag(self._name, "summary"), words)
+        if alert is not None:
+            with self._guard.doing("writing an alert", cure=WRITING):
+                journal.text(tag(self._name, "alerts"), alert_summary(alert))
+        with self._guard.doing("drawing an explanation", cure=WRITING):
+            gallery.show(journal, found, epoch=epoch)
+        with self._guard.doing("writing an explanation for the Explain tab", cure=WRITING):
+            log_attribution_tab(
+                journal,
+                self._name,
+                gallery.probe,
+                found.explanation,
+                found.primary_drifts,
+                epoch=epoch,
+                count=gallery.history.count,
+                inputs=explained_inputs(gallery.probe, self._methods),
+                alert=None if alert is None else str(alert),
+                caveat=gallery.history.caveat,
+                methods={full_name(name, self._methods[name]): a for name, a in found.explanation.attributions.items()},
+            )
+
+    def _gallery(self, probe: Probe, history: History) -> Gallery:
+        return Gallery(name=self._name, probe=probe, methods=self._methods, history=history)
+
+    def finish(self, trainer: Any, *, probe: Probe, history: History, step: int) -> None:
+        """Draw the whole filmstrips."""
+        drawing = self._guard.doing("drawing the filmstrip", cure=WRITING)
+        with self._pacing.stopwatch.spending(), drawing, Journal(trainer, step) as journal:
+            self._gallery(probe, history).show_all_filmstrips(journal)

@@ -1,0 +1,256 @@
+"""What an attribution monitor writes for the Explain tab: one event per explanation, and the probe once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_explain.attribution import Attribution
+from lightning_explain.callbacks.attribution.captions import independent_confidence
+from lightning_explain.callbacks.base.explainer import Explanation
+from lightning_explain.callbacks.base.forward import probabilities
+from lightning_explain.drift import Drift
+from lightning_explain.log import Journal
+from lightning_explain.log.tab_names import LONGEST, names_of
+from lightning_explain.probe import Probe
+from lightning_explain.render.canvas import shortened
+from lightning_explain.render.colour import Picture
+from lightning_explain.render.heatmaps import input_pictures, shown_maps
+from lightning_explain.render.page_layout import colour_scale
+from lightning_explain.render.shown_inputs import Shown, is_of_units, shown_inputs
+from lightning_explain.render.signals import binned, lane_picture, lanes_of
+from lightning_explain.render.sprites import Sprite, picture_sprite, value_sprite
+
+MOST_SAMPLES = 100
+"""Samples of a probe that the tab gets, evenly spread over a larger one."""
+
+EVENT_PIXELS = 1 << 17
+PROBE_PIXELS = 1 << 19
+"""The inputs are written once, so they may be larger than the heatmaps."""
+
+MOST_LETTERS = 600
+"""Of an alert: class names in it may be long."""
+
+MOST_FEATURES = 1024
+MOST_TOKENS = 512
+SIGNAL_COLUMNS = 120
+SIGNAL_HEIGHT = 40
+MOST_NUMBERS = 1 << 14
+"""Input values of tabular samples, which are written as numbers."""
+
+
+def shown_samples(n_samples: int) -> list[int]:
+    """Choose the samples that the tab gets.
+
+    Example:
+        >>> shown_samples(3), len(shown_samples(1000))
+        ([0, 1, 2], 100)
+    """
+    if n_samples <= MOST_SAMPLES:
+        return list(range(n_samples))
+    return torch.linspace(0, n_samples - 1, MOST_SAMPLES).round().int().tolist()
+
+
+def _form(shown: Shown) -> str | None:
+    """Say how the tab draws this input; None for forms that it cannot draw."""
+    return None if shown.form == "table" and shown.inputs[0].numel() > MOST_FEATURES else shown.form
+
+
+def _numbers(values: Tensor, *, digits: int = 3) -> list[float]:
+    return [float(f"{value:.{digits}g}") for value in values.tolist()]
+
+
+def _labels(probe: Probe, rows: Sequence[int]) -> list[int] | None:
+    return None if probe.labels is None else [int(c) for c in probe.labels[list(rows)].tolist()]
+
+
+def _maps(shown: Shown, values: Tensor, rows: Sequence[int]) -> Tensor:
+    """Return the maps of the samples shown: [samples, height, width]; a row for tables and texts, one by channel."""
+    some = values[list(rows)]
+    if shown.form == "image":
+        return shown_maps(some)
+    if shown.form == "signal":
+        return binned(lanes_of(some), SIGNAL_COLUMNS)
+    return some.flatten(1)[:, None, :MOST_TOKENS] if shown.form == "tokens" else some.flatten(1)[:, None]
+
+
+def _signal_pictures(inputs: Tensor, rows: Sequence[int]) -> list[Picture]:
+    """Draw the mean over the channels of each signal as a line, all in one range."""
+    lines = lanes_of(inputs.float()).mean(1)
+    limits = (float(lines.min()), float(lines.max()))
+    return [lane_picture(lines[row], None, limits, height=SIGNAL_HEIGHT) for row in rows]
+
+
+def _words(shown: Shown, rows: Sequence[int]) -> list[list[str | None]]:
+    """Return each text's words by place; None for padding, which is not shown."""
+    found: list[list[str | None]] = []
+    for row in rows:
+        kept = set(shown.places(row))
+        places = range(min(shown.inputs.shape[1], MOST_TOKENS))
+        found.append([shown.word(row, place) if place in kept else None for place in places])
+    return found
+
+
+def probe_tab(probe: Probe, shown: Shown | None = None) -> tuple[dict[str, Any], Sprite | None]:
+    """Describe a probe: header and pictures of its inputs.
+
+    Args:
+        probe: The probe.
+        shown: Which of its inputs; the only one, or the first, by default.
+    """
+    shown = shown or shown_inputs(probe)[0]
+    rows, inputs, form = shown_samples(len(probe)), shown.inputs, _form(shown)
+    labels = _labels(probe, rows)
+    header: dict[str, Any] = {
+        "kind": "probe",
+        "probe": probe.fingerprint,
+        "form": form,
+        "n_samples": len(probe),
+        "samples": rows,
+        "labels": labels,
+        "class_names": names_of(labels or [], probe.class_name),
+    }
+    if form == "image":
+        pictures = input_pictures(inputs, shown.display)
+        sprite = picture_sprite([pictures[row] for row in rows], max_pixels=PROBE_PIXELS)
+        return {**header, "tile": sprite.tile, "size": list(inputs.shape[-2:])}, sprite
+    if form == "signal":
+        sprite = picture_sprite(_signal_pictures(inputs, rows), max_pixels=2 * PROBE_PIXELS)
+        return {**header, "tile": sprite.tile, "size": list(lanes_of(inputs).shape[1:])}, sprite
+    if form == "tokens":
+        header["tokens"] = _words(shown, rows)
+    if form == "table":
+        values = inputs[rows].flatten(1).float()
+        header["features"] = [shortened(name, LONGEST) for name in shown.feature_names]
+        header["inputs"] = [_numbers(row) for row in values] if values.numel() <= MOST_NUMBERS else None
+    return header, None
+
+
+def _predictions(probe: Probe, explanation: Explanation, rows: Sequence[int]) -> dict[str, Any]:
+    """Say what the model takes each sample for: class and confidence, or the output's value."""
+    scores, alone = explanation.scores, independent_confidence(probe, explanation)
+    if alone is not None:
+        return {"outputs": _numbers(alone[list(rows)])}
+    if scores.ndim != 2 or scores.shape[1] < 2:
+        return {"outputs": _numbers(scores.flatten(1).mean(1)[list(rows)] if scores.ndim > 1 else scores[list(rows)])}
+    shares = probabilities(scores)[list(rows)]
+    confidence, predicted = shares.max(1)
+    return {"predicted": predicted.tolist(), "confidence": _numbers(confidence)}
+
+
+def _drift_curve(drifts: Mapping[str, Drift], probe: Probe) -> dict[str, Any]:
+    """Return the drift against each reference with its error, in all and by class: what the curves are drawn from."""
+    curve: dict[str, Any] = {}
+    labels = probe.labels
+    for reference, drift in drifts.items():
+        measure = next(iter(drift.values))
+        by_class: dict[str, list[float]] = {}
+        for c in [] if labels is None else labels.unique().tolist():
+            members = labels == c
+            by_class[str(c)] = [drift.mean(measure, members), drift.error(measure, members)]
+        curve[reference] = {
+            "measure": measure,
+            "all": [drift.mean(measure), drift.error(measure)],
+            "classes": by_class,
+        }
+    return curve
+
+
+def attribution_tab(
+    probe: Probe,
+    explanation: Explanation,
+    drifts: Mapping[str, Drift],
+    methods: Mapping[str, Attribution],
+    shown: Shown | None = None,
+) -> tuple[dict[str, Any], Sprite | None]:
+    """Describe an explanation: header, and a sprite of all heatmaps, method by method.
+
+    Args:
+        probe: What is explained.
+        explanation: Its scores.
+        drifts: Drift against each reference.
+        methods: The attributions by the name of their method.
+        shown: Which of the probe's inputs; the only one, or the first, by default.
+
+    Returns:
+        Header (see `docs/tab.md`) and sprite; None where the probe's form has no picture.
+
+    Cost: none through the model; a few milliseconds for 64 maps of 28 x 28.
+    """
+    rows = shown_samples(len(probe))
+    shown = shown or shown_inputs(probe)[0]
+    # a layer's units have no place in a picture of the input
+    fitting = {n: found for n, found in methods.items() if not is_of_units(shown, found.parts[shown.index])}
+    form = _form(shown) if fitting else None
+    methods = fitting or methods
+    labels = _labels(probe, rows)
+    predictions = _predictions(probe, explanation, rows)
+    maps = [_maps(shown, found.parts[shown.index].float(), rows) for found in methods.values()] if form else []
+    sprite = value_sprite(torch.cat(maps), max_pixels=EVENT_PIXELS) if form else None
+    entries = [
+        {
+            "name": name,
+            "first_tile": position * len(rows),
+            "scales": sprite.scales[position * len(rows) : (position + 1) * len(rows)] if sprite else [],
+            "full_colour": colour_scale(maps[position]) if form else None,
+            "error": None if attribution.error is None else _numbers(attribution.error[rows], digits=2),
+        }
+        for position, (name, attribution) in enumerate(methods.items())
+    ]
+    header = {
+        "kind": "attribution",
+        "probe": probe.fingerprint,
+        "form": form,
+        "unit": explanation.unit,
+        "tile": sprite.tile if sprite else None,
+        "labels": labels,
+        "class_names": names_of([*(labels or []), *predictions.get("predicted", [])], probe.class_name),
+        **predictions,
+        "methods": entries,
+        "curve": {"drift": _drift_curve(drifts, probe), "full_colour": {e["name"]: e["full_colour"] for e in entries}},
+    }
+    return header, sprite
+
+
+def log_attribution_tab(
+    journal: Journal,
+    name: str,
+    probe: Probe,
+    explanation: Explanation,
+    drifts: Mapping[str, Drift],
+    *,
+    epoch: int,
+    count: int,
+    methods: Mapping[str, Attribution],
+    inputs: Sequence[Shown],
+    alert: str | None = None,
+    caveat: str = "",
+) -> None:
+    """Write an explanation's events for the Explain tab, and the probe's where the event file has none yet.
+
+    Where a sample has several explained inputs, each is a monitor of its own there.
+
+    Args:
+        journal: Where to.
+        name: The monitor's name.
+        probe: What is explained.
+        explanation: The explanation.
+        drifts: Drift against each reference.
+        epoch: The epoch it was made in.
+        count: How many explanations were made so far, this one included.
+        methods: The attributions by the name of their method.
+        inputs: The probe's explained inputs.
+        alert: What was unusual, if there is an alert.
+        caveat: What must be known to read the drift; empty if nothing.
+    """
+    if not journal.shows_tab:
+        return
+    for shown in inputs:
+        described, tiles = probe_tab(probe, shown)
+        journal.tab_probe(name, {**described, "name": name}, tiles.picture if tiles else None, part=shown.name)
+        header, sprite = attribution_tab(probe, explanation, drifts, methods, shown)
+        if alert is not None:
+            header["curve"]["alert"] = alert[:MOST_LETTERS]
+        moment = {"name": name, "step": journal.step, "epoch": epoch, "count": count, "caveat": caveat}
+        journal.tab(name, {**header, **moment}, sprite.picture if sprite else None, part=shown.name)

@@ -1,0 +1,111 @@
+"""Baselines that are means of the training data: worked out once, the same for the whole run."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from lightning_explain.attribution import AtEmbedding, IntegratedGradients, NamedBaseline, data_mean
+from lightning_explain.attribution.baselines import OF_TRAINING_DATA
+from lightning_explain.attribution.result import parts_of
+from lightning_explain.batches import input_of
+from lightning_explain.callbacks.base.default_probe import flat_loaders, like_the_trainer
+from lightning_explain.callbacks.base.forward import Question
+from lightning_explain.callbacks.base.methods import AnyMethod, Methods, baseline_of
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.randomness import rng_preserved
+
+MOST_SAMPLES = 1000
+"""Training samples that are averaged; a mean of more hardly differs and takes longer to read."""
+
+ROWS = 100
+
+
+class TrainingBaselines:
+    """Finds the means that methods ask for with `baseline="train_mean"` or `"train_channel_mean"`.
+
+    Args:
+        methods: The monitor's methods; those that ask get their baseline in place, under the same name.
+    """
+
+    def __init__(self, methods: Methods) -> None:
+        self._methods = methods
+        self._asked = {name: str(baseline_of(method)) for name, method in methods.items() if _asks(method)}
+        self._found: dict[str, tuple[Tensor, ...]] = {}
+
+    def find(self, trainer: Any, question: Question) -> None:
+        """Work out what is asked for and not known yet, and hand it to the methods.
+
+        Args:
+            trainer: The Trainer, whose training data are averaged: at most 1,000 samples, seeded.
+            question: Where batches hold what.
+
+        Raises:
+            ConfigurationError: Training samples cannot be picked by index.
+        """
+        for name, kind in self._asked.items():
+            if kind not in self._found:
+                self._found[kind] = _mean(trainer, question, per_channel=kind == "train_channel_mean")
+            self._methods[name] = _with_baseline(self._methods[name], NamedBaseline(kind, _single(self._found[kind])))
+
+    def state_dict(self) -> dict[str, list[Tensor]]:
+        """Return the means as plain tensors."""
+        return {kind: list(parts) for kind, parts in self._found.items()}
+
+    def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
+        """Take up a checkpoint's means, so that a resumed run compares with the same baseline."""
+        self._found = {kind: tuple(parts) for kind, parts in state.items()}
+
+
+def _asks(method: AnyMethod) -> bool:
+    baseline = baseline_of(method)
+    return isinstance(baseline, str) and baseline in OF_TRAINING_DATA
+
+
+def _with_baseline(method: AnyMethod, baseline: NamedBaseline) -> AnyMethod:
+    if isinstance(method, AtEmbedding):
+        raise ConfigurationError(
+            f"baseline={baseline.name!r} is a mean of inputs, and token ids have none; give baseline_token= instead."
+        )
+    if not isinstance(method, IntegratedGradients):
+        raise ConfigurationError(
+            f"baseline={baseline.name!r} is known to IntegratedGradients only; give {type(method).__name__} "
+            "baseline=data_mean(loader), from lightning_explain.attribution."
+        )
+    return replace(method, baseline=baseline)
+
+
+def _single(parts: tuple[Tensor, ...]) -> Any:
+    return parts if len(parts) != 1 else next(iter(parts))
+
+
+def _mean(trainer: Any, question: Question, *, per_channel: bool) -> tuple[Tensor, ...]:
+    """Average the training inputs, each part by itself: [1, ...]; what has no gradient is left out."""
+    with rng_preserved():
+        batches: list[tuple[Tensor, ...]] = [parts_of(inputs) for inputs in _training_inputs(trainer, question)]
+    explained = [i for i, part in enumerate(batches[0]) if part.is_floating_point()]
+    return tuple(data_mean((batch[i] for batch in batches), per_channel=per_channel).cpu() for i in explained)
+
+
+def _training_inputs(trainer: Any, question: Question) -> Iterator[Any]:
+    """Read seeded training samples by index, converted as the Trainer converts its validation batches."""
+    loader: Any = next(iter(flat_loaders(trainer.train_dataloader)), None)
+    by_index = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+    if not by_index or loader.batch_sampler is None or not _length(loader):
+        raise ConfigurationError(
+            "A mean of the training data needs a training DataLoader whose samples can be picked by index; got "
+            f"{type(loader).__name__}. Give baseline=data_mean(batches), from lightning_explain.attribution."
+        )
+    # a generator of our own: the choice is the same on every rank and in every run
+    order = torch.randperm(_length(loader), generator=torch.Generator().manual_seed(0))[:MOST_SAMPLES].tolist()
+    for first in range(0, len(order), ROWS):
+        torch.manual_seed(first)  # of data sets that augment at random
+        batch = loader.collate_fn([loader.dataset[i] for i in order[first : first + ROWS]])
+        yield input_of(like_the_trainer(trainer, batch), question.input)
+
+
+def _length(loader: Any) -> int:
+    return len(loader.dataset)

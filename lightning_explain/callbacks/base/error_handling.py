@@ -1,0 +1,115 @@
+"""An explanation must never kill a training run: what fails is told once, and the run goes on."""
+
+import re
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Literal
+
+from lightning_explain.attribution.integrated_gradients.passes import ran_out_of_memory
+from lightning_explain.callbacks.base.troubleshooting import BY_METHOD, cure_of, identity_of
+from lightning_explain.errors import ConfigurationError, ExplanationWarning, doubts_told_to
+
+OnError = Literal["warn", "raise"]
+
+CALLING = "The model is called in eval mode with the probe: forward_fn= says how, probe= with what."
+WRITING = "What comes next is given to the logger again."
+DRAWING_A_PROBE = "Give probe=Probe.from_dataset(...) samples that can be read and fit the model."
+NOT_IN_TESTS = (
+    "trainer.test is not watched, so nothing is recorded. trainer.validate(model, dataloaders=...) is, and takes the "
+    "same data."
+)
+TAKING_UP = "taking up the checkpoint"
+BEGINNING_ANEW = "So its curves begin anew. To go on with them, resume from a whole checkpoint of this very run."
+
+
+class Guard:
+    """Turns the failures of one monitor into one warning each.
+
+    Args:
+        owner: The monitor's class and name, for messages.
+        on_error: `"warn"`, or `"raise"` to let every failure through.
+        memory: What to do where memory runs out.
+
+    Attributes:
+        quiet: Say nothing: what several processes do together is told by the first of them.
+
+    Raises:
+        ConfigurationError: `on_error` is neither.
+    """
+
+    def __init__(self, owner: str, on_error: OnError, *, memory: str = BY_METHOD) -> None:
+        if on_error not in ("warn", "raise"):
+            raise ConfigurationError(f"on_error={on_error!r}; expected 'warn' or 'raise'.")
+        self.owner = owner
+        self.on_error = on_error
+        self.quiet = False
+        self._memory = memory
+        self._told: set[str] = set()
+
+    def begin(self) -> None:
+        """Begin a run: what was told in an earlier one is told again."""
+        self._told.clear()
+
+    @contextmanager
+    def doing(
+        self,
+        what: str,
+        *,
+        at_set_up: bool = False,
+        cure: str = "",
+        consequence: str = "",
+        blame: Callable[[], str] | None = None,
+    ) -> Generator[None, None, None]:
+        """Run something that may fail; a failure ends the block, not the training.
+
+        Args:
+            what: What is being done, e.g. "explaining the probe".
+            at_set_up: Whether training has not begun, so that a `ConfigurationError` must be raised.
+            cure: What to do about a failure of which nothing better is known.
+            consequence: What follows from the failure, if more than that the thing is missing.
+            blame: Finds out what a failure is due to, and what to do about that; empty if it is due to something else.
+        """
+        try:
+            with doubts_told_to(self._doubt):
+                yield
+        except Exception as error:  # whatever the user's model raises must not end the run
+            if at_set_up and isinstance(error, ConfigurationError) and self.owner not in str(error):
+                raise ConfigurationError(f"{self.owner}: {error}") from error
+            if self.on_error == "raise" or (at_set_up and isinstance(error, ConfigurationError)):
+                raise
+            found = "" if blame is None or ran_out_of_memory(error) else blame()
+            self.tell(what, error, "" if found else cure, found or consequence)
+
+    def _doubt(self, message: str) -> None:
+        # numbers differ from time to time
+        about = re.sub(r"\d+", "#", message)
+        if not self.quiet and about not in self._told:
+            self._told.add(about)
+            warnings.warn(f"{message} (Of {self.owner}; told once a run.)", ExplanationWarning, stacklevel=4)
+
+    def tell(self, what: str, error: BaseException, cure: str = "", consequence: str = "") -> None:
+        """Warn once for each thing that failed, and once for each cause: a full disk interrupts many things."""
+        cause = identity_of(error)
+        known = {what, cause} & self._told
+        self._told |= {what, cause}
+        if known or self.quiet:
+            return
+        words = [f"{type(error).__name__}: {error}", cure_of(error, cure, self._memory), consequence]
+        warnings.warn(
+            f"{self.owner}: {what} failed and is skipped; training goes on. {' '.join(word for word in words if word)} "
+            "(Told once a run. To stop at such errors and see where they come from, give on_error='raise'.)",
+            ExplanationWarning,
+            stacklevel=3,
+        )
+
+    def note(self, message: str, *, about: str | None = None) -> None:
+        """Say something once that is no failure but limits what can be read off the results.
+
+        Args:
+            message: What to say.
+            about: What it is about, if the words may differ from time to time and should still be said once.
+        """
+        if not self.quiet and (about or message) not in self._told:
+            self._told.add(about or message)
+            warnings.warn(f"{self.owner}: {message}", ExplanationWarning, stacklevel=3)

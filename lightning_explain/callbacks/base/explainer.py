@@ -1,0 +1,264 @@
+"""One explanation of the probe: what it is, and how it is made."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lightning_explain.attribution.baselines import Baseline, baseline_name, resolve_baseline
+from lightning_explain.attribution.result import Attribution, parts_of
+from lightning_explain.attribution.scores import check_target
+from lightning_explain.batches import Inputs
+from lightning_explain.callbacks.base.distributed import Ranks
+from lightning_explain.callbacks.base.error_handling import CALLING, Guard
+from lightning_explain.callbacks.base.forward import Question, undisturbed
+from lightning_explain.callbacks.base.methods import AnyMethod, Methods, baseline_of
+from lightning_explain.callbacks.base.sharding import Share, Sharing
+from lightning_explain.errors import ConfigurationError, ExplanationError
+from lightning_explain.faithfulness import Claim, examine
+from lightning_explain.probe import Probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """The probe explained at one moment of training; everything on the CPU.
+
+    Attributes:
+        step: The step it is logged at.
+        scores: The model's scores for the probe [batch, classes] or [batch].
+        attributions: The attributions by the name of the method; one that failed is missing.
+        faithfulness: For each method the measures of faithfulness that were asked for, per sample [batch].
+        primary: Name of the first method.
+    """
+
+    step: int
+    scores: Tensor
+    attributions: dict[str, Attribution]
+    faithfulness: dict[str, dict[str, Tensor]]
+    primary: str
+
+    @property
+    def attribution(self) -> Attribution:
+        """The first method's attributions.
+
+        Raises:
+            ExplanationError: That method failed; there are others in `attributions`.
+        """
+        if self.primary not in self.attributions:
+            raise ExplanationError(
+                f"{self.primary} failed at step {self.step}; attributions= has {', '.join(self.attributions)}."
+            )
+        return self.attributions[self.primary]
+
+    @property
+    def target(self) -> Tensor | None:
+        """The explained output of each sample, the same for every method; None for a single output."""
+        return next((found.target for found in self.attributions.values()), None)
+
+    @property
+    def unit(self) -> Literal["output", "logits"]:
+        """What attributions are measured in: a single output, whatever a sample's class, or each class's own."""
+        return "output" if self.target is None else "logits"
+
+
+def _cpu(values: Inputs | None) -> Any:
+    if values is None:
+        return None
+    if isinstance(values, tuple):
+        return tuple(_cpu(part) for part in values)
+    values = values.detach().cpu()
+    # drift and pictures are worked out on the CPU, which is at home in 32 and 64 bits
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def on_cpu(attribution: Attribution) -> Attribution:
+    """Bring an attribution to the CPU."""
+    return Attribution(
+        values=_cpu(attribution.values),
+        convergence_delta=_cpu(attribution.convergence_delta),
+        error=_cpu(attribution.error),
+        target=_cpu(attribution.target),
+        baseline=_cpu(attribution.baseline),
+        n_evaluations=attribution.n_evaluations.cpu(),
+        coarse=_cpu(attribution.coarse),
+        absorbed_share=_cpu(attribution.absorbed_share),
+    )
+
+
+def probe_scores(pl_module: nn.Module, inputs: tuple[Tensor, ...], question: Question) -> Tensor:
+    """Return the model's scores for the probe, on the CPU; one forward pass, isolated."""
+    with undisturbed(pl_module), torch.no_grad():
+        return _cpu(question.module(pl_module, inputs)[1])
+
+
+def explained_targets(probe: Probe, scores: Tensor, explained: str) -> Tensor | None:
+    """Decide which output is explained for each probe sample: LongTensor [batch]; None for a single output.
+
+    Args:
+        probe: The probe, with its labels.
+        scores: The model's scores for it.
+        explained: `"label"` or `"predicted"`.
+
+    Raises:
+        ConfigurationError: The probe has no labels though the model has several outputs, a label is beyond the
+            model's outputs, or the scores are no [batch, classes].
+    """
+    if scores.numel() == len(scores):
+        return None
+    if scores.ndim != 2:
+        raise ConfigurationError(
+            f"The model gives scores of shape {list(scores.shape)} for the probe; expected [batch, classes]. Choose a "
+            "scalar per sample with output=, e.g. output=lambda scores: scores.mean(dim=(2, 3))."
+        )
+    if explained == "predicted":
+        return scores.argmax(1)
+    labels = probe.labels
+    if labels is None:
+        raise ConfigurationError(
+            f"The model gives {scores.shape[1]} outputs, but the probe has no class labels that say which to explain. "
+            "Give target= to say where a batch holds them (where a sample has several, a callable that chooses one: "
+            "target=lambda batch: batch[1].argmax(1)), Probe(targets=...), output=lambda scores: scores[:, 0] for one "
+            "output of all samples, or explained='predicted'."
+        )
+    check_target(labels, scores.shape[1])
+    return labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examiner:
+    """Explains the probe by every method and puts each explanation to the tests that were asked for.
+
+    Attributes:
+        methods: The attribution methods by name.
+        measures: Names of measures of faithfulness, as for `examine`.
+        question: How the explained function is reached.
+        guard: What fails ends that one method or measure, and is told once.
+        sharing: How several processes share the probe.
+        subject: What is explained, in words.
+    """
+
+    methods: Methods
+    measures: tuple[str, ...]
+    question: Question
+    guard: Guard
+    sharing: Sharing = field(default_factory=Sharing)
+    subject: str = "the probe"
+
+    def explain(
+        self,
+        pl_module: nn.Module,
+        inputs: tuple[Tensor, ...],
+        *,
+        single: bool,
+        targets: Callable[[Tensor], Tensor | None],
+        step: int,
+        ranks: Ranks,
+    ) -> Explanation | None:
+        """Explain the probe by every method, leaving the module as found; None if none succeeds.
+
+        In a distributed run every process must call it; each explains a share of the samples where it can.
+
+        Args:
+            pl_module: The module.
+            inputs: The probe's inputs on the module's device.
+            single: Whether the probe's inputs are one tensor rather than a tuple.
+            targets: Says, given the scores, which output is explained for each sample.
+            step: The step it is logged at.
+            ranks: The processes of the run.
+
+        Cost: that of the methods and measures, and one forward pass; divided by the number of processes.
+        """
+        attributions: dict[str, Attribution] = {}
+        tested: dict[str, dict[str, Tensor]] = {}
+        with self.guard.doing(f"explaining {self.subject}", cure=CALLING):
+            module, scores = self.sharing.scores(self.question, pl_module, inputs, ranks)
+            scores = _cpu(scores)
+            target = targets(scores)
+            indices = None if target is None else target.to(inputs[0].device)
+            for name, method in self.methods.items():
+                # each isolated for itself: what one method leaves behind must not reach the next
+                blame = partial(blamed_baseline, method, pl_module, module, inputs)
+                with self.guard.doing(self._task(name), cure=CALLING, blame=blame), undisturbed(pl_module):
+                    share = self.sharing.share(name, method, inputs, indices, single=single, ranks=ranks)
+                    own = ranks.agreed(partial(share.explained, module))
+                    attributions[name] = share.gathered(on_cpu(own))
+                    tested[name] = self._tested(name, module, share, own)
+                    if ranks.count > 1 and self.sharing.is_unknown(name, method):
+                        self._try_to_share(name, share, module, own)
+            if attributions:
+                return Explanation(
+                    step=step,
+                    scores=scores,
+                    attributions=attributions,
+                    faithfulness=tested,
+                    primary=next(iter(self.methods)),
+                )
+        return None
+
+    def _task(self, name: str) -> str:
+        return f"explaining {self.subject}" if len(self.methods) == 1 else f"explaining {self.subject} with {name}"
+
+    def _try_to_share(self, name: str, share: Share, module: nn.Module, own: Attribution) -> None:
+        if not self.sharing.learn(name, share, module, own):
+            self.guard.note(
+                f"each of the {share.ranks.count} processes explains the whole probe with {name}, since a part of it "
+                "would be explained otherwise (does it draw samples, or look at the batch as a whole?). "
+                "from_captum(..., one_by_one=True) asks captum's methods about one sample at a time."
+            )
+
+    def _tested(self, name: str, module: nn.Module, share: Share, own: Attribution) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for measure in self.measures:
+            with self.guard.doing(f"measuring {measure} of {name}"):
+                claim = Claim(
+                    method=share.method,
+                    model=module,
+                    inputs=parts_of(share.inputs)[0],
+                    target=share.target,
+                    attribution=own,
+                    removal_baseline=share.baseline(removal_baseline(self.methods)),
+                )
+                figures = share.ranks.agreed(partial(examine, claim, measure))
+                found |= share.gathered({figure: _cpu(values) for figure, values in figures.items()})
+        return found
+
+    def check_measurable(self, probe: Probe) -> None:
+        """Refuse measures of faithfulness for a probe of several inputs.
+
+        Raises:
+            ConfigurationError: There are both.
+        """
+        if self.measures and len(probe.parts) > 1:
+            raise ConfigurationError(
+                f"faithfulness={list(self.measures)!r} measures explanations of one input, but a probe sample has "
+                f"{len(probe.parts)}. Leave faithfulness= out, or explain one input: input= says which."
+            )
+
+
+def blamed_baseline(method: AnyMethod, pl_module: nn.Module, module: nn.Module, inputs: tuple[Tensor, ...]) -> str:
+    """Say so if the network, which took the probe, does not take the baseline of a method; empty if it does."""
+    baseline, found = baseline_of(method), ""
+    if baseline is None:
+        return ""
+    try:
+        with undisturbed(pl_module), torch.no_grad():
+            copies = tuple(part.clone() for part in inputs)
+            filled = zip(resolve_baseline(baseline, copies), copies, strict=True)
+            scores = module(*(part.expand_as(like).clone() for part, like in filled))
+        if not bool(scores.isfinite().all()):
+            found = "its output there is NaN or infinite"
+    except Exception as error:  # noqa: BLE001 - whatever the network raises there is what was to be found out
+        found = f"{type(error).__name__}: {error}"
+    return found and (
+        f"The network takes the probe, but not the method's baseline={baseline_name(baseline)!r} ({found}). Give the "
+        "method another baseline=, e.g. 'mean' or a tensor of an ordinary sample."
+    )
+
+
+def removal_baseline(methods: Methods) -> Baseline:
+    """Choose what a deleted feature becomes, whichever method is measured: the first one's baseline, or zeros."""
+    baseline = baseline_of(next(iter(methods.values())))
+    return "zeros" if baseline is None else baseline

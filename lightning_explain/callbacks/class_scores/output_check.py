@@ -1,0 +1,115 @@
+"""Whether what a module returns for a probe can be scores of the classes that the probe's labels name."""
+
+from typing import Any
+
+from torch import Tensor
+
+from lightning_explain.callbacks.base.error_handling import Guard
+from lightning_explain.callbacks.base.explainer import explained_targets, probe_scores
+from lightning_explain.callbacks.base.forward import Question
+from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
+from lightning_explain.callbacks.class_scores.class_metrics import MANY
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.probe import Probe
+
+
+def n_classes_of(probe: Probe) -> int | None:
+    """Return how many classes a probe knows of: by names, or by its largest label; None without labels."""
+    labels = probe.labels
+    if labels is None:
+        return None
+    return len(probe.class_names) or int(labels.max()) + 1
+
+
+def _knows_all_classes(probe: Probe) -> bool:
+    """Return True if a probe's classes may be all there are: named, or several without a gap, not a hand-picked few."""
+    labels = probe.labels
+    if labels is None:
+        return False
+    met = labels.unique()
+    return bool(probe.class_names) or (len(met) > 1 and len(met) == int(met.max()) + 1)
+
+
+def settle_output(question: Question, pl_module: Any, inputs: tuple[Tensor, ...], probe: Probe, guard: Guard) -> None:
+    """Find out once a fit which tensor holds the scores, where the module returns several; say which is taken.
+
+    Args:
+        question: How the explained function is reached; it keeps what is found.
+        pl_module: The module.
+        inputs: The probe's inputs on the module's device.
+        probe: The probe.
+        guard: For saying so.
+    """
+    if question.choice.is_settled:
+        return
+    said = question.settle(pl_module, inputs, n_classes_of(probe))
+    if said:
+        guard.note(said)
+
+
+def output_words(probe: Probe, scores: Tensor) -> str:
+    """Say where more outputs than classes want an explanation; empty where they do not.
+
+    Args:
+        probe: The probe.
+        scores: What the module returns for it.
+
+    Raises:
+        ConfigurationError: There are as many outputs as input values, as an autoencoder has, and fewer classes.
+    """
+    n_classes = n_classes_of(probe)
+    if n_classes is None or scores.ndim != 2 or scores.shape[1] in (1, n_classes) or not _knows_all_classes(probe):
+        return ""
+    n_outputs = scores.shape[1]
+    if n_outputs in [part[0].numel() for part in probe.parts]:
+        raise ConfigurationError(
+            f"The model returns {n_outputs} values for each sample, as many as its input has, while the labels name "
+            f"{n_classes} classes: does it rebuild its input? Then no output belongs to a label. Choose what is "
+            "explained with output=, e.g. output=lambda out: out.mean(1), or forward_fn=lambda module, x: "
+            "module.head(module.encoder(x)); if these are class scores, say so with output=lambda out: out."
+        )
+    if n_outputs > MANY * n_classes:
+        return (
+            f"the model has {n_outputs} outputs, while labels go up to {n_classes - 1}; output i is explained for "
+            "class i. If its outputs are no class scores (an embedding, say), choose what is explained with output= or "
+            "forward_fn=."
+        )
+    return ""
+
+
+def check_outputs(
+    question: Question, pl_module: Any, inputs: tuple[Tensor, ...], keeper: ProbeKeeper, guard: Guard, explained: str
+) -> Tensor | None:
+    """Try the model on the whole probe; return the explained outputs.
+
+    Labels of more than two classes for a model with a single output are taken for real values, as regression has them.
+
+    Args:
+        question: How the explained function is reached.
+        pl_module: The module.
+        inputs: The probe's inputs on the module's device.
+        keeper: Of the probe.
+        guard: For saying what is doubtful.
+        explained: As for `explained_targets`.
+
+    Raises:
+        ConfigurationError: The outputs do not fit the labels, or nothing tells which tensor holds them.
+    """
+    probe = keeper.probe
+    assert probe is not None
+    settle_output(question, pl_module, inputs, probe, guard)
+    scores = probe_scores(pl_module, inputs, question)
+    n_classes = n_classes_of(probe)
+    free = question.output is None and question.forward_fn is None
+    if free and n_classes is not None and n_classes > 2 and scores.numel() == len(scores):
+        keeper.without_classes()
+        guard.note(
+            f"the model has a single output for labels from 0 to {n_classes - 1}, so they are taken for real values "
+            "rather than classes."
+        )
+        return None
+    target = explained_targets(probe, scores, explained)
+    said = output_words(probe, scores) if free and explained == "label" else ""
+    if said:
+        guard.note(said)
+    return target

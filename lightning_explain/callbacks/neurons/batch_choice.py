@@ -1,0 +1,154 @@
+"""Which batches a neuron monitor counts, where a budget does not allow all."""
+
+from typing import Any
+
+from lightning_explain.budget import stride_within
+from lightning_explain.callbacks.base.overhead import Pacing, largest
+from lightning_explain.callbacks.neurons.results import Counted
+from lightning_explain.callbacks.neurons.watch import STAGES, Stage
+
+FOR_COUNTING = 0.5
+"""Share of the budget that counting may take; the rest is for reports."""
+
+DECIDED_AFTER = tuple(16 << (3 * power) for power in range(8))
+"""Batches of a training epoch after which it is seen anew how rarely to count: 16, 128, 1024, ..."""
+
+FEWEST = 8
+"""Batches of a validation that are counted at least: its samples may come sorted by class."""
+
+CHEAPER = 4
+"""A validation batch goes forward only; until the first ones were timed they get so many times the stride."""
+
+
+class StageChoice:
+    """Every n-th batch of one stage, and what counting costs there.
+
+    Attributes:
+        every: n.
+        n_counted: Batches counted since the stage began.
+        n_batches: Batches since then.
+        is_timed: Whether n was found by timing.
+    """
+
+    def __init__(self) -> None:
+        self.every = 1
+        self.n_counted = self.n_batches = 0
+        self.is_timed = False
+        self._is_first = True
+        self._forget_times()
+
+    def _forget_times(self) -> None:
+        self._seconds = {"counting": 0.0, "else": 0.0}
+        self._n = {"counting": 0, "else": 0}
+
+    def begin(self) -> None:
+        """Begin the stage anew."""
+        self.n_counted = self.n_batches = 0
+        self._forget_times()
+
+    def add(self, *, counted: bool, counting: float, passed: float) -> None:
+        """Note a batch, the seconds that counting it took, and all that passed from its begin to its end."""
+        self.n_batches += 1
+        self.n_counted += counted
+        if self._is_first:
+            self._is_first = False
+            return  # of the run: memory is allocated, functional activations are looked for
+        for what, seconds, n in (("counting", counting, int(counted)), ("else", passed - counting, 1)):
+            self._seconds[what] += seconds
+            self._n[what] += n
+
+    def stride(self, share: float) -> int:
+        """Return how rarely to count by the times since it was last asked; as before where there are none."""
+        if not self._n["counting"]:
+            return self.every
+        self.is_timed = True
+        cost, pause = (self._seconds[what] / self._n[what] for what in ("counting", "else"))
+        self._forget_times()
+        return stride_within(share, cost=cost, pause=pause)
+
+
+class BatchChoice:
+    """Lets batches pass that a budget does not allow to count; without a budget all are counted.
+
+    How rarely is decided by all processes together: when a stage begins, and after 16, 128, 1024, ... batches of a
+    training epoch, where processes are in step with each other; within a validation they need not be.
+
+    Args:
+        pacing: What is spent, and what may be.
+
+    Attributes:
+        counts: Whether the running batch is counted.
+    """
+
+    def __init__(self, pacing: Pacing) -> None:
+        self.counts = True
+        self._wholly = False
+        self._pacing = pacing
+        self._stages: dict[Stage, StageChoice] = {}
+        self._at_begin = (0.0, 0.0)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin a fit."""
+        self._stages = {stage: StageChoice() for stage in STAGES}
+
+    def _now(self) -> tuple[float, float]:
+        return self._pacing.stopwatch.spent, self._pacing.stopwatch.elapsed()
+
+    def begin_stage(self, stage: Stage, trainer: Any, *, wholly: bool = False) -> None:
+        """Begin a stage anew; a collective call in a distributed run.
+
+        Args:
+            stage: The stage.
+            trainer: The Trainer.
+            wholly: Count every batch, whatever it costs.
+        """
+        choice = self._stages[stage]
+        self._wholly = wholly and stage == "val"
+        if self._pacing.limit is not None and trainer.state.fn == "fit":
+            every = choice.every
+            if stage == "val":
+                every = choice.every if choice.is_timed else CHEAPER * self._stages["train"].every
+                every = min(every, *(max(1, int(n) // FEWEST) for n in trainer.num_val_batches if n < float("inf")))
+            choice.every = largest(trainer, every)
+        choice.begin()
+
+    def begin_batch(self, stage: Stage, batch_idx: int) -> bool:
+        """Say whether to count a batch."""
+        self.counts = (
+            self._pacing.limit is None
+            or (stage == "val" and self._wholly)
+            or batch_idx % self._stages[stage].every == 0
+        )
+        self._at_begin = self._now()
+        return self.counts
+
+    def end_batch(self, stage: Stage, trainer: Any) -> None:
+        """Note that a batch is done. Now and then a collective call, to see anew how rarely to count."""
+        limit = self._pacing.limit
+        if limit is None:
+            return
+        choice, (spent, elapsed) = self._stages[stage], self._now()
+        choice.add(counted=self.counts, counting=spent - self._at_begin[0], passed=elapsed - self._at_begin[1])
+        if stage == "train" and choice.n_batches in DECIDED_AFTER:
+            choice.every = largest(trainer, choice.stride(FOR_COUNTING * limit))
+
+    def end_stage(self, stage: Stage) -> None:
+        """See how rarely to count in the next one; what all processes then do is decided when it begins."""
+        if self._pacing.limit is not None:
+            self._stages[stage].every = self._stages[stage].stride(FOR_COUNTING * self._pacing.limit)
+
+    def counted(self, stage: Stage) -> Counted | None:
+        """Say how many batches of a stage were counted; None without a budget."""
+        choice = self._stages[stage]
+        return None if self._pacing.limit is None else Counted(choice.n_counted, choice.n_batches)
+
+    def state_dict(self) -> dict[str, list[int]]:
+        """Return the strides and the batches so far, as plain numbers."""
+        return {stage: [c.every, c.n_counted, c.n_batches] for stage, c in self._stages.items()}
+
+    def load_state_dict(self, state: dict[str, list[int]]) -> None:
+        """Go on from what `state_dict` returned."""
+        for stage, choice in self._stages.items():
+            choice.every, choice.n_counted, choice.n_batches = state[stage]
+            choice.is_timed = choice.n_batches > 0

@@ -1,0 +1,131 @@
+"""What a neuron monitor asks of its probe: what feeds the neurons, and how the channels of a sample look."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightning_explain.attribution import Attribution, IntegratedGradients
+from lightning_explain.attribution.scores import check_differentiable
+from lightning_explain.callbacks.base.default_probe import flat_loaders, to_device
+from lightning_explain.callbacks.base.error_handling import Guard
+from lightning_explain.callbacks.base.forward import Question, undisturbed
+from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
+from lightning_explain.callbacks.neurons.activation_maps import activation_maps
+from lightning_explain.capture import Layer
+from lightning_explain.feeding import FeedingFeatures, feeding_features
+from lightning_explain.neurons import LayerProfile
+from lightning_explain.probe import Probe
+
+N_POINTS = 4
+"""Points of the path by which a neuron's activation is shared out: signs and order need no more."""
+
+MOST_FEATURES = 20
+"""Features kept of each neuron."""
+
+NO_FEEDING = (
+    "Token ids feed no neuron with a sign: give feeding=0 to do without, or, for numbers that are none, "
+    "input=lambda batch: batch[0].float()."
+)
+
+
+class NeuronProbe:
+    """The probe of a neuron monitor, where there is one: it is drawn from validation data if none was given.
+
+    Args:
+        probe: The user's own, or None.
+        question: How the module is called, and where batches hold what.
+        guard: The monitor's, for messages.
+        class_names: Names of the classes.
+        feature_names: Names of the features of tabular inputs.
+    """
+
+    def __init__(
+        self,
+        probe: Probe | None,
+        *,
+        question: Question,
+        guard: Guard,
+        class_names: Sequence[str],
+        feature_names: Sequence[str],
+    ) -> None:
+        self._question = question
+        self._keeper = ProbeKeeper(
+            probe, question=question, guard=guard, class_names=class_names, feature_names=feature_names
+        )
+        self._sought = False
+
+    @property
+    def probe(self) -> Probe | None:
+        """The probe; None while there is none."""
+        return self._keeper.probe
+
+    def find(self, trainer: Any) -> None:
+        """Draw the probe, or begin to collect it; once, since what cannot be drawn was said.
+
+        Raises:
+            ConfigurationError: No input is recognised in the validation data.
+        """
+        if not self._sought and flat_loaders(trainer.val_dataloaders):
+            self._sought = True
+            self._keeper.find(trainer)
+
+    def collect(self, batch: Any) -> None:
+        """Take what is still wanted from a validation batch, while the probe is being collected."""
+        if self._keeper.collecting:
+            self._keeper.collect(batch)
+
+    def finish(self) -> None:
+        """Make the probe of what was collected."""
+        if self._keeper.collecting:
+            self._keeper.finish_collecting()
+
+    def forget(self) -> None:
+        """Give up a probe that was drawn: it belonged to another run."""
+        self._keeper.forget()
+        self._sought = False
+
+    def without_classes(self) -> None:
+        """Take the probe's labels for real values: the samples counted showed that they are no classes."""
+        self._keeper.without_classes()
+
+    def features(
+        self,
+        trainer: Any,
+        pl_module: nn.Module,
+        profiles: Mapping[str, LayerProfile],
+        layers: Sequence[Layer],
+        *,
+        method: Callable[..., Attribution] | None,
+        most_neurons: int,
+    ) -> dict[str, FeedingFeatures]:
+        """Find what feeds the neurons, isolated; every process of a distributed run must call it.
+
+        Raises:
+            ConfigurationError: The module cannot be called with the probe, or its input is no real number.
+            ExplanationError: A layer's units cannot be seen or do not depend on the input.
+        """
+        if self.probe is None:
+            return {}
+        self._question.check(pl_module)
+        check_differentiable(self.probe.parts, tokens=NO_FEEDING)
+        inputs = to_device(trainer, self.probe.parts)
+        with undisturbed(pl_module):
+            return feeding_features(
+                pl_module,
+                inputs if isinstance(self.probe.inputs, tuple) else inputs[0],
+                self.probe.labels,
+                profiles,
+                layers,
+                method=method or IntegratedGradients(n_steps=N_POINTS, chunk_size=max(64, len(self.probe))),
+                most_neurons=most_neurons,
+                n_top=MOST_FEATURES,
+                forward=self._question.call(pl_module),
+            )
+
+    def maps(self, trainer: Any, pl_module: nn.Module, layers: Sequence[Layer]) -> dict[str, Tensor]:
+        """Return the activation maps of the first sample; every process of a distributed run must call it."""
+        if self.probe is None:
+            return {}
+        self._question.check(pl_module)
+        return activation_maps(pl_module, to_device(trainer, self.probe.parts), self._question, layers)

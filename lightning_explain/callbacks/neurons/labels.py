@@ -1,0 +1,143 @@
+"""Class labels of the batches that a neuron monitor counts."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from lightning_explain.batches import (
+    LabelForm,
+    Selector,
+    class_labels,
+    describe,
+    label_form,
+    label_oddities,
+    labels_as,
+    target_of,
+)
+from lightning_explain.callbacks.base.error_handling import Guard
+from lightning_explain.errors import ConfigurationError
+
+ALL_SAMPLES = "all samples"
+"""The name of the only class where there are no labels."""
+
+WHERE = "target=1, target='label' or target=lambda batch: ..."
+
+
+class LabelEvidence(NamedTuple):
+    """What the targets of one stage have shown so far.
+
+    Attributes:
+        form: How they are read; None where they hold no labels, or no batch has passed.
+        none: Whether they are known to hold no labels.
+        odd: Whether some target has no label of this form.
+        beyond: Whether some target has no label at all.
+    """
+
+    form: LabelForm | None = None
+    none: bool = False
+    odd: bool = False
+    beyond: bool = False
+
+
+def without_labels(own: Sequence[LabelEvidence], other: Sequence[LabelEvidence]) -> bool:
+    """Decide whether a stage holds no labels, from the evidence of all processes.
+
+    Targets of 0 and 1 may look like labels by chance. What speaks against labels in one stage speaks against those of
+    the same form in the other; softened labels do not, as mixup is for training alone.
+
+    Args:
+        own: Of the stage, by process.
+        other: Of the other stage.
+    """
+    forms = {each.form for each in own} - {None, "index"}
+    return any(each.none or each.odd for each in own) or any(each.beyond and each.form in forms for each in other)
+
+
+class Labels:
+    """Reads class labels off batches; says once where there are none, and then counts all samples as one class.
+
+    Integers are labels. Real values of 0 and 1 are read as labels as long as no batch speaks against it: whether one
+    has is noted on the device, batch by batch, and read when a report is made.
+
+    Args:
+        target: Where a batch holds the target; None to find it.
+        guard: For saying so.
+    """
+
+    def __init__(self, target: Selector, guard: Guard) -> None:
+        self._target = target
+        self._guard = guard
+        self._form: LabelForm | None = None
+        self._oddities: Tensor | None = None
+        self.classes: bool | None = None
+        """Whether batches hold class labels; None before the first batch."""
+
+    def forget(self) -> None:
+        """Begin a run."""
+        self._form, self._oddities, self.classes = None, None, None
+
+    def of(self, batch: Any) -> Tensor | None:
+        """Return the class of each sample [batch]; None where batches hold no classes.
+
+        Waits for the device at the first batch only, and only for targets that are no integers.
+
+        Raises:
+            ConfigurationError: The first batch held classes, this one is of another form.
+        """
+        if self.classes is False:
+            return None
+        target = target_of(batch, self._target)
+        form = label_form(target)
+        if self.classes is None:
+            self.classes = class_labels(target) is not None
+            self._form = form if self.classes else None
+            # whoever gives a callable that returns None has said that there are none
+            if not self.classes and not (target is None and callable(self._target)):
+                self._tell_none(batch)
+        if not self.classes or target is None:
+            return self._missing(batch) if self.classes else None
+        if form is None or form != self._form:
+            return self._missing(batch)
+        if form != "index":
+            odd = label_oddities(form, target)
+            self._oddities = odd if self._oddities is None else self._oddities.to(odd.device) | odd
+        return labels_as(form, target)
+
+    def _tell_none(self, batch: Any) -> None:
+        self._guard.note(
+            f"no class labels were found in a batch of the form {describe(batch)}, so all samples count as one "
+            f"class, and figures that compare classes are left out. If there are labels, say where: {WHERE}",
+            # once for training and validation, whose batches may differ in form
+            about="no class labels",
+        )
+
+    def _missing(self, batch: Any) -> None:
+        raise ConfigurationError(
+            f"Earlier batches held class labels, but none were found in one of the form {describe(batch)}. Say "
+            "where they are, in training and in validation, with target=lambda batch: ..."
+        )
+
+    def evidence(self) -> LabelEvidence:
+        """Return what the targets have shown; waits for the device."""
+        odd, beyond = (False, False) if self._oddities is None else self._oddities.tolist()
+        return LabelEvidence(self._form, self.classes is False, odd, beyond)
+
+    def give_up(self, stages: str, why: str = "") -> None:
+        """Read no labels from here on; say so if batches were read as holding some.
+
+        Args:
+            stages: Where there are none, in words.
+            why: What speaks against labels, if not the targets' values.
+        """
+        if self.classes is not False and self._form is not None:
+            seen = why or (
+                "targets that looked like one label for each sample were followed by others that do not (several "
+                "labels for a sample, softened labels, or real values)"
+            )
+            self._guard.note(
+                f"{seen}, so all samples of {stages} count as one class, those counted before included, and figures "
+                f"that compare classes are left out. If there are labels, say where: {WHERE}",
+                about="no class labels",
+            )
+        self.classes, self._form, self._oddities = False, None, None

@@ -1,0 +1,192 @@
+"""What a neuron monitor says of its report: figures by tag, tables, pictures."""
+
+import math
+from collections.abc import Sequence
+
+from lightning_explain.callbacks.neurons.results import LayerReport, NeuronReport
+from lightning_explain.callbacks.neurons.watch import Profiles, Stage, silent_words
+from lightning_explain.feeding import FeedingFeatures, feature_name
+from lightning_explain.log import Journal, class_parts, tag
+from lightning_explain.neurons.profile import LayerProfile, rate_gap
+from lightning_explain.render.neuron_features import fed_images_picture, fed_table_picture
+from lightning_explain.render.neurons import notice_picture, overlap_picture, rates_picture
+from lightning_explain.render.words import LONGEST, markdown_safe
+
+MOST_CURVES = 100
+"""Classes that get curves of their own: each is three tags in every logger."""
+
+TOLD = 5
+"""Feeding features told of each neuron in the text."""
+
+
+def layer_scalars(name: str, profiles: Profiles, *prefix: str) -> dict[str, float]:
+    """Return every layer's figures by tag.
+
+    Args:
+        name: The monitor's name.
+        profiles: By layer.
+        *prefix: More tag parts before the layer's name.
+    """
+    return {
+        tag(name, *prefix, layer, figure): value
+        for layer, profile in profiles.items()
+        for figure, value in profile.scalars().items()
+    }
+
+
+def report_scalars(name: str, report: NeuronReport) -> dict[str, float]:
+    """Return all figures of a report by tag: of the layers, and of the first 100 classes."""
+    figures = layer_scalars(name, {layer: found.profile for layer, found in report.layers.items()})
+    for layer, found in report.layers.items():
+        turnover = found.history.mean_turnover()
+        if not math.isnan(turnover):
+            figures[tag(name, layer, "turnover")] = turnover
+    parts = class_parts(report.class_names)[:MOST_CURVES]
+    for figure, values in report.scores.items():
+        figures |= {tag(name, figure, part): value for part, value in zip(parts, values, strict=False)}
+    return figures
+
+
+def gap_scalars(name: str, train: Profiles, validation: Profiles) -> dict[str, float]:
+    """Return the mean absolute difference between training and validation rates by layer."""
+    return {
+        tag(name, layer, "gap"): rate_gap(train[layer], profile)
+        for layer, profile in validation.items()
+        if layer in train
+    }
+
+
+def _percent(share: float) -> str:
+    return "an unknown share" if math.isnan(share) else f"{share:.0%}".replace("%", " %")
+
+
+def layer_doubts(profile: LayerProfile) -> str:
+    """Say in words what speaks against reading a layer's rates; empty if nothing does."""
+    words: list[str] = []
+    n_odd = int(profile.not_finite.sum())
+    if n_odd:
+        words.append(f"{n_odd} of {len(profile.alive)} neurons gave NaN or infinity, which counts as not active.")
+    if profile.saturated:
+        words.append(
+            "Saturated: nearly every neuron is active for nearly every sample, so these rates say nothing of the "
+            "classes. Raise threshold= or min_fraction=."
+        )
+    return " ".join(words)
+
+
+def doubts(report: NeuronReport) -> str:
+    """Say as markdown what speaks against reading the report; empty if nothing does."""
+    lines = [f"- {markdown_safe(layer)}: {layer_doubts(found.profile)}" for layer, found in report.layers.items()]
+    lines = [line for line in lines if not line.endswith(": ")]
+    if report.silent:
+        lines.append(f"- {markdown_safe(silent_words(report.silent, 'train' if report.stage == 'train' else 'val'))}")
+    if report.caveat:
+        lines.append(f"- Turnover: {markdown_safe(report.caveat)}")
+    return "\n".join(lines)
+
+
+def log_silent(journal: Journal, name: str, layers: Sequence[str], stage: Stage) -> None:
+    """Put up a picture where the rates of layers would be that never fired."""
+    for layer in layers if journal.shows_pictures else ():
+        words = f"Layer {layer} has no rates: {silent_words([layer], stage)}"
+        journal.image(tag(name, layer, "rates"), notice_picture(words))
+
+
+def log_pictures(journal: Journal, name: str, report: NeuronReport) -> None:
+    """Draw and log each layer's rates as class x neuron, and the overlap of its classes."""
+    if not journal.shows_pictures:
+        return
+    anew = f" Turnover: {report.caveat}" if report.caveat else ""
+    unseen = f" Never fired, and not shown: {', '.join(report.silent[:3])}." if report.silent else ""
+    data = "validation" if report.stage == "val" else "training"
+    moment = f"after epoch {report.epoch} ({data} data)"
+    for layer, found in report.layers.items():
+        profile, names = found.profile, report.class_names
+        overlap = _percent(profile.mean_overlap())
+        doubts_and_notes = " ".join(f"{report.counted_words()} {layer_doubts(profile)}{unseen}{anew}".split())
+        several = int(profile.seen.sum()) > 1
+        by_class = " for each class (down)" if several else ""
+        shared = f"; classes share {overlap} of their active neurons" if several else ""
+        title = (
+            f"Layer {layer} {moment}: how often each neuron (across, by index) is active{by_class}. "
+            f"{int(profile.dead.sum())} of {profile.rates.shape[1]} neurons are dead{shared}. {doubts_and_notes}"
+        ).strip()
+        journal.image(tag(name, layer, "rates"), rates_picture(profile.rates, class_names=names, title=title))
+        if several:
+            title = (
+                f"Layer {layer} {moment}: overlap of the active sets of every two classes, as percent of the neurons "
+                f"that either uses (Jaccard index); {overlap} in the mean. {report.counted_words()}"
+            ).strip()
+            seen = [names[int(c)] for c in profile.seen.nonzero().flatten().tolist()]
+            picture = overlap_picture(profile.seen_overlap, class_names=seen, title=title)
+            journal.image(tag(name, layer, "overlaps"), picture)
+
+
+def _feature(index: int, feeding: FeedingFeatures, report: NeuronReport) -> str:
+    name = feature_name(index, feeding.shape, report.feature_names, kernel=feeding.kernel)
+    return markdown_safe(name, longest=LONGEST)
+
+
+def feeding_table(report: NeuronReport, layer: str) -> str:
+    """Return what feeds a layer's neurons as a table in markdown."""
+    found = report.layers[layer]
+    feeding = found.feeding
+    if feeding is None:
+        return ""
+    rows = ["| class | neuron | active for | fed by |", "|---|---|---|---|"]
+    for place, (c, neuron) in enumerate(zip(feeding.classes.tolist(), feeding.neurons.tolist(), strict=True)):
+        features = zip(feeding.features[place, :TOLD].tolist(), feeding.values[place, :TOLD].tolist(), strict=True)
+        told = ", ".join(
+            f"{'+' if value > 0 else '-'}{abs(value):.3g} {_feature(feature, feeding, report)}"
+            for feature, value in features
+            if value != 0
+        )
+        rate = f"{float(found.profile.rates[c, neuron]):.0%}".replace("%", " %")
+        name = markdown_safe(report.class_names[int(c)], longest=LONGEST)
+        rows.append(f"| {name} | {neuron} | {rate} of its samples | {told or 'nothing'} |")
+    return "\n".join([markdown_safe(_what(feeding, report, layer)), "", *rows])
+
+
+def _what(feeding: FeedingFeatures, report: NeuronReport, layer: str) -> str:
+    n_shown, n_active = len(feeding.classes), int(feeding.n_active.sum())
+    if feeding.method == "weights":
+        how = "The layer reads the input: figures are its weights."
+    else:
+        how = (
+            f"Figures are the neuron's activation shared out over the input features ({feeding.method}), in the mean "
+            "of the class's probe samples."
+        )
+    if feeding.maps is not None and len(feeding.shape) == 2 and not feeding.kernel:
+        how += " Steps are down, features across."
+    chosen = f"that tell most of each class ({n_shown} of {n_active} pairs of class and active neuron)"
+    if len(report.class_names) == 1:
+        chosen = f"that are most active ({n_shown} of {n_active})"
+    return f"Layer {layer} after epoch {report.epoch}: what feeds the neurons {chosen}. {how}"
+
+
+def log_feeding(journal: Journal, name: str, report: NeuronReport, layers: Sequence[str]) -> None:
+    """Write and draw what feeds the neurons of some layers."""
+    if not journal.shows_pictures:
+        return
+    for layer in layers:
+        found: LayerReport = report.layers[layer]
+        feeding = found.feeding
+        if feeding is None:
+            continue
+        journal.text(tag(name, layer, "features"), feeding_table(report, layer))
+        names, title = report.class_names, _what(feeding, report, layer)
+        if feeding.maps is not None:
+            picture = fed_images_picture(feeding.classes, feeding.neurons, feeding.maps, class_names=names, title=title)
+        else:
+            picture = fed_table_picture(
+                feeding.classes,
+                feeding.neurons,
+                feeding.features,
+                feeding.values,
+                name_of=lambda index, feeding=feeding: feature_name(
+                    index, feeding.shape, report.feature_names, kernel=feeding.kernel
+                ),
+                class_names=names,
+                title=title,
+            )
+        journal.image(tag(name, layer, "features"), picture)

@@ -1,0 +1,315 @@
+"""Making a neuron monitor's reports, and the one place where they are written."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+
+from lightning_explain.attribution import Attribution
+from lightning_explain.callbacks.base.error_handling import CALLING, WRITING, Guard
+from lightning_explain.callbacks.base.overhead import Pacing
+from lightning_explain.callbacks.neurons.activation_maps import log_maps
+from lightning_explain.callbacks.neurons.batch_choice import BatchChoice
+from lightning_explain.callbacks.neurons.input_features import NeuronProbe
+from lightning_explain.callbacks.neurons.labels import ALL_SAMPLES
+from lightning_explain.callbacks.neurons.metrics import (
+    MOST_CURVES,
+    doubts,
+    gap_scalars,
+    layer_scalars,
+    log_feeding,
+    log_pictures,
+    log_silent,
+    report_scalars,
+)
+from lightning_explain.callbacks.neurons.results import Counted, LayerReport, NeuronReport
+from lightning_explain.callbacks.neurons.tab import log_neuron_tab
+from lightning_explain.callbacks.neurons.watch import NeuronWatch, Profiles, Stage
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.feeding import FeedingFeatures
+from lightning_explain.log import Journal, current_step, defined, running_epoch, tag
+from lightning_explain.neurons import LayerHistory
+from lightning_explain.neurons.profile import rate_gaps
+from lightning_explain.schedule import worth_redrawing
+
+
+class NeuronReporter:
+    """Turns finished counts into reports, keeps what they add up to over the epochs, and writes them.
+
+    Args:
+        name: The monitor's name.
+        watch: Counts the neurons.
+        probe: For feeding features and maps.
+        guard: For what may fail.
+        pacing: For the time spent.
+        choice: Says which batches were counted.
+        class_names: As given by the user; may be empty.
+        feeding: Neurons of each class and layer whose feeding features are worked out.
+        method: Attribution method for them.
+        maps: Channels that are drawn: how many, or which.
+
+    Raises:
+        ConfigurationError: A number of neurons or channels is negative.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        watch: NeuronWatch,
+        probe: NeuronProbe,
+        guard: Guard,
+        pacing: Pacing,
+        choice: BatchChoice,
+        class_names: Sequence[str],
+        feeding: int,
+        method: Callable[..., Attribution] | None,
+        maps: int | Sequence[int],
+    ) -> None:
+        channels = [maps] if isinstance(maps, int) else list(maps)
+        if feeding < 0 or any(channel < 0 for channel in channels):
+            raise ConfigurationError(
+                f"feeding={feeding}, maps={maps}; expected numbers from 0 on: how many neurons of each class, and how "
+                "many channels or which ones. 0 switches them off."
+            )
+        self.latest: NeuronReport | None = None
+        self.records: list[dict[str, Any]] = []
+        self.profiles: dict[Stage, Profiles] = {}
+        self.class_figures: dict[str, list[float]] = {}
+        self.reported = False
+        self.caveat = ""
+        self._noticed: set[str] = set()
+        self._doubts = ""
+        self._name = name
+        self._watch, self._probe, self._guard = watch, probe, guard
+        self._pacing, self._stopwatch, self._choice = pacing, pacing.stopwatch, choice
+        self._class_names = tuple(class_names)
+        self._n_feeding, self._method, self._maps = feeding, method, maps
+        self._histories: dict[Stage, dict[str, LayerHistory]] = {}
+        self._feeding: dict[str, FeedingFeatures] = {}
+        self._n_reports = 0
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes met so far: as given, or their indices; `all samples` where there is only one."""
+        met = [len(profile.rates) for layers in self.profiles.values() for profile in layers.values()]
+        n_classes = max([len(self._class_names), *met])
+        if max(met, default=n_classes) == 1 and not any(self._watch.has_classes(stage) for stage in self.profiles):
+            return [ALL_SAMPLES]
+        return [self._class_names[c] if c < len(self._class_names) else str(c) for c in range(n_classes)]
+
+    def forget(self) -> None:
+        """Begin anew, for another network."""
+        self.profiles, self._histories, self._feeding, self.latest = {}, {}, {}, None
+        self._n_reports = 0
+        self.reported, self.caveat, self._noticed, self._doubts = False, "", set(), ""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the reports so far add up to, as plain tensors and dicts."""
+        histories = {
+            stage: {layer: history.state_dict() for layer, history in layers.items()}
+            for stage, layers in self._histories.items()
+        }
+        return {"histories": histories, "reported": self.reported, "n_reports": self._n_reports}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        histories: dict[Stage, dict[str, LayerHistory]] = {
+            stage: {layer: LayerHistory.from_state_dict(saved) for layer, saved in layers.items()}
+            for stage, layers in state["histories"].items()
+        }
+        self.reported, self._histories = bool(state["reported"]), histories
+        self._n_reports = int(state["n_reports"])
+
+    # -- making ------------------------------------------------------------------------------------------------
+
+    def _made(self, trainer: pl.Trainer, stage: Stage, *, step: int) -> NeuronReport | None:
+        """Profile a finished stage; None if nothing was counted. A collective call in a distributed run."""
+        profiles = self._watch.profiles(stage, trainer)
+        if not self._watch.has_classes(stage):
+            self._probe.without_classes()
+        if not profiles:
+            return None
+        self.profiles[stage] = profiles
+        if stage == "val":
+            self.class_figures = self._watch.class_figures(trainer)
+            if trainer.state.fn == "fit" or self._watch.counted_training:
+                self.profiles["train"] = self._watch.profiles("train", trainer)
+        epoch, train = running_epoch(trainer), self._comparable_training()
+        known, histories = self._histories.get(stage, {}), dict[str, LayerHistory]()
+        for layer, profile in profiles.items():
+            if layer not in known:
+                histories[layer] = LayerHistory.begin(profile, epoch)
+            elif stage in self._watch.put_together:
+                histories[layer] = known[layer].put_together(profile, epoch)
+            else:
+                histories[layer] = known[layer].after(profile, epoch)
+        self._watch.put_together.discard(stage)
+        self._histories[stage] = histories
+        return NeuronReport(
+            step=step,
+            epoch=epoch,
+            stage=stage,
+            class_names=self.class_names,
+            feature_names=() if self._probe.probe is None else self._probe.probe.feature_names,
+            scores=self.class_figures,
+            counted=self._counted(stage),
+            silent=self._watch.silent.get(stage, ()),
+            caveat=self.caveat,
+            layers={
+                layer: LayerReport(
+                    profile,
+                    histories[layer],
+                    rate_gaps(train[layer], profile) if stage == "val" and layer in train else None,
+                    self._feeding.get(layer),
+                )
+                for layer, profile in profiles.items()
+            },
+        )
+
+    def _comparable_training(self) -> Profiles:
+        """Return the profiles of training, unless its samples are counted by class and the validation's are not."""
+        return self.profiles.get("train", {}) if self._watch.compares_stages else {}
+
+    def _counted(self, stage: Stage) -> dict[str, Counted]:
+        stages: tuple[Stage, ...] = ("train", "val") if stage == "val" else ("train",)
+        found = {each: self._choice.counted(each) for each in stages if each in self.profiles}
+        return {each: counted for each, counted in found.items() if counted is not None}
+
+    def _publish(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        scalars: dict[str, float],
+        step: int,
+        *,
+        monitored: bool = True,
+    ) -> None:
+        """Send figures to the loggers at the right step, and to callbacks that monitor them."""
+        scalars[tag(self._name, "overhead")] = self._stopwatch.share()
+        # first for callbacks that monitor them: a logger that fails must not starve an EarlyStopping
+        if monitored:
+            pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
+        with self._guard.doing("sending the figures to the loggers", cure=WRITING):
+            Journal(trainer, step).scalars(scalars)
+
+    def report_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, monitored: bool = True) -> None:
+        """Log the training figures of the epoch so far, and the maps of this step."""
+        with self._stopwatch.spending(), self._guard.doing("logging training neurons"):
+            self.profiles["train"] = self._watch.profiles("train", trainer)
+            scalars = layer_scalars(self._name, self.profiles["train"], "train")
+            self._publish(trainer, pl_module, scalars, current_step(trainer), monitored=monitored)
+        self._draw_maps(trainer, pl_module, current_step(trainer), f"after step {trainer.global_step}")
+
+    def _published(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, step: int, *, monitored: bool
+    ) -> tuple[NeuronReport, dict[str, float]] | None:
+        """Make a report and log its figures; None if nothing was counted, or it failed."""
+        with self._stopwatch.spending(), self._guard.doing("logging active neurons"):
+            report = self._made(trainer, stage, step=step)
+            if report is None:
+                return None
+            self.reported = True
+            scalars = report_scalars(self._name, report)
+            n_scored = max((len(values) for values in report.scores.values()), default=0)
+            if n_scored > MOST_CURVES:
+                self._guard.note(
+                    f"there are {n_scored:,} classes; precision, recall and F1 get curves for the first "
+                    f"{MOST_CURVES}. The record has them all, as has monitor.latest.",
+                    about="curves of many classes",
+                )
+            if stage == "val":
+                scalars |= gap_scalars(self._name, self._comparable_training(), self.profiles["val"])
+            self._publish(trainer, pl_module, scalars, step, monitored=monitored)
+            return report, scalars
+        return None
+
+    def report_epoch(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        stage: Stage,
+        *,
+        step: int,
+        number: int,
+        monitored: bool = True,
+    ) -> None:
+        """Profile a finished stage and log it as the epoch's own.
+
+        Args:
+            trainer: The Trainer.
+            pl_module: The module.
+            stage: Whose counts are reported.
+            step: The step to log at.
+            number: How many reports this makes, had none been let pass.
+            monitored: Whether the hook allows `pl_module.log`.
+        """
+        if self._pacing.limit is not None:
+            self._n_reports += 1
+            number = self._n_reports
+        found = self._published(trainer, pl_module, stage, step, monitored=monitored)
+        with self._guard.doing("drawing layers that never fired", cure=WRITING):
+            silent = set(self._watch.silent.get(stage, ()))
+            log_silent(Journal(trainer, step), self._name, sorted(silent - self._noticed), stage)
+            self._noticed = silent
+        if found is None:
+            return
+        report, scalars = found
+        fresh: list[str] = []
+        if self._n_feeding and worth_redrawing(number):
+            with self._stopwatch.spending(), self._guard.doing("working out what feeds the neurons", cure=CALLING):
+                features = self._features(trainer, pl_module, report)
+                self._feeding |= features
+                report, fresh = report.with_feeding(features), list(features)
+        writing = self._guard.doing("recording and drawing active neurons")
+        with self._stopwatch.spending(), writing, Journal(trainer, step) as journal:
+            self._write(journal, report, scalars, fresh)
+        self._draw_maps(trainer, pl_module, step, f"after epoch {running_epoch(trainer)}")
+
+    def _features(self, trainer: pl.Trainer, pl_module: pl.LightningModule, report: NeuronReport) -> dict[str, Any]:
+        profiles = {layer: found.profile for layer, found in report.layers.items()}
+        return self._probe.features(
+            trainer, pl_module, profiles, self._watch.layers, method=self._method, most_neurons=self._n_feeding
+        )
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def _write(self, journal: Journal, report: NeuronReport, scalars: dict[str, float], fresh: Sequence[str]) -> None:
+        """Write a report: this is where everything of it is at hand, and where all of it goes out.
+
+        Args:
+            journal: Where to.
+            report: What was found; feeding features of an earlier report where there are no new ones.
+            scalars: Its figures by tag, logged already.
+            fresh: The layers whose feeding features are new.
+        """
+        self.latest = report
+        entry = {**report.record(), **self._pacing.record()}
+        self.records.append({"step": report.step, **entry, "scalars": scalars})
+        # each for itself: what fails takes nothing else along
+        with self._guard.doing("recording active neurons", cure=WRITING):
+            journal.record(tag(self._name, "record"), entry)
+        words = doubts(report)
+        if words and words != self._doubts:
+            with self._guard.doing("writing notes on active neurons", cure=WRITING):
+                journal.text(tag(self._name, "notes"), words)
+        self._doubts = words
+        with self._guard.doing("drawing active neurons", cure=WRITING):
+            log_pictures(journal, self._name, report)
+        with self._guard.doing("writing what feeds the neurons", cure=WRITING):
+            log_feeding(journal, self._name, report, fresh)
+        with self._guard.doing("writing active neurons for the Explain tab", cure=WRITING):
+            log_neuron_tab(journal, self._name, report, scalars, count=len(self.records))
+
+    def _draw_maps(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int, moment: str) -> None:
+        """Draw the activation maps of the probe's first sample; all processes go forward, the first one draws."""
+        # not whether this process shows pictures: all must decide alike
+        if not self._maps or not trainer.loggers:
+            return
+        drawing = self._guard.doing("drawing activation maps", cure=CALLING)
+        with self._stopwatch.spending(), drawing:
+            maps, probe = self._probe.maps(trainer, pl_module, self._watch.layers), self._probe.probe
+            profiles = self.profiles.get("val") or self.profiles.get("train") or {}
+            with Journal(trainer, step) as journal:
+                if probe is not None and journal.shows_pictures:
+                    log_maps(journal, self._name, probe, maps, wanted=self._maps, profiles=profiles, moment=moment)

@@ -1,0 +1,171 @@
+"""What a neuron monitor writes for the Explain tab: class x neuron rates of every layer, one event per epoch."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_explain.callbacks.neurons.results import NeuronReport
+from lightning_explain.callbacks.neurons.watch import Profiles
+from lightning_explain.log import Journal, tag
+from lightning_explain.log.tab_names import LONGEST, names_of
+from lightning_explain.neurons import LayerProfile
+from lightning_explain.render.canvas import shortened
+
+MOST_CLASSES = 100
+MOST_CELLS = 1 << 14
+"""Class x neuron cells of a layer in an event; of a larger layer the neurons that tell classes apart best."""
+
+MOST_LAYERS = 40
+UNDEFINED = 255
+FULL = 250
+"""A byte is `FULL * share`; 255 is kept for NaN."""
+
+MOST_FED = 6
+"""Features of a class and neuron in an event."""
+
+Feeding = Mapping[str, Sequence[Mapping[str, Any]]]
+"""By layer, rows with `class` (a name), `neuron`, `feature` (a name) and `value` (signed), strongest first."""
+
+
+def share_bytes(shares: Tensor) -> str:
+    r"""Write shares 0 to 1 as base64 of a byte each.
+
+    Example:
+        >>> base64.b64decode(share_bytes(torch.tensor([0.0, 0.5, float("nan")])))
+        b'\x00}\xff'
+    """
+    levels = torch.where(shares.isnan(), float(UNDEFINED), (shares.clamp(0, 1) * FULL).round())
+    return base64.b64encode(levels.byte().numpy().tobytes()).decode()
+
+
+def _shown_neurons(rates: Tensor) -> list[int]:
+    """Choose the neurons of a layer: all, or those whose rates differ most between classes."""
+    room = MOST_CELLS // max(1, len(rates))
+    if rates.shape[1] <= room:
+        return list(range(rates.shape[1]))
+    spread = rates.nan_to_num().amax(0) - rates.nan_to_num().amin(0)
+    return spread.topk(room).indices.sort().values.tolist()
+
+
+def _members(mask: Tensor, neurons: Sequence[int]) -> list[int]:
+    return [neuron for neuron in neurons if bool(mask[neuron])]
+
+
+def _layer(name: str, profile: LayerProfile, classes: Sequence[int], feeding: Feeding) -> dict[str, Any]:
+    rates = profile.rates[list(classes)]
+    neurons = _shown_neurons(rates)
+    exclusive = _members(profile.exclusive, neurons)
+    owners = profile.active_sets.float().argmax(0)
+    return {
+        "name": shortened(name, LONGEST),
+        "n_neurons": profile.rates.shape[1],
+        "neurons": None if len(neurons) == profile.rates.shape[1] else neurons,
+        "rates": share_bytes(rates[:, neurons]),
+        "selectivity": share_bytes(profile.selectivity[neurons]),
+        "dead": _members(profile.dead, neurons),
+        "always_on": _members(profile.always_on, neurons),
+        "exclusive": [[neuron, int(owners[neuron])] for neuron in exclusive],
+        "n_dead": int(profile.dead.sum()),
+        "saturated": profile.saturated,
+        "n_not_finite": int(profile.not_finite.sum()),
+        "n_always_on": int(profile.always_on.sum()),
+        "n_exclusive": int(profile.exclusive.sum()),
+        "overlap": profile.mean_overlap(),
+        "min_rate": profile.min_rate,
+        "feeding": _fed(feeding.get(name, ()), set(neurons)),
+    }
+
+
+def _fed(rows: Sequence[Mapping[str, Any]], shown: set[int]) -> list[list[Any]]:
+    """Group rows by neuron and class: `[neuron, class, [[feature, value], ...]]` each."""
+    groups: dict[tuple[int, str], list[list[Any]]] = {}
+    for row in rows:
+        group = groups.setdefault((int(row["neuron"]), shortened(str(row["class"]), LONGEST)), [])
+        if len(group) < MOST_FED:
+            group.append([shortened(str(row["feature"]), LONGEST), float(f"{row['value']:.3g}")])
+    return [[neuron, name, fed] for (neuron, name), fed in groups.items() if neuron in shown]
+
+
+def neuron_tab(
+    profiles: Profiles,
+    class_figures: Mapping[str, Sequence[float]],
+    class_names: Sequence[str],
+    *,
+    turnover: Mapping[str, float],
+    feeding: Feeding,
+) -> dict[str, Any]:
+    """Describe profiles: the header of the tab's event.
+
+    Args:
+        profiles: By layer.
+        class_figures: Precision, recall and F1 by class.
+        class_names: Names of the classes.
+        turnover: By layer, where known.
+        feeding: Strongest input features of classes' neurons; empty where unknown.
+
+    Returns:
+        Header; see `docs/tab.md`.
+    """
+    seen = torch.stack([p.seen[: min(len(x.seen) for x in profiles.values())] for p in profiles.values()]).any(0)
+    classes = seen.nonzero().flatten().tolist()[:MOST_CLASSES]
+    layers = [_layer(name, profile, classes, feeding) for name, profile in list(profiles.items())[:MOST_LAYERS]]
+    figures = {
+        figure: {str(c): round(float(values[c]), 4) for c in classes if c < len(values)}
+        for figure, values in class_figures.items()
+    }
+    known = {shortened(name, LONGEST): value for name, value in turnover.items()}
+    return {
+        "kind": "neurons",
+        "classes": classes,
+        "n_classes": int(seen.sum()),
+        "class_names": names_of(classes, lambda c: class_names[c] if c < len(class_names) else str(c)),
+        "n_samples": [int(next(iter(profiles.values())).n_samples[c]) for c in classes],
+        "n_layers": len(profiles),
+        "layers": [{**layer, "turnover": known.get(layer["name"])} for layer in layers],
+        "curve": {
+            **figures,
+            "layers": {
+                layer["name"]: {
+                    **{share: layer[f"n_{share}"] / layer["n_neurons"] for share in ("dead", "always_on", "exclusive")},
+                    "overlap": layer["overlap"],
+                    "turnover": known.get(layer["name"]),
+                }
+                for layer in layers
+            },
+        },
+    }
+
+
+def log_neuron_tab(
+    journal: Journal, name: str, report: NeuronReport, scalars: Mapping[str, float], *, count: int
+) -> None:
+    """Write an epoch's event for the Explain tab.
+
+    Args:
+        journal: Where to.
+        name: The monitor's name.
+        report: What was found.
+        scalars: The logged figures by tag, which hold the turnover.
+        count: How many epochs were logged so far, this one included.
+    """
+    if not journal.shows_tab:
+        return
+    tags = {layer: tag(name, layer, "turnover") for layer in report.layers}
+    header = neuron_tab(
+        {layer: found.profile for layer, found in report.layers.items()},
+        report.scores,
+        report.class_names,
+        turnover={layer: scalars[key] for layer, key in tags.items() if key in scalars},
+        feeding={
+            layer: found.feeding.to_rows(report.class_names, report.feature_names)
+            for layer, found in report.layers.items()
+            if found.feeding is not None
+        },
+    )
+    moment = {"name": name, "step": journal.step, "epoch": report.epoch, "stage": report.stage, "count": count}
+    silent = [shortened(layer, LONGEST) for layer in report.silent[:MOST_LAYERS]]
+    moment |= {"never_fired": silent, "caveat": report.caveat}
+    journal.tab(name, {**header, **moment})

@@ -1,0 +1,96 @@
+"""The words and inputs around a path monitor's pictures."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from lightning_explain.callbacks.base.forward import probabilities
+from lightning_explain.callbacks.paths.explanation import Group, PathExplanation, PathHistory, PathOptions
+from lightning_explain.callbacks.paths.record import MOST_CLASSES, parts_of_classes
+from lightning_explain.paths import PathGraph
+from lightning_explain.paths.path_units import is_image
+from lightning_explain.probe import Probe
+from lightning_explain.render.colour import Picture
+from lightning_explain.render.heatmaps import input_pictures
+from lightning_explain.render.paths import InputPicture, path_picture, percent
+
+
+def _output_lines(explanation: PathExplanation, group: Group, graph: PathGraph, rows: Sequence[int]) -> list[str]:
+    scores = explanation.scores
+    if not group.has_output:
+        return ["output", f"{graph.output:.3g}"]
+    lines = [group.name, f"score {graph.output:.3g}"]
+    if scores.ndim == 2 and scores.shape[1] > 1:
+        lines.append(f"p {percent(float(probabilities(scores)[list(rows), group.index].mean()))}")
+    return lines
+
+
+def _input_picture(explanation: PathExplanation, part: Tensor, rows: Sequence[int]) -> InputPicture:
+    mean = part[list(rows)].float().mean(0, keepdim=True)
+    if is_image(part):
+        return InputPicture(input_pictures(mean)[0], explanation.units[0].boxes)
+    if part[0].numel() != len(explanation.units[0].names):
+        return InputPicture()
+    prefix = "= " if len(rows) == 1 else "mean "
+    return InputPicture(values=[f"{prefix}{value:.3g}" for value in mean.flatten().tolist()])
+
+
+def _title(graph: PathGraph, group: Group, rows: Sequence[int], moment: str, rules: str) -> str:
+    of = group.name if group.has_output else "the output"
+    whose = "" if group.index is None else f" for samples of class {group.name}"
+    subject = f"it {of}" if group.has_output else f"{of}{whose}"
+    samples = f"sample {rows[0]} of the probe" if len(rows) == 1 else f"mean of {len(rows)} samples"
+    best = graph.paths.paths[0].share if graph.paths.paths else 0.0
+    signs = f"Red speaks for {of}, blue against it" if group.has_output else "Red raises the output, blue lowers it"
+    words = [
+        f"What makes {subject}, {moment} ({samples}; {rules}): from the input at the left to the score at the right.",
+        f"{signs}; the wider a line, the more of the decision takes that way.",
+        f"Circles are single units, boxes bundle the others: ways through circles alone carry "
+        f"{percent(graph.shown_share)} of the decision, {percent(graph.absorbed_share)} of it comes from biases.",
+        f"Black rings: the strongest single way ({percent(best)}).",
+    ]
+    if not graph.paths.is_complete:
+        words.append(f"The search stopped at max_pops={graph.paths.n_pops:,}.")
+    return " ".join(words)
+
+
+def picture_of(
+    explanation: PathExplanation, probe: Probe, history: PathHistory, *, place: int, options: PathOptions
+) -> Picture:
+    """Draw the mean path of a class, or that of its first sample.
+
+    Args:
+        explanation: The explanation.
+        probe: What was explained.
+        history: Says where the units stood in the pictures before, and is told where they stand now.
+        place: Which of the explanation's classes.
+        options: Whether a class or a sample is shown.
+    """
+    found = explanation.classes[place]
+    first = found.group.members[0]
+    is_sample = options.show == "sample"
+    graph = explanation.samples[first] if is_sample else found.graph
+    rows = (first,) if is_sample else found.group.members
+    moment = (
+        "before training"
+        if explanation.epoch is None
+        else (f"in epoch {explanation.epoch}, at step {explanation.step:,}")
+    )
+    return path_picture(
+        graph,
+        title=f"{_title(graph, found.group, rows, moment, options.rules_name)} {history.caveat}".strip(),
+        output_lines=_output_lines(explanation, found.group, graph, rows),
+        shown=_input_picture(explanation, probe.parts[0], rows),
+        slots=history.places(place, graph),
+        n_rows=options.n_units,
+    )
+
+
+def path_pictures(
+    explanation: PathExplanation, probe: Probe, history: PathHistory, options: PathOptions
+) -> dict[str, Picture]:
+    """Draw the path of each class, of the first ten: tag part -> picture."""
+    parts = parts_of_classes(explanation)[:MOST_CLASSES]
+    return {
+        part: picture_of(explanation, probe, history, place=place, options=options) for place, part in enumerate(parts)
+    }

@@ -1,0 +1,101 @@
+"""What was seen of followed forward passes: calls of modules and functions, samples, padding masks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from lightning_explain.capture import MaskSource
+from lightning_explain.neurons.axes import Axis, Dim, Dims, has_units, only_units, size_of
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleCall:
+    """One call of a module.
+
+    Attributes:
+        took: Dimensions of the first tensor that it was given; None where it does not depend on the inputs.
+        gave: Dimensions of the tensor that it returned, the first of several.
+        countable: Whether that is a tensor of activations.
+    """
+
+    took: Dims | None
+    gave: Dims | None
+    countable: bool
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionCall:
+    """One call of a function.
+
+    Attributes:
+        name: The function's name.
+        function: The function.
+        args: Its positional arguments after the first; `options` those by name.
+        options: Keyword arguments.
+        inside: The modules whose forwards it was called in, the innermost last.
+        call: Which call of the innermost one.
+        source: The module that gave its argument, and which of its calls; None where none did.
+        gave: Its result.
+    """
+
+    name: str
+    function: Any
+    args: tuple[Any, ...]
+    options: Mapping[str, Any]
+    inside: tuple[nn.Module, ...]
+    call: int
+    source: tuple[nn.Module, int] | None
+    gave: Dims
+
+
+@dataclass
+class ForwardTrace:
+    """What was seen of forward passes.
+
+    Attributes:
+        calls: Module -> its calls in the order in which they ended.
+        functions: Calls of the functions that were asked about.
+        masks: Axis of tokens -> where its padding mask is seen.
+        samples: Axes along which samples lie.
+    """
+
+    calls: dict[nn.Module, list[ModuleCall]] = field(default_factory=dict[nn.Module, list[ModuleCall]])
+    functions: list[FunctionCall] = field(default_factory=list[FunctionCall])
+    masks: list[tuple[Axis, MaskSource]] = field(default_factory=list[tuple[Axis, MaskSource]])
+    samples: list[Axis] = field(default_factory=list[Axis])
+
+    def roles(self, dims: Dims, unit_dim: int | None = None) -> tuple[str, ...] | None:
+        """Return the letters of `CallUse.layout`; None where nothing tells where samples or units are.
+
+        Args:
+            dims: Dimensions of a tensor.
+            unit_dim: Which of them counts units, if that was said.
+        """
+        if unit_dim is not None and -len(dims) <= unit_dim < len(dims):
+            dims = only_units(dims, unit_dim)
+        samples = {axis.root for axis in self.samples}
+        tokens = {axis.root for axis, _ in self.masks}
+        letters: list[str] = []
+        for dim in dims:
+            found = ""
+            for factor in dim:
+                root = factor.axis.root
+                is_batch = root in samples or root.origin == "batch"
+                found += "b" if is_batch else "u" if factor.units else "t" if root in tokens else "p"
+            letters.append(found or "p")
+        if not any("b" in letter for letter in letters) and _may_hold_samples(dims[0]):
+            letters[0] = "b"
+        told = any("b" in letter for letter in letters) and (has_units(dims) or len(dims) == 2)
+        return tuple(letters) if told else None
+
+    def mask_of(self, dims: Dims) -> MaskSource | None:
+        """Return where the padding mask of a tensor's tokens is seen."""
+        roots = {factor.axis.root for dim in dims for factor in dim if not factor.units}
+        return next((source for axis, source in self.masks if axis.root in roots), None)
+
+
+def _may_hold_samples(dim: Dim) -> bool:
+    """Return True if a dimension is of one sample, or of unknown origin: by convention samples come first."""
+    return not dim or all(factor.axis.root.origin == "lost" for factor in dim) or size_of(dim) == 1
