@@ -9,7 +9,7 @@ from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths.contribution_graph import OUTPUT, ContributionGraph, Link, Numbers, UnitLayer
 from lightning_explain.paths.nodes import PathEdge, PathGraph, PathNode
 from lightning_explain.paths.ranking import ranking
-from lightning_explain.paths.search import MAX_POPS, Unit, share_along, top_paths
+from lightning_explain.paths.search import Unit, share_along, top_paths
 
 N_UNITS = 8
 COVERED = 0.9
@@ -96,7 +96,6 @@ def path_graph(
     n_units: int = N_UNITS,
     n_paths: int = 10,
     n_ranked: int = 30,
-    max_pops: int = MAX_POPS,
 ) -> PathGraph:
     """Choose what is shown of a contribution graph, and search the whole of it.
 
@@ -108,7 +107,6 @@ def path_graph(
             others by the sign of their contribution.
         n_paths: How many of the strongest paths are searched for.
         n_ranked: How many units are ranked.
-        max_pops: Bound of both searches.
 
     Raises:
         ConfigurationError: `n_units` is below 3, or a count below 1.
@@ -131,8 +129,8 @@ def path_graph(
         n_units=tuple(len(layer) for layer in graph.layers),
         nodes=tuple(node for bundle in bundles for node in bundle.nodes),
         edges=tuple(edges),
-        paths=top_paths(graph, n_paths, max_pops=max_pops),
-        ranked=ranking(graph, n_ranked, max_pops=max_pops),
+        paths=top_paths(graph, n_paths),
+        ranked=ranking(graph, n_ranked),
         shown_share=share_along(graph, [(unit(e.source), unit(e.target)) for e in edges if e.is_single]),
         absorbed_share=graph.absorbed_share,
     )

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_explain.paths.contribution_graph import ContributionGraph, Link, Numbers
-from lightning_explain.paths.search import MAX_POPS, Unit, check_counts, largest
+from lightning_explain.paths.search import Unit, check_count, largest
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Ranked:
     share: float
 
 
-def ranking(graph: ContributionGraph, n_units: int = 30, *, max_pops: int = MAX_POPS) -> tuple[Ranked, ...]:
+def ranking(graph: ContributionGraph, n_units: int = 30) -> tuple[Ranked, ...]:
     """Rank units by best-first expansion, from the output down to the inputs.
 
     The unit that the most flow reaches is expanded next: what it got is divided among the units before it, and the
@@ -35,24 +35,21 @@ def ranking(graph: ContributionGraph, n_units: int = 30, *, max_pops: int = MAX_
 
     Args:
         graph: Of one sample, or a mean.
-        n_units: How many units, the output included.
-        max_pops: Most entries taken off the heap.
+        n_units: Number of units, the output included.
 
     Raises:
-        ConfigurationError: `n_units` or `max_pops` is below 1.
+        ConfigurationError: `n_units` is below 1.
 
     Cost: one pass over the edges of each expanded unit.
     """
-    check_counts(n_units, max_pops)
+    check_count(n_units)
     reached = [np.zeros_like(layer.share) for layer in graph.layers]
     is_ranked = [np.zeros(len(layer), dtype=bool) for layer in graph.layers]
     last = len(graph.layers) - 1
     reached[last][:] = graph.layers[last].share
     heap: list[tuple[float, int, int]] = [(-float(reached[last][0]), last, 0)]
     found: list[Ranked] = []
-    for _ in range(max_pops):
-        if not heap or len(found) == n_units:
-            break
+    while heap and len(found) < n_units:
         key, layer, unit = heapq.heappop(heap)
         if is_ranked[layer][unit]:
             continue  # an older entry: more flow had reached the unit by the time that it was ranked

@@ -19,8 +19,6 @@ _Prefix = tuple[float, int, int, float, tuple[Unit, ...], int]
 """In the heap: minus the bound, minus the length, a number to settle ties; then the share and the units of the prefix
 before its last unit, and which of the ways on from there that is."""
 
-MAX_POPS = 10_000
-
 
 @dataclass(frozen=True)
 class Path:
@@ -42,12 +40,10 @@ class Search:
     Attributes:
         paths: The strongest first.
         n_pops: Prefixes of paths taken off the heap.
-        is_complete: Whether these are all that were asked for (or all there are); False where the pops ran out.
     """
 
     paths: tuple[Path, ...]
     n_pops: int
-    is_complete: bool
 
     @property
     def share(self) -> float:
@@ -55,14 +51,14 @@ class Search:
         return float(sum(path.share for path in self.paths))
 
 
-def check_counts(n_wanted: int, max_pops: int) -> None:
+def check_count(n_wanted: int) -> None:
     """Refuse a search for nothing.
 
     Raises:
-        ConfigurationError: Fewer than one result, or no pop.
+        ConfigurationError: Fewer than one result is wanted.
     """
-    if n_wanted < 1 or max_pops < 1:
-        raise ConfigurationError(f"{n_wanted} results within max_pops={max_pops}; expected at least 1 of each.")
+    if n_wanted < 1:
+        raise ConfigurationError(f"{n_wanted} results are wanted; expected at least 1.")
 
 
 def remaining(graph: ContributionGraph) -> list[Numbers]:
@@ -148,7 +144,7 @@ def largest(values: Numbers, n_wanted: int) -> list[int]:
     return [int(place) for place in found]
 
 
-def top_paths(graph: ContributionGraph, k: int = 10, *, max_pops: int = MAX_POPS) -> Search:
+def top_paths(graph: ContributionGraph, k: int = 10) -> Search:
     """Find the k paths from the output to an input along which the largest shares of the decision's flow run.
 
     Best first: prefixes wait in a heap, ordered by the share of the strongest path that they can still become. That
@@ -157,13 +153,12 @@ def top_paths(graph: ContributionGraph, k: int = 10, *, max_pops: int = MAX_POPS
 
     Args:
         graph: Of one sample, or a mean.
-        k: How many.
-        max_pops: Most prefixes taken off the heap; the search ends there, and `is_complete` says so.
+        k: Number of paths.
 
     Raises:
-        ConfigurationError: `k` or `max_pops` is below 1.
+        ConfigurationError: `k` is below 1.
 
-    Cost: two operations per edge for the bound, then about one pop per unit on a path that was found.
+    Cost: two operations per edge for the bound, then at most one pop per unit on a path that was found.
 
     Example:
         >>> import torch
@@ -175,7 +170,7 @@ def top_paths(graph: ContributionGraph, k: int = 10, *, max_pops: int = MAX_POPS
         ((1, 0), (0, 0)) 0.75
         ((1, 0), (0, 1)) 0.25
     """
-    check_counts(k, max_pops)
+    check_count(k)
     onward = _Onward(graph, k)
     tie = count()
     heap: list[_Prefix] = []
@@ -193,7 +188,7 @@ def top_paths(graph: ContributionGraph, k: int = 10, *, max_pops: int = MAX_POPS
     found: list[Path] = []
     n_pops = 0
     popped: Counter[int] = Counter()
-    while heap and n_pops < max_pops and len(found) < k:
+    while heap and len(found) < k:
         _, length, _, share, units, rank = heapq.heappop(heap)
         if popped[length] == k:
             continue  # k prefixes of this length become paths that are as strong: among equals this keeps to k a layer
@@ -207,7 +202,7 @@ def top_paths(graph: ContributionGraph, k: int = 10, *, max_pops: int = MAX_POPS
             found.append(Path((*units, unit), kept))
         else:
             wait(kept, (*units, unit), 0)
-    return Search(tuple(found), n_pops, len(found) == k or not heap)
+    return Search(tuple(found), n_pops)
 
 
 def share_along(graph: ContributionGraph, edges: Sequence[tuple[Unit, Unit]]) -> float:

@@ -317,17 +317,6 @@ def test_a_failing_explanation_warns_once_and_training_goes_on() -> None:
         quiet_trainer(callbacks=[DecisionPathMonitor(on_error="raise")]).fit(Failing(), DigitData())
 
 
-def test_the_limit_of_the_search_is_said(tmp_path: Path) -> None:
-    monitor = DecisionPathMonitor(max_pops=3)
-    with pytest.warns(ExplanationWarning, match=r"stopped at max_pops=3.*Give a larger max_pops=") as told:
-        fit(monitor, tmp_path)
-    assert len([warning for warning in told if "max_pops" in str(warning.message)]) == 1
-    assert not records(tmp_path)[-1]["searched_all"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ExplanationWarning)
-        fit(DecisionPathMonitor(name="full"), tmp_path)
-
-
 def test_of_many_classes_ten_are_drawn(tmp_path: Path) -> None:
     x, y = torch.rand(48, 4), torch.arange(48) % 12
     loader = DataLoader(TensorDataset(x, y), batch_size=24)

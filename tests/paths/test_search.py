@@ -71,7 +71,6 @@ def test_the_strongest_paths_equal_brute_force(graph, k):
     assert len({path.units for path in searched.paths}) == len(expected)
     for path in searched.paths:
         assert every[path.units] == pytest.approx(path.share)
-    assert searched.is_complete
     # nothing is expanded but prefixes of what is found
     assert searched.n_pops <= max(1, k * len(graph.layers))
 
@@ -138,24 +137,16 @@ def test_equal_paths_do_not_run_away():
     assert searched.n_pops <= 60
 
 
-def test_the_limit_of_pops_is_kept_and_said():
-    graph = random_graph(3, 5, 5, 5)
-    for limit in range(1, 12):
-        searched = top_paths(graph, 10, max_pops=limit)
-        assert searched.n_pops == limit
-        assert not searched.is_complete
-    full = top_paths(graph, 10)
-    assert top_paths(graph, 10, max_pops=full.n_pops).is_complete
-    assert len(ranking(graph, 10, max_pops=3)) <= 3
-    for wrong in ({"k": 0}, {"max_pops": 0}):
-        with pytest.raises(ConfigurationError, match="expected at least 1"):
-            top_paths(graph, **wrong)
+@pytest.mark.parametrize("search", [top_paths, ranking])
+def test_a_search_for_nothing_is_refused(search):
+    with pytest.raises(ConfigurationError, match="expected at least 1"):
+        search(random_graph(3, 5, 5, 5), 0)
 
 
 def test_a_graph_without_flow_has_no_paths():
     graph = flowing(["input", "output"], [np.zeros(2), np.zeros(1)], {(0, 1): np.zeros((1, 2))}, 0.0)
     searched = top_paths(graph)
-    assert searched.paths == () and searched.is_complete
+    assert searched.paths == ()
     assert len(ranking(graph)) == 1
     assert np.isnan(effective_units(graph.layers[0]))
 

@@ -49,7 +49,11 @@ class Film:
         if len(self.columns) == LONGEST_FILM:
             self.columns = [*self.columns[:-1:2], self.columns[-1]]
         self.columns.append((step, maps.half()))
-        self.scale = max(self.scale, scale)
+        self.widen(scale)
+
+    def widen(self, *scales: float) -> None:
+        """Make the colour scale at least as large as these."""
+        self.scale = max(self.scale, *scales, 0.0)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lightning_explain.callbacks.attribution.captions import captions, explained_inputs, group_names
 from lightning_explain.callbacks.attribution.compare_with import NOW
 from lightning_explain.callbacks.attribution.comparison import Findings
-from lightning_explain.callbacks.attribution.history import History, Kept, Memory
+from lightning_explain.callbacks.attribution.history import Film, History, Kept, Memory
 from lightning_explain.callbacks.attribution.metrics import method_prefix
 from lightning_explain.callbacks.attribution.record import agreement_words, missed, trust
 from lightning_explain.callbacks.base.explainer import Explanation
@@ -48,12 +48,30 @@ class Gallery:
     history: History
 
     def _memory(self, method: str) -> Memory:
-        return self.history.of(full_name(method, self.methods[method]))
+        return self.history.memories.get(full_name(method, self.methods[method]), Memory())
+
+    def _film(self, method: str, shown: Shown) -> Film:
+        return self._memory(method).films.get(shown.index, Film())
 
     @property
     def shown(self) -> list[Shown]:
         """The probe's explained inputs that have a picture."""
         return [part for part in explained_inputs(self.probe, self.methods) if part.form is not None]
+
+    def remember(self, explanation: Explanation) -> None:
+        """Add an explanation to the films and colour scales, which are part of the history, drawn or not."""
+        for shown in self.shown:
+            for method, attribution in explanation.attributions.items():
+                values = attribution.parts[shown.index]
+                film = self.history.of(full_name(method, self.methods[method])).film(shown.index)
+                film.add(
+                    explanation.step, film_frame(shown, values, self.probe.labels), scale=full_scale(shown, values)
+                )
+                if method == explanation.primary:
+                    others = [
+                        one.explanation.attribution.parts[shown.index] for one in self._kept(explanation).values()
+                    ]
+                    film.widen(*(full_scale(shown, other) for other in others))
 
     def show(self, journal: Journal, findings: Findings, *, epoch: int) -> None:
         """Draw and log the heatmaps of each input, and each method's filmstrip when it has grown enough."""
@@ -62,15 +80,7 @@ class Gallery:
                 self._show_input(journal, findings, shown, epoch=epoch)
 
     def _show_input(self, journal: Journal, findings: Findings, shown: Shown, *, epoch: int) -> None:
-        explanation, labels = findings.explanation, self.probe.labels
-        for method, attribution in explanation.attributions.items():
-            values = attribution.parts[shown.index]
-            film = self._memory(method).film(shown.index)
-            film.add(explanation.step, film_frame(shown, values, labels), scale=full_scale(shown, values))
-        if explanation.primary in explanation.attributions:
-            film = self._memory(explanation.primary).film(shown.index)
-            others = [one.explanation.attribution.parts[shown.index] for one in self._kept(explanation).values()]
-            film.scale = max([film.scale, *(full_scale(shown, values) for values in others)])
+        explanation = findings.explanation
         described_methods = [described(name, self.methods[name]) for name in explanation.attributions]
         journal.image(
             tag(self.name, "heatmaps", *_own(shown)),
@@ -101,7 +111,7 @@ class Gallery:
 
     def _show_filmstrip(self, journal: Journal, method: str, shown: Shown) -> None:
         """Draw and log a method's filmstrip as it is."""
-        if self._memory(method).film(shown.index).columns:
+        if self._film(method, shown).columns:
             journal.image(
                 tag(*method_prefix(self.name, method, next(iter(self.methods))), "filmstrip", *_own(shown)),
                 self._filmstrip(method, shown),
@@ -116,13 +126,12 @@ class Gallery:
         alone = len(explanation.attributions) == 1
         panels: list[Panel] = []
         for name, attribution in explanation.attributions.items():
-            memory = self._memory(name)
             # the first method's explanations are set beside those that it is compared with
             named = kept if name == explanation.primary else {}
             maps = [(NOW if named and alone else name, attribution)]
             for reference, one in named.items():
                 maps.append((reference if alone else f"{name}: {reference}", one.explanation.attribution))
-            scale = memory.film(shown.index).scale
+            scale = self._film(name, shown).scale
             panels += [Panel(name=over, values=found.parts[shown.index], scale=scale) for over, found in maps]
         return explanation_picture(
             shown,
@@ -187,7 +196,7 @@ class Gallery:
         return f"{words} {ONE_OUTPUT}" if has_labels and single else words
 
     def _filmstrip(self, method: str, shown: Shown) -> Picture:
-        probe, labels, film = self.probe, self.probe.labels, self._memory(method).film(shown.index).columns
+        probe, labels, film = self.probe, self.probe.labels, self._film(method, shown).columns
         names = ["" for _ in range(len(probe))] if labels is None else [probe.class_name(c) for c in labels.tolist()]
         across = "column" if shown.form in ("image", "table") else "stripe"
         return film_picture(

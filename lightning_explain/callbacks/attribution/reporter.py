@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import torch
-
 from lightning_explain.callbacks.attribution.alerts import Alarm
 from lightning_explain.callbacks.attribution.captions import explained_inputs
 from lightning_explain.callbacks.attribution.compare_with import Comparisons
@@ -13,6 +11,7 @@ from lightning_explain.callbacks.attribution.images import Gallery
 from lightning_explain.callbacks.attribution.metrics import Figure, figures
 from lightning_explain.callbacks.attribution.record import alert_record, alert_summary, record, summary
 from lightning_explain.callbacks.attribution.tab import log_attribution_tab
+from lightning_explain.callbacks.base.early_stopping import update_callback_metrics
 from lightning_explain.callbacks.base.error_handling import WRITING, Guard
 from lightning_explain.callbacks.base.explainer import Explanation, removal_baseline
 from lightning_explain.callbacks.base.methods import Methods, described, full_name, full_names, named_baseline
@@ -93,6 +92,8 @@ class Reporter:
         writing = self._guard.doing("recording and drawing an explanation", cure=WRITING)
         with writing, Journal(trainer, explanation.step) as journal:
             gallery = self._gallery(probe, history)
+            with self._guard.doing("keeping an explanation for the filmstrip"):
+                gallery.remember(explanation)
             self._write(journal, found, scalars, alert=alert, epoch=running_epoch(trainer), gallery=gallery)
         if alert is not None and self._alarm is not None and trainer.is_global_zero:
             self._alarm.tell(alert)
@@ -131,8 +132,7 @@ class Reporter:
         # into what the record gets too: a logger that fails must not cost it the figures
         scalars |= {key: figure.value for key, figure in by_tag.items()}
         if monitored:
-            # as Lightning's LearningRateMonitor does: `pl_module.log` would make a torchmetric of each figure
-            trainer.callback_metrics.update({key: torch.tensor(value) for key, value in defined(scalars).items()})
+            update_callback_metrics(trainer, scalars)
         # an event file keeps the first description of a tag; more would only make it larger
         words = {key: figure.meaning for key, figure in by_tag.items() if key not in self._described}
         with self._guard.doing("sending the figures to the loggers", cure=WRITING):

@@ -1,10 +1,22 @@
-"""Callbacks that monitor our figures, and would end the run where there is none."""
+"""Metrics that other callbacks monitor: handing them over, and refusing callbacks that would miss them."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.log import tag
+from lightning_explain.log import defined, tag
 from lightning_explain.schedule import Schedule
+
+
+def update_callback_metrics(trainer: Any, scalars: Mapping[str, float]) -> None:
+    """Make metrics available to callbacks such as `EarlyStopping` and `ModelCheckpoint`; undefined ones are left out.
+
+    All at once, as Lightning's `LearningRateMonitor` does it: `pl_module.log` makes a torchmetric of each, which takes
+    about 0.25 ms.
+    """
+    trainer.callback_metrics.update({key: torch.tensor(value) for key, value in defined(scalars).items()})
 
 
 def check_listeners(trainer: Any, name: str, *, schedule: Schedule, may_skip: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from lightning_explain.attribution import Attribution
+from lightning_explain.callbacks.base.early_stopping import update_callback_metrics
 from lightning_explain.callbacks.base.error_handling import CALLING, WRITING, Guard
 from lightning_explain.callbacks.base.overhead import Pacing
 from lightning_explain.callbacks.neurons.activation_maps import log_maps
@@ -27,7 +28,7 @@ from lightning_explain.callbacks.neurons.tab import log_neuron_tab
 from lightning_explain.callbacks.neurons.watch import NeuronWatch, Profiles, Stage
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.feeding import FeedingFeatures
-from lightning_explain.log import Journal, current_step, defined, running_epoch, tag
+from lightning_explain.log import Journal, current_step, running_epoch, tag
 from lightning_explain.neurons import LayerHistory
 from lightning_explain.neurons.profile import rate_gaps
 from lightning_explain.schedule import worth_redrawing
@@ -179,7 +180,6 @@ class NeuronReporter:
     def _publish(
         self,
         trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
         scalars: dict[str, float],
         step: int,
         *,
@@ -189,7 +189,7 @@ class NeuronReporter:
         scalars[tag(self._name, "overhead")] = self._stopwatch.share()
         # first for callbacks that monitor them: a logger that fails must not starve an EarlyStopping
         if monitored:
-            pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
+            update_callback_metrics(trainer, scalars)
         with self._guard.doing("sending the figures to the loggers", cure=WRITING):
             Journal(trainer, step).scalars(scalars)
 
@@ -198,11 +198,11 @@ class NeuronReporter:
         with self._stopwatch.spending(), self._guard.doing("logging training neurons"):
             self.profiles["train"] = self._watch.profiles("train", trainer)
             scalars = layer_scalars(self._name, self.profiles["train"], "train")
-            self._publish(trainer, pl_module, scalars, current_step(trainer), monitored=monitored)
+            self._publish(trainer, scalars, current_step(trainer), monitored=monitored)
         self._draw_maps(trainer, pl_module, current_step(trainer), f"after step {trainer.global_step}")
 
     def _published(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, step: int, *, monitored: bool
+        self, trainer: pl.Trainer, stage: Stage, step: int, *, monitored: bool
     ) -> tuple[NeuronReport, dict[str, float]] | None:
         """Make a report and log its figures; None if nothing was counted, or it failed."""
         with self._stopwatch.spending(), self._guard.doing("logging active neurons"):
@@ -220,7 +220,7 @@ class NeuronReporter:
                 )
             if stage == "val":
                 scalars |= gap_scalars(self._name, self._comparable_training(), self.profiles["val"])
-            self._publish(trainer, pl_module, scalars, step, monitored=monitored)
+            self._publish(trainer, scalars, step, monitored=monitored)
             return report, scalars
         return None
 
@@ -247,7 +247,7 @@ class NeuronReporter:
         if self._pacing.limit is not None:
             self._n_reports += 1
             number = self._n_reports
-        found = self._published(trainer, pl_module, stage, step, monitored=monitored)
+        found = self._published(trainer, stage, step, monitored=monitored)
         with self._guard.doing("drawing layers that never fired", cure=WRITING):
             silent = set(self._watch.silent.get(stage, ()))
             log_silent(Journal(trainer, step), self._name, sorted(silent - self._noticed), stage)

@@ -30,6 +30,9 @@ from lightning_explain.render.path_layout import sticky_slots
 
 ALL = "all samples"
 
+MOST_CLASSES = 10
+"""Classes that are drawn and recorded as graphs: the first ones of the probe."""
+
 Show = Literal["class", "sample"]
 
 
@@ -41,7 +44,7 @@ class PathOptions:
         rules: As in `contributions`, like `layers`, `patch` and `keep_positions`.
         show: Whether pictures show the mean over a class's samples, or its first sample.
         every_sample: Whether the graph of every single sample is kept.
-        n_units: As in `path_graph`, like `n_paths` and `max_pops`.
+        n_units: As in `path_graph`, like `n_paths`.
     """
 
     rules: Composite | LayerRules | None
@@ -52,7 +55,6 @@ class PathOptions:
     every_sample: bool
     n_units: int
     n_paths: int
-    max_pops: int
 
     @property
     def asked(self) -> Asked:
@@ -91,7 +93,6 @@ class PathOptions:
             output_name=output_name,
             n_units=self.n_units,
             n_paths=self.n_paths,
-            max_pops=self.max_pops,
         )
 
 
@@ -165,11 +166,10 @@ class PathExplanation:
     scores: Tensor
     units: tuple[InputUnits, ...]
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether no search ended at `max_pops`."""
-        graphs = [*(found.graph for found in self.classes), *self.samples.values()]
-        return all(graph.paths.is_complete for graph in graphs)
+    def drawn(self, found: ClassPath, show: Show) -> tuple[PathGraph, tuple[int, ...]]:
+        """Return the graph that is drawn of a class, and the rows of the probe that it is of."""
+        first = found.group.members[0]
+        return (self.samples[first], (first,)) if show == "sample" else (found.graph, found.group.members)
 
 
 @dataclass
@@ -205,16 +205,14 @@ class PathHistory:
         """Compare a class's edges with those of the explanation before."""
         return path_change(graph.single_edges, self.edges[place]) if place in self.edges else None
 
-    def add(self, explanation: PathExplanation) -> None:
-        """Remember an explanation."""
+    def add(self, explanation: PathExplanation, *, show: Show) -> None:
+        """Remember an explanation, and where its units stand in pictures: where they stood before."""
         self.count += 1
         for place, found in enumerate(explanation.classes):
             self.edges[place] = sorted(found.graph.single_edges)
-
-    def places(self, place: int, graph: PathGraph) -> dict[str, list[int | None]]:
-        """Say where a class's units stand in the picture: where they stood before."""
-        self.slots[place] = sticky_slots(graph, self.slots.get(place, {}))
-        return self.slots[place]
+        for place, found in enumerate(explanation.classes[:MOST_CLASSES]):
+            graph, _ = explanation.drawn(found, show)
+            self.slots[place] = sticky_slots(graph, self.slots.get(place, {}))
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain tensors, numbers, strings and lists, which `torch.load(weights_only=True)` accepts."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from lightning_explain.callbacks.base.forward import probabilities
-from lightning_explain.callbacks.paths.explanation import Group, PathExplanation, PathHistory, PathOptions
-from lightning_explain.callbacks.paths.record import MOST_CLASSES, parts_of_classes
+from lightning_explain.callbacks.paths.explanation import MOST_CLASSES, Group, PathExplanation, PathHistory, PathOptions
+from lightning_explain.callbacks.paths.record import parts_of_classes
 from lightning_explain.paths import PathGraph
 from lightning_explain.paths.path_units import is_image
 from lightning_explain.probe import Probe
@@ -49,8 +49,6 @@ def _title(graph: PathGraph, group: Group, rows: Sequence[int], moment: str, rul
         f"{percent(graph.shown_share)} of the decision, {percent(graph.absorbed_share)} of it comes from biases.",
         f"Black rings: the strongest single way ({percent(best)}).",
     ]
-    if not graph.paths.is_complete:
-        words.append(f"The search stopped at max_pops={graph.paths.n_pops:,}.")
     return " ".join(words)
 
 
@@ -62,15 +60,12 @@ def picture_of(
     Args:
         explanation: The explanation.
         probe: What was explained.
-        history: Says where the units stood in the pictures before, and is told where they stand now.
+        history: Where the units stand.
         place: Which of the explanation's classes.
         options: Whether a class or a sample is shown.
     """
     found = explanation.classes[place]
-    first = found.group.members[0]
-    is_sample = options.show == "sample"
-    graph = explanation.samples[first] if is_sample else found.graph
-    rows = (first,) if is_sample else found.group.members
+    graph, rows = explanation.drawn(found, options.show)
     moment = (
         "before training"
         if explanation.epoch is None
@@ -81,7 +76,7 @@ def picture_of(
         title=f"{_title(graph, found.group, rows, moment, options.rules_name)} {history.caveat}".strip(),
         output_lines=_output_lines(explanation, found.group, graph, rows),
         shown=_input_picture(explanation, probe.parts[0], rows),
-        slots=history.places(place, graph),
+        slots=history.slots[place],
         n_rows=options.n_units,
     )
 

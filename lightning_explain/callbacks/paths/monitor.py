@@ -15,6 +15,7 @@ from lightning_explain.callbacks.base.compatibility import in_words
 from lightning_explain.callbacks.base.continuity import Continuity
 from lightning_explain.callbacks.base.default_probe import to_device
 from lightning_explain.callbacks.base.distributed import Ranks
+from lightning_explain.callbacks.base.early_stopping import update_callback_metrics
 from lightning_explain.callbacks.base.error_handling import CALLING, NOT_IN_TESTS, WRITING, Guard, OnError
 from lightning_explain.callbacks.base.forward import Question, check_strategy, undisturbed
 from lightning_explain.callbacks.base.loaded_state import LoadedState
@@ -23,18 +24,18 @@ from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
 from lightning_explain.callbacks.base.overhead import Pacing
 from lightning_explain.callbacks.base.troubleshooting import BY_PROBE
 from lightning_explain.callbacks.class_scores.output_check import check_outputs, settle_output
-from lightning_explain.callbacks.paths.explanation import PathExplanation, PathHistory, PathOptions, explain_paths
-from lightning_explain.callbacks.paths.images import path_pictures
-from lightning_explain.callbacks.paths.record import (
+from lightning_explain.callbacks.paths.explanation import (
     MOST_CLASSES,
-    path_record,
-    path_scalars,
-    ranking_table,
-    undecided_classes,
+    PathExplanation,
+    PathHistory,
+    PathOptions,
+    explain_paths,
 )
+from lightning_explain.callbacks.paths.images import path_pictures
+from lightning_explain.callbacks.paths.record import path_record, path_scalars, ranking_table, undecided_classes
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import is_whole
-from lightning_explain.log import Journal, defined, running_epoch, tag
+from lightning_explain.log import Journal, running_epoch, tag
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.words import markdown_safe
@@ -122,7 +123,6 @@ class DecisionPathMonitor(pl.Callback):
         keep_positions: Make each position of a channel a unit of its own (small networks only).
         n_units: Most nodes of a layer in the graph: a larger layer shows `n_units - 2` units and bundles the others.
         n_paths: How many of the strongest paths are searched for.
-        max_pops: Bound of the search; where it is hit, it is said.
         class_names: Names of the classes, if the probe brings none.
         feature_names: Names of the features of tabular inputs, if the probe brings none.
         every_n_epochs: Explain at the end of every n-th epoch; None for never.
@@ -162,7 +162,6 @@ class DecisionPathMonitor(pl.Callback):
         keep_positions: bool = False,
         n_units: int = 8,
         n_paths: int = 10,
-        max_pops: int = 10_000,
         class_names: Sequence[str] = (),
         feature_names: Sequence[str] = (),
         every_n_epochs: int | None = 1,
@@ -190,7 +189,6 @@ class DecisionPathMonitor(pl.Callback):
             every_sample=every_sample,
             n_units=n_units,
             n_paths=n_paths,
-            max_pops=max_pops,
         )
         self.records: list[dict[str, Any]] = []
         """One record per explanation of this process's run, as in `record.jsonl` but for the graphs, with `scalars`."""
@@ -309,21 +307,15 @@ class DecisionPathMonitor(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, explanation: PathExplanation, monitored: bool
     ) -> None:
         """Log an explanation and remember it."""
-        if not explanation.is_complete:
-            self._guard.note(
-                f"the search for the strongest paths stopped at max_pops={self.options.max_pops:,}, so that fewer than "
-                f"{self.options.n_paths} are given. Give a larger max_pops=, or a smaller n_paths=.",
-                about="max_pops",
-            )
+        del pl_module
         scalars: dict[str, float] = {}
         with self._pacing.stopwatch.spending(), self._guard.doing("logging the decision paths", cure=WRITING):
-            self._history.add(explanation)
+            self._history.add(explanation, show=self.options.show)
             self.latest = explanation
             overhead = self._pacing.stopwatch.share()
             scalars = {**path_scalars(self.name, explanation), tag(self.name, "overhead"): overhead}
             if monitored:
-                # the loggers get these figures at a step of our own; this is for callbacks that monitor them
-                pl_module.log_dict(defined(scalars), on_step=False, on_epoch=True, logger=False, batch_size=1)
+                update_callback_metrics(trainer, scalars)
             Journal(trainer, explanation.step).scalars(scalars)
         writing = self._guard.doing("recording and drawing the decision paths", cure=WRITING)
         with self._pacing.stopwatch.spending(), writing, Journal(trainer, explanation.step) as journal:

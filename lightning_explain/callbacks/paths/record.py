@@ -5,7 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from lightning_explain.callbacks.paths.explanation import ALL, ClassPath, PathExplanation, PathOptions, Show
+from lightning_explain.callbacks.paths.explanation import (
+    ALL,
+    MOST_CLASSES,
+    ClassPath,
+    PathExplanation,
+    PathOptions,
+    Show,
+)
 from lightning_explain.log import class_parts, tag
 from lightning_explain.paths import PathGraph, Ranked
 from lightning_explain.probe import Probe
@@ -21,9 +28,6 @@ TAKEN = (
     "overhead",
     "ranking",
 )
-MOST_CLASSES = 10
-"""Classes that are drawn and recorded as graphs: the first ones of the probe."""
-
 TABLE_ROWS = 15
 
 
@@ -116,7 +120,6 @@ def path_record(explanation: PathExplanation, probe: Probe, *, options: PathOpti
         "turnover": {f.group.name: None if f.change is None else f.change.turnover for f in explanation.classes},
         "won": {f.group.name: [] if f.change is None else [list(edge) for edge in f.change.won] for f in drawn},
         "lost": {f.group.name: [] if f.change is None else [list(edge) for edge in f.change.lost] for f in drawn},
-        "searched_all": explanation.is_complete,
     }
 
 
