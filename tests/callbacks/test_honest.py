@@ -21,7 +21,9 @@ from lightning_explain import (
     IntegratedGradients,
     Probe,
 )
-from lightning_explain.callbacks import attribution_pictures, neuron_report, path_pictures
+from lightning_explain.callbacks.attribution import images as attribution_pictures
+from lightning_explain.callbacks.neurons import metrics as neuron_report
+from lightning_explain.callbacks.paths import images as path_pictures
 from lightning_explain.errors import ExplanationWarning
 from tests.reliability.small import SmallNet, fit, loaders, zeros_and_ones
 from tests.reliability.wholeness import _event_records
