@@ -12,6 +12,13 @@ from lightning_explain.drift.distances import (
     drift,
     top_count,
 )
+from lightning_explain.drift.similarity import (
+    cosine_distance,
+    relative_l1,
+    spearman,
+    structural_similarity,
+    top_k_overlap,
+)
 
 __all__ = [
     "MEASURES",
@@ -21,7 +28,12 @@ __all__ = [
     "Drift",
     "agreement",
     "can_agree",
+    "cosine_distance",
     "distances",
     "drift",
+    "relative_l1",
+    "spearman",
+    "structural_similarity",
     "top_count",
+    "top_k_overlap",
 ]
