@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lightning_explain import similarity
 from lightning_explain.attribution import Attribution, IntegratedGradients
 from lightning_explain.drift import (
     MEASURES,
@@ -24,6 +23,7 @@ from lightning_explain.drift import (
     can_agree,
     distances,
     drift,
+    similarity,
 )
 from lightning_explain.drift.error import COVERAGE, DistanceErrors
 from lightning_explain.drift.similarity import (

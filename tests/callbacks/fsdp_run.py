@@ -21,7 +21,6 @@ from lightning_explain import (
     GradCAM,
     IntegratedGradients,
     Saliency,
-    sharded,
 )
 from lightning_explain.attribution import from_captum
 from lightning_explain.callbacks.base.distributed import Ranks
@@ -29,6 +28,7 @@ from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.callbacks.base.explainer import Examiner
 from lightning_explain.callbacks.base.forward import Question, check_strategy
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.weights import sharded
 from lightning_explain.weights.sharded import sharded_modules
 from tests.callbacks.sharing_run import digits, numbers
 

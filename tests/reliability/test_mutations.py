@@ -11,8 +11,12 @@ import torch
 
 from lightning_explain import ActiveNeuronMonitor
 from lightning_explain import isolation as isolating
-from lightning_explain.attribution.integrated_gradients.method import passes
-from lightning_explain.callbacks import continuity, cures, guard, history, neuron_counts
+from lightning_explain.attribution.integrated_gradients import passes
+from lightning_explain.callbacks.attribution import history
+from lightning_explain.callbacks.base import continuity
+from lightning_explain.callbacks.base import error_handling as guard
+from lightning_explain.callbacks.base import troubleshooting as cures
+from lightning_explain.callbacks.neurons import counting as neuron_counts
 from lightning_explain.capture import recorder
 from lightning_explain.log import sinks
 from lightning_explain.neurons import LayerProfile
