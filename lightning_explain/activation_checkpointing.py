@@ -1,4 +1,4 @@
-"""Activation checkpointing while an explanation runs: parts of a forward pass that run again in the backward pass."""
+"""Activation checkpointing during explanations: parts of a forward pass that run again in the backward pass."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ REENTRANT, NON_REENTRANT = "CheckpointFunction", "_checkpoint_without_reentrant_
 
 
 class _WithoutReentry:
-    """In place of the reentrant kind, which `torch.autograd.grad` cannot go back through: the other kind."""
+    """Replaces reentrant checkpointing, which `torch.autograd.grad` cannot traverse, by the non-reentrant kind."""
 
     @staticmethod
     def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
@@ -19,7 +19,7 @@ class _WithoutReentry:
 
 
 class _Kept:
-    """In place of the reentrant kind: the part runs once and keeps its activations."""
+    """Replaces reentrant checkpointing: the part runs once and keeps its activations."""
 
     @staticmethod
     def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
@@ -28,13 +28,13 @@ class _Kept:
 
 
 def _kept(*_args: Any, **_kwargs: Any) -> Generator[None, None, None]:
-    """In place of what the other kind does before and after a part runs."""
+    """Replaces what non-reentrant checkpointing does before and after a part runs."""
     yield
 
 
 @contextmanager
 def _replaced(**parts: Any) -> Generator[None, None, None]:
-    """Put others in the place of what torch looks up, where this release of torch has it."""
+    """Replace names that torch looks up, where this release of torch has them."""
     before = {name: getattr(torch_checkpoint, name) for name in parts if hasattr(torch_checkpoint, name)}
     for name in before:
         setattr(torch_checkpoint, name, parts[name])
@@ -46,7 +46,7 @@ def _replaced(**parts: Any) -> Generator[None, None, None]:
 
 
 def checkpointing_without_reentry() -> Any:
-    """Return a context in which reentrant activation checkpointing works as the other kind does.
+    """Return a context in which reentrant activation checkpointing is replaced by the non-reentrant kind.
 
     Gradients are the same, and activations are still computed again instead of kept.
     """

@@ -1,4 +1,4 @@
-"""Finding input and target in a user's batch, and the scores in a model's output."""
+"""Inputs and targets of a user's batch, and scores of a model's output."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ OUTPUT_KEYS = ("logits", "scores", "preds", "pred", "y_hat", "output", "outputs"
 
 
 def plain_selector(selector: Any) -> Any:
-    """Return a selector with any other sequence of names, such as a configuration library's, made a list.
+    """Return a selector in which any other sequence of names, such as a configuration library's, is a list.
 
     Example:
         >>> from collections import UserList
@@ -39,7 +39,7 @@ def plain_selector(selector: Any) -> Any:
 
 
 def fields_of(batch: Any) -> dict[str, Any] | None:
-    """Name the parts of a mapping, dataclass or named tuple; None where parts have no names."""
+    """Return the names of the parts of a mapping, dataclass or named tuple; None where parts have no names."""
     if isinstance(batch, Mapping):
         return {str(key): value for key, value in batch.items()}
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
@@ -51,7 +51,7 @@ def fields_of(batch: Any) -> dict[str, Any] | None:
 
 
 def describe(batch: Any) -> str:
-    """Say in one line what a batch looks like, for messages.
+    """Return a one-line description of a batch, for messages.
 
     Example:
         >>> describe({"x": torch.zeros(2, 3), "name": "a"})
@@ -69,7 +69,7 @@ def describe(batch: Any) -> str:
 
 
 def select(batch: Any, selector: Selector, *, option: str) -> Any:
-    """Take the part of `batch` that `selector` names; a tuple of parts where it names several.
+    """Return the part of `batch` that `selector` names; a tuple of parts if it names several.
 
     Args:
         batch: The user's batch or the model's output.
@@ -101,7 +101,7 @@ def _by_key(named: dict[str, Any], keys: Sequence[str]) -> Any:
 
 
 def _default_part(batch: Any, keys: Sequence[str], position: int) -> Any:
-    """Find a part by its usual name, or by its place in a plain (input, target) pair."""
+    """Return a part by its usual name, or by its place in a plain (input, target) pair."""
     named = fields_of(batch)
     if named is not None:
         return _by_key(named, keys)
@@ -112,7 +112,7 @@ def _default_part(batch: Any, keys: Sequence[str], position: int) -> Any:
 
 
 def input_of(batch: Any, selector: Selector = None) -> Inputs:
-    """Find what is explained in a batch: a tensor, or a tuple of tensors.
+    """Return the explained input of a batch: a tensor, or a tuple of tensors.
 
     Args:
         batch: Tuple `(input, target)`, mapping, dataclass or named tuple.
@@ -153,7 +153,7 @@ def _none_among(parts: Sequence[Any], batch: Any, selector: Selector) -> str:
 
 
 def target_of(batch: Any, selector: Selector = None) -> Tensor | None:
-    """Find the target (label or regression value) of each sample, or None where there is none.
+    """Return the target (label or regression value) of each sample, or None if there is none.
 
     A callable that returns None says that there is none: labels that are in the batch, but not of what is explained
     (an autoencoder's).
@@ -174,7 +174,7 @@ def target_of(batch: Any, selector: Selector = None) -> Tensor | None:
 
 
 def two_dimensional(output: Tensor) -> Tensor:
-    """Leave out dimensions of one element after the first, where one other is left: [batch, 1, classes] and its like.
+    """Remove dimensions of one element after the first, if one other is left: [batch, 1, classes] and similar.
 
     Example:
         >>> two_dimensional(torch.zeros(4, 1, 3)).shape, two_dimensional(torch.zeros(4, 2, 3)).shape
@@ -198,7 +198,7 @@ def _may_be_scores(value: Any) -> TypeGuard[Tensor]:
 
 
 def score_candidates(output: Any) -> dict[int | str | None, Tensor]:
-    """Return what may hold the scores in a model's output: what has a usual name; else a tuple's float tensors."""
+    """Return candidates for the scores in a model's output: parts with a usual name; else a tuple's float tensors."""
     parts = {place: part for place, part in tensors_in(output).items() if _may_be_scores(part)}
     named = fields_of(output)
     usual = None if named is None else _by_key(named, OUTPUT_KEYS)
@@ -209,7 +209,7 @@ def score_candidates(output: Any) -> dict[int | str | None, Tensor]:
 
 
 def output_of(output: Any, selector: Selector = None) -> Tensor:
-    """Find the scores in what a model returns: the only tensor, or `.logits` and its like; dimensions of 1 left out.
+    """Return the scores in a model's output: the only tensor, or `.logits` and similar; dimensions of 1 removed.
 
     Raises:
         ConfigurationError: No floating-point tensor with a batch dimension is found, or several that may be meant.
@@ -250,7 +250,7 @@ def label_form(target: Tensor | None) -> LabelForm | None:
 
 
 def labels_as(form: LabelForm, target: Tensor) -> Tensor:
-    """Read a target as labels of this form: int64 [batch]; does not wait for the device.
+    """Convert a target to labels of this form: int64 [batch]; does not wait for the device.
 
     Example:
         >>> labels_as("one-hot", torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
@@ -263,7 +263,7 @@ def labels_as(form: LabelForm, target: Tensor) -> Tensor:
 
 
 def label_oddities(form: LabelForm, target: Tensor) -> Tensor:
-    """Look for values that speak against labels of this form: boolean [2], on the target's device.
+    """Check for values that contradict labels of this form: boolean [2], on the target's device.
 
     The first says that some sample has no label of this form. The second says that it has no label at all: softened
     labels (label smoothing, mixup) still are shares that lie from 0 to 1 and, by row, add up to 1.

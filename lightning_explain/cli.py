@@ -1,4 +1,4 @@
-"""The command `lightning-explain`. Torch and Lightning are loaded after the arguments are understood."""
+"""The command `lightning-explain`. Torch and Lightning are imported after the arguments are parsed."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""The demo: a small network learns handwritten digits while the monitors watch."""
+"""The demo: a small network learns handwritten digits with all monitors active."""
 
 import logging
 import shutil
@@ -103,7 +103,7 @@ def _is_no_advice(entry: logging.LogRecord) -> bool:
 
 @contextmanager
 def _calm() -> Generator[None, None, None]:
-    """Keep back advice that is right for large data and confusing here, and use one thread.
+    """Suppress advice that is right for large data and confusing here, and use one thread.
 
     Batches this small gain little from more threads, and lose several times over where the cores are shared.
     """
@@ -121,7 +121,7 @@ def _calm() -> Generator[None, None, None]:
 
 
 def run(*, logdir: Path, epochs: int, seed: int = 0, pictures: Path | None = None) -> None:
-    """Train, explain, and say what came out of it.
+    """Train, explain, and print the results.
 
     Args:
         logdir: Where TensorBoard will read; each run gets a folder of its own in it.
@@ -166,7 +166,7 @@ def keep_last_pictures(logged: Path, kept: Path) -> list[Path]:
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out a table: the first column to the left, figures to the right.
+    """Format a table: the first column aligned left, numbers right.
 
     Example:
         >>> print(table("Ages", ["name", "age"], [["Ada", "36"]]))
@@ -229,13 +229,13 @@ def _overhead(*monitors: ActiveNeuronMonitor | AttributionMonitor | DecisionPath
 
 
 def report(neurons: ActiveNeuronMonitor, attribution: AttributionMonitor, paths: DecisionPathMonitor) -> str:
-    """Say in tables what the monitors found."""
+    """Return the results of the monitors as tables."""
     tables = [_classes(neurons), _layers(neurons), _drift(attribution), _overhead(neurons, attribution, paths)]
     return "\n" + "\n\n".join(tables) + "\n"
 
 
 def where_to_look(logdir: Path, pictures: Path | None) -> str:
-    """Say how to see the rest."""
+    """Return the places to look for the rest."""
     lines = [
         "See how the network got there:",
         "",

@@ -1,4 +1,4 @@
-"""What can go wrong, in two kinds: told before training starts, or told while it goes on."""
+"""Exceptions and warnings: configuration errors before training starts, others while it runs."""
 
 import warnings
 from collections.abc import Callable, Generator
@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 
 class ConfigurationError(ValueError):
-    """A callback, probe or method was asked for something impossible.
+    """A callback, probe or method is configured in a way that cannot work.
 
     Raised at set-up, before the first training step, and says what was given, what was expected and
     what to do. It is raised whatever `on_error` says.
@@ -15,18 +15,18 @@ class ConfigurationError(ValueError):
 
 
 class ExplanationError(RuntimeError):
-    """One explanation failed while training runs (a NaN gradient, a forward that raises).
+    """An explanation failed during training (a NaN gradient, a forward that raises).
 
     Callbacks turn it into one `ExplanationWarning` and go on, unless `on_error="raise"`.
     """
 
 
 class LoggerError(ExplanationError):
-    """A logger failed to take what it was given; `__cause__` is what it raised."""
+    """A logger failed to log; `__cause__` is the exception it raised."""
 
 
 class ExplanationWarning(UserWarning):
-    """An explanation failed, or cannot be trusted; the message says why and what to do."""
+    """An explanation failed, or is unreliable; the message states cause and remedy."""
 
 
 _listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
@@ -34,7 +34,7 @@ _listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", def
 
 @contextmanager
 def doubts_told_to(listener: Callable[[str], None]) -> Generator[None, None, None]:
-    """Hand what `doubt` says inside to a listener, which knows who asked and what was said before."""
+    """Pass the warnings of `doubt` inside to a listener, which knows the monitor and earlier warnings."""
     token = _listener.set(listener)
     try:
         yield
@@ -43,7 +43,7 @@ def doubts_told_to(listener: Callable[[str], None]) -> Generator[None, None, Non
 
 
 def doubt(message: str, *, stacklevel: int = 2) -> None:
-    """Warn of a result that cannot be trusted, or tell the monitor that asked for it."""
+    """Warn of an unreliable result, or tell the monitor that requested it."""
     listener = _listener.get()
     if listener is None:
         warnings.warn(message, ExplanationWarning, stacklevel=stacklevel + 1)

@@ -1,4 +1,4 @@
-"""Leaving the model as found: everything an explanation could disturb is saved before and put back after.
+"""Isolation of explanations: everything they could disturb is saved before and restored after.
 
 The cost is a shallow copy of every submodule's attributes and two copies of every buffer: a fraction of one
 forward pass.
@@ -35,7 +35,7 @@ def _version(tensor: Tensor) -> int | None:
 
 @dataclass(frozen=True)
 class _SavedTensor:
-    """A tensor, where it keeps its values, and a copy of them to write back if something wrote into it."""
+    """A tensor, its storage, and a copy of its values to restore if something wrote into it."""
 
     tensor: Tensor
     storage: Tensor
@@ -60,7 +60,7 @@ class _SavedTensor:
 
 @dataclass(frozen=True)
 class _SavedParameter:
-    """A parameter, where it keeps its values, and whether it is trained. Its values are too large to copy."""
+    """A parameter, its storage, and its `requires_grad`. Its values are too large to copy."""
 
     parameter: nn.Parameter
     storage: Tensor
@@ -78,7 +78,7 @@ class _SavedParameter:
 
 
 def _point_back(tensor: Tensor, storage: Tensor) -> None:
-    """Undo `tensor.data = other`; tensors without memory of their own (distributed ones) are left alone."""
+    """Undo `tensor.data = other`; tensors without storage of their own (distributed ones) are left alone."""
     if type(storage) is not Tensor:
         return
     if tensor.data_ptr() != storage.data_ptr() or tensor.shape != storage.shape or tensor.dtype != storage.dtype:
@@ -86,7 +86,7 @@ def _point_back(tensor: Tensor, storage: Tensor) -> None:
 
 
 def _usable(value: T) -> T:
-    """Swap a tensor made under inference mode for a clone: autograd refuses the original."""
+    """Clone a tensor made under inference mode, which autograd refuses."""
     # most values are no tensors, and asking whether something is a parameter is slow
     if not isinstance(value, Tensor) or not value.is_inference():
         return value
@@ -96,12 +96,12 @@ def _usable(value: T) -> T:
 
 
 def _made(named: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
-    """Leave out what lazy layers make in their first forward pass: there is nothing yet to put back."""
+    """Exclude what lazy layers create in their first forward pass: there is nothing to restore yet."""
     return (pair for pair in named if not isinstance(pair[1], UNMADE))
 
 
 def is_whole(module: nn.Module) -> bool:
-    """Say whether no lazy layer waits for the run's first forward pass, which an explanation must not forestall.
+    """Return True if no lazy layer waits for the run's first forward pass, which an explanation must not preempt.
 
     Example:
         >>> is_whole(nn.Linear(2, 3)), is_whole(nn.LazyLinear(3))
@@ -111,7 +111,7 @@ def is_whole(module: nn.Module) -> bool:
 
 
 def _overwrite(container: Any, content: Any) -> None:
-    """Give a dict, list or set its saved content back, keeping its identity."""
+    """Restore the saved content of a dict, list or set, keeping its identity."""
     container.clear()
     if isinstance(container, list | deque):
         container.extend(content)
@@ -120,7 +120,7 @@ def _overwrite(container: Any, content: Any) -> None:
 
 
 def _make_usable(container: Any, content: Any) -> None:
-    """Swap tensors made under inference mode in a cache: a dict or list of tensors."""
+    """Clone tensors made under inference mode in a cache: a dict or list of tensors."""
     for key, value in content.items() if isinstance(content, Mapping) else enumerate(content):
         usable = _usable(value)
         if usable is not value:
@@ -186,7 +186,7 @@ class _SavedModule:
 
 @contextmanager
 def module_preserved(module: nn.Module) -> Generator[None, None, None]:
-    """Run every submodule in eval mode; put attributes, buffers, hooks and train modes back at the end.
+    """Run every submodule in eval mode; restore attributes, buffers, hooks and train modes at the end.
 
     Tensors that were made under inference mode are swapped for clones meanwhile, so that autograd works.
     """
@@ -217,7 +217,7 @@ def differentiable() -> Generator[None, None, None]:
 
 @contextmanager
 def isolated(module: nn.Module) -> Generator[None, None, None]:
-    """Explain inside this: the model, the RNG streams and the recorders are left as found.
+    """Isolate an explanation: the model, the RNG states and the recorders are left as found.
 
     Covers train modes per submodule; buffers and tensor attributes (values are written back where a forward changed
     them); parameters (which tensor they hold and whether it is trained; what a forward writes into a parameter in
@@ -253,6 +253,6 @@ def isolated(module: nn.Module) -> Generator[None, None, None]:
 
 @contextmanager
 def explaining(model: nn.Module | Callable[..., Any]) -> Generator[None, None, None]:
-    """Isolate an `nn.Module`; for any other callable only make autograd work."""
+    """Isolate an `nn.Module`; for any other callable only enable autograd."""
     with isolated(model) if isinstance(model, nn.Module) else differentiable():
         yield

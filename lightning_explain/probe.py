@@ -1,4 +1,4 @@
-"""The probe: the frozen, held-out samples whose explanations are compared over the whole run."""
+"""The probe: fixed, held-out samples whose explanations are compared over the whole run."""
 
 import hashlib
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def _frozen(tensor: Tensor) -> Tensor:
 
 
 def _full_rank(mask: Tensor, like: Tensor) -> Tensor:
-    """Bring a mask to the input's number of dimensions: [1 or batch, 1 or channels, ...].
+    """Expand a mask to the input's number of dimensions: [1 or batch, 1 or channels, ...].
 
     Raises:
         ConfigurationError: It does not fit.
@@ -50,7 +50,7 @@ def _full_rank(mask: Tensor, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probe:
-    """Held-out samples that are explained again and again, so that only the network changes.
+    """Held-out samples that are explained repeatedly, so that only the network changes.
 
     Attributes:
         inputs: Tensor [batch, ...], or a tuple of them that are explained together.

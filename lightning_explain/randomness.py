@@ -1,4 +1,4 @@
-"""Keeping the random streams of a run as they were."""
+"""Preservation of the random states of a run."""
 
 import random
 from collections.abc import Generator
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def rng_preserved() -> Generator[None, None, None]:
-    """Put the random states of python, numpy, torch and every initialised CUDA device back at the end.
+    """Restore the random states of python, numpy, torch and every initialised CUDA device at the end.
 
     Example:
         >>> with rng_preserved():

@@ -1,4 +1,4 @@
-"""Drawing a class-balanced handful of samples from a data set, without touching the run's random streams."""
+"""Class-balanced sampling from a data set, independent of the run's random streams."""
 
 import random
 from collections.abc import Callable, Generator, Iterator, Sequence, Sized
@@ -22,7 +22,7 @@ PATIENCE = 256
 
 
 class NotPickableError(ConfigurationError):
-    """Samples cannot be picked from a data set by index, or not be collated on their own."""
+    """Samples cannot be picked from a data set by index, or cannot be collated alone."""
 
 
 class Buckets:
@@ -43,17 +43,17 @@ class Buckets:
 
     @property
     def quota(self) -> int:
-        """How many samples each class may have, given the classes met so far."""
+        """Maximum number of samples per class, given the classes met so far."""
         return min(self._per_class, max(1, self._max_samples // max(1, len(self.by_class))))
 
     @property
     def complete(self) -> bool:
-        """Whether every class is full and no new one has turned up for a while."""
+        """True if every class is full and no new one has turned up for a while."""
         full = all(len(bucket) >= self.quota for bucket in self.by_class.values())
         return full and self._since_new >= PATIENCE
 
     def add(self, label: int, index: int, fetch: Callable[[], Any]) -> None:
-        """Offer a sample; it is fetched only if it is wanted.
+        """Offer a sample; it is fetched only if it is needed.
 
         Args:
             label: Its class.
@@ -81,7 +81,7 @@ def _given(item: Any) -> Any:
 
 
 def _items(dataset: Dataset[Any] | Sequence[Any], seed: int, limit: int) -> Iterator[tuple[int, Any]]:
-    """Read items in a seeded order; an iterable data set in its own."""
+    """Yield items in a seeded order; those of an iterable data set in its own."""
     if isinstance(dataset, IterableDataset):
         for index, item in enumerate(dataset):
             if index == limit:
@@ -105,7 +105,7 @@ def _items(dataset: Dataset[Any] | Sequence[Any], seed: int, limit: int) -> Iter
 
 @contextmanager
 def seeded(seed: int) -> Generator[None, None, None]:
-    """Draw from streams that begin at `seed` inside; the global streams end as they began."""
+    """Seed all random streams inside; restore the global states at the end."""
     with rng_preserved():
         torch.manual_seed(seed)
         random.seed(seed)
@@ -114,7 +114,7 @@ def seeded(seed: int) -> Generator[None, None, None]:
 
 
 def collated(collate_fn: Collate, items: list[Any]) -> Any:
-    """Make a batch of items.
+    """Collate items to a batch.
 
     Raises:
         NotPickableError: The collate function cannot do it: it drops items, or they differ in size.
@@ -129,7 +129,7 @@ def collated(collate_fn: Collate, items: list[Any]) -> Any:
 
 
 def _label_of(batch: Any, target: Selector) -> int | None:
-    """Return the class of a batch of one sample; None where it has none."""
+    """Return the class of a batch of one sample; None if it has none."""
     labels = class_labels(target_of(batch, target))
     return int(labels[0]) if labels is not None and len(labels) == 1 else None
 
@@ -144,7 +144,7 @@ def draw(
     collate_fn: Collate,
     target: Selector,
 ) -> Picked:
-    """Pick (index, item) pairs, `per_class` of each class; without class labels the first `max_samples`.
+    """Draw (index, item) pairs, `per_class` of each class; without class labels the first `max_samples`.
 
     The same seed picks the same samples, also where reading an item draws random numbers; the global streams end
     as they began.
@@ -160,7 +160,7 @@ def draw(
 
 
 class Drawing:
-    """Samples by class, or the first ones where there are no classes; what one sample shows counts for all.
+    """Samples by class, or the first ones if there are no classes; what one sample shows counts for all.
 
     Args:
         per_class: Samples wanted of each class.
@@ -195,7 +195,7 @@ class Drawing:
 
     @property
     def complete(self) -> bool:
-        """Whether no more samples are wanted."""
+        """True if no more samples are needed."""
         return self._buckets.complete if self.has_classes else len(self._first) == self._max_samples
 
     def picked(self) -> Picked:

@@ -1,4 +1,4 @@
-"""Watching layers with forward hooks: which layers, which of their dimensions is the neuron, what they gave."""
+"""Watching layers with forward hooks: selection of layers, their unit dimension, recording of their outputs."""
 
 from lightning_explain.capture.compiled import is_compiled, names_inside_compiled
 from lightning_explain.capture.hooks import CallHook, Hook

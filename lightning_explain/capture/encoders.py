@@ -24,11 +24,11 @@ Padding = Callable[[], Tensor | None]
 
 
 def no_padding() -> None:
-    """Say that nothing is known of padding."""
+    """Return None: padding is unknown."""
 
 
 def _runs_fused(host: nn.Module, args: tuple[Any, ...]) -> bool:
-    """Say whether a call may take the fused path: then nothing may sit inside, to be safe."""
+    """Return True if a call may take the fused path, which excludes hooks inside."""
     if host.training:
         return False
     tensors = [*(part for part in args if isinstance(part, Tensor)), *host.parameters()]
@@ -36,7 +36,7 @@ def _runs_fused(host: nn.Module, args: tuple[Any, ...]) -> bool:
 
 
 def _unnested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Turn a nested source, made of a padded one, back into a padded one and its mask."""
+    """Convert a nested source, made of a padded one, back to a padded one and its mask."""
     source = args[0] if args else kwargs.get("src")
     if not (isinstance(source, Tensor) and source.is_nested):
         return args, kwargs
@@ -85,19 +85,19 @@ class EncoderWatch:
         self._handles: list[RemovableHandle] = []
 
     def attach(self) -> None:
-        """Put the hooks of all modules on."""
+        """Attach the hooks of all modules."""
         after = register_module_forward_hook(self._after, with_kwargs=True, always_call=True)
         self._handles = [register_module_forward_pre_hook(self._before), after]
 
     def detach(self) -> None:
-        """Take them off."""
+        """Detach them."""
         for handle in self._handles:
             handle.remove()
             forget_keyword_hook(handle)
         self._handles = []
 
     def _layers_of(self, module: nn.Module) -> list[Layer]:
-        """Return what is watched inside a module, while anybody wants to know."""
+        """Return the watched layers inside a module, while recording."""
         inside = self._by_host.get(id(module))
         return inside if inside and not torch.compiler.is_compiling() and self._listening() else []
 
@@ -107,7 +107,7 @@ class EncoderWatch:
             self._enter(module, layers)
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
-        """Leave the layer, and go through it again if its call was fused.
+        """Leave the layer, and run it again if its call was fused.
 
         After a call that raised, torch hands over no keyword arguments, but only what there is for an output.
         """
@@ -123,7 +123,7 @@ class EncoderWatch:
                 self._again(module, layers, args, rest[0])
 
     def _note_itself(self, host: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        """Hand on a call of a layer that is watched itself: its output is here, whichever way it was computed."""
+        """Record a call of a layer that is watched itself: its output is here on either path."""
         if id(host) not in self._themselves or torch.compiler.is_compiling() or not self._listening():
             return
         args, kwargs = _unnested(args, kwargs)

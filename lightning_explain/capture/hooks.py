@@ -1,4 +1,4 @@
-"""Forward hooks that mean nothing in a copy of the module they sit on."""
+"""Forward hooks that are inert in copies of the module they are attached to."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from torch import nn
 
 
 def _ignore(*_: Any) -> None:
-    """Do nothing: the hook that is left in a copy of a watched module."""
+    """Do nothing: the hook left in a copy of a watched module."""
 
 
 def _inert() -> Callable[..., None]:
@@ -15,7 +15,7 @@ def _inert() -> Callable[..., None]:
 
 
 class Hook:
-    """A forward hook that hands outputs on; in a copy or a pickle of the module it does nothing.
+    """A forward hook that forwards outputs; inert in a copy or a pickle of the module.
 
     Args:
         receive: Takes the output.
@@ -25,7 +25,7 @@ class Hook:
         self._receive = receive
 
     def __call__(self, _module: nn.Module, _args: Any, output: Any) -> None:
-        """Hand the module's output on."""
+        """Forward the module's output."""
         self._receive(output)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[()]]:
@@ -34,7 +34,7 @@ class Hook:
 
 
 class CallHook:
-    """A forward hook that hands on arguments, keyword arguments and output; inert in copies, as `Hook`.
+    """A forward hook that forwards arguments, keyword arguments and output; inert in copies, like `Hook`.
 
     Args:
         receive: Takes the three.
@@ -44,7 +44,7 @@ class CallHook:
         self._receive = receive
 
     def __call__(self, _module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        """Hand the call on."""
+        """Forward the call."""
         self._receive(args, kwargs, output)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[()]]:

@@ -1,4 +1,4 @@
-"""Watching modules without a hook on them, where that would change the way they are computed.
+"""Watching modules without a hook on them, for modules that a hook would compute differently.
 
 Hooks switch the fused path of a transformer layer off, and make a compiler compile what it otherwise leaves alone. A
 hook of all modules does neither.
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class OutsideHook(Generic[T]):
-    """Sees calls of modules by a hook of all modules.
+    """Observes calls of modules through a global module hook.
 
     Args:
         watched: The modules, and what stands for each.
@@ -38,20 +38,20 @@ class OutsideHook(Generic[T]):
         self._handle: RemovableHandle | None = None
 
     def attach(self) -> None:
-        """Put the hook of all modules on, if there is anything to see."""
+        """Attach the global hook, if there is anything to observe."""
         if self._watched:
             _run_as_it_is(OutsideHook._after)
             self._handle = register_module_forward_hook(self._after, with_kwargs=True)
 
     def detach(self) -> None:
-        """Take it off."""
+        """Detach it."""
         if self._handle is not None:
             self._handle.remove()
             forget_keyword_hook(self._handle)
             self._handle = None
 
     def remove(self) -> None:
-        """Take it off, as a handle does."""
+        """Detach it, as a handle does."""
         self.detach()
 
     def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -65,7 +65,7 @@ Removable = RemovableHandle | OutsideHook[Any]
 
 
 def hook_output(model: nn.Module, module: nn.Module, receive: Callable[[Any], None]) -> Removable:
-    """Hand on what a part of a model returns, by a hook that changes nothing of how it is computed.
+    """Forward the output of a part of a model, through a hook that does not change how it is computed.
 
     Args:
         model: The model.
@@ -87,7 +87,7 @@ def _hand_on(receive: Callable[[Any], None], args: Any, kwargs: Any, output: Any
 
 
 def _run_as_it_is(function: Any) -> None:
-    """Keep a compiler from making code of a function that it meets between what it compiles, once for each type.
+    """Exclude a function from compilation where a compiler meets it, once per type.
 
     torch.compiler has nothing for this that would leave alone what is compiled around the function.
     """
@@ -97,5 +97,5 @@ def _run_as_it_is(function: Any) -> None:
 
 
 def forget_keyword_hook(handle: RemovableHandle) -> None:
-    """Take away the entry that torch leaves behind of a hook of all modules, and then takes for a hook for ever."""
+    """Remove the entry that torch leaves behind after a global module hook, which would count as a hook for ever."""
     vars(module_hooks)["_global_forward_hooks_with_kwargs"].pop(handle.id, None)

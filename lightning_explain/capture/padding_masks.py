@@ -1,4 +1,4 @@
-"""Padding masks that a model is given: noted when the module that takes one is called."""
+"""Padding masks that are passed to a model, recorded when the module that takes one is called."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ LEAVING_OUT = (
 
 @dataclass(frozen=True)
 class MaskSource:
-    """Where a padding mask [batch, tokens] is seen.
+    """The argument in which a padding mask [batch, tokens] is passed.
 
     Attributes:
         module: The module whose forward takes it.
@@ -42,7 +42,7 @@ class MaskSource:
 
 
 def arguments_of(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call of a module by name, those that have one."""
+    """Return the arguments of a module call by name."""
     named = dict(kwargs)
     if args:
         names = [name for name, p in inspect.signature(module.forward).parameters.items() if p.kind in _POSITIONAL]
@@ -54,7 +54,7 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 class PaddingMasks:
-    """The masks of the calls that are going on.
+    """The masks of the current calls.
 
     Args:
         sources: Where masks are seen.
@@ -67,7 +67,7 @@ class PaddingMasks:
         self._after = OutsideHook[MaskSource]({}, self.note)
 
     def attach(self) -> None:
-        """Put the hooks on: never on a transformer layer, which would no longer run fused then."""
+        """Attach the hooks: never to a transformer layer, which would no longer run fused."""
         fused = [source for source in self._sources if isinstance(source.module, nn.TransformerEncoderLayer)]
         self._after = OutsideHook({source.module: source for source in fused}, self.note)
         self._after.attach()
@@ -78,7 +78,7 @@ class PaddingMasks:
         ]
 
     def detach(self) -> None:
-        """Take them off."""
+        """Detach the hooks."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -90,7 +90,7 @@ class PaddingMasks:
         self._masks = {}
 
     def note(self, source: MaskSource, args: Any, kwargs: Any, output: Any = None) -> None:
-        """Take the mask of a call; called by the hook."""
+        """Record the mask of a call; called by the hook."""
         del output
         mask = arguments_of(source.module, args, kwargs).get(source.parameter)
         if isinstance(mask, Tensor) and mask.ndim == 2:
@@ -99,23 +99,23 @@ class PaddingMasks:
             self._masks.pop(source, None)
 
     def padding(self, source: MaskSource | None) -> Tensor | None:
-        """Return what is padding in the call that is going on: boolean [batch, tokens]; None without a mask."""
+        """Return the padding of the current call: boolean [batch, tokens]; None without a mask."""
         mask = None if source is None else self._masks.get(source)
         return None if mask is None or source is None else source.padding_of(mask)
 
 
 def _ignore(*_: Any) -> None:
-    """Do nothing: the hook that is left in a copy of a module."""
+    """Do nothing: the hook left in a copy of a module."""
 
 
 class MaskHook:
-    """A forward pre-hook that notes a mask; in a copy or a pickle of the module it does nothing."""
+    """A forward pre-hook that records a mask; inert in a copy or a pickle of the module."""
 
     def __init__(self, masks: PaddingMasks, source: MaskSource) -> None:
         self._masks, self._source = masks, source
 
     def __call__(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
-        """Note the mask, unless a compiler traces this."""
+        """Record the mask, unless a compiler traces the call."""
         if not torch.compiler.is_compiling():
             self._masks.note(self._source, args, kwargs)
 

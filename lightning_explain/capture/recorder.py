@@ -1,4 +1,4 @@
-"""Forward hooks that note what layers gave, and that look away while explanations run."""
+"""Forward hooks that record the outputs of layers, and are paused while explanations run."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,14 +17,14 @@ from lightning_explain.capture.watched_layers import Call, Layer, first_activati
 
 
 class _Pause:
-    """Whether explanations are running, so that recorders must look away from their forward passes."""
+    """The pause of all recorders while explanations run."""
 
     depth = 0
 
 
 @contextmanager
 def recording_paused() -> Generator[None, None, None]:
-    """Keep every recorder from seeing the forward passes made inside."""
+    """Pause all recorders for the forward passes made inside."""
     _Pause.depth += 1
     try:
         yield
@@ -33,7 +33,7 @@ def recording_paused() -> Generator[None, None, None]:
 
 
 def is_recording_paused() -> bool:
-    """Return True while an explanation runs the model, whose calls are none of the run."""
+    """Return True while an explanation runs the model."""
     return _Pause.depth > 0
 
 
@@ -48,7 +48,7 @@ def _kept(output: Tensor, layer: Layer, key: str) -> Tensor:
 
 
 class Recorder:
-    """Keeps what `reduce` makes of each watched layer's output while it is `recording`.
+    """Keeps the result of `reduce` for each watched layer's output while it is `recording`.
 
     A module that runs several times in one step (one ReLU object shared by several layers) is kept once per
     call: `relu`, `relu#1`, `relu#2`. The reduction runs in the hook, so an in-place operation that follows
@@ -91,7 +91,7 @@ class Recorder:
         self._masks = PaddingMasks([])
 
     def attach(self) -> None:
-        """Put the hooks on; does nothing when they are on."""
+        """Attach the hooks; does nothing if they are attached."""
         if self._attached:
             return
         self._attached = True
@@ -114,7 +114,7 @@ class Recorder:
             self._encoders.attach()
 
     def update(self, layers: Sequence[Layer]) -> None:
-        """Watch these layers from here on, in the middle of a recording too; what was seen is kept.
+        """Watch these layers from now on, also during a recording; what was recorded is kept.
 
         Where only what is known of layers has changed, hooks stay as they are, so that a compiler need not look again.
         """
@@ -145,7 +145,7 @@ class Recorder:
         return self._aside is None and self._wanted()
 
     def detach(self) -> None:
-        """Take the hooks off; does nothing when they are off."""
+        """Detach the hooks; does nothing if they are detached."""
         self._remove()
         self._masks.forget()
         self.recording = False
@@ -162,7 +162,7 @@ class Recorder:
         self._attached = False
 
     def start(self) -> None:
-        """Forget what was seen and record from here on."""
+        """Start a recording; an earlier one is discarded."""
         self.seen = {}
         self._raw = {}
         self._calls = {}
@@ -171,7 +171,7 @@ class Recorder:
         self.recording = True
 
     def look_away(self) -> None:
-        """Leave out what follows, a backward pass in which activation checkpointing runs layers again.
+        """Pause for a backward pass in which activation checkpointing runs layers again.
 
         A compiled region is not told: run again it must do just what it did before, or checkpointing refuses it. What
         it keeps meanwhile is forgotten.
@@ -181,12 +181,12 @@ class Recorder:
             self._raw, self._calls = {}, {}
 
     def look_again(self) -> None:
-        """Go on after `look_away`."""
+        """Resume after `look_away`."""
         if self._aside is not None:
             (self._raw, self._calls), self._aside = self._aside, None
 
     def stop(self) -> dict[str, Any]:
-        """End recording and hand over what was seen: layer name (`#n` for its n-th further call) -> reduction."""
+        """Stop recording and return the result: layer name (`#n` for its n-th further call) -> reduction."""
         self.look_again()
         self.recording = False
         seen, self.seen = self.seen, {}
@@ -199,11 +199,11 @@ class Recorder:
 
     @property
     def n_calls(self) -> dict[str, int]:
-        """How often each layer was called in the last recording."""
+        """Number of calls of each layer in the last recording."""
         return dict(self._calls)
 
     def record(self, layer: Layer, output: Any) -> None:
-        """Take a layer's output, if this is the time for it; called by the hook."""
+        """Record a layer's output, if this recorder is active; called by the hook."""
         compiling = torch.compiler.is_compiling()
         if not (self._wanted() if compiling else self._listening()):
             return
@@ -221,7 +221,7 @@ class Recorder:
                 self.seen[key] = self._reduce(tensor.detach(), self._layers[layer.name], key)
 
     def _record_call(self, layer: Layer, padding: Padding, args: Any, kwargs: Any, output: Any) -> None:
-        """Take a whole call of a layer whose units are not simply its output."""
+        """Record a whole call of a layer whose units are not simply its output."""
         # a compiler cannot trace what a view does: such layers stay silent there, and are named as such
         if not self._listening() or torch.compiler.is_compiling():
             return
@@ -243,7 +243,7 @@ class Recorder:
 def watched(
     layers: Sequence[Layer], *, reduce: Reduce = _kept, differentiable: bool = False
 ) -> Generator[Recorder, None, None]:
-    """Record the given layers for an explanation, and take the hooks off at the end, also when it raises.
+    """Record the given layers during an explanation, and detach the hooks at the end, also on an error.
 
     Recorders of the training run look away meanwhile.
 

@@ -1,4 +1,4 @@
-"""Which layers are watched, and where their outputs count units."""
+"""Selection of watched layers, and the unit dimension of their outputs."""
 
 import difflib
 import fnmatch
@@ -42,7 +42,7 @@ class Call(NamedTuple):
 
 
 def first_activations(output: Any) -> Tensor | None:
-    """Return the activations in what a layer returned; recurrent layers return them first in a tuple."""
+    """Return the activations in a layer's result; recurrent layers return them first in a tuple."""
     if isinstance(output, tuple | list):
         output = next((part for part in output if isinstance(part, Tensor)), None)
     if isinstance(output, Tensor) and not output.is_nested and output.is_floating_point() and output.ndim >= 2:
@@ -56,7 +56,7 @@ View = Callable[[Call], Any]
 
 @dataclass(frozen=True)
 class CallUse:
-    """What is known of one call of a watched module.
+    """Layout of one call of a watched module.
 
     Attributes:
         layout: For each dimension of what is counted, what lies along it: `b` samples, `u` units, `t` the tokens that
@@ -75,7 +75,7 @@ class CallUse:
 
 @dataclass(frozen=True)
 class Layer:
-    """A watched module and where its output counts units.
+    """A watched module and the unit dimension of its output.
 
     Attributes:
         name: Its name in `named_modules()`.
@@ -101,7 +101,7 @@ class Layer:
     calls: tuple[CallUse, ...] = ()
 
     def use(self, key: str) -> CallUse:
-        """Return what is known of the call with a key: `name`, `name#1`, ..."""
+        """Return the layout of the call with a key: `name`, `name#1`, ..."""
         number = int(key.rpartition("#")[2]) if key != self.name else 0
         if number < len(self.calls):
             return self.calls[number]
@@ -111,7 +111,7 @@ class Layer:
         return CallUse(then=self.then, counted=not self.fed)
 
     def layout_of(self, output: Tensor, key: str) -> tuple[str, ...] | None:
-        """Return the layout of an output; None where nothing tells."""
+        """Return the layout of an output; None if it is unknown."""
         layout = self.use(key).layout
         if layout is not None and len(layout) == output.ndim:
             return layout
@@ -124,14 +124,14 @@ class Layer:
 
 
 def _unit_dim(module: nn.Module) -> int | None:
-    """Return where a module's output counts units, if its type says so."""
+    """Return the unit dimension of a module's output, if its type determines it."""
     if isinstance(module, CHANNEL_LAYERS):
         return 1
     return -1 if isinstance(module, FEATURE_LAYERS) else None
 
 
 def _default_names(model: nn.Module) -> list[str]:
-    """Choose activation modules; where a model has none (functional activations), the layers that feed them."""
+    """Choose activation modules; in a model without any (functional activations), the layers that feed them."""
     modules = {name: module for name, module in model.named_modules() if name}
     activations = [name for name, module in modules.items() if isinstance(module, ACTIVATIONS)]
     if activations:

@@ -1,4 +1,4 @@
-"""How far an explanation moved: distances between two explanations of the same probe, each with its error."""
+"""Drift: distances between two explanations of the same probe, each with its error."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ TOP_SHARE = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Comparable:
-    """Attributions made ready to be compared: what several comparisons need is worked out once, when first asked for.
+    """Attributions prepared for comparison: what several comparisons share is computed once, on first use.
 
     Attributes:
         values: Attributions [batch, ...], or a tuple of them.
@@ -69,7 +69,7 @@ class Comparable:
 def distances(
     values: Inputs | Comparable, reference: Inputs | Comparable, measures: Sequence[str] = MEASURES
 ) -> dict[str, Tensor]:
-    """Measure how far each sample's explanation is from its reference.
+    """Return the distance of each sample's explanation to its reference, by measure.
 
     Args:
         values: Attributions [batch, ...].
@@ -111,19 +111,19 @@ def _comparable(values: Inputs | Comparable) -> Comparable:
 
 
 def _shared_maps(a: Comparable, b: Comparable) -> tuple[Tensor, Tensor] | None:
-    """Return both as rows of their maps where these have one size; None otherwise."""
+    """Return both as rows of their maps if these have one size; None otherwise."""
     if a.maps is None or b.maps is None or a.maps.shape != b.maps.shape:
         return None
     return flat(a.maps), flat(b.maps)
 
 
 def can_agree(a: Comparable, b: Comparable) -> bool:
-    """Say whether two methods' attributions can be compared: equal shapes, or maps of equal height and width."""
+    """Return True if two methods' attributions can be compared: equal shapes, or maps of equal height and width."""
     return a.shapes == b.shapes or _shared_maps(a, b) is not None
 
 
 def agreement(a: Inputs | Comparable, b: Inputs | Comparable) -> Tensor:
-    """Return how far two methods agree on the order of the features: Spearman's correlation of the signed values.
+    """Return the agreement of two methods on the order of the features: Spearman's correlation of the signed values.
 
     Methods have different units, and ranks have none. Where the shapes differ (Grad-CAM gives one map for all
     channels of an image), the sums over the channels are compared.
@@ -183,7 +183,7 @@ class Drift:
 
 @dataclass(frozen=True, eq=False)
 class ComparableExplanation:
-    """An explanation made ready to be compared again and again: with the previous one, the first, the next.
+    """An explanation prepared for repeated comparison: with the previous one, the first, the next.
 
     Attributes:
         attribution: The explanation.
@@ -197,14 +197,14 @@ class ComparableExplanation:
 
     @classmethod
     def of(cls, attribution: Attribution) -> "ComparableExplanation":
-        """Make an explanation ready; nothing is computed before it is asked for."""
+        """Prepare an explanation; nothing is computed before it is needed."""
         coarse = None if attribution.coarse is None else Comparable(attribution.coarse)
         return cls(attribution, Comparable(attribution.values), coarse)
 
 
 @dataclass(frozen=True, eq=False)
 class _Rules:
-    """An explanation by both of its rules."""
+    """An explanation by each of its two quadrature rules."""
 
     fine: Comparable
     coarse: Comparable
@@ -218,7 +218,7 @@ class _Rules:
         return cls(fine, coarse, error_share(explanation.attribution.error, fine.rows, coarse.rows))
 
     def top_k_spread(self) -> Tensor:
-        """Return what the errors of the values do to the set of the largest: [batch]."""
+        """Return the effect of the values' errors on the set of the largest: [batch]."""
         rows = self.fine.rows
         return top_k_spread(rows, self.share[:, None] * (self.coarse.rows - rows).abs(), top_count(rows))
 
@@ -228,7 +228,7 @@ def drift(
     reference: Attribution | ComparableExplanation,
     measures: Sequence[str] = MEASURES,
 ) -> Drift:
-    """Measure how far an explanation moved from a reference explanation of the same probe.
+    """Compute the drift of an explanation from a reference explanation of the same probe.
 
     Args:
         now: The explanation; as a `ComparableExplanation` where it is compared more than once.
@@ -269,7 +269,7 @@ def _errors(values: dict[str, Tensor], one: _Rules, other: _Rules) -> dict[str, 
 
 
 def _check_same_question(target: Tensor | None, reference: Tensor | None) -> None:
-    """Refuse to call the answers to two different questions a drift."""
+    """Refuse to compare answers to different questions."""
     if target is None and reference is None:
         return
     if target is None or reference is None or target.tolist() != reference.tolist():

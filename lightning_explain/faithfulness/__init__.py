@@ -1,4 +1,4 @@
-"""Does an explanation say what the model does? Pure measures, one number per sample, leaving the model as found."""
+"""Faithfulness metrics of explanations: pure functions, one number per sample, leaving the model unchanged."""
 
 from lightning_explain.faithfulness.claims import FAITHFULNESS, Claim, examine
 from lightning_explain.faithfulness.masks import mass_in_mask

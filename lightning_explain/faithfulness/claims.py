@@ -1,4 +1,4 @@
-"""Every measure of faithfulness by its name, for one explanation: what a monitor logs when asked."""
+"""Faithfulness metrics by name, for one explanation."""
 
 import warnings
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from lightning_explain.faithfulness.robustness import infidelity, max_sensitivit
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """An explanation together with what it explains, so that it can be put to the test.
+    """An explanation together with what it explains, ready to be tested.
 
     Attributes:
         method: What explained: called as `method(model, inputs, target)`.
@@ -82,7 +82,7 @@ FAITHFULNESS: dict[str, Callable[[Claim], dict[str, Tensor]]] = {
 
 
 def examine(claim: Claim, measure: str) -> dict[str, Tensor]:
-    """Put an explanation to a test.
+    """Compute a faithfulness metric of an explanation.
 
     Args:
         claim: The explanation and what it explains.

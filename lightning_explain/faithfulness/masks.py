@@ -1,4 +1,4 @@
-"""How much of an explanation lies where the object is."""
+"""Share of an explanation inside a mask."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from lightning_explain.errors import ConfigurationError
 
 
 def mass_in_mask(attribution: Attribution | Tensor, mask: Tensor) -> Tensor:
-    """Return the share of |attribution| inside a mask: is it looking at the object, or at the watermark?
+    """Return the share of |attribution| inside a mask, such as an object or a watermark.
 
     Args:
         attribution: Result of a method with one input, or its values [batch, ...].

@@ -1,4 +1,4 @@
-"""A sanity check: an explanation that survives the loss of the model's weights does not explain the model."""
+"""Model randomisation check: an explanation that survives random weights does not explain the model."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from lightning_explain.isolation import differentiable
 
 @dataclass(frozen=True)
 class RandomisationCheck:
-    """Likeness of explanations before and after weights are lost, from the top layer down.
+    """Similarity of explanations before and after randomisation, from the top layer down.
 
     Attributes:
         layers: Layer randomised at each step, on top of all before it.
@@ -40,7 +40,7 @@ def cascading_randomisation(
     layers: str | Sequence[str] | None = None,
     seed: int = 0,
 ) -> RandomisationCheck:
-    """Randomise layer after layer of a copy of the model, from the output to the input, and explain again each time.
+    """Randomise the layers of a copy of the model one by one, from the output to the input, and explain it each time.
 
     Every parameter is drawn anew from a normal distribution with its own mean and standard deviation, which needs
     no knowledge of how it was initialised; parameters that are all equal (untouched biases) stay. "Top" is the
@@ -110,7 +110,7 @@ def _with_parameters(model: nn.Module, layers: str | Sequence[str] | None) -> li
 
 
 def _randomise(module: nn.Module, generator: torch.Generator, done: set[int]) -> None:
-    """Draw every parameter anew, those shared with a layer above only once."""
+    """Draw new values for every parameter, only once for those shared with a layer above."""
     with torch.no_grad():
         for parameter in module.parameters(recurse=False):
             if id(parameter) in done or not parameter.is_floating_point():

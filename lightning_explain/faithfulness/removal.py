@@ -1,4 +1,4 @@
-"""Deletion and insertion: what the score does when features go, or come, in the order of their attribution."""
+"""Deletion and insertion curves: the score while features are removed, or added, in the order of their attribution."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Scale = Literal["probability", "output"]
 
 @dataclass(frozen=True)
 class RemovalCurve:
-    """Scores while features are exchanged.
+    """Scores while features are replaced.
 
     Attributes:
         shares: Share of the features that have been deleted or inserted, rising from 0 to 1: [n_steps + 1].
@@ -43,7 +43,7 @@ def deletion(
     scale: Scale = "probability",
     chunk_size: int | None = None,
 ) -> RemovalCurve:
-    """Replace features by the baseline, the highest attribution first. Low `auc`: the explanation found what counts.
+    """Replace features by the baseline, the highest attribution first. Low `auc`: the explanation is faithful.
 
     The pixels of images [batch, channels, height, width] go with all their channels, ranked by the sum over them;
     other inputs go feature by feature. Equal attributions go in the order of their position.
@@ -89,7 +89,7 @@ def insertion(
     scale: Scale = "probability",
     chunk_size: int | None = None,
 ) -> RemovalCurve:
-    """Start from the baseline and put features back, the highest attribution first. High `auc`: well found.
+    """Start from the baseline and add features, the highest attribution first. High `auc`: the explanation is faithful.
 
     The source starts from a blurred image (`baseline="blur"`). Arguments, order, cost and errors are those of
     `deletion`.
@@ -108,7 +108,7 @@ def insertion(
 
 @dataclass(frozen=True)
 class _Walk:
-    """The order in which features are exchanged, and how."""
+    """The order in which features are replaced, and their replacements."""
 
     inputs: Tensor
     rank: Tensor
@@ -172,7 +172,7 @@ def _probability(output: Any, target: Tensor | None) -> Tensor:
 
 
 def _rank(values: Tensor, inputs: Tensor) -> Tensor:
-    """Return the place of every feature, 0 for the highest attribution: broadcasts to the inputs."""
+    """Return the rank of every feature, 0 for the highest attribution: broadcasts to the inputs."""
     wide = inputs if inputs.ndim > 1 else inputs[:, None]
     fits = values.ndim == wide.ndim and all(v in (1, x) for v, x in zip(values.shape[1:], wide.shape[1:], strict=True))
     if not fits or len(values) != len(inputs):

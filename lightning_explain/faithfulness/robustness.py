@@ -1,4 +1,4 @@
-"""Infidelity and sensitivity: does the explanation foretell the score's changes, and does it hold still?"""
+"""Infidelity and max-sensitivity of explanations."""
 
 import math
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def infidelity(
     rescale: bool = False,
     seed: int = 0,
 ) -> Tensor:
-    """Return the mean squared difference between foretold and real change of the score under perturbation I.
+    """Return the mean squared difference between predicted and actual change of the score under perturbation I.
 
     `mean over I of (sum(I * slope) - (F(x) - F(x - I)))^2`, where the slope is the attribution of a method that
     gives gradients. Lower is better, and what an explanation is measured against depends on I:
@@ -113,7 +113,7 @@ def _shape(attribution: Attribution | Tensor, inputs: Tensor) -> torch.Size:
 
 
 def _slope(values: Tensor, inputs: Tensor, baseline: Baseline | None) -> Tensor:
-    """Undo the factor (input - baseline) of a method that has it."""
+    """Divide out the factor (input - baseline) of a method that has it."""
     if baseline is None:
         return values
     way = inputs - resolve_baseline(baseline, (inputs,))[0]

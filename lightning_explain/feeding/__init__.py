@@ -1,4 +1,4 @@
-"""Which input features feed the neurons of each class, and with which sign."""
+"""Input features that feed the neurons of each class, with their signs."""
 
 from lightning_explain.feeding.feeding_features import FeedingFeatures, Pairs, feature_name
 from lightning_explain.feeding.neuron_search import choose_neurons, feeding_features

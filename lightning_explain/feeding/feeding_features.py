@@ -1,4 +1,4 @@
-"""The feeding features of some neurons as arrays and as rows."""
+"""Feeding features of a layer's neurons, as arrays and as rows."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ Pairs = Sequence[tuple[int, int]]
 
 
 def feature_name(index: int, shape: Sequence[int], names: Sequence[str] = (), *, kernel: bool = False) -> str:
-    """Name one value of a sample by its place.
+    """Return the name of one value of a sample.
 
     Args:
         index: In the flattened sample.
@@ -42,7 +42,7 @@ def feature_name(index: int, shape: Sequence[int], names: Sequence[str] = (), *,
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FeedingFeatures:
-    """What feeds the neurons of one layer, class by class: one pair of class and neuron after the other.
+    """Feeding features of one layer's neurons: one pair of class and neuron after the other.
 
     Attributes:
         classes: Class of each pair: int64 [pairs].
@@ -96,7 +96,7 @@ class FeedingFeatures:
         ]
 
     def record(self, most: int = 5) -> dict[str, Any]:
-        """Return the strongest features as plain lists, for a machine-readable record; 4 digits of each figure."""
+        """Return the top features as plain lists, for a machine-readable record; 4 digits each."""
         return {
             "method": self.method,
             "shape": list(self.shape),

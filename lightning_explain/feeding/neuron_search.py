@@ -1,4 +1,4 @@
-"""Finding what feeds neurons: by weight where the layer reads the input, by attribution of the activation deeper."""
+"""Search for the features that feed neurons: by weight where the layer reads the input, otherwise by attribution."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ ROWS = 256
 
 
 def choose_neurons(profile: LayerProfile, most: int) -> list[tuple[int, int]]:
-    """Choose of each class's active set the neurons that tell most of the class.
+    """Choose the most class-selective neurons of each class's active set.
 
     They are those whose mean activation for the class exceeds the mean over the other classes most.
 
@@ -55,7 +55,7 @@ def choose_neurons(profile: LayerProfile, most: int) -> list[tuple[int, int]]:
 
 
 def _unit_means(output: Tensor | Call, layer: Layer, key: str, *, n_samples: int) -> Tensor:
-    """Return the mean activation of each unit, in the graph: [batch, units]."""
+    """Return the mean activation of each unit, differentiable: [batch, units]."""
     # a clone: what follows may write into it
     given = output.clone() if isinstance(output, Tensor) else output
     units = units_of(given, layer, key, n_samples=n_samples)
@@ -70,7 +70,7 @@ def _unit_means(output: Tensor | Call, layer: Layer, key: str, *, n_samples: int
 
 
 class NeverRanError(ExplanationError):
-    """A watched layer is no part of the explained forward: a decoder, where the encoder is explained."""
+    """A watched layer is not part of the explained forward: a decoder, if the encoder is explained."""
 
 
 class _UnitScores(nn.Module):
@@ -94,7 +94,7 @@ class _UnitScores(nn.Module):
 
 @dataclass(frozen=True)
 class _Probed:
-    """The probe, and where the samples of each class are."""
+    """The probe, and the samples of each class."""
 
     parts: tuple[Tensor, ...]
     labels: Tensor
@@ -130,7 +130,7 @@ def _maps(values: Tensor, shape: Sequence[int]) -> Tensor | None:
 
 
 def _result(values: Tensor, pairs: Pairs, **about: Any) -> FeedingFeatures:
-    """Keep of values [pairs, features] the strongest."""
+    """Keep the top features of values [pairs, features]."""
     n_top, is_image = about.pop("n_top"), about.pop("is_image")
     features = values.abs().topk(min(n_top, values.shape[1])).indices
     chosen = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)

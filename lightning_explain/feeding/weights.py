@@ -1,4 +1,4 @@
-"""Layers that read the input: there the weights themselves say what feeds a neuron."""
+"""Weights of layers that read the input: they state directly what feeds a neuron."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,14 +20,14 @@ PASSED = (
 
 
 class _Given(NamedTuple):
-    """What a tensor held when it was noted: the input, or (with `layers`) the units of layers that read it in turn."""
+    """Content of a tensor when it was recorded: the input, or (with `layers`) the units of layers that read it."""
 
     tensor: Tensor
     version: int
     layers: tuple[nn.Module, ...]
 
     def is_read_by(self, args: Any) -> bool:
-        """Whether a module reads this very tensor, or a view of all of it, and nothing has written into it since."""
+        """Return True if a module reads this very tensor, or a view of all of it, unmodified since."""
         read = args[0] if args else None
         return (
             isinstance(read, Tensor)
@@ -40,14 +40,14 @@ class _Given(NamedTuple):
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether a module applies its weight as torch's own layer does: an adapter that extends one adds to it."""
+    """Return True if a module applies its weight as torch's own layer does: an adapter that extends one adds to it."""
     kind = next(kind for kind in READERS if isinstance(module, kind))
     methods = ("forward",) if kind is nn.Linear else ("forward", "_conv_forward")
     return all(name not in vars(module) and getattr(type(module), name) is getattr(kind, name) for name in methods)
 
 
 class _Readers:
-    """Notes, while the model runs, which layers read the input, and which watched ones read what they give."""
+    """Records, during a forward pass, which layers read the input, and which watched layers read their outputs."""
 
     def __init__(self, sample: Tensor) -> None:
         # tensors are kept alive, so that no two share their memory
@@ -59,7 +59,7 @@ class _Readers:
         return next((given for given in self._given if given.is_read_by(args)), None)
 
     def ran(self, module: nn.Module, args: Any, output: Any) -> None:
-        """See that a linear or convolution layer has run."""
+        """Record a call of a linear or convolution layer."""
         source = self._source(args)
         if source is None or not isinstance(output, Tensor) or not _is_plain(module):
             return
@@ -68,14 +68,14 @@ class _Readers:
             self._given.append(_Given(output, output._version, (*source.layers, module)))
 
     def begins(self, name: str, module: nn.Module, args: Any) -> None:
-        """See a watched layer that hands units on begin: what it reads may be overwritten when it is done."""
+        """Record the input of a watched layer before the call, which may overwrite it."""
         key = self._next_key(name)
         source = self._source(args) if isinstance(module, PASSED) else None
         if source is not None and source.layers:
             self.found[key] = source.layers
 
     def watched(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
-        """See that a watched layer that may itself read the input has run."""
+        """Record a call of a watched layer that may itself read the input."""
         del args
         key = self._next_key(name)
         last = self._given[-1]
@@ -90,7 +90,7 @@ class _Readers:
 
 
 def _weight(layers: Sequence[nn.Module]) -> Tensor:
-    """Return the weight of a layer as it is now, computed or not; of linear layers in a row the product."""
+    """Return the current weight of a layer, parametrised or not; for consecutive linear layers the product."""
     weights: list[Tensor] = [whole_tensor(getattr(layer, "weight").detach()).float() for layer in layers]  # noqa: B009
     product = weights[0]
     for weight in weights[1:]:
@@ -101,7 +101,7 @@ def _weight(layers: Sequence[nn.Module]) -> Tensor:
 def input_weights(
     model: nn.Module, forward: Callable[[], Any], sample: Tensor, layers: Sequence[Layer]
 ) -> dict[str, Tensor]:
-    """Return the weights of the watched layers that read the input directly, or the layer that feeds them does.
+    """Return the weights of the watched layers that read the input directly, or through the layer that feeds them.
 
     Flattening the input counts as reading it; normalising it does not. A weight that is computed (weight norm,
     pruning) is taken as it is when the model runs. Linear layers in a row, without anything between them, have the

@@ -1,4 +1,4 @@
-"""Which sink a logger gets."""
+"""Selection of the sink for a logger."""
 
 from pathlib import Path
 from typing import Any

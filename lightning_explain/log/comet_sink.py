@@ -1,4 +1,4 @@
-"""Pictures, words and records in a Comet experiment."""
+"""Sink for Comet: images, texts and records of an experiment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from lightning_explain.render.colour import Picture
 
 @dataclass(frozen=True)
 class CometSink:
-    """Pictures under *Graphics*, words under *Text*, records under *Assets & Artifacts*, each with its step.
+    """Images under *Graphics*, texts under *Text*, records under *Assets & Artifacts*, each with its step.
 
     Attributes:
         experiment: The logger's Comet experiment.
@@ -22,7 +22,7 @@ class CometSink:
     experiment: Any
 
     def image(self, tag: str, picture: Picture, step: int, description: str = "") -> None:
-        """Log an image; its metadata say what it is."""
+        """Log an image, with its description in the metadata."""
         # as a file: Comet stretches arrays to their own range, and gives up on some of whole numbers
         self.experiment.log_image(
             BytesIO(png_bytes(picture)), name=tag, step=step, metadata={"description": description}

@@ -1,11 +1,11 @@
-"""Writing files so that a reader never meets half of one: on a full disk, after a crash, while they are written."""
+"""Atomic writes, so that a reader never finds half a file: on a full disk, after a crash, while it is written."""
 
 import os
 from pathlib import Path
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file in one go: it is renamed into place when it is whole, and what failed leaves nothing.
+    """Write a file atomically: it is renamed into place when it is complete, and a failure leaves nothing behind.
 
     Raises:
         OSError: It could not be written; what was there before is still there.
@@ -21,7 +21,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append a line to a file of lines; what failed takes away what it wrote.
+    """Append a line to a file of lines; a failure removes what it wrote.
 
     What a killed process left of its last line is taken away first, since nothing could read it or what follows.
 
@@ -42,7 +42,7 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def _end_of_lines(path: Path) -> int:
-    """Return the size of a file up to the end of its last whole line."""
+    """Return the size of a file up to the end of its last complete line."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         if not size:

@@ -1,4 +1,4 @@
-"""One place a monitor writes to: scalars to every logger, pictures, text and records to every sink."""
+"""Output of a monitor: scalars to every logger, pictures, texts and records to every sink."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from lightning_explain.render.words import LONGEST
 
 
 def current_step(trainer: Any, *, after_train_epoch: bool = False) -> int:
-    """Return the step at which Lightning logs its own figures in the current hook, so that curves line up.
+    """Return the step at which Lightning logs its own metrics in the current hook, so that curves line up.
 
     Args:
         trainer: The Trainer.
@@ -26,7 +26,7 @@ def current_step(trainer: Any, *, after_train_epoch: bool = False) -> int:
 
 
 def running_epoch(trainer: Any) -> int:
-    """Return the epoch that runs, counted from 0; at the end of training, the last one.
+    """Return the running epoch, counted from 0; at the end of training, the last one.
 
     Lightning's own counter has moved on by one in `on_train_end`.
     """
@@ -36,14 +36,14 @@ def running_epoch(trainer: Any) -> int:
 
 
 def defined(values: Mapping[str, float]) -> dict[str, float]:
-    """Leave out the figures that are undefined (NaN)."""
+    """Return the metrics without undefined ones (NaN)."""
     return {tag: value for tag, value in values.items() if not math.isnan(value)}
 
 
 def _log_figures(
     logger: Any, sink: Sink | None, figures: Mapping[str, float], words: Mapping[str, str], step: int
 ) -> None:
-    """Log figures as this logger takes them, with words where it has a place for them."""
+    """Log metrics in the form this logger takes, with descriptions if it has a place for them."""
     if isinstance(sink, MLflowSink):
         figures = {mlflow_name(key): value for key, value in figures.items()}
     if isinstance(sink, TensorBoardSink) and words:
@@ -53,7 +53,7 @@ def _log_figures(
 
 
 class Journal:
-    """Writes for one Trainer at one step; silent on every process but the first.
+    """Logs for one Trainer at one step; does nothing on all processes but the first.
 
     A logger that fails (a server that is away, a full disk) takes nothing from the others: its error is raised when
     they have had what was to be written, in a `with` statement at its end.
@@ -91,7 +91,7 @@ class Journal:
             self._failures.append((logger, error))
 
     def _settle(self) -> None:
-        """Raise what went wrong, unless that has to wait."""
+        """Raise the errors of loggers, unless that has to wait."""
         if self._holding or not self._failures:
             return
         failures, self._failures = self._failures, []
@@ -110,11 +110,11 @@ class Journal:
 
     @property
     def shows_pictures(self) -> bool:
-        """Whether a picture would arrive anywhere, so that drawing it is worth the time."""
+        """True if any logger takes pictures, so that drawing them is worth the time."""
         return bool(self._sinks)
 
     def scalars(self, values: Mapping[str, float], *, descriptions: Mapping[str, str] | None = None) -> None:
-        """Log figures by tag; undefined ones (NaN) are left out, because a curve has no point there.
+        """Log metrics by tag; undefined ones (NaN) are left out, because a curve has no point there.
 
         Args:
             values: The figures.
@@ -127,24 +127,24 @@ class Journal:
         self._settle()
 
     def image(self, tag: str, picture: Picture, *, description: str = "") -> None:
-        """Show a picture, uint8 [height, width, 3], and say what it is where the logger can."""
+        """Log a picture, uint8 [height, width, 3], with a description where the logger has a place for it."""
         self._each(lambda sink: sink.image(tag, picture, self.step, description))
 
     def text(self, tag: str, markdown: str) -> None:
-        """Show a text."""
+        """Log a text."""
         self._each(lambda sink: sink.text(tag, markdown, self.step))
 
     def record(self, tag: str, record: Mapping[str, Any]) -> None:
-        """Keep figures for machines to read."""
+        """Log a machine-readable record."""
         self._each(lambda sink: sink.record(tag, record, self.step))
 
     @property
     def shows_tab(self) -> bool:
-        """Whether a logger's viewer has the Explain tab, so that an event for it is worth its bytes."""
+        """True if a logger's viewer has the Explain tab, so that an event for it is worth its bytes."""
         return any(isinstance(sink, TensorBoardSink) for sink in self._sinks)
 
     def tab(self, name: str, header: Mapping[str, Any], sprite: Picture | None = None, *, part: str = "") -> None:
-        """Write one event for the Explain tab: what a monitor has to show at this step.
+        """Log one event for the Explain tab: what a monitor shows at this step.
 
         Args:
             name: The monitor's name; the event's tag is `explain/{name}/tab`.
@@ -156,7 +156,7 @@ class Journal:
         self._each(lambda sink: sink.tab(kind, short, sprite, self.step, once=False))
 
     def tab_probe(self, name: str, header: Mapping[str, Any], sprite: Picture | None = None, *, part: str = "") -> None:
-        """Write what the Explain tab needs of a probe, once for each event file: `explain/{name}/probe`."""
+        """Log the probe for the Explain tab, once per event file: `explain/{name}/probe`."""
         short, kind = {**header, "name": shortened(name, LONGEST)}, tag_of(*filter(None, (name, part)), "probe")
         self._each(lambda sink: sink.tab(kind, short, sprite, self.step, once=True))
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 
 def json_ready(value: Any) -> Any:
-    """Turn NaN and infinity, which JSON does not know, into null; keys into words; tuples into lists.
+    """Replace NaN and infinity, which JSON does not have, by null; make keys strings and tuples lists.
 
     Example:
         >>> json_ready({1: (0.5, float("nan"))})

@@ -1,4 +1,4 @@
-"""Pictures, words and records in an MLflow run."""
+"""Sink for MLflow: images, texts and records of a run."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from lightning_explain.render.colour import Picture
 
 
 def mlflow_name(tag: str) -> str:
-    """Write a tag in the letters that MLflow allows, so that different tags stay different.
+    """Return a tag in the characters that MLflow allows, so that different tags stay different.
 
     Lightning's `MLFlowLogger` drops other letters, which would lay the curves of two classes over each other.
 
@@ -28,7 +28,7 @@ def mlflow_name(tag: str) -> str:
 
 @dataclass(frozen=True)
 class MLflowSink:
-    """Pictures by step beside the run's metrics; texts and records as artifacts, a file for each step.
+    """Images by step beside the run's metrics; texts and records as artifacts, one file per step.
 
     Attributes:
         logger: The `MLFlowLogger`.

@@ -1,4 +1,4 @@
-"""Pictures as PNG files, small: ours have few colours, and a palette halves them."""
+"""Small PNG files: heatmaps have few colours, and a palette halves their size."""
 
 from io import BytesIO
 from typing import Any, cast
@@ -36,7 +36,7 @@ def _with_palette(image: Image.Image, colours: list[tuple[int, int, int]]) -> Im
 
 
 def png_bytes(picture: Picture) -> bytes:
-    """Encode a picture [height, width, 3] without loss; with a palette where it has at most 256 colours.
+    """Encode a picture [height, width, 3] losslessly; with a palette if it has at most 256 colours.
 
     Example:
         >>> png_bytes(np.zeros((4, 4, 3), dtype=np.uint8))[1:4]

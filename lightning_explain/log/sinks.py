@@ -1,4 +1,4 @@
-"""Where pictures, words and records go: what a sink is, a folder, and TensorBoard's event file."""
+"""Sinks for pictures, texts and records: the interface, a folder, and TensorBoard's event file."""
 
 import json
 from collections.abc import Mapping
@@ -23,18 +23,18 @@ from lightning_explain.render.colour import Picture
 
 @runtime_checkable
 class Sink(Protocol):
-    """Takes what a monitor has to show. Scalars go through the logger itself."""
+    """Interface of a sink: takes what a monitor shows. Scalars go through the logger itself."""
 
     def image(self, tag: str, picture: Picture, step: int, description: str = "") -> None:
-        """Show a picture, uint8 [height, width, 3], and what it is if there is a place for that."""
+        """Log a picture, uint8 [height, width, 3], with a description if there is a place for it."""
         ...
 
     def text(self, tag: str, markdown: str, step: int) -> None:
-        """Show a text."""
+        """Log a text."""
         ...
 
     def record(self, tag: str, record: Mapping[str, Any], step: int) -> None:
-        """Keep figures for machines to read."""
+        """Log a machine-readable record."""
         ...
 
     def layout(self, charts: Mapping[str, list[str]]) -> None:
@@ -42,12 +42,12 @@ class Sink(Protocol):
         ...
 
     def tab(self, tag: str, header: Mapping[str, Any], sprite: Picture | None, step: int, *, once: bool) -> None:
-        """Write an event for the Explain tab, if the logger's viewer has one."""
+        """Log an event for the Explain tab, if the logger's viewer has one."""
         ...
 
 
 def record_line(record: Mapping[str, Any], step: int) -> str:
-    """Write a record as one line of JSON, its step first."""
+    """Return a record as one line of JSON, its step first."""
     return json.dumps(json_ready({"step": step, **record}), allow_nan=False)
 
 
@@ -63,7 +63,7 @@ class FolderSink:
         return path
 
     def image(self, tag: str, picture: Picture, step: int, description: str = "") -> None:
-        """Write `<tag>/step_<step>.png`; its title says what it is."""
+        """Write `<tag>/step_<step>.png` with the description as its title."""
         del description
         write_whole(self._path(tag, ".png", step), png_bytes(picture))
 
@@ -79,7 +79,7 @@ class FolderSink:
         """Do nothing: a folder has no charts."""
 
     def tab(self, tag: str, header: Mapping[str, Any], sprite: Picture | None, step: int, *, once: bool) -> None:
-        """Do nothing: what the tab would show is in the records and pictures."""
+        """Do nothing: records and pictures hold what the tab would show."""
 
 
 def _metadata(plugin: str, description: str) -> Any:
@@ -113,7 +113,7 @@ class TensorBoardSink:
         self._add([Summary.Value(tag=tag, image=image, metadata=_metadata("images", description))], step)
 
     def described_scalars(self, figures: Mapping[str, tuple[float, str]], step: int) -> None:
-        """Add figures by tag, each with the words that TensorBoard shows at its tag.
+        """Add metrics by tag, each with the description that TensorBoard shows beside it.
 
         The logger's `log_metrics` has no place for them. TensorBoard keeps the words of a tag's first value, so the
         values that follow may go through the logger.
@@ -138,7 +138,7 @@ class TensorBoardSink:
         self.folder.record(tag, record, step)
 
     def tab(self, tag: str, header: Mapping[str, Any], sprite: Picture | None, step: int, *, once: bool) -> None:
-        """Add an event for the Explain tab; with `once`, only if this event file does not hold the same already."""
+        """Add an event for the Explain tab; with `once`, unless this event file already holds the same."""
         if once and is_written(self.writer, tag, header):
             return
         self.writer._get_file_writer().add_summary(tab_summary(tag, header, sprite), step)

@@ -1,4 +1,4 @@
-"""Events for the Explain tab: a blob sequence [header JSON, sprite PNG] for each step and monitor."""
+"""Events for the Explain tab: a blob sequence [header JSON, sprite PNG] per step and monitor."""
 
 import json
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _written: WeakKeyDictionary[Any, set[tuple[str, str]]] = WeakKeyDictionary()
 
 
 def is_written(writer: Any, tag: str, header: Mapping[str, Any]) -> bool:
-    """Say whether this header's probe has been written to this event file.
+    """Return True if this header's probe has been written to this event file.
 
     Remembered for each writer, because that is one event file: a resumed run opens a new one, maybe elsewhere.
     """
@@ -35,7 +35,7 @@ def is_written(writer: Any, tag: str, header: Mapping[str, Any]) -> bool:
 
 
 def note_written(writer: Any, tag: str, header: Mapping[str, Any]) -> None:
-    """Note that this header's probe is in this event file; to be called after that went well."""
+    """Record that this header's probe is in this event file; call it after a successful write."""
     _written.setdefault(writer, set()).add((tag, str(header.get("probe"))))
 
 

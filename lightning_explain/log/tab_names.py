@@ -1,4 +1,4 @@
-"""Names as the Explain tab gets them: those that occur, and never long."""
+"""Class names for the Explain tab: those that occur, shortened."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,7 +9,7 @@ LONGEST = 120
 
 
 def names_of(indices: Iterable[int], name: Callable[[int], str]) -> dict[str, str]:
-    """Name the classes that occur: `{"3": "cat"}`.
+    """Return the names of the classes that occur: `{"3": "cat"}`.
 
     Example:
         >>> names_of([2, 0, 2], "abc".__getitem__)

@@ -1,4 +1,4 @@
-"""Tag names: where everything is found in a logger."""
+"""Tag names and the file names derived from them."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\..*)?", re.IGNORECASE)
 
 
 def tag_part(name: str) -> str:
-    r"""Make one part of a tag, or of a file name, out of a name that may hold anything.
+    r"""Return a name with arbitrary characters as one part of a tag or a file name.
 
     Letters, digits, `_`, `-` and `.` stay; everything else, `/` included, becomes `_`. A part is never empty, neither
     starts nor ends with a dot, so that it cannot climb out of a folder, and is no name of a device. A name that is
@@ -36,7 +36,7 @@ def tag_part(name: str) -> str:
 
 
 def class_parts(names: Sequence[str], *, taken: Sequence[str] = (), suffix: str = "") -> list[str]:
-    """Make a tag part for each class: different ones for different classes, and none of those taken.
+    """Return a tag part for each class: different ones for different classes, none of those taken.
 
     Args:
         names: The classes' names.
@@ -72,7 +72,7 @@ def tag(*parts: str) -> str:
 
 
 def file_name(tag: str, suffix: str, *, step: int | None = None) -> str:
-    """Name the file of a tag, below some folder: whatever the tag holds, it stays in there.
+    """Return the file name of a tag, always inside its folder, whatever the tag contains.
 
     Args:
         tag: The tag; its `/` make folders.

@@ -1,4 +1,4 @@
-"""Pictures, words and records in a Weights & Biases run."""
+"""Sink for Weights & Biases: images, texts and records of a run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from lightning_explain.render.colour import Picture
 
 @dataclass(frozen=True)
 class WandbSink:
-    """Pictures and texts in the run's history, beside the figures of the same step; records among its files.
+    """Images and texts in the run's history, beside the metrics of the same step; records among its files.
 
     All of it goes through `WandbLogger`, which names the Trainer's step as the x-axis (`trainer/global_step`): W&B's
     own step only ever counts up, so explanations made at an earlier step than was logged last would be refused.
@@ -27,13 +27,13 @@ class WandbSink:
     logger: Any
 
     def image(self, tag: str, picture: Picture, step: int, description: str = "") -> None:
-        """Log an image panel; its caption says what it is."""
+        """Log an image panel with the description as its caption."""
         captions = {"caption": [description]} if description else {}
         # not as an array: what becomes of one depends on its values, and on the version of W&B
         self.logger.log_image(tag, [Image.fromarray(picture)], step=step, **captions)
 
     def text(self, tag: str, markdown: str, step: int) -> None:
-        """Log an HTML panel with the words as they are: nothing in them becomes markup."""
+        """Log an HTML panel with the text escaped: nothing in it becomes markup."""
         from wandb import Html  # noqa: PLC0415 - only who uses W&B has it
 
         page = f'<pre style="white-space: pre-wrap">{escape(markdown)}</pre>'

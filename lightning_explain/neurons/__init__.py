@@ -1,4 +1,4 @@
-"""Which neurons are active for which class."""
+"""Counting of active neurons, by class."""
 
 from lightning_explain.neurons.activity import Activity, unit_activity
 from lightning_explain.neurons.metric import ActiveNeurons, ClassRates

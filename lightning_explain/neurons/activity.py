@@ -1,4 +1,4 @@
-"""From a layer's output to which neurons were active for which class: pure functions, no sample loop."""
+"""Activity of a layer's neurons, counted by class: pure functions without a loop over samples."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ HEAD_SHARE = 0.5
 
 
 class Activity(NamedTuple):
-    """What each neuron did for each sample.
+    """Activity of each neuron for each sample.
 
     Attributes:
         active: 1 where the neuron was active, else 0; float [batch, neurons].
@@ -31,13 +31,13 @@ class Activity(NamedTuple):
 
 
 class Scratch:
-    """Memory that comparisons write into, kept from one batch to the next."""
+    """Buffers that comparisons write into, kept from one batch to the next."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     def like(self, chunk: Tensor) -> Tensor:
-        """Return a tensor of the chunk's shape; what is in it means nothing, and the next call may overwrite it."""
+        """Return an uninitialised tensor of the chunk's shape; the next call may overwrite it."""
         key = (chunk.device, chunk.dtype)
         kept = self._kept.get(key)
         if kept is None or kept.numel() < chunk.numel():
@@ -66,7 +66,7 @@ def _over_positions(maps: Tensor, threshold: float, *, dim: int, signed: bool, s
 
 
 def _over_valid_positions(maps: Tensor, threshold: float, valid: Tensor) -> list[Tensor]:
-    """Return the same for [batch, positions, neurons], over the positions [batch, positions] that are no padding."""
+    """Return the same for [batch, positions, neurons], over the positions [batch, positions] that are not padding."""
     weights = valid.to(maps.dtype).unsqueeze(1)
     n_valid = weights.sum(2).clamp_min(1)
     # padding may hold NaN, which no weight of 0 removes
@@ -85,7 +85,7 @@ def unit_activity(
     signed: bool = True,
     scratch: Scratch | None = None,
 ) -> Activity:
-    """Decide which neurons a layer's output shows as active, sample by sample.
+    """Return the activity of each neuron of a layer's output, sample by sample.
 
     A unit of a flat output is active above the threshold. A channel (or a feature of a sequence) is active when at
     least `min_fraction` of its positions are: with "any position" every channel would be active for every sample.
@@ -127,7 +127,7 @@ def unit_activity(
 
 
 def head_activity(norms: Tensor, valid: Tensor | None = None) -> Activity:
-    """Decide which attention heads are active: those whose output is not small beside that of the layer's others.
+    """Return the activity of attention heads: active ones have an output that is large relative to the layer's mean.
 
     A norm is never negative, so that no threshold tells active heads from idle ones; the layer's mean does.
 
@@ -151,7 +151,7 @@ def head_activity(norms: Tensor, valid: Tensor | None = None) -> Activity:
 
 
 def class_rows(labels: Tensor, n_classes: int, counted: Tensor | None = None) -> Tensor:
-    """Say under which row of a `CountBuffer` each sample is counted: LongTensor [batch].
+    """Return the row of a `CountBuffer` under which each sample is counted: LongTensor [batch].
 
     Args:
         labels: Class of each sample: LongTensor [batch]; labels outside 0 to n_classes-1 (ignore indices) go to the
@@ -188,7 +188,7 @@ class ClassCounts(NamedTuple):
 
 
 class CountBuffer:
-    """Adds activity up by class, in float32: cheap enough for every training step.
+    """Sums of activity by class, in float32: cheap enough for every training step.
 
     Drain it before a class has met 2^24 samples, where float32 stops counting.
 
@@ -212,7 +212,7 @@ class CountBuffer:
 
     @property
     def n_neurons(self) -> int:
-        """Neurons of the layer."""
+        """Number of neurons of the layer."""
         return len(self._alive)
 
     def add(self, activity: Activity, rows: Tensor) -> None:
@@ -235,7 +235,7 @@ class CountBuffer:
             self._magnitude += (rows < self.n_classes).float() @ activity.magnitude
 
     def drain(self) -> ClassCounts:
-        """Return what was added, without the row thrown away, and begin anew."""
+        """Return the sums, without the row of ignored samples, and reset them."""
         n = self.n_classes
         alive = torch.maximum(self._alive, self._active.amax(0)) > 0
         magnitude = self._magnitude.clone() if self._signed else self._activation[:n].sum(0)

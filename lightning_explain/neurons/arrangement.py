@@ -1,4 +1,4 @@
-"""From what a watched layer gave in a call to its units: samples first, units in one dimension, padding marked."""
+"""Outputs of watched layers, arranged for counting: samples first, units in one dimension, padding marked."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ Layout = tuple[str, ...]
 
 
 def _unfolded(values: Tensor, layout: Layout, n_samples: int) -> tuple[Tensor, Layout] | None:
-    """Give samples a dimension of their own; None where they cannot be told from what lies beside them."""
+    """Split the samples off into a dimension of their own; None if they cannot be separated from the rest."""
     place = next((i for i, letters in enumerate(layout) if "b" in letters), None)
     if place is None:
         return None
@@ -26,7 +26,7 @@ def _unfolded(values: Tensor, layout: Layout, n_samples: int) -> tuple[Tensor, L
 
 
 def _valid(values: Tensor, letters: Layout, padding: Tensor | None) -> Tensor | None:
-    """Return which positions [batch, positions] are no padding; values are [batch, positions..., units]."""
+    """Return a mask [batch, positions] of those that are not padding; values are [batch, positions..., units]."""
     if padding is None or letters.count("t") != 1:
         return None
     place = letters.index("t")
@@ -39,7 +39,7 @@ def _valid(values: Tensor, letters: Layout, padding: Tensor | None) -> Tensor | 
 
 
 def arranged(values: Tensor, layout: Layout, *, n_samples: int, padding: Tensor | None = None) -> Units | None:
-    """Bring what a layer gave into the order in which units are counted.
+    """Arrange a layer's output in the order in which units are counted.
 
     Args:
         values: As the layer gave them.
@@ -74,7 +74,7 @@ def arranged(values: Tensor, layout: Layout, *, n_samples: int, padding: Tensor 
 
 
 def _viewed(call: Call, layer: Layer, key: str, n_samples: int) -> Units | None:
-    """Find the units of a layer whose output alone does not show them."""
+    """Return the units of a layer whose output alone does not show them."""
     layout = layer.use(key).layout
     if not isinstance(layer.view, HeadsBeforeProjection) or layout is None or not call.args:
         return layer.view(call) if layer.view is not None else None
@@ -88,7 +88,7 @@ def _viewed(call: Call, layer: Layer, key: str, n_samples: int) -> Units | None:
 
 
 def units_of(given: Tensor | Call, layer: Layer, key: str, *, n_samples: int) -> Units | None:
-    """Return the units of one call of a watched layer; None where they cannot be told.
+    """Return the units of one call of a watched layer; None if they are unknown.
 
     Args:
         given: The layer's output, or the whole call.

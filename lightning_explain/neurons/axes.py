@@ -1,4 +1,4 @@
-"""Axes of tensors, followed through operations: which dimension holds the samples, which one the units.
+"""Tensor axes, followed through operations: the sample dimension and the unit dimension of each tensor.
 
 A dimension is a row of factors, the outermost first: flattening [batch, channels, height, width] from 1 gives one
 dimension of the factors channels, height and width, and a view back finds each of them again.
@@ -11,7 +11,7 @@ from math import prod
 
 @dataclass(eq=False)
 class Axis:
-    """One axis, by identity: two that an operation lays over each other become one.
+    """An axis with an identity: two axes that an operation aligns become one.
 
     Attributes:
         origin: `"input"` for a dimension of an argument of the call, `"batch"` where an operation says that samples
@@ -26,14 +26,14 @@ class Axis:
 
     @property
     def root(self) -> "Axis":
-        """The axis that stands for all those that are one with it."""
+        """The representative of all axes that were joined with it."""
         axis = self
         while axis.same is not None:
             axis = axis.same
         return axis
 
     def join(self, other: "Axis") -> None:
-        """Make two axes one; what is known of either is known of both."""
+        """Join two axes; what is known of either holds for both."""
         mine, theirs = self.root, other.root
         if mine is theirs:
             return
@@ -67,12 +67,12 @@ def size_of(dim: Dim) -> int:
 
 
 def fresh(size: int, *, origin: str = "made", units: bool = False, axis: Axis | None = None) -> Dim:
-    """Make a dimension of its own."""
+    """Return a new dimension."""
     return (Factor(axis or Axis(origin), size, units),)
 
 
 def fresh_dims(shape: Sequence[int], *, origin: str = "made") -> Dims:
-    """Make dimensions that nothing is known of."""
+    """Return new dimensions of unknown meaning."""
     return tuple(fresh(size, origin=origin) for size in shape)
 
 
@@ -87,23 +87,23 @@ def has_units(dims: Dims) -> bool:
 
 
 def as_units(dim: Dim, *, units: bool = True) -> Dim:
-    """Return a dimension whose factors all count units, or none of them."""
+    """Return a dimension with all of its factors marked as units, or none of them."""
     return tuple(replace(factor, units=units) for factor in dim)
 
 
 def only_units(dims: Dims, *wanted: int) -> Dims:
-    """Return dimensions of which only the named ones count units."""
+    """Return dimensions of which only the named ones are marked as units."""
     chosen = {place % len(dims) for place in wanted}
     return tuple(as_units(dim, units=place in chosen) for place, dim in enumerate(dims))
 
 
 def resized(dim: Dim, size: int) -> Dim:
-    """Return a dimension after its length was changed; the same one where it was not."""
+    """Return a dimension after a change of length; the same one if its length did not change."""
     return dim if size_of(dim) == size else fresh(size, units=is_units(dim))
 
 
 def fitted(dims: Dims, shape: Sequence[int]) -> Dims:
-    """Return as many dimensions, with the lengths that an operation over neighbourhoods made of them."""
+    """Return dimensions with the lengths that an operation over neighbourhoods gave them."""
     return tuple(resized(dim, size) for dim, size in zip(dims, shape, strict=True))
 
 
@@ -112,7 +112,7 @@ def _significant(dims: Iterable[Dim]) -> list[Factor]:
 
 
 def reshaped(dims: Dims, shape: Sequence[int]) -> Dims | None:
-    """Lay the factors of a contiguous tensor out in another shape; None where they do not fit into it.
+    """Distribute the factors of a contiguous tensor over another shape; None if they do not fit.
 
     A factor is split where a dimension ends inside it: both halves count units where it did.
 
@@ -147,7 +147,7 @@ def reshaped(dims: Dims, shape: Sequence[int]) -> Dims | None:
 
 
 def _keeping_single_units(found: Dims, dims: Dims) -> Dims:
-    """Keep the mark on a dimension of one unit, which has no factor that could carry it, where its place is clear."""
+    """Keep the unit mark on a dimension of length 1, which has no factor to carry it, if its place is unambiguous."""
     if has_units(found) or not has_units(dims) or len(found) != len(dims):
         return found
     return tuple(
@@ -161,7 +161,7 @@ def _alike(one: Dim, other: Dim) -> bool:
 
 
 def _overlaid(dims: Sequence[Dim]) -> Dim:
-    """Join dimensions of equal length that an operation lays over each other."""
+    """Join dimensions of equal length that an operation aligns."""
     best = max(dims, key=lambda dim: (len(dim), any(factor.axis.root.origin != "lost" for factor in dim)))
     for other in dims:
         if other is not best and _alike(best, other):
@@ -171,12 +171,12 @@ def _overlaid(dims: Sequence[Dim]) -> Dim:
 
 
 def _unit_places(dims: Dims) -> frozenset[int]:
-    """Return where a tensor counts units, from the right, as broadcasting aligns."""
+    """Return the places of a tensor's unit dimensions, counted from the right as broadcasting does."""
     return frozenset(place - len(dims) for place, dim in enumerate(dims) if is_units(dim))
 
 
 def _marked(dim: Dim, sources: Sequence[Dim], *, units: bool) -> Dim:
-    """Mark the factors that count units as the operands do that were laid over each other."""
+    """Mark factors as units where the aligned operands do."""
     if not units:
         return as_units(dim, units=False)
     alike = [source for source in sources if _alike(source, dim) and is_units(source)]
@@ -185,7 +185,7 @@ def _marked(dim: Dim, sources: Sequence[Dim], *, units: bool) -> Dim:
 
 
 def broadcast(operands: Sequence[Dims], shape: Sequence[int]) -> Dims:
-    """Lay tensors over each other element by element, aligned at the last dimension.
+    """Broadcast tensors against each other, aligned at the last dimension.
 
     Where they count units in different dimensions nothing tells which are meant, and none is marked.
     """

@@ -1,4 +1,4 @@
-"""What each operation does to the axes of the tensors that it is given: a rule for each kind of operation.
+"""The effect of each operation on the axes of its arguments: one rule per kind of operation.
 
 An operation without a rule keeps the axes of an argument that has the shape of its result; of any other result nothing
 is known.
@@ -59,7 +59,7 @@ RULES: Mapping[str, Rule] = {name: rule for rule, names in _BY_NAMES.items() for
 
 
 def dims_after(op: AxisOperation) -> Dims:
-    """Return the dimensions of an operation's result; of their own where nothing is known of them."""
+    """Return the dimensions of an operation's result; new ones if no rule is known."""
     rule = RULES.get(op.name, moves.elementwise)
     try:
         found = rule(op)

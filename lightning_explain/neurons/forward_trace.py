@@ -1,4 +1,4 @@
-"""What was seen of followed forward passes: calls of modules and functions, samples, padding masks."""
+"""Record of a traced forward pass: calls of modules and functions, samples, padding masks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,7 +52,7 @@ class FunctionCall:
 
 @dataclass
 class ForwardTrace:
-    """What was seen of forward passes.
+    """Record of traced forward passes.
 
     Attributes:
         calls: Module -> its calls in the order in which they ended.
@@ -67,7 +67,7 @@ class ForwardTrace:
     samples: list[Axis] = field(default_factory=list[Axis])
 
     def roles(self, dims: Dims, unit_dim: int | None = None) -> tuple[str, ...] | None:
-        """Return the letters of `CallUse.layout`; None where nothing tells where samples or units are.
+        """Return the letters of `CallUse.layout`; None if neither samples nor units are known.
 
         Args:
             dims: Dimensions of a tensor.
@@ -91,7 +91,7 @@ class ForwardTrace:
         return tuple(letters) if told else None
 
     def mask_of(self, dims: Dims) -> MaskSource | None:
-        """Return where the padding mask of a tensor's tokens is seen."""
+        """Return the source of the padding mask for a tensor's tokens."""
         roots = {factor.axis.root for dim in dims for factor in dim if not factor.units}
         return next((source for axis, source in self.masks if axis.root in roots), None)
 

@@ -1,4 +1,4 @@
-"""Activations that are functions (`F.relu`) rather than modules of torch: which layers feed them."""
+"""Functional activations (`F.relu`), and the layers that feed them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ FUNCTIONS = frozenset(
 
 @dataclass(frozen=True)
 class AppliedFunction:
-    """A function with the arguments that it was called with, to be applied to other tensors.
+    """A function with the arguments of its call, ready to be applied to other tensors.
 
     Attributes:
         function: As torch has it.
@@ -51,14 +51,14 @@ class AppliedFunction:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __call__(self, tensor: Tensor) -> Tensor:
-        """Apply it; never into the run's own tensor."""
+        """Apply the function, never in place."""
         writes = self.function.__name__.endswith("_") or True in self.args or self.options.get("inplace", False)
         return self.function(tensor.clone() if writes else tensor, *self.args, **self.options)
 
 
 @dataclass
 class FunctionalUse:
-    """Where a model applies functional activations.
+    """The functional activations of a model.
 
     Attributes:
         fed: Name of a module -> which of its calls -> the function that is applied to what that call gave.
@@ -73,12 +73,12 @@ class FunctionalUse:
     unseen: list[str] = field(default_factory=list[str])
 
     def add(self, name: str, call: int, function: AppliedFunction) -> bool:
-        """Note what a call feeds; return False if it feeds another function already."""
+        """Add a call that feeds a function; return False if it feeds another function already."""
         return self.fed.setdefault(name, {}).setdefault(call, function) is function
 
 
 def _same_axes(one: Dims, other: Dims) -> bool:
-    """Return True if nothing but operations element by element lies between two tensors."""
+    """Return True if two tensors are related by elementwise operations only."""
     return len(one) == len(other) and all(
         size_of(a) == size_of(b) and is_units(a) == is_units(b) and [f.axis.root for f in a] == [f.axis.root for f in b]
         for a, b in zip(one, other, strict=True)
@@ -86,7 +86,7 @@ def _same_axes(one: Dims, other: Dims) -> bool:
 
 
 def _is_wrapped(found: FunctionCall, trace: ForwardTrace) -> bool:
-    """Return True if a function is a step within a home-made activation, whose output is what counts."""
+    """Return True if a function is one step of a custom activation, whose output is counted instead."""
     module = found.inside[-1]
     if isinstance(module, PRODUCERS) or next(module.children(), None) is not None:
         return False
@@ -95,14 +95,14 @@ def _is_wrapped(found: FunctionCall, trace: ForwardTrace) -> bool:
 
 
 def _returned(found: FunctionCall, trace: ForwardTrace) -> bool:
-    """Return True if a module without parts returns what the function gave."""
+    """Return True if a module without submodules returns the function's result."""
     module = found.inside[-1]
     is_part = next(module.children(), None) is None
     return is_part and trace.calls[module][found.call].gave is found.gave
 
 
 def functional_use(model: nn.Module, trace: ForwardTrace) -> FunctionalUse:
-    """Read off a followed forward pass where functional activations are applied.
+    """Find functional activations in a traced forward pass.
 
     Example:
         >>> class Net(nn.Module):
@@ -145,7 +145,7 @@ def _unseen(use: FunctionalUse, name: str, where: str) -> None:
 def followed(
     model: nn.Module, call: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
 ) -> ForwardTrace:
-    """Follow one forward pass; call it inside `isolated`: it is a real one.
+    """Trace one forward pass; call it inside `isolated`, since the model really runs.
 
     Args:
         model: The model whose modules are noted.

@@ -1,4 +1,4 @@
-"""What layers and products with weights do to axes: they make units."""
+"""The effect on axes of layers and of products with weights: they create units."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from lightning_explain.neurons.rearranging_rules import fits
 
 
 def features_last(op: AxisOperation) -> Dims | None:
-    """Linear layers and their like: features at the end, whatever stood there."""
+    """Linear layers and similar: features in the last dimension."""
     source = op.source
     return None if source is None else (*only_units(source)[:-1], fresh(op.shape[-1], units=True))
 
@@ -20,7 +20,7 @@ def bilinear(op: AxisOperation) -> Dims | None:
 
 
 def _batch_of(dims: Dims) -> Dim:
-    """Return the first dimension of what a layer with channels takes: if nothing is known of it, samples."""
+    """Return the first dimension of the input of a layer with channels: samples, if nothing is known of it."""
     lost = [factor.axis.root for factor in dims[0] if factor.axis.root.origin == "lost"]
     for axis in lost:
         axis.origin = "batch"
@@ -28,7 +28,7 @@ def _batch_of(dims: Dims) -> Dim:
 
 
 def convolution(op: AxisOperation) -> Dims | None:
-    """Convolutions: channels in front of as many positions as the weight has."""
+    """Convolutions: channels, followed by as many position dimensions as the weight has."""
     source, weight = op.source, op.given(1, "weight")
     if source is None:
         return None
@@ -40,7 +40,7 @@ def convolution(op: AxisOperation) -> Dims | None:
 
 
 def channels_second(op: AxisOperation) -> Dims | None:
-    """Normalise channels: they are the second dimension, where nothing else has said so."""
+    """Normalisation of channels: the second dimension, unless something is known of it."""
     source = op.source
     if source is None or has_units(source) or len(source) < 2:
         return source
@@ -49,12 +49,12 @@ def channels_second(op: AxisOperation) -> Dims | None:
 
 
 def prelu(op: AxisOperation) -> Dims | None:
-    """PReLU with a weight for each channel."""
+    """PReLU with one weight per channel."""
     return channels_second(op) if op.given(1, "weight").numel() > 1 else op.source
 
 
 def normalised_last(op: AxisOperation) -> Dims | None:
-    """Normalise features: they are the last dimension, where nothing else has said so."""
+    """Normalisation of features: the last dimension, unless something is known of it."""
     source, shape = op.source, op.given(1, "normalized_shape")
     if source is None or has_units(source) or len(tuple(shape)) != 1:
         return source
@@ -62,13 +62,13 @@ def normalised_last(op: AxisOperation) -> Dims | None:
 
 
 def embedding(op: AxisOperation) -> Dims | None:
-    """Look vectors up by ids."""
+    """Embedding lookup by ids."""
     ids = [dims for dims in op.operands if len(dims) == len(op.shape) - 1]
     return (*only_units(ids[0]), fresh(op.shape[-1], units=True)) if ids else None
 
 
 def unfold(op: AxisOperation) -> Dims | None:
-    """Cut maps into patches: their values are units."""
+    """Extraction of patches: their values are units."""
     source = op.source
     return None if source is None else (source[0], fresh(op.shape[1], units=True), fresh(op.shape[2]))
 
@@ -90,7 +90,7 @@ def _product(op: AxisOperation, left: Any, right: Any) -> Dims | None:
 
 
 def _lead(op: AxisOperation, batches: Sequence[Dims], by_matrix: bool) -> Dims:
-    """Lay over each other what stands before the two dimensions of a matrix."""
+    """Broadcast the dimensions in front of the two of a matrix."""
     shape = op.shape[:-2] if by_matrix else op.shape[:-1]
     return broadcast([dims for dims in batches if fits(dims, shape)], shape)
 
@@ -100,22 +100,22 @@ def _sized(dims: Dims, op: AxisOperation) -> Dims | None:
 
 
 def matmul(op: AxisOperation) -> Dims | None:
-    """Multiply matrices, one of which may be a weight."""
+    """Matrix product; one factor may be a weight."""
     return _product(op, op.given(0, "input"), op.given(1, "other", op.kwargs.get("mat2")))
 
 
 def reversed_matmul(op: AxisOperation) -> Dims | None:
-    """Multiply matrices, given the other way round."""
+    """Matrix product with swapped arguments."""
     return _product(op, op.args[1], op.args[0])
 
 
 def addmm(op: AxisOperation) -> Dims | None:
-    """Multiply matrices and add a third."""
+    """Matrix product plus a third matrix."""
     return _product(op, op.given(1, "mat1", op.kwargs.get("batch1")), op.given(2, "mat2", op.kwargs.get("batch2")))
 
 
 def einsum(op: AxisOperation) -> Dims | None:
-    """Name dimensions by letters: one that only weights have counts units."""
+    """Einstein summation: a letter that only weights have counts units."""
     equation, tensors = op.args[0], op.args[1:]
     tensors = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
     if not isinstance(equation, str) or "." in equation or "->" not in equation:

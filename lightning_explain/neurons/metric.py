@@ -11,7 +11,7 @@ from lightning_explain.neurons.activity import Activity, ClassCounts, CountBuffe
 
 
 class ClassRates(NamedTuple):
-    """How one layer's neurons answer each class.
+    """Activation rates of one layer's neurons, by class.
 
     Attributes:
         rates: Share of the class's samples in which the neuron was active: [classes, neurons]; NaN for classes
@@ -30,7 +30,7 @@ class ClassRates(NamedTuple):
 
 
 class ActiveNeurons(Metric):
-    """Counts, class by class, in how many samples each neuron of a layer is active.
+    """Counts the samples of each class for which each neuron of a layer is active.
 
     Memory does not depend on the size of the data set. Distributed processes add their counts up.
 
@@ -88,11 +88,11 @@ class ActiveNeurons(Metric):
 
     @property
     def n_classes(self) -> int:
-        """Classes there is room for."""
+        """Number of classes the counts have room for."""
         return len(self.samples)
 
     def grow(self, n_classes: int) -> None:
-        """Make room for more classes, keeping what was counted; never shrinks."""
+        """Enlarge the counts for more classes, keeping what was counted; never shrinks."""
         if n_classes <= self.n_classes:
             return
         # outside inference mode: states made inside it could not be counted up by training later
@@ -105,7 +105,7 @@ class ActiveNeurons(Metric):
         self._computed = None
 
     def put_together(self) -> "ActiveNeurons":
-        """Return the counts of all classes as those of one class, of samples that belong to none left out as before."""
+        """Merge the counts of all classes into one; samples without a class stay left out."""
         one = ActiveNeurons(
             1,
             self.n_neurons,
@@ -148,7 +148,7 @@ class ActiveNeurons(Metric):
 
     @torch.no_grad()
     def add(self, counts: ClassCounts) -> None:
-        """Add what a `CountBuffer` gathered over several batches, for as many classes as it knows."""
+        """Add the sums that a `CountBuffer` collected over several batches, for the classes it has."""
         self._count(counts)
         # what torchmetrics does around `update`
         self._update_count += 1
@@ -165,7 +165,7 @@ class ActiveNeurons(Metric):
         self.magnitude += counts.magnitude
 
     def _leave_inference_mode(self) -> None:
-        """Swap states that `reset` or `forward` made under inference mode: training could not count them up."""
+        """Clone states that `reset` or `forward` created under inference mode, which training could not update."""
         with torch.inference_mode(mode=False):
             for name in self._defaults:
                 state: Tensor = getattr(self, name)

@@ -1,4 +1,4 @@
-"""One call of a torch function, as the rules for axes see it."""
+"""A call of a torch function as the axis rules see it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class AxisOperation:
     known: Lookup
 
     def given(self, place: int, name: str, default: Any = None) -> Any:
-        """Return an argument that may be given by place or by name."""
+        """Return an argument that may be positional or a keyword."""
         return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
 
     @property

@@ -1,4 +1,4 @@
-"""Which neurons a class uses, and what kinds of neurons a layer has, from its class rates."""
+"""Active sets of classes and kinds of neurons, computed from class rates."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +27,7 @@ def active_sets(rates: Tensor, min_rate: float) -> Tensor:
 
 
 def selectivity(activation: Tensor) -> Tensor:
-    """Return the class selectivity of each neuron: [neurons], 0 (answers all classes alike) to 1 (only one).
+    """Return the class selectivity of each neuron: [neurons], 0 (all classes alike) to 1 (a single class).
 
     Source: Morcos, Barrett, Rabinowitz, Botvinick (2018), On the importance of single directions, Sec. 2:
     (mu_max - mu_rest) / (mu_max + mu_rest), mu_rest being the mean over the other classes.
@@ -64,7 +64,7 @@ def jaccard(a: Tensor, b: Tensor) -> Tensor:
 
 
 def overlaps(sets: Tensor) -> Tensor:
-    """Return the Jaccard index of every two sets, given as rows of booleans: [sets, sets]; NaN where both are empty.
+    """Return the Jaccard index of every pair of sets, given as boolean rows: [sets, sets]; NaN where both are empty.
 
     Example:
         >>> overlaps(torch.tensor([[True, True, False], [True, False, False]]))
@@ -79,7 +79,7 @@ def overlaps(sets: Tensor) -> Tensor:
 
 
 def turnover(previous: Tensor, current: Tensor) -> Tensor:
-    """Return how much of each class's set changed: 1 - Jaccard, [classes]; 0 where both sets are empty.
+    """Return the changed share of each class's set: 1 - Jaccard, [classes]; 0 where both sets are empty.
 
     Args:
         previous: Boolean [classes, neurons]; may have met fewer or more classes than `current`.
@@ -99,7 +99,7 @@ def turnover(previous: Tensor, current: Tensor) -> Tensor:
 
 
 def dormancy(magnitude: Tensor) -> Tensor:
-    """Return the dormancy score of each neuron: its mean size over that of the layer's mean neuron, [neurons].
+    """Return the dormancy score of each neuron: its mean size relative to the layer's mean neuron, [neurons].
 
     A neuron is tau-dormant when its score is at most tau; the scores of a layer have mean 1.
 
@@ -126,7 +126,7 @@ SATURATED_RATE, SATURATED_SHARE = 0.99, 0.9
 
 @dataclass(frozen=True)
 class LayerProfile:
-    """What one layer's neurons do for the classes.
+    """Profile of one layer: activation rates by class, and the kinds of its neurons.
 
     Attributes:
         rates: Activation rate by class: [classes, neurons]; NaN for classes without samples.
@@ -148,7 +148,7 @@ class LayerProfile:
 
     @classmethod
     def of(cls, class_rates: ClassRates, min_rate: float) -> "LayerProfile":
-        """Profile what `ActiveNeurons.compute` returned, on the CPU."""
+        """Create the profile of the result of `ActiveNeurons.compute`, on the CPU."""
         n_classes = class_rates.n_samples.numel()
         # torchmetrics squeezes tensors of one element
         return cls(
@@ -189,7 +189,7 @@ class LayerProfile:
 
     @property
     def saturated(self) -> bool:
-        """Whether nearly every neuron is active for nearly every sample, so that rates say nothing of classes."""
+        """True if nearly all neurons are active for nearly all samples, so that rates do not distinguish classes."""
         seen = self.seen
         if not bool(seen.any()):
             return False
@@ -231,17 +231,17 @@ class LayerProfile:
 
     @cached_property
     def seen_overlap(self) -> Tensor:
-        """The same of the classes that were seen: [seen, seen]. Labels may be far apart, so that few of many are."""
+        """The same for the classes that were seen: [seen, seen]. Labels may be sparse, so that few of many are."""
         return overlaps(self.active_sets[self.seen])
 
     def mean_overlap(self) -> float:
-        """Return the mean overlap of two different classes that were seen; NaN with fewer than two."""
+        """Return the mean overlap of pairs of classes that were seen; NaN with fewer than two."""
         n_seen = int(self.seen.sum())
         first, second = torch.triu_indices(n_seen, n_seen, offset=1)
         return float(self.seen_overlap[first, second].nanmean())
 
     def scalars(self) -> dict[str, float]:
-        """Return the layer's figures: shares of dead, dormant, always-on and exclusive neurons; means of the rest."""
+        """Return the layer's metrics: shares of dead, dormant, always-on and exclusive neurons; means of the rest."""
         figures = {
             "dead": float(self.dead.float().mean()),
             "dormant": float(self.dormant.float().mean()),

@@ -1,4 +1,4 @@
-"""When a neuron became active for a class, and when it died: what the profiles of the epochs add up to."""
+"""History of a layer over the epochs: when neurons became active for a class, and when they died."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +21,7 @@ def _with_classes(epochs: Tensor, n_classes: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class LayerHistory:
-    """What one layer's neurons did over the epochs so far.
+    """History of one layer's neurons over the epochs so far.
 
     Attributes:
         active_sets: Of the last profile: boolean [classes, neurons].
@@ -40,7 +40,7 @@ class LayerHistory:
 
     @classmethod
     def begin(cls, profile: LayerProfile, epoch: int) -> "LayerHistory":
-        """Begin with a layer's first profile."""
+        """Start with a layer's first profile."""
         n_classes, n_neurons = profile.rates.shape
         nothing = cls(
             torch.zeros(n_classes, n_neurons, dtype=torch.bool),
@@ -52,14 +52,14 @@ class LayerHistory:
         return nothing._with(profile, epoch, turned_over=nothing.turnover)
 
     def after(self, profile: LayerProfile, epoch: int) -> "LayerHistory":
-        """Go on with the profile of a later epoch; a layer of another width begins anew."""
+        """Continue with the profile of a later epoch; a layer of another width starts over."""
         if profile.rates.shape[1] != self.active_sets.shape[1]:
             return LayerHistory.begin(profile, epoch)
         changed = turnover(self.active_sets, profile.active_sets)
         return self._with(profile, epoch, turned_over=torch.where(profile.seen, changed, torch.nan))
 
     def put_together(self, profile: LayerProfile, epoch: int) -> "LayerHistory":
-        """Begin anew with classes that turned out to be none: only what does not depend on classes goes on."""
+        """Start over when the classes turn out to be none: only what does not depend on classes is kept."""
         if profile.rates.shape[1] != self.active_sets.shape[1]:
             return LayerHistory.begin(profile, epoch)
         begun = LayerHistory.begin(profile, epoch)
@@ -74,7 +74,7 @@ class LayerHistory:
         return LayerHistory(profile.active_sets, became, died, turned_over)
 
     def mean_turnover(self) -> float:
-        """Return the mean turnover over the classes that were seen; NaN if there was nothing to compare with."""
+        """Return the mean turnover over the classes that were seen; NaN if there is no earlier epoch."""
         return float(self.turnover.nanmean())
 
     def state_dict(self) -> dict[str, Any]:

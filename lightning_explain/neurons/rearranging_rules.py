@@ -1,4 +1,4 @@
-"""What operations without weights do to axes: they move, put together, shorten or lay over each other."""
+"""The effect on axes of operations without weights: they move, merge, shorten or align dimensions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ from lightning_explain.neurons.operation import AxisOperation
 
 
 def elementwise(op: AxisOperation) -> Dims | None:
-    """Keep the axes of arguments that the result is laid over, or of one that has its shape."""
+    """Keep the axes of arguments that broadcast to the result, or of one that has its shape."""
     fitting = [dims for dims in op.operands if len(dims) <= len(op.shape) and fits(dims, op.shape)]
     whole = [dims for dims in fitting if tuple(map(size_of, dims)) == op.shape]
     if whole or (len(fitting) > 1 and _covers(fitting, op.shape)):
@@ -46,7 +46,7 @@ def _covers(operands: Sequence[Dims], shape: Sequence[int]) -> bool:
 
 
 def _enlarged(dims: Dims, op: AxisOperation) -> Dims:
-    """Lay a tensor over weights that are larger: what a weight adds at the end are units, elsewhere positions."""
+    """Broadcast a tensor against larger weights: dimensions added at the end are units, elsewhere positions."""
     padded = (*fresh_dims((1,) * (len(op.shape) - len(dims))), *dims)
     found = [dim if size_of(dim) == size else fresh(size) for dim, size in zip(padded, op.shape, strict=True)]
     if size_of(padded[-1]) != op.shape[-1]:
@@ -55,7 +55,7 @@ def _enlarged(dims: Dims, op: AxisOperation) -> Dims:
 
 
 def neighbourhood(op: AxisOperation) -> Dims | None:
-    """Pool, pad or resize: dimensions keep their places, some get other lengths."""
+    """Pooling, padding, resizing: dimensions keep their places, some change their length."""
     source = op.source
     return fitted(source, op.shape) if source is not None and len(source) == len(op.shape) else None
 
@@ -71,7 +71,7 @@ def _permuted(source: Dims, order: Sequence[int]) -> Dims:
 
 
 def _numbers(op: AxisOperation, start: int, name: str) -> list[int]:
-    """Return dimensions given one by one or as a sequence."""
+    """Return dimensions given as separate arguments or as a sequence."""
     rest = op.args[start:]
     given = rest[0] if rest and isinstance(rest[0], list | tuple) else rest or op.kwargs.get(name, ())
     return [int(number) for number in given]
@@ -150,7 +150,7 @@ def repeat(op: AxisOperation) -> Dims | None:
 
 
 def reduced(op: AxisOperation) -> Dims | None:
-    """Sum, mean and their like: some dimensions are gone, or have the length 1."""
+    """Sum, mean and similar: some dimensions are removed, or get the length 1."""
     source = op.source
     if source is None:
         return None
@@ -165,7 +165,7 @@ def reduced(op: AxisOperation) -> Dims | None:
 
 
 def norm_over(op: AxisOperation) -> Dims | None:
-    """Take a norm: the order comes before the dimension."""
+    """Norm: the order comes before the dimension."""
     source, given = op.source, op.given(2, "dim", op.kwargs.get("axis"))
     if source is None or given is None:
         return None
@@ -181,7 +181,7 @@ def pieces(op: AxisOperation) -> Dims | None:
 
 
 def unbind(op: AxisOperation) -> Dims | None:
-    """Take a dimension apart."""
+    """Split a dimension into its entries."""
     source = op.source
     if source is None:
         return None
@@ -190,12 +190,12 @@ def unbind(op: AxisOperation) -> Dims | None:
 
 
 def selected(op: AxisOperation) -> Dims | None:
-    """Take one entry of a dimension."""
+    """Select one entry of a dimension."""
     return unbind(op)
 
 
 def joined(op: AxisOperation) -> Dims | None:
-    """Concatenate: the dimension along which tensors lie side by side is a new one of the same kind."""
+    """Concatenate: the dimension along which tensors are joined is a new one of the same kind."""
     parts = op.given(0, "tensors")
     known = [dims for dims in map(op.known, parts) if dims is not None]
     if not known:
@@ -224,7 +224,7 @@ def stacked(op: AxisOperation) -> Dims | None:
 
 
 def indexed(op: AxisOperation) -> Dims | None:
-    """Index by numbers, slices and tensors."""
+    """Index with numbers, slices and tensors."""
     source, index = op.source, op.args[1]
     places = list(index) if isinstance(index, tuple) else [index]
     if source is None:
@@ -242,7 +242,7 @@ def indexed(op: AxisOperation) -> Dims | None:
 
 
 def _taken(place: Any, waiting: list[Dim], op: AxisOperation, n_found: int) -> list[Dim]:
-    """Return what an index makes of the next dimension."""
+    """Return the result of an index along the next dimension."""
     if place is None:
         return [()]
     dim = waiting.pop(0)
@@ -255,7 +255,7 @@ def _taken(place: Any, waiting: list[Dim], op: AxisOperation, n_found: int) -> l
 
 
 def _looked_up(op: AxisOperation, places: Sequence[Any]) -> Dims | None:
-    """Index a table of weights by ids that depend on the inputs."""
+    """Look up rows of a weight by ids that depend on the inputs."""
     ids = op.known(places[0])
     if ids is None or len(places) > 1:
         return None
@@ -263,7 +263,7 @@ def _looked_up(op: AxisOperation, places: Sequence[Any]) -> Dims | None:
 
 
 def shuffled(op: AxisOperation) -> Dims | None:
-    """Turn channels into positions, or back."""
+    """Turn channels into positions, or vice versa."""
     source = op.source
     if source is None:
         return None
@@ -271,7 +271,7 @@ def shuffled(op: AxisOperation) -> Dims | None:
 
 
 def one_hot(op: AxisOperation) -> Dims | None:
-    """Put a dimension of classes at the end."""
+    """Append a dimension of classes."""
     source = op.source
     return None if source is None else (*source, fresh(op.shape[-1], units=True))
 

@@ -1,4 +1,4 @@
-"""Following a forward pass: what each operation does to the axes, what each call of a module took and gave."""
+"""Tracing of a forward pass: the axes after each operation, input and output of each module call."""
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ BLOCKS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.Transformer
 
 
 def name_of(function: Any) -> str:
-    """Return the name of a torch function without the underscore of one that works in place."""
+    """Return the name of a torch function without the trailing underscore of in-place functions."""
     name = getattr(getattr(function, "overloadpacket", function), "__name__", "")
     if name == "__get__":
         name = getattr(getattr(function, "__self__", None), "__name__", "")
@@ -30,7 +30,7 @@ def name_of(function: Any) -> str:
 
 
 def batch_first_of(module: nn.Module) -> bool | None:
-    """Return whether a module of torch takes samples first; None for one that does not say it."""
+    """Return True if a torch module takes samples first; None for one that does not state it."""
     inner: Any = module
     if isinstance(module, nn.TransformerEncoder | nn.TransformerDecoder):
         inner = module.layers[0]
@@ -41,7 +41,7 @@ def batch_first_of(module: nn.Module) -> bool | None:
 
 
 class AxisTracer(TorchFunctionMode):
-    """Follows axes through every function that is called while it is on.
+    """Follows axes through every function that is called while it is active.
 
     Args:
         model: The model whose modules' calls are noted.
@@ -59,7 +59,7 @@ class AxisTracer(TorchFunctionMode):
         self._votes: list[Axis] = []
 
     def dims(self, tensor: Any) -> Dims | None:
-        """Return the dimensions of a tensor; None where it does not depend on the inputs, as far as is known."""
+        """Return the dimensions of a tensor; None if it is not known to depend on the inputs."""
         return self._known.get(tensor) if isinstance(tensor, Tensor) else None
 
     # -- functions ---------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ class AxisTracer(TorchFunctionMode):
             self._known[result] = dims
 
     def _packed(self, name: str, args: Any, result: Tensor) -> None:
-        """Put the steps of sequences into one dimension, and back: the axis made here remembers both."""
+        """Pack the steps of sequences into one dimension, and unpack them: the axis created here remembers both."""
         source, batch_first = self.dims(args[0]), args[2]
         assert source is not None
         if name == "_pack_padded_sequence":
@@ -111,7 +111,7 @@ class AxisTracer(TorchFunctionMode):
         self._known[result] = (*((batch, steps) if batch_first else (steps, batch)), *source[1:])
 
     def _written(self, args: Any) -> None:
-        """Learn what a tensor is from what is written into a part of it."""
+        """Update a tensor's axes by those of values written into a part of it."""
         target, index, value = args
         given = self.dims(value)
         mine = self.dims(target)
@@ -133,7 +133,7 @@ class AxisTracer(TorchFunctionMode):
 
     @contextmanager
     def following(self, given: Any) -> Generator[None, None, None]:
-        """Follow one forward pass.
+        """Trace one forward pass.
 
         Args:
             given: Its arguments.
@@ -166,7 +166,7 @@ class AxisTracer(TorchFunctionMode):
                 self._masked(module, parameter, named)
 
     def _masked(self, module: nn.Module, parameter: str, named: Mapping[str, Any]) -> None:
-        """Note which tokens a mask speaks of: those of the sequence that is given beside it."""
+        """Record the tokens that a mask refers to: those of the sequence passed beside it."""
         mask = named[parameter]
         prefix = parameter.partition("_")[0]
         own = [part for name, part in named.items() if name != parameter and name.startswith(prefix)]
@@ -202,7 +202,7 @@ class AxisTracer(TorchFunctionMode):
             self._given[output] = (module, len(calls) - 1)
 
     def _recurrent(self, module: nn.RNNBase, given: Any, output: Any) -> None:
-        """Set the axes of what a recurrent layer returns: hidden units at the end."""
+        """Set the axes of a recurrent layer's output: hidden units in the last dimension."""
         packed = isinstance(given, PackedSequence)
         took = self.dims(given.data if packed else given)
         sequence, state = output[0].data if packed else output[0], output[1]
@@ -217,7 +217,7 @@ class AxisTracer(TorchFunctionMode):
     # -- samples -----------------------------------------------------------------------------------------------
 
     def settle(self, given: Any, output: Any) -> None:
-        """Decide which axis of the inputs holds the samples.
+        """Determine the axis of the inputs that holds the samples.
 
         That which is left in the scores, else what a layer of torch says of its input, else the first dimension.
 
@@ -243,11 +243,11 @@ class AxisTracer(TorchFunctionMode):
         return [axis for axis in firsts if axis.origin in ("input", "batch")]
 
     def knows_as(self, copies: Any, originals: Any) -> None:
-        """Let copies be known as what they were copied from, where that is known from an earlier call."""
+        """Map copies to their originals, where those are known from an earlier call."""
         for one, other in zip(tensors_in(copies), tensors_in(originals), strict=False):
             if other in self._known and one.shape == other.shape:
                 self._known[one] = self._known[other]
 
     def adopt(self, live: Any, followed: Any) -> None:
-        """Let the tensors of the run's own call be known as those of the pass that was followed."""
+        """Map the tensors of the run's own call to those of the traced pass."""
         self.knows_as(live, followed)

@@ -1,4 +1,4 @@
-"""Which layers' units are watched: activations, recurrent layers, attention heads, and what feeds functions."""
+"""Selection of the layers whose units are watched: activations, recurrent layers, attention heads, feeding layers."""
 
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +22,12 @@ PROJECTIONS = ("proj", "out_proj", "c_proj", "o_proj", "to_out", "out", "wo")
 
 
 def never_negative(layer: Layer) -> bool:
-    """Say whether what is counted of a layer cannot be below zero."""
+    """Return True if the counted values of a layer cannot be negative."""
     return isinstance(layer.module, NEVER_NEGATIVE) and layer.view is None and layer.then is None and not layer.fed
 
 
 def _n_heads(module: nn.Module) -> int:
-    """Return the number of heads that a home-made attention says it has; 0 for what is none."""
+    """Return the number of heads that a custom attention module declares; 0 for other modules."""
     if isinstance(module, nn.MultiheadAttention | nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
         return 0
     counts = [vars(module)[name] for name in N_HEADS if name in vars(module)]
@@ -36,7 +36,7 @@ def _n_heads(module: nn.Module) -> int:
 
 
 def _projection(name: str, modules: Mapping[str, nn.Module], n_heads: int) -> nn.Linear | None:
-    """Find the layer, in an attention or in the `output` beside it, that takes its heads side by side."""
+    """Find the layer, in an attention module or the `output` beside it, that reads its concatenated heads."""
     beside = name.rpartition(".")[0]
     places = [f"{name}.{projection}" for projection in PROJECTIONS]
     # as BERT and what came of it have it in transformers: attention.self and attention.output.dense
@@ -51,14 +51,14 @@ def _projection(name: str, modules: Mapping[str, nn.Module], n_heads: int) -> nn
 
 
 def unseen_attention(model: nn.Module) -> list[str]:
-    """Name the modules that look like an attention, but whose heads cannot be seen."""
+    """Name modules that look like attention, but whose heads cannot be observed."""
     modules = dict(model.named_modules())
     found = {name: _n_heads(module) for name, module in modules.items()}
     return [name for name, n in found.items() if n and _projection(name, modules, n) is None]
 
 
 def _enclosing(name: str, modules: Mapping[str, nn.Module], kinds: tuple[type[nn.Module], ...]) -> nn.Module | None:
-    """Return the innermost module of some kind that a named one belongs to."""
+    """Return the innermost module of some type that contains a named one."""
     parts = name.split(".")[:-1]
     for length in range(len(parts), 0, -1):
         module = modules[".".join(parts[:length])]
@@ -68,7 +68,7 @@ def _enclosing(name: str, modules: Mapping[str, nn.Module], kinds: tuple[type[nn
 
 
 def _seen_rightly(layer: Layer, modules: Mapping[str, nn.Module]) -> Layer:
-    """Give a layer the view that its kind of module needs."""
+    """Give a layer the view that its type of module needs."""
     module: Any = layer.module
     if isinstance(module, nn.TransformerEncoderLayer):
         return replace(layer, view=TokenFeatures(module.self_attn.batch_first), host=module, unit_dim=-1)
@@ -90,7 +90,7 @@ def _seen_rightly(layer: Layer, modules: Mapping[str, nn.Module]) -> Layer:
 
 
 def functional_of(block: nn.Module) -> Any:
-    """Return the function that follows `linear1` in a transformer layer; None where it is a module of its own."""
+    """Return the function that follows `linear1` in a transformer layer; None if it is a module."""
     activation = vars(block).get("activation")
     return activation if callable(activation) else None
 
@@ -139,7 +139,7 @@ def unit_layers(model: nn.Module, layers: str | Sequence[str] | None = None) -> 
 
 
 def with_functional(model: nn.Module, layers: Sequence[Layer], use: FunctionalUse) -> list[Layer]:
-    """Add home-made activations and the layers that feed functional ones to those watched by default.
+    """Add custom activations and the layers that feed functional ones to the layers watched by default.
 
     Where the model has no activation module at all, so that the choice was a guess, they take its place.
 
@@ -164,7 +164,7 @@ def described(
     use: FunctionalUse,
     unit_dims: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Layer]:
-    """Give layers what a followed forward pass showed of their calls: where units are, what follows, what is padding.
+    """Add to each layer the facts that a traced pass showed of its calls: unit dimension, next function, padding.
 
     Args:
         layers: Watched layers.
@@ -182,7 +182,7 @@ def described(
 
 
 def check_unit_dims(unit_dims: Mapping[str, int], layers: Sequence[Layer]) -> None:
-    """Refuse names of no watched layer.
+    """Refuse names that match no watched layer.
 
     Raises:
         ConfigurationError: A name or glob matches none.

@@ -1,4 +1,4 @@
-"""Where the units are in a call of a module, for modules whose output alone does not say it.
+"""Unit views for modules whose output alone does not show their units.
 
 A unit is a neuron, a channel, a feature of a sequence, or an attention head.
 """
@@ -15,7 +15,7 @@ from lightning_explain.capture import Call, first_activations
 
 
 class Units(NamedTuple):
-    """What a layer's units gave.
+    """Values of a layer's units.
 
     Attributes:
         values: [batch, positions..., units], or [batch, units]; for heads the size of each head's output.
@@ -31,7 +31,7 @@ class Units(NamedTuple):
 
 
 def _valid(padding: Any) -> Tensor | None:
-    """Turn a key padding mask (True, or -inf, where there is no token) into its opposite."""
+    """Invert a key padding mask (True, or -inf, for padding)."""
     if not isinstance(padding, Tensor) or padding.ndim != 2:
         return None
     return ~padding if padding.dtype == torch.bool else padding == 0
@@ -48,7 +48,7 @@ class TokenFeatures:
     batch_first: bool
 
     def __call__(self, call: Call) -> Units | None:
-        """Return the features token by token, padding marked."""
+        """Return the features of each token, padding marked."""
         values = first_activations(call.output)
         if values is None or values.ndim != 3:
             return None
@@ -66,7 +66,7 @@ class HiddenUnits:
     batch_first: bool
 
     def __call__(self, call: Call) -> Units | None:
-        """Return the hidden states step by step, padding marked; None for a sequence without a batch."""
+        """Return the hidden states of each step, padding marked; None for an unbatched sequence."""
         sequence = call.output[0] if isinstance(call.output, tuple) else call.output
         if isinstance(sequence, PackedSequence):
             values, lengths = pad_packed_sequence(sequence, batch_first=True)
@@ -78,13 +78,13 @@ class HiddenUnits:
 
 
 def _sizes(concatenated: Tensor, n_heads: int) -> Tensor:
-    """Return the size of each head's output [batch, tokens, heads], given them side by side as features."""
+    """Return the size of each head's output [batch, tokens, heads], given concatenated heads."""
     return concatenated.unflatten(-1, (n_heads, -1)).norm(dim=-1)
 
 
 @dataclass(frozen=True)
 class AttentionHeads:
-    """The heads of `nn.MultiheadAttention`: the size of what each adds up from the values, before the projection.
+    """The heads of `nn.MultiheadAttention`: the norm of each head's weighted sum of values, before the projection.
 
     The module hands its heads to a function and not to its `out_proj`, so that they are worked out again from its
     inputs by that same function, with the identity as projection and without attention dropout.
@@ -95,7 +95,7 @@ class AttentionHeads:
     module: nn.MultiheadAttention
 
     def __call__(self, call: Call) -> Units | None:
-        """Return the size of each head's output, token by token."""
+        """Return the norm of each head's output, by token."""
         names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask")
         given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
         query, key, value = given["query"], given["key"], given["value"]
@@ -127,7 +127,7 @@ class AttentionHeads:
 
 @dataclass(frozen=True)
 class HeadsBeforeProjection:
-    """The heads of an attention that hands them, side by side, to a linear layer: what that layer is given.
+    """The heads of an attention module that passes them, concatenated, to a linear layer: the input of that layer.
 
     Attributes:
         n_heads: Heads.
@@ -136,7 +136,7 @@ class HeadsBeforeProjection:
     n_heads: int
 
     def __call__(self, call: Call) -> Units | None:
-        """Return the size of each head's output, token by token."""
+        """Return the norm of each head's output, by token."""
         gathered = call.args[0] if call.args else None
         if not isinstance(gathered, Tensor) or gathered.is_nested or gathered.ndim != 3:
             return None

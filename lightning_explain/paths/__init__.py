@@ -1,4 +1,4 @@
-"""The way from input to class: which units contribute how much, along which paths, and how that changes."""
+"""Decision paths from input to class: contributions of units, strongest paths, change over time."""
 
 from lightning_explain.paths.change import PathChange, path_change
 from lightning_explain.paths.contribution_graph import ContributionGraph, Link, UnitLayer, effective_units, mean_graph

@@ -1,4 +1,4 @@
-"""How a path changed from one explanation to the next."""
+"""Change of a path graph from one explanation to the next."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Edge = tuple[str, str]
 
 @dataclass(frozen=True)
 class PathChange:
-    """Edges won and lost between two explanations of the same samples.
+    """Edges added and removed between two explanations of the same samples.
 
     Attributes:
         won: Edges only in the later graph, sorted.
@@ -23,7 +23,7 @@ class PathChange:
 
     @property
     def turnover(self) -> float:
-        """1 - Jaccard: 0 if the edges are the same, 1 if none is; 0 for two empty graphs."""
+        """1 - Jaccard index of the edges: 0 if they are the same, 1 if they are disjoint; 0 for two empty graphs."""
         n_edges = len(self.won) + len(self.lost) + self.n_kept
         return (len(self.won) + len(self.lost)) / n_edges if n_edges else 0.0
 

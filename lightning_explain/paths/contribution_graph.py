@@ -1,4 +1,4 @@
-"""The contribution graph of one sample, or the mean of several: units, and what goes from one to the next."""
+"""The contribution graph of one sample, or the mean of several: units, and messages between them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,13 +34,13 @@ class UnitLayer:
 
     @property
     def is_input(self) -> bool:
-        """Whether these are the features or patches that the network was given."""
+        """True if these are features or patches of the input."""
         return self.name == "input" or self.name.startswith("input ")
 
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """What goes between two layers.
+    """Messages between two layers.
 
     Attributes:
         source: Place of the layer nearer to the input.
@@ -57,7 +57,7 @@ class Link:
 
 @dataclass(frozen=True, eq=False)
 class ContributionGraph:
-    """How an output came about: units, layer by layer, and the messages between them.
+    """Contributions to one output: units, layer by layer, and the messages between them.
 
     `contribution` is exact relevance: what the units of a layer have, and what biases above it absorbed, add up to the
     output (if nothing goes round the layer). `share` says which way the decision takes: the output's flow of 1 is
@@ -96,7 +96,7 @@ def flowing(
     messages: Mapping[tuple[int, int], Numbers],
     output: float,
 ) -> ContributionGraph:
-    """Let the flow run from the output to the inputs along given messages.
+    """Compute the flow from the output to the inputs along given messages.
 
     Args:
         names: Names of the layers, inputs first, the output last.
@@ -126,7 +126,7 @@ def flowing(
 
 
 def _mean(arrays: Iterable[Numbers]) -> Numbers:
-    """Average arrays without holding them side by side: those of a wide network take megabytes each."""
+    """Average arrays one at a time: those of a wide network take megabytes each."""
     first, *others = arrays
     total = first.copy()
     for array in others:
@@ -160,7 +160,7 @@ def _per_share(share: Numbers) -> Numbers:
 
 
 def without_layer(graph: ContributionGraph, place: int) -> ContributionGraph:
-    """Take out a layer and join the links on both its sides.
+    """Remove a layer and join the links on both its sides.
 
     The flow goes on as it did. A message that came into the layer is divided among the units that the layer's unit
     fed, in proportion to the flow, so that the contributions of all other layers stay exact.
@@ -202,7 +202,7 @@ def only_layers(graph: ContributionGraph, names: Sequence[str]) -> ContributionG
 
 
 def effective_units(layer: UnitLayer) -> float:
-    """Say over how many units the flow through a layer is really spread: e to the entropy of the shares.
+    """Return the effective number of units that carry the flow through a layer: e to the entropy of the shares.
 
     1 if all goes through one unit, the number of units if all carry the same; NaN where nothing passes.
 

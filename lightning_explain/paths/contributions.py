@@ -1,4 +1,4 @@
-"""From a model and inputs to the contribution graph of every sample."""
+"""Contribution graphs of a model's decisions, one per sample."""
 
 import fnmatch
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def _matrices(walked: Walked, sample: int) -> dict[tuple[int, int], Tensor]:
 
 
 def _by_unit(values: Tensor, source: FeedSource) -> Tensor:
-    """Add up one sample's relevance by unit."""
+    """Sum one sample's relevance by unit."""
     return values.new_zeros(source.n_units).index_add_(0, source.labels.flatten(), values.flatten())
 
 
@@ -55,7 +55,7 @@ def _figures(values: Tensor) -> Numbers:
 
 
 def _graph_of(walked: Walked, sample: int) -> ContributionGraph:
-    """Put together one sample's graph; layers without influence on the score are left out."""
+    """Build one sample's graph; layers without influence on the score are left out."""
     hidden = [step.place for step in walked.steps if step.place != walked.score_layer]
     used = [*range(walked.n_inputs), *hidden, len(walked.sources)]
     number = {place: index for index, place in enumerate(used)}
@@ -89,7 +89,7 @@ def _chosen(names: Sequence[str], layers: str | Sequence[str] | None) -> list[st
 
 @dataclass(frozen=True, eq=False)
 class Contributions:
-    """The contribution graphs of a batch, worked out one sample at a time: `contributions[3]`.
+    """The contribution graphs of a batch, computed one sample at a time: `contributions[3]`.
 
     A graph is worked out when it is asked for, from the weights as they are then: ask before training goes on.
 
@@ -126,7 +126,7 @@ def contributions(
     keep_positions: bool = False,
     names_from: nn.Module | None = None,
 ) -> Contributions:
-    """Work out how much every unit contributes to the explained output, and along which edges.
+    """Compute the contribution of every unit to the explained output, and the edges along which it flows.
 
     An edge carries the message of layer-wise relevance propagation, `c_ij / z_j R_j`, which says how much of the
     output that unit j is responsible for came to it from unit i. Units are neurons of linear layers, channels of

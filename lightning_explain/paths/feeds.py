@@ -1,4 +1,4 @@
-"""Between two layers: which part of what a layer read came from which unit of the layers before it.
+"""Parts of a layer's input, by the units of earlier layers that they come from.
 
 Between layers stand activations, pooling, dropout, views, concatenations and residual sums. At a given input each of
 them is a linear map, so what a layer read is the sum of what came from each layer before it (and of constants). The
@@ -18,7 +18,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class FeedSource:
-    """Something that layers read: an input or a layer's output.
+    """An input or a layer's output, which later layers read.
 
     Attributes:
         name: Its name.
@@ -35,7 +35,7 @@ class FeedSource:
 
 @dataclass(frozen=True, eq=False)
 class Feed:
-    """What one source contributes to what a layer read.
+    """The part of a layer's input that comes from one source.
 
     Attributes:
         source: The source's place.
@@ -52,7 +52,7 @@ class Feed:
 
 
 class _Forward:
-    """Derivatives of `read` in directions of its sources, from two backward passes.
+    """Forward-mode derivatives of `read` with respect to its sources, from two backward passes.
 
     The gradient of a linear map is its transpose; the gradient of that with respect to what it was applied to is the
     map itself.
@@ -69,7 +69,7 @@ class _Forward:
 
 
 def _labels(forward: _Forward, place: int, source: FeedSource) -> Tensor | None:
-    """Carry unit numbers through the map; None where averages come out, since units were mixed."""
+    """Propagate unit numbers through the map; None where units are averaged."""
     batch = len(source.values)
     draw = torch.Generator().manual_seed(0)
     like = source.values
@@ -94,7 +94,7 @@ def _labels(forward: _Forward, place: int, source: FeedSource) -> Tensor | None:
 
 
 def feeds_of(read: Tensor, sources: Sequence[FeedSource]) -> tuple[Feed, ...]:
-    """Take apart what a layer read, by the sources that it came from.
+    """Split a layer's input by its sources.
 
     Args:
         read: What was read [batch, ...].

@@ -1,4 +1,4 @@
-"""The messages of layer-wise relevance propagation: how much of a unit's relevance comes from which unit before it.
+"""Messages of layer-wise relevance propagation: the part of a unit's relevance that comes from each unit before it.
 
 A message is `c_ij / z_j R_j` summed over the positions of both units, with the contributions `c_ij = a_i w_ij` changed
 by the layer's rule. For a convolution the sum over positions of `a_i s_j` is what a gradient of its weights is, so all
@@ -39,14 +39,14 @@ def _membership(labels: Tensor, n_units: int, like: Tensor) -> Tensor | None:
 
 
 def _by_unit(per_element: Tensor, labels: Tensor, n_units: int) -> Tensor:
-    """Add up [targets, ...] over the elements of each unit: [targets, units]."""
+    """Sum [targets, ...] over the elements of each unit: [targets, units]."""
     flat = per_element.flatten(1)
     return flat.new_zeros(len(flat), n_units).index_add_(1, labels.flatten(), flat)
 
 
 @dataclass(frozen=True, eq=False)
 class DenseMessages:
-    """Messages of a linear layer; positions before the features (tokens) are added up."""
+    """Messages of a linear layer; positions before the features (tokens) are summed."""
 
     feed: Feed
     members: Tensor | None
@@ -98,7 +98,7 @@ class ChannelMessages:
 
 @dataclass(frozen=True, eq=False)
 class MapMessages:
-    """Messages of an undivided convolution whose input falls into units by position (the patches of an image)."""
+    """Messages of a convolution with one group, whose input is divided into units by position (patches of an image)."""
 
     layer: Convolution
     feed: Feed
@@ -114,7 +114,7 @@ class MapMessages:
 
 @dataclass(frozen=True, eq=False)
 class MaskedMessages:
-    """Messages of any layer between any units: it is gone back through once for every unit of its own."""
+    """Messages of any layer between any units: one backward pass for every unit of the layer."""
 
     layer: AffineMap
     feed: Feed
@@ -136,7 +136,7 @@ class MaskedMessages:
 
 @dataclass(frozen=True, eq=False)
 class MixedMessages:
-    """Messages to a source whose units were mixed before the layer read them, worked out beforehand.
+    """Messages to a source whose units were mixed before the layer read them, computed in advance.
 
     Attributes:
         feed: What came from the source.
@@ -153,7 +153,7 @@ Messages = MixedMessages | DenseMessages | ChannelMessages | MapMessages | Maske
 def messages_from(
     layer: AffineMap, feed: Feed, labels: Tensor, own: Tensor, n_own: int, *, keep_positions: bool
 ) -> Messages:
-    """Choose how the messages of a layer to one of its sources are worked out.
+    """Return the messages of a layer to one of its sources, in the cheapest form.
 
     Args:
         layer: The layer's map.
@@ -187,7 +187,7 @@ def message_matrix(messages: Messages, terms: Sequence[Term], read: Tensor, samp
 def mixed_messages(
     read: Tensor, layer: AffineMap, terms: Sequence[Term], feed: Feed, source: FeedSource, own: Tensor, n_own: int
 ) -> MixedMessages:
-    """Work out messages to units that were mixed on the way, for all samples.
+    """Compute messages to units that were mixed on the way, for all samples.
 
     Args:
         read: What the layer read, with its graph.

@@ -1,4 +1,4 @@
-"""Running a model so that its layers can be walked one by one: what each read, what it gave, what that is worth."""
+"""Forward pass in pieces, one per layer: its input, its output, its rule."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ class CutLayer:
 
     @property
     def unit_dim(self) -> int:
-        """Where one sample's output counts units: 0 for channels, -1 for features."""
+        """Unit dimension of one sample's output: 0 for channels, -1 for features."""
         return -1 if isinstance(self.layer, Dense) else 0
 
 
@@ -66,7 +66,7 @@ class PiecewisePass:
 
 
 class _Begin(torch.autograd.Function):
-    """Hands a leaf on as something that may be written into; behind it the graph ends."""
+    """Identity that allows in-place operations on a leaf; the graph ends behind it."""
 
     @staticmethod
     def forward(ctx: Any, leaf: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ def run_in_pieces(
 
 
 def sources_of(tensor: Tensor, sources: Sequence[Tensor]) -> list[int]:
-    """Say from which of the leaves a tensor is computed, by their places."""
+    """Return the places of the leaves that a tensor is computed from."""
     if any(tensor is leaf for leaf in sources):
         return [place for place, leaf in enumerate(sources) if leaf is tensor]
     nodes = dependent_nodes(tensor.grad_fn, sources)
@@ -152,7 +152,7 @@ def sources_of(tensor: Tensor, sources: Sequence[Tensor]) -> list[int]:
 
 
 def _used(inputs: tuple[Tensor, ...], layers: Sequence[CutLayer], score: Tensor) -> tuple[CutLayer, ...]:
-    """Leave out layers that the score was not computed from, and those merged into a BatchNorm; number the calls."""
+    """Remove layers that do not contribute to the score, and those merged into a BatchNorm; number the calls."""
     leaves = (*inputs, *(layer.output for layer in layers))
     wanted = set(sources_of(score, leaves))
     for place in reversed(range(len(inputs), len(leaves))):

@@ -1,4 +1,4 @@
-"""The part of a contribution graph that is shown: nodes and edges, as objects, as rows, as plain values."""
+"""The displayed part of a contribution graph: nodes and edges, as objects, as rows, as plain values."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from lightning_explain.paths.search import Search
 
 @dataclass(frozen=True)
 class PathNode:
-    """A unit, or a bundle of those not shown singly.
+    """A unit, or a bundle of units.
 
     Attributes:
         layer: Name of its layer.
@@ -29,13 +29,13 @@ class PathNode:
 
     @property
     def id(self) -> str:
-        """Tells it from all other nodes of the graph: `fc1:12`."""
+        """Identifier, unique in the graph: `fc1:12`."""
         return f"{self.layer}:{self.label if self.unit is None else self.unit}"
 
 
 @dataclass(frozen=True)
 class PathEdge:
-    """What goes from one node to the next.
+    """The flow from one node to the next.
 
     Attributes:
         source: The node nearer to the input.
@@ -51,7 +51,7 @@ class PathEdge:
 
     @property
     def is_single(self) -> bool:
-        """Whether it joins two units rather than bundles."""
+        """True if it joins two units rather than bundles."""
         return self.source.unit is not None and self.target.unit is not None
 
     @property
@@ -62,7 +62,7 @@ class PathEdge:
 
 @dataclass(frozen=True)
 class PathGraph:
-    """The part of a contribution graph that is shown, with what was found in the whole.
+    """The displayed part of a contribution graph, with metrics of the whole.
 
     Attributes:
         output: The explained output.

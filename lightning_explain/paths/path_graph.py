@@ -1,4 +1,4 @@
-"""What of a contribution graph is shown: a few units of each layer, the rest bundled, and the edges that matter."""
+"""Selection of the displayed part of a contribution graph: a few units per layer, the rest bundled, the main edges."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ FOR, AGAINST = "for", "against"
 
 @dataclass(frozen=True)
 class _Bundles:
-    """How the units of one layer are bundled: node of each unit."""
+    """Bundles of the units of one layer: the node of each unit."""
 
     nodes: tuple[PathNode, ...]
     members: Numbers
@@ -50,7 +50,7 @@ def _bundle(layer: UnitLayer, units: list[int], side: str) -> PathNode:
 
 
 def _bundled(layer: UnitLayer, names: Sequence[str], n_units: int) -> _Bundles:
-    """Show a small layer whole; of a larger one the units that carry most, and the others by sign."""
+    """Show a small layer completely; of a larger one the units that carry most, and the others bundled by sign."""
     n = len(layer)
     strongest = range(n) if n <= n_units else np.argsort(-layer.share, kind="stable")[: n_units - 2]
     singles = sorted(int(unit) for unit in strongest if n <= n_units or layer.share[unit] > 0)
@@ -67,7 +67,7 @@ def _bundled(layer: UnitLayer, names: Sequence[str], n_units: int) -> _Bundles:
 
 
 def _edges(link: Link, below: _Bundles, above: _Bundles) -> list[PathEdge]:
-    """Keep the strongest edges between two layers: most of the flow among single units, and most of the bundles'."""
+    """Keep the largest edges between two layers: most of the flow between single units, and most of the bundles'."""
     share = above.members @ link.share @ below.members.T
     contribution = above.members @ link.contribution @ below.members.T
     is_single = np.outer(
@@ -97,7 +97,7 @@ def path_graph(
     n_paths: int = 10,
     n_ranked: int = 30,
 ) -> PathGraph:
-    """Choose what is shown of a contribution graph, and search the whole of it.
+    """Choose the displayed part of a contribution graph, and search the whole graph.
 
     Args:
         graph: Of one sample, or the mean of several.

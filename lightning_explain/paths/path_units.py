@@ -1,4 +1,4 @@
-"""What counts as one unit: a neuron, a channel, a feature, a patch of an image."""
+"""Division of inputs and layers into units: neurons, channels, features, patches of an image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ MOST_FEATURES = 1024
 
 @dataclass(frozen=True, eq=False)
 class InputUnits:
-    """How one input falls into units.
+    """Division of one input into units.
 
     Attributes:
         labels: Unit of each element of a sample [...], counted from 0.
@@ -31,7 +31,7 @@ class InputUnits:
 
 
 def is_image(part: Tensor) -> bool:
-    """Say whether an input [batch, ...] has two spatial dimensions, so that it falls into patches."""
+    """Return True if an input [batch, ...] has two spatial dimensions, so that it is divided into patches."""
     return part.ndim in (3, 4) and min(part.shape[-2:]) > 1
 
 

@@ -1,4 +1,4 @@
-"""Best-first expansion of a contribution graph: its units ranked from the output down."""
+"""Ranking of a contribution graph's units by best-first expansion from the output."""
 
 import heapq
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ def _reach(
     is_ranked: npt.NDArray[np.bool_],
     n_left: int,
 ) -> None:
-    """Hand a unit's flow on; only as many units of a layer can still be ranked as are left to rank."""
+    """Propagate a unit's flow; only as many units of a layer can still be ranked as are left to rank."""
     reached += link.share[unit]
     waiting = np.where(is_ranked, 0.0, reached)
     for source in largest(waiting, max(1, n_left)):

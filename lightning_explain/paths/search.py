@@ -35,7 +35,7 @@ class Path:
 
 @dataclass(frozen=True)
 class Search:
-    """The strongest paths of a graph.
+    """Result of a search for the strongest paths of a graph.
 
     Attributes:
         paths: The strongest first.
@@ -52,7 +52,7 @@ class Search:
 
 
 def check_count(n_wanted: int) -> None:
-    """Refuse a search for nothing.
+    """Refuse a search for no paths.
 
     Raises:
         ConfigurationError: Fewer than one result is wanted.
@@ -62,7 +62,7 @@ def check_count(n_wanted: int) -> None:
 
 
 def remaining(graph: ContributionGraph) -> list[Numbers]:
-    """Say for every unit of each layer how much of a flow of 1 the strongest way from there to an input keeps.
+    """Return, for every unit of each layer, the share of a flow of 1 that the strongest path from there keeps.
 
     Cost: two operations per edge.
     """
@@ -79,7 +79,7 @@ def remaining(graph: ContributionGraph) -> list[Numbers]:
 
 @dataclass(frozen=True)
 class _Ways:
-    """The strongest ways on from one unit, the strongest first.
+    """The next steps from one unit, in descending order.
 
     Attributes:
         bounds: What a flow of 1 keeps to an input at best, along each.
@@ -95,7 +95,7 @@ class _Ways:
 
 
 class _Onward:
-    """The ways on from each unit, worked out when first asked for.
+    """The next steps from each unit, computed on first use.
 
     Args:
         graph: The graph.
@@ -112,7 +112,7 @@ class _Onward:
         self._known: dict[Unit, _Ways] = {}
 
     def of(self, unit: Unit) -> _Ways:
-        """Return the ways on from a unit."""
+        """Return the next steps from a unit."""
         if unit not in self._known:
             self._known[unit] = self._ways(unit)
         return self._known[unit]
@@ -176,7 +176,7 @@ def top_paths(graph: ContributionGraph, k: int = 10) -> Search:
     heap: list[_Prefix] = []
 
     def wait(share: float, units: tuple[Unit, ...], rank: int) -> None:
-        """Put the rank-th way on from a prefix into the heap, if there is one."""
+        """Push the rank-th next step of a prefix onto the heap, if there is one."""
         ways = onward.of(units[-1])
         if rank < len(ways.bounds):
             # longer prefixes first among equals, so that these are completed rather than all begun

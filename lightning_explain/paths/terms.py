@@ -42,7 +42,7 @@ def _gamma_terms(rule: GammaRule, layer: AffineMap, a: Tensor, z: Tensor, gradie
 
 
 def terms_of(rule: Rule, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> tuple[Term, ...]:
-    """Write a rule as a sum of terms, of which each is a product of input, weight and output.
+    """Return a rule as a sum of terms, each a product of input, weight and output.
 
     Args:
         rule: Zero, epsilon, gamma or z+.
@@ -64,7 +64,7 @@ def terms_of(rule: Rule, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tenso
 
 
 def of_sign(part: Tensor, read: Tensor, sign: int) -> Tensor:
-    """Keep a layer's part where what it read has a sign; everything for sign 0."""
+    """Keep a layer's part where its input has a sign; everything for sign 0."""
     if sign == 0:
         return part
     return torch.where(read >= 0 if sign > 0 else read < 0, part, torch.zeros_like(part))

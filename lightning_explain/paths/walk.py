@@ -1,4 +1,4 @@
-"""Walking a traced pass back from the score: relevance of every layer, and what is needed to say where it came from."""
+"""Backward walk of a traced pass from the score: relevance of every layer, and the terms of its messages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ MOST_UNITS = 8192
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A layer with everything needed to say, for one sample, what came from where."""
+    """A layer with all that its messages need for one sample."""
 
     place: int
     read: Tensor
@@ -76,14 +76,14 @@ def all_sources(trace: PiecewisePass, units: Sequence[InputUnits], keep_position
 
 
 class _Gradients:
-    """Modified gradients at the sources, added up while relevance is handed down."""
+    """Modified gradients at the sources, summed while relevance is propagated."""
 
     def __init__(self, leaves: Sequence[Tensor]) -> None:
         self._leaves = leaves
         self.at: list[Tensor | None] = [None] * len(leaves)
 
     def hand_down(self, tensor: Tensor, gradient: Tensor) -> None:
-        """Go back from a tensor to the sources that it was computed from."""
+        """Propagate from a tensor to the sources that it was computed from."""
         places = sources_of(tensor, self._leaves)
         leaves = [self._leaves[place] for place in places]
         is_leaf = any(tensor is leaf for leaf in leaves)
@@ -104,7 +104,7 @@ class _Gradients:
 
 
 def _score_layer(sources: Sequence[FeedSource], gradients: _Gradients, n_inputs: int) -> int | None:
-    """Find the layer of which one unit is the score, right after the score was handed down."""
+    """Find the layer whose unit is the score, right after the score was propagated."""
     places = [place for place, gradient in enumerate(gradients.at) if gradient is not None]
     if len(places) != 1 or places[0] < n_inputs:
         return None
@@ -117,7 +117,7 @@ def _score_layer(sources: Sequence[FeedSource], gradients: _Gradients, n_inputs:
 
 
 def walk_back(trace: PiecewisePass, sources: tuple[FeedSource, ...], keep_positions: bool) -> Walked:
-    """Propagate relevance from the score to the inputs, layer by layer, and note every layer's terms."""
+    """Propagate relevance from the score to the inputs, layer by layer, and record every layer's terms."""
     gradients, n_inputs = _Gradients([source.values for source in sources]), len(trace.inputs)
     gradients.hand_down(trace.score, torch.ones_like(trace.score))
     score_layer = _score_layer(sources, gradients, n_inputs)

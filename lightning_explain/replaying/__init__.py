@@ -1,4 +1,4 @@
-"""Explaining a run afterwards: the monitors go through its saved checkpoints instead of its training."""
+"""Explaining a finished run: the monitors go through its saved checkpoints."""
 
 from lightning_explain.replaying.run import Replayed, replay
 

@@ -1,4 +1,4 @@
-"""Leaving a module as it was before its checkpoints were loaded into it."""
+"""Restoring a module after checkpoints were loaded into it."""
 
 from collections import deque
 from collections.abc import Generator
@@ -12,7 +12,7 @@ CONTAINERS = (dict, list, set, deque)
 
 
 def _saved_tensors(module: nn.Module) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """List parameters, buffers and loose tensors, each with the memory that it uses and a copy of its values."""
+    """List parameters, buffers and loose tensors, each with its memory and a copy of its values."""
     loose = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
     tensors: list[Tensor] = [*module.parameters(), *module.buffers(), *loose]
     return [(t, t.data, t.detach().clone()) for t in tensors if not nn.parameter.is_lazy(t)]
@@ -28,7 +28,7 @@ def _refill(container: Any, content: Any) -> None:
 
 @contextmanager
 def left_as_found(module: nn.Module) -> Generator[None, None, None]:
-    """Put weights, buffers, devices, modes and attributes of a module back at the end.
+    """Restore weights, buffers, devices, modes and attributes of a module at the end.
 
     Cost: as much memory again as the weights take.
 

@@ -1,4 +1,4 @@
-"""The command `lightning-explain replay`: what it says, and how it leaves."""
+"""The command `lightning-explain replay`: its output and its exit codes."""
 
 import argparse
 import logging
@@ -18,7 +18,7 @@ from lightning_explain.replaying.run import Replayed, replay, trainer_for
 
 @contextmanager
 def _spoken() -> Generator[None, None, None]:
-    """Say our own warnings in plain lines above the progress bar, and keep back advice about small data."""
+    """Print warnings of this package in plain lines above the progress bar, and suppress advice about small data."""
     voice = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     level = voice.level
     voice.setLevel(logging.WARNING)

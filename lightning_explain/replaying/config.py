@@ -1,4 +1,4 @@
-"""A replay from a configuration file as LightningCLI writes it: which model, which data, which monitors."""
+"""Replay configured by a file of LightningCLI: model, data and monitors."""
 
 import importlib.util
 import sys
@@ -33,7 +33,7 @@ Section = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a configuration file describes.
+    """Model, data and monitors of a configuration file.
 
     Attributes:
         model: The LightningModule, with its first weights.
@@ -58,7 +58,7 @@ def run_of(
     script: Path | None = None,
     monitors: Sequence[str] = (),
 ) -> Run:
-    """Build what a configuration file describes.
+    """Instantiate the objects of a configuration file.
 
     Args:
         config: YAML, as LightningCLI saves it beside its run (`config.yaml`).
@@ -123,7 +123,7 @@ def _sections(config: Path) -> Section:
 
 
 def _with_class(section: Any, name: str, class_path: str | None) -> Section | None:
-    """Return a section with `class_path` and `init_args`; None for one that is not there."""
+    """Return a section with `class_path` and `init_args`; None if it is missing."""
     if isinstance(section, str):
         return {"class_path": section}
     if isinstance(section, Mapping) and "class_path" in section:
@@ -139,7 +139,7 @@ def _with_class(section: Any, name: str, class_path: str | None) -> Section | No
 
 
 def _named_monitors(sections: Section) -> list[Section]:
-    """Find our monitors in a section of their own, or among the Trainer's callbacks."""
+    """Find the monitors in a section of their own, or among the Trainer's callbacks."""
     given: Any = sections.get("callbacks") or (sections.get("trainer") or {}).get("callbacks") or []
     entries = cast(list[Any], given if isinstance(given, list) else [given])
     named = [{"class_path": entry} if isinstance(entry, str) else entry for entry in entries]
@@ -158,7 +158,7 @@ def _import_script(script: Path) -> None:
 
 
 def _in_script(value: Any, *, known: bool) -> Any:
-    """Name classes of `__main__` by where they are now.
+    """Replace `__main__` in class paths by the module of the script.
 
     Raises:
         ConfigurationError: There are such classes, and nobody said which script that was.

@@ -1,4 +1,4 @@
-"""Replaying a run: each checkpoint is validated with the monitors looking, as `trainer.validate` would."""
+"""Replay of a run: each checkpoint is validated with the monitors active, as `trainer.validate` would."""
 
 import warnings
 from collections.abc import Generator, Mapping, Sequence
@@ -30,7 +30,7 @@ MOST_REASONS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
-    """What a replay explained.
+    """Result of a replay.
 
     Attributes:
         steps: Steps of the checkpoints that were explained, in order.
@@ -133,7 +133,7 @@ def replay(
 
 
 def _validate(trainer: Any, model: Any, checkpoint: Checkpoint, *, datamodule: Any, val_dataloaders: Any) -> None:
-    """Validate one checkpoint at its own step; every validation finds the random streams alike."""
+    """Validate one checkpoint at its own step; every validation starts from the same random states."""
     trainer.fit_loop.epoch_loop._batches_that_stepped = checkpoint.step
     progress = trainer.fit_loop.epoch_progress.current
     progress.processed = progress.completed = checkpoint.epoch
@@ -142,7 +142,7 @@ def _validate(trainer: Any, model: Any, checkpoint: Checkpoint, *, datamodule: A
 
 
 def _end(trainer: Any, model: Any, monitors: Sequence[Monitor]) -> None:
-    """Let the monitors draw what they draw at the end of a run, and take their hooks off."""
+    """Run the monitors' end of training, and detach their hooks."""
     for monitor in monitors:
         monitor.on_train_end(trainer, model)
         if isinstance(monitor, ActiveNeuronMonitor):
@@ -168,7 +168,7 @@ def _fresh_monitors(callbacks: Sequence[pl.Callback] | pl.Callback) -> list[Any]
 
 
 def trainer_for(model: Any, logdir: str | Path, **options: Any) -> Any:
-    """Make a Trainer for a replay, of the framework that the module comes from: Lightning lives under two names.
+    """Create a Trainer for a replay, from the framework that the module comes from: Lightning has two names.
 
     Args:
         model: The LightningModule.
@@ -192,7 +192,7 @@ def trainer_for(model: Any, logdir: str | Path, **options: Any) -> Any:
 
 @contextmanager
 def _lent(trainer: Any, callbacks: list[Any]) -> Generator[None, None, None]:
-    """Give the Trainer other callbacks for a while, and keep its loggers open from one validation to the next."""
+    """Give the Trainer other callbacks temporarily, and keep its loggers open from one validation to the next."""
     own, place = trainer.callbacks, trainer.fit_loop.epoch_loop._batches_that_stepped
     progress = trainer.fit_loop.epoch_progress.current
     epochs = progress.processed, progress.completed
@@ -218,7 +218,7 @@ def _stay_open(status: str) -> None:
 
 @contextmanager
 def _set_up_once(datamodule: Any, trainer: Any) -> Generator[None, None, None]:
-    """Set a datamodule up once, as `fit` does: many know no other stage, and a new random split is other data."""
+    """Set a datamodule up once, as `fit` does: many implement no other stage, and a new random split is other data."""
     if datamodule is None:
         yield
         return

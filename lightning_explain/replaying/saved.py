@@ -1,4 +1,4 @@
-"""Finding checkpoint files, and which step each belongs to."""
+"""Checkpoint files of a run, and their steps."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -37,7 +37,7 @@ class Checkpoint:
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sort `epoch=9` before `epoch=10`."""
+    """Return a sort key by which `epoch=9` comes before `epoch=10`."""
     parts = re.split(r"(\d+)", path.name)
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
 
@@ -84,7 +84,7 @@ def _whole(value: Any) -> int | None:
 
 
 def read_checkpoints(files: Sequence[Path]) -> tuple[list[Checkpoint], dict[Path, str]]:
-    """Read which step each file belongs to.
+    """Read the step of each file.
 
     Args:
         files: Files that may be checkpoints, in an order that stands in for steps where nothing says any.

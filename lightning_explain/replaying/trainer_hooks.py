@@ -1,4 +1,4 @@
-"""What a replay adds to a validating Trainer: a checkpoint's weights before the monitors look, training data after."""
+"""Callbacks of a replay: loading a checkpoint before the monitors run, a pass over the training data after."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -40,7 +40,7 @@ def load_weights(module: Any, content: dict[str, Any]) -> None:
 
 
 class Loading(pl.Callback):
-    """Loads a checkpoint once the Trainer has built and moved the module, and begins the monitors' run with the first.
+    """Loads a checkpoint once the Trainer has set up and moved the module, and starts the monitors' run with the first.
 
     Args:
         monitors: Who explains.
@@ -58,7 +58,7 @@ class Loading(pl.Callback):
 
     @property
     def is_done(self) -> bool:
-        """Whether the checkpoint was looked at."""
+        """True if the checkpoint was explained."""
         return self.checkpoint is None
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -90,7 +90,7 @@ def _asks_for_training_data(monitor: Monitor) -> bool:
 
 
 class TrainingPass(pl.Callback):
-    """Lets neuron monitors count the training data too, by one pass over it with the weights as they are.
+    """Lets neuron monitors count the training data too, by one pass over it with fixed weights.
 
     Args:
         monitors: Who counts.
@@ -100,7 +100,7 @@ class TrainingPass(pl.Callback):
         self._monitors = [monitor for monitor in monitors if isinstance(monitor, ActiveNeuronMonitor)]
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Go over the training data, augmentation by the module's transfer hooks excluded."""
+        """Run over the training data; augmentation by the module's transfer hooks is excluded."""
         if not self._monitors:
             return
         loader = CombinedLoader(trainer.train_dataloader, "max_size_cycle")

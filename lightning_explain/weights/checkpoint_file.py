@@ -1,4 +1,4 @@
-"""Reading one checkpoint file as plain tensors, numbers and words. Nothing in it is ever executed."""
+"""Reading a checkpoint file as plain tensors, numbers and strings. Nothing in it is ever executed."""
 
 import re
 import zipfile
@@ -13,11 +13,11 @@ LONGEST_REASON = 400
 
 
 class UnusableCheckpointError(Exception):
-    """A file that is no checkpoint of the model; the message says why."""
+    """A file that is not a checkpoint of the model; the message gives the reason."""
 
 
 def content_of(path: Path) -> dict[str, Any]:
-    """Read a file as plain tensors, numbers, words and containers, with the weights under `state_dict`.
+    """Read a file as plain tensors, numbers, strings and containers, with the weights under `state_dict`.
 
     Raises:
         UnusableCheckpointError: It holds something else, or objects that would have to be executed.
@@ -48,7 +48,7 @@ def _reason(error: Exception) -> str:
 
 
 def shortened(words: str) -> str:
-    """Put words into one line of bearable length."""
+    """Return a text as one line of limited length."""
     line = " ".join(words.split())
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} ..."
 

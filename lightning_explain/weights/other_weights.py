@@ -1,4 +1,4 @@
-"""A model that holds other weights for a while: those of a checkpoint, in place of the ones that are trained."""
+"""Temporary replacement of a model's weights by others, such as those of a checkpoint."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
@@ -12,7 +12,7 @@ MOST_NAMES = 4
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return what a checkpoint holds of a model: its parameters and persistent buffers by name, the tensors themselves.
+    """Return the weights that a checkpoint saves of a model: parameters and persistent buffers by name, not copied.
 
     A tensor that has several names is there under each, as in a `state_dict`.
 
@@ -38,7 +38,7 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def check_fits(model: nn.Module, weights: Mapping[str, Tensor], source: str, *, strict: bool = True) -> None:
-    """Refuse weights that are not those of such a model; more of them than it has are no harm.
+    """Refuse weights that do not fit a model; additional ones are allowed.
 
     Args:
         model: Is only read.
@@ -74,7 +74,7 @@ def _listed(names: list[str]) -> str:
 
 
 def put_in(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Put other weights in the place of a model's own, which are not touched; call it inside `isolated(model)`.
+    """Replace a model's weights temporarily, without modifying them; call it inside `isolated(model)`.
 
     The isolation puts the model's own parameters and buffers back. What was tied to one tensor is tied to one again,
     also in lists and dicts that a module keeps of its weights. A function that holds weights of its own goes on with
@@ -103,7 +103,7 @@ def put_in(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def _exchange(kept: Any, made: Mapping[int, Tensor]) -> None:
-    """Put the other weights into a list or dict in the place of the model's own, by their identity."""
+    """Replace a model's weights in a list or dict, by identity."""
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(kept, list):
         pairs = list(enumerate(cast(list[Any], kept)))

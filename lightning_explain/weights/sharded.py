@@ -1,4 +1,4 @@
-"""Weights that are spread over the processes of a run (FSDP2), and gathered layer by layer while a model runs."""
+"""Weights sharded over processes (FSDP2), which are gathered layer by layer in a forward pass."""
 
 import sys
 from collections.abc import Generator
@@ -35,7 +35,7 @@ _held: WeakSet[Any] = WeakSet()
 
 @contextmanager
 def weights_spread(model: nn.Module) -> Generator[None, None, None]:
-    """Begin and end with every weight spread over the processes, so that the model can be left as found.
+    """Reshard every weight at the start and at the end, so that the model can be left as found.
 
     After a forward pass the outermost module keeps its weights gathered for the backward pass. A snapshot taken then
     would be of other parameters than the ones that are trained. Inside `weights_gathered` nothing happens.
@@ -52,7 +52,7 @@ def weights_spread(model: nn.Module) -> Generator[None, None, None]:
 
 @contextmanager
 def weights_gathered(model: nn.Module) -> Generator[None, None, None]:
-    """Hold the weights of a model that is not too large together meanwhile, so that passes need no other process.
+    """Keep the weights of a model that is not too large gathered meanwhile, so that passes need no other process.
 
     A collective call, but not inside itself. Beyond `MOST_GATHERED` bytes nothing happens: each pass gathers layer by
     layer, and all processes must take equally many.
@@ -80,7 +80,7 @@ def weights_gathered(model: nn.Module) -> Generator[None, None, None]:
 
 @dataclass(frozen=True)
 class _Settings:
-    """When a module gives its weights up. torch has setters for that, but no way to ask what was set."""
+    """Resharding settings of a module: torch has setters for them, but no getters."""
 
     state: Any
     is_automatic: bool
@@ -104,7 +104,7 @@ class _Settings:
 
 
 def is_held_together(model: nn.Module) -> bool:
-    """Say whether an explanation has all weights at hand all the time: whole, or small enough to be gathered.
+    """Return True if all weights stay available during an explanation: not sharded, or small enough to be gathered.
 
     Example:
         >>> is_held_together(nn.Linear(2, 2))
@@ -114,7 +114,7 @@ def is_held_together(model: nn.Module) -> bool:
 
 
 def bytes_of(model: nn.Module) -> int:
-    """Return how many bytes all weights take together, wherever they are.
+    """Return the size in bytes of all weights together, on all processes.
 
     Example:
         >>> bytes_of(nn.Linear(3, 2, bias=False))
@@ -124,7 +124,7 @@ def bytes_of(model: nn.Module) -> int:
 
 
 def whole_tensor(tensor: Tensor) -> Tensor:
-    """Gather a parameter that is spread over processes, a collective call; return any other as it is.
+    """Gather a sharded parameter, a collective call; return any other as it is.
 
     Example:
         >>> import torch
@@ -139,7 +139,7 @@ def whole_tensor(tensor: Tensor) -> Tensor:
 
 
 def check_not_sharded(model: nn.Module, what: str) -> None:
-    """Refuse weights that are given up after the forward pass, where the backward pass needs them.
+    """Refuse sharded weights that are freed after the forward pass, where the backward pass needs them.
 
     Raises:
         ConfigurationError: `fully_shard` was applied to some submodule.
