@@ -23,10 +23,11 @@ from torch.nn import functional
 
 from lightning_explain import LRP, Attribution, Display, IntegratedGradients
 from lightning_explain.attribution import EpsilonGammaBox
-from lightning_explain.render.canvas import below, beside, colour_bar, framed, text
 from lightning_explain.render.colour import Picture, signed_colours, table
-from lightning_explain.render.heatmaps import input_pictures
+from lightning_explain.render.layout import below, beside, colour_bar, framed
+from lightning_explain.render.modalities.image import input_pictures
 from lightning_explain.render.page_layout import colour_scale
+from lightning_explain.render.text import text
 
 CATS = {281: "tabby", 282: "tiger cat", 283: "Persian cat", 284: "Siamese cat", 285: "Egyptian cat", 287: "lynx"}
 TABBY = 281

@@ -1,18 +1,19 @@
 """How samples are shown: what their numbers stood for before they were made ready for the network."""
 
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from lightning_explain.errors import ConfigurationError, doubt
 
-Form = Literal["image", "signal", "table", "tokens"]
-"""How an input is drawn."""
-
-FORMS: tuple[str, ...] = get_args(Form)
+_FOLDER = Path(__file__).parent / "render" / "modalities"
+FORMS = tuple(sorted(file.name for file in pkgutil.iter_modules([str(_FOLDER)])))
+"""The kinds of input that can be drawn: a file each in `render/modalities`."""
 
 PerChannel = float | Sequence[float] | None
 
@@ -20,13 +21,6 @@ NAMING = ("convert_ids_to_tokens", "id_to_token", "id_to_piece", "lookup_token")
 """What tokenizers and vocabularies call the way from an id to its word."""
 
 TOKENS_EXPECTED = "expected a tokenizer, a list of words, a mapping between ids and words, or a callable id -> word"
-
-FEW_LANES, LONG = 16, 4
-"""A [batch, a, b] input whose shorter side has at most so many entries, and whose longer one has so many times more,
-is a time series; others are grey images."""
-
-SHORTEST_SIGNAL = 32
-"""A single row [batch, 1, n] of fewer numbers is a table."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,11 +96,20 @@ class Display:
         images = images if std is None else images * std.reshape(shape)
         return images if mean is None else images + mean.reshape(shape)
 
-    def form_of(self, inputs: Tensor, index: int = 0) -> Form | None:
-        """Say how an input [batch, ...] is drawn; None where there is no picture for its form."""
+    def declared_form(self, index: int = 0) -> str | None:
+        """Return the kind that an input was declared to be, by its place; None where evidence decides."""
         forms = self._forms
-        asked: Any = forms[0] if isinstance(self.form, str) else forms[index] if index < len(forms) else None
-        return form_by_shape(inputs) if asked is None else asked
+        return forms[0] if isinstance(self.form, str) else forms[index] if index < len(forms) else None
+
+    def check_channels(self, inputs: Tensor, index: int = 0) -> None:
+        """Refuse a normalisation of another number of channels than an input that may be images has.
+
+        Raises:
+            ConfigurationError: `mean` or `std` have another number of channels.
+        """
+        declared = self.declared_form(index)
+        if declared == "image" or (declared is None and inputs.ndim == 4 and min(inputs.shape[-2:]) > 1):
+            self.as_seen(inputs[:1])
 
     def word(self, token: int) -> str:
         """Name a token; its id where there is no name for it."""
@@ -160,29 +163,6 @@ def _by_channel(given: PerChannel, name: str, n_channels: int) -> Tensor | None:
             "each, or one for all."
         )
     return values
-
-
-def form_by_shape(inputs: Tensor) -> Form | None:
-    """Tell by its shape and type how an input is drawn; None where there is no picture for its form.
-
-    Example:
-        >>> form_by_shape(torch.zeros(2, 28, 28)), form_by_shape(torch.zeros(2, 1, 8000))
-        ('image', 'signal')
-        >>> form_by_shape(torch.zeros(2, 12)), form_by_shape(torch.zeros(2, 12, dtype=torch.long))
-        ('table', 'tokens')
-    """
-    if inputs.ndim == 2 and not inputs.is_floating_point():
-        return "tokens"
-    if inputs.ndim == 3:
-        short, long = sorted(inputs.shape[1:])
-        is_row = short == 1 and inputs.shape[1] == 1 and long >= SHORTEST_SIGNAL
-        if is_row or (1 < short <= FEW_LANES and long >= max(SHORTEST_SIGNAL, LONG * short)):
-            return "signal"
-    if inputs.ndim in (3, 4) and min(inputs.shape[-2:]) > 1:
-        return "image"
-    if inputs.ndim == 2 or (inputs.ndim > 2 and inputs[0].numel() == max(inputs.shape[1:])):
-        return "table"
-    return None
 
 
 def is_mask(part: Tensor) -> bool:

@@ -122,8 +122,8 @@ class Probe:
             )
         self._check_features()
         for index, part in enumerate(self.parts):
-            if self.display is not None and self.display.form_of(part, index) == "image":
-                self.display.as_seen(part[:1])
+            if self.display is not None:
+                self.display.check_channels(part, index)
 
     def _check_features(self) -> None:
         n_features = [part[0].numel() for part in self.parts]

@@ -9,8 +9,8 @@ from lightning_explain.log.choice import sink_of
 from lightning_explain.log.mlflow_sink import MLflowSink, mlflow_name
 from lightning_explain.log.sinks import Sink, TensorBoardSink
 from lightning_explain.log.tags import tag as tag_of
-from lightning_explain.render.canvas import shortened
 from lightning_explain.render.colour import Picture
+from lightning_explain.render.text import shortened
 from lightning_explain.render.words import LONGEST
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from lightning_explain.render.canvas import shortened
+from lightning_explain.render.text import shortened
 
 LONGEST = 120
 """Letters of a name in an event: names come from data, and one of 10 kB would be in every event."""

@@ -6,20 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_explain.render.canvas import (
-    below,
-    beside,
-    colour_bar,
-    framed,
-    grid,
-    padded,
-    paragraph,
-    resized,
-    text,
-    text_width,
-)
 from lightning_explain.render.colour import Picture, signed_colours, table
+from lightning_explain.render.layout import below, beside, colour_bar, framed, grid, padded, resized
 from lightning_explain.render.page_layout import colour_scale
+from lightning_explain.render.text import paragraph, text, text_width
 
 LABEL_WIDTH = 110
 WIDEST = 640

@@ -7,19 +7,9 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from lightning_explain.render.canvas import (
-    below,
-    beside,
-    colour_bar,
-    font,
-    framed,
-    grid,
-    paragraph,
-    resized,
-    text,
-    text_width,
-)
 from lightning_explain.render.colour import Picture, share_colours, table
+from lightning_explain.render.layout import below, beside, colour_bar, framed, grid, resized
+from lightning_explain.render.text import font, paragraph, text, text_width
 
 LABEL_WIDTH = 90
 LARGEST_WIDTH = 440

@@ -1,13 +1,15 @@
-"""What surrounds every picture of a probe: title, legends, and how its cells are set."""
+"""The frame of every picture of a probe: title, legends, column heads, and the arrangement of its cells."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
-from lightning_explain.render.canvas import below, beside, colour_bar, framed, padded, paragraph, text, text_width
 from lightning_explain.render.colour import Picture, table
-from lightning_explain.render.panels import Panel
+from lightning_explain.render.layout import below, beside, colour_bar, framed, padded
+from lightning_explain.render.text import paragraph, text, text_width
 
 QUANTILE = 0.995
 """Values beyond this share of all get the full colour, so that one outlier does not whiten the rest."""
@@ -16,6 +18,38 @@ MIN_WIDTH = 420
 
 LONGEST_NAME = 200
 """Pixels for the name of a method beside its colour bar."""
+
+HEADER_SIZE = 11
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One method's attributions.
+
+    Attributes:
+        name: Name of the method.
+        values: Attributions [batch, ...].
+        scale: Absolute value of the full colour, or of a full bar; methods have different units, so each has its own.
+    """
+
+    name: str
+    values: Tensor
+    scale: float
+
+
+def in_words(name: str) -> str:
+    """Part a name where it can be wrapped into a narrow column.
+
+    Example:
+        >>> in_words("IntegratedGradients n_steps=20"), in_words("InputXGradient"), in_words("LRP")
+        ('Integrated Gradients n_steps=20', 'Input X Gradient', 'LRP')
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+
+
+def header(name: str, *, width: int) -> Picture:
+    """Write a column's head, wrapped at capitals: uint8 [height, width, 3]."""
+    return paragraph(in_words(name), width=width, size=HEADER_SIZE)
 
 
 def colour_scale(values: Tensor) -> float:

@@ -1,18 +1,17 @@
 """A sheet to draw on: smooth lines and shapes first, words last."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from lightning_explain.render.canvas import shortened
 from lightning_explain.render.colour import Picture
+from lightning_explain.render.text import INK, font
 
 FINE = 2
 """Lines are drawn so many times larger and averaged, so that they are smooth."""
 
-INK, GREY, WHITE = (32, 32, 32), (150, 150, 150), (255, 255, 255)
+GREY, WHITE = (150, 150, 150), (255, 255, 255)
 SOFT = (110, 110, 110)
 RED, BLUE = (178, 24, 43), (33, 102, 172)
 
@@ -22,11 +21,6 @@ Point = tuple[float, float]
 _T = np.linspace(0.0, 1.0, 20)
 _BEZIER = np.stack([(1 - _T) ** 3, 3 * _T * (1 - _T) ** 2, 3 * _T**2 * (1 - _T), _T**3])
 _SLOPE = np.stack([-3 * (1 - _T) ** 2, 3 * (1 - _T) * (1 - 3 * _T), 3 * _T * (2 - 3 * _T), 3 * _T**2])
-
-
-@lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
 
 
 def sign_colour(value: float) -> Colour:
@@ -48,40 +42,6 @@ def pale(colour: Colour, strength: float) -> Colour:
 def ink_on(fill: Colour) -> Colour:
     """Choose black or white words for a ground."""
     return WHITE if sum(fill) < 390 else INK
-
-
-def fitting(words: str, width: int, size: int) -> str:
-    """Cut a line that is too long for its place."""
-    n_letters = len(words)
-    if n_letters <= width // size:
-        return words  # no letter is wider than it is high
-    while n_letters > 1 and _font(size).getlength(shortened(words, n_letters)) > width:
-        n_letters -= 1
-    return shortened(words, n_letters)
-
-
-@lru_cache(maxsize=1024)
-def _width(word: str, size: int) -> float:
-    return _font(size).getlength(word)
-
-
-def wrapped(words: str, width: int, size: int) -> list[str]:
-    """Break a text into lines of at most `width` pixels; a longer word has a line of its own.
-
-    Example:
-        >>> wrapped("one two three", 50, 12)
-        ['one two', 'three']
-    """
-    lines: list[list[str]] = [[]]
-    left = float(width)
-    for word in words.split():
-        needed = _width(word, size) + _width(" ", size)
-        if lines[-1] and needed > left:
-            lines.append([])
-            left = float(width)
-        lines[-1].append(word)
-        left -= needed
-    return [" ".join(line) for line in lines]
 
 
 def few_colours(picture: Picture, n_colours: int = 250) -> Picture:
@@ -148,7 +108,7 @@ class Sheet:
         if self._is_fine:
             self._image, self._is_fine = self._image.reduce(FINE), False
             self._pen = ImageDraw.Draw(self._image)
-        self._pen.text((x, y), words, fill=fill, font=_font(size), anchor=anchor)
+        self._pen.text((x, y), words, fill=fill, font=font(size), anchor=anchor)
 
     def done(self) -> Picture:
         """Return the sheet as uint8 [height, width, 3]."""

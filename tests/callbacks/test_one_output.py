@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
-import lightning_explain.render.features as features
+import lightning_explain.render.modalities.table as features
 import lightning_explain.render.page_layout as page
 from lightning_explain import AttributionMonitor, DecisionPathMonitor
 from lightning_explain.callbacks.attribution.captions import captions

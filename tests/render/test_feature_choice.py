@@ -2,9 +2,9 @@
 
 import torch
 
-from lightning_explain.render import features
-from lightning_explain.render.features import LARGEST, bars_picture
-from lightning_explain.render.panels import Panel
+from lightning_explain.render.modalities import table as features
+from lightning_explain.render.modalities.table import LARGEST, bars_picture
+from lightning_explain.render.page_layout import Panel
 
 
 def test_features_whose_attributions_cancel_out_in_the_mean_are_shown(monkeypatch):

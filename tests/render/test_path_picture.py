@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from lightning_explain.paths import PathGraph, path_graph
-from lightning_explain.render.path_layout import ROW, TOP, laid_out, sticky_slots
-from lightning_explain.render.path_scene import RADIUS, scene_of
 from lightning_explain.render.paths import InputPicture, path_picture
-from lightning_explain.render.sheet import BLUE, RED, Sheet, few_colours, fitting, ink_on, pale, sign_colour
+from lightning_explain.render.paths.layout import ROW, TOP, laid_out, sticky_slots
+from lightning_explain.render.paths.scene import RADIUS, scene_of
+from lightning_explain.render.sheet import BLUE, RED, Sheet, few_colours, ink_on, pale, sign_colour
+from lightning_explain.render.text import fitting
 from tests.paths.test_search import random_graph
 
 

@@ -1,39 +1,32 @@
 """Every picture: its form, and each sample, neuron and step where it should be."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from lightning_explain.render import features
-from lightning_explain.render.canvas import (
-    below,
-    beside,
-    framed,
-    grid,
-    padded,
-    paragraph,
-    resized,
-    shortened,
-    text,
-    text_width,
-)
 from lightning_explain.render.colour import LEVELS, Picture, share_colours, signed_colours, table
-from lightning_explain.render.features import bars_picture, class_means, feature_film_picture
-from lightning_explain.render.heatmaps import (
+from lightning_explain.render.layout import below, beside, framed, grid, padded, resized
+from lightning_explain.render.modalities import drawn_as, explanation_picture, film_frame, film_picture, recognised
+from lightning_explain.render.modalities import table as features
+from lightning_explain.render.modalities.image import (
     colour_scale,
     filmstrip_picture,
     heatmap_picture,
     input_pictures,
     maps_of,
 )
-from lightning_explain.render.input_pictures import explanation_picture, film_frame, film_picture, film_rows, kind_of
+from lightning_explain.render.modalities.signal import signal_film_picture
+from lightning_explain.render.modalities.table import bars_picture, class_means, feature_film_picture
+from lightning_explain.render.modality import Annotations, film_rows
 from lightning_explain.render.neuron_features import fed_images_picture, fed_table_picture
 from lightning_explain.render.neurons import has_maps, maps_picture, overlap_picture, rates_picture
-from lightning_explain.render.panels import Panel, header, in_words
-from lightning_explain.render.shown_inputs import Shown
+from lightning_explain.render.page_layout import Panel, header, in_words
+from lightning_explain.render.shown_inputs import shown_input
+from lightning_explain.render.text import paragraph, shortened, text, text_width
 
 NAMES = [
     "",
@@ -493,7 +486,7 @@ def test_bars_of_zeros_are_drawn() -> None:
     ],
 )  # fmt: skip
 def test_the_kind_of_picture_follows_from_the_form(shape: tuple[int, ...], kind: str | None) -> None:
-    assert kind_of(torch.zeros(shape)) == kind
+    assert recognised(torch.zeros(shape)) == kind
 
 
 def test_a_film_shows_the_first_sample_of_each_class_and_at_most_ten() -> None:
@@ -501,7 +494,7 @@ def test_a_film_shows_the_first_sample_of_each_class_and_at_most_ten() -> None:
     assert film_rows(None, 3) == [0, 1, 2]
     assert len(film_rows(torch.arange(30), 30)) == len(film_rows(None, 30)) == 10
     values, labels = torch.randn(4, 2, 5, 5), torch.tensor([3, 3, 0, 5])
-    images, table = Shown.of(values), Shown.of(values[:, 0, 0])
+    images, table = shown_input(values), shown_input(values[:, 0, 0])
     torch.testing.assert_close(film_frame(images, values, labels), values.sum(1)[[2, 0, 3]])
     torch.testing.assert_close(film_frame(table, values[:, 0, 0], labels), class_means(values[:, 0, 0], labels)[0])
 
@@ -515,46 +508,48 @@ def test_explanations_and_films_of_images_and_tables(
     inputs, values = torch.rand(shape), torch.randn(shape)
     panels = one(values) * n_methods
     groups = ["all"] if labels is None else ["a", "b"]
-    shown = Shown.of(inputs)
-    found = explanation_picture(
-        shown,
-        panels,
-        labels=labels,
-        captions=["c"] * 4,
-        group_names=groups,
-        title="t",
-    )
-    film = film_picture(
-        shown,
-        [film_frame(shown, values, labels)] * 2,
-        labels=labels,
-        column_names=["1", "2"],
-        row_names=["r"] * 4,
-        group_names=groups,
-        title="t",
-    )
+    shown = shown_input(inputs)
+    words = Annotations(title="t", labels=labels, captions=["c"] * 4, group_names=groups)
+    found = explanation_picture(shown, panels, words)
+    words = Annotations(title="t", labels=labels, captions=["r"] * 4, group_names=groups, column_names=["1", "2"])
+    film = film_picture(shown, [film_frame(shown, values, labels)] * 2, words)
     assert is_picture(found) and is_picture(film)
 
 
 def test_units_of_a_layer_are_bars_under_images_and_left_out_beside_heatmaps() -> None:
-    shown, labels = Shown.of(torch.rand(4, 1, 8, 8)), torch.tensor([0, 0, 1, 1])
+    shown, labels = shown_input(torch.rand(4, 1, 8, 8)), torch.tensor([0, 0, 1, 1])
     units = Panel(name="units", values=torch.randn(4, 5), scale=1.0)
     maps = Panel(name="maps", values=torch.randn(4, 1, 8, 8), scale=1.0)
     words = {"labels": labels, "group_names": ["a", "b"], "title": "t"}
+    annotations = Annotations(captions=["c"] * 4, column_names=["1", "2"], **words)
     names = [f"unit {i}" for i in range(5)]
     np.testing.assert_array_equal(
-        explanation_picture(shown, [units], captions=["c"] * 4, **words),
+        explanation_picture(shown, [units], annotations),
         bars_picture([units], **words, feature_names=names, unit="logits"),
     )
     np.testing.assert_array_equal(
-        explanation_picture(shown, [units, maps], captions=["c"] * 4, **words),
+        explanation_picture(shown, [units, maps], annotations),
         heatmap_picture(shown.inputs, [maps], captions=["c"] * 4, title="t", labels=labels),
     )
     films = [film_frame(shown, units.values, labels)] * 2
     columns = {"column_names": ["1", "2"], "group_names": ["a", "b"], "title": "t"}
     np.testing.assert_array_equal(
-        film_picture(shown, films, labels=labels, row_names=["r"] * 4, **columns),
+        film_picture(drawn_as(shown, units.values), films, annotations),
         feature_film_picture(films, feature_names=names, **columns),
+    )
+
+
+@pytest.mark.parametrize("shape", [(3, 60), (3, 2, 60), (3, 60, 2)])
+def test_films_of_signals_are_stripes_under_the_signal_and_no_bars(shape: tuple[int, ...]) -> None:
+    shown = replace(shown_input(torch.randn(shape)), form="signal")
+    values, labels = torch.randn(shape), torch.tensor([0, 0, 1])
+    words = Annotations(title="t", labels=labels, captions=["a", "b", "c"], group_names=["x"], column_names=["1", "2"])
+    films = [film_frame(shown, values, labels)] * 2
+    np.testing.assert_array_equal(
+        film_picture(drawn_as(shown, values), films, words),
+        signal_film_picture(
+            shown.inputs[[0, 2]], films, row_names=["a", "c"], column_names=["1", "2"], title="t", unit="logits"
+        ),
     )
 
 

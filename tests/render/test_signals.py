@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_explain.render.colour import signed_colours
-from lightning_explain.render.panels import Panel
-from lightning_explain.render.signals import (
+from lightning_explain.render.modalities.signal import (
     MOST_COLUMNS,
     binned,
     lane_picture,
@@ -20,6 +19,7 @@ from lightning_explain.render.signals import (
     signal_frame,
     signal_picture,
 )
+from lightning_explain.render.page_layout import Panel
 
 INK = (32, 32, 32)
 

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from lightning_explain import Display
 from lightning_explain.render.colour import signed_colours
-from lightning_explain.render.panels import Panel
-from lightning_explain.render.shown_inputs import Shown
-from lightning_explain.render.tokens import (
+from lightning_explain.render.modalities.tokens import (
     MOST_WORDS,
     passage,
     scale_of_tokens,
@@ -21,13 +19,16 @@ from lightning_explain.render.tokens import (
     token_text,
     words_picture,
 )
+from lightning_explain.render.modality import Shown
+from lightning_explain.render.page_layout import Panel
+from lightning_explain.render.shown_inputs import shown_input
 from lightning_explain.render.words import markdown_safe
 
 WORDS = ["<pad>", "good", "bad", "film"]
 
 
 def shown(ids: torch.Tensor, words: list[str] = WORDS) -> Shown:
-    return Shown.of(ids, display=Display(tokens=words, padding=0))
+    return shown_input(ids, display=Display(tokens=words, padding=0))
 
 
 def colours_of(picture: np.ndarray) -> set[tuple[int, ...]]:

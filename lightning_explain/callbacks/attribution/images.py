@@ -13,10 +13,16 @@ from lightning_explain.callbacks.base.methods import Methods, described, full_na
 from lightning_explain.log import Journal, tag
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
-from lightning_explain.render.input_pictures import explanation_picture, film_frame, film_picture, full_scale
-from lightning_explain.render.panels import Panel
-from lightning_explain.render.shown_inputs import Shown
-from lightning_explain.render.tokens import token_text
+from lightning_explain.render.modalities import (
+    drawn_as,
+    explanation_picture,
+    film_frame,
+    film_picture,
+    full_scale,
+    modality_of,
+)
+from lightning_explain.render.modality import Annotations, Shown
+from lightning_explain.render.page_layout import Panel
 from lightning_explain.render.words import markdown_safe
 from lightning_explain.schedule import worth_redrawing
 
@@ -88,19 +94,22 @@ class Gallery:
             description=f"The probe{_of(shown)} beside what each feature contributes to the explained output, by "
             f"{markdown_safe(', '.join(described_methods))}. Red: speaks for it; blue: against it.",
         )
-        if shown.form == "tokens":
-            self._write_tokens(journal, findings, shown)
+        self._write_text(journal, findings, shown)
         for method in explanation.attributions:
             if worth_redrawing(self._memory(method).count):
                 self._show_filmstrip(journal, method, shown)
 
-    def _write_tokens(self, journal: Journal, findings: Findings, shown: Shown) -> None:
-        """Write the texts for the text dashboard, the first method's attributions in them."""
+    def _write_text(self, journal: Journal, findings: Findings, shown: Shown) -> None:
+        """Write samples that can be read for the text dashboard, the first method's attributions in them."""
         method, attribution = next(iter(findings.explanation.attributions.items()))
-        head = f"{full_name(method, self.methods[method])}: **bold** speaks for the explained output, *italic* against."
-        values, words = attribution.parts[shown.index], captions(self.probe, findings.explanation)
-        table = token_text(shown, values, captions=words, labels=self.probe.labels)
-        journal.text(tag(self.name, "tokens", *_own(shown)), f"{head}\n\n{table}")
+        values = attribution.parts[shown.index]
+        drawn = drawn_as(shown, values)
+        words = Annotations(title="", captions=captions(self.probe, findings.explanation), labels=self.probe.labels)
+        table = modality_of(drawn).markdown(drawn, values, words)
+        if table:
+            name = full_name(method, self.methods[method])
+            head = f"{name}: **bold** speaks for the explained output, *italic* against."
+            journal.text(tag(self.name, str(shown.form), *_own(shown)), f"{head}\n\n{table}")
 
     def show_all_filmstrips(self, journal: Journal) -> None:
         """Draw and log every filmstrip that was not drawn when its last column came."""
@@ -133,15 +142,14 @@ class Gallery:
                 maps.append((reference if alone else f"{name}: {reference}", one.explanation.attribution))
             scale = self._film(name, shown).scale
             panels += [Panel(name=over, values=found.parts[shown.index], scale=scale) for over, found in maps]
-        return explanation_picture(
-            shown,
-            panels,
-            labels=self.probe.labels,
+        words = Annotations(
+            title=self._title(findings, shown, epoch=epoch),
             captions=self._captions(findings),
             group_names=group_names(self.probe),
-            title=self._title(findings, shown, epoch=epoch),
+            labels=self.probe.labels,
             unit=explanation.unit,
         )
+        return explanation_picture(shown, panels, words)
 
     def _kept(self, explanation: Explanation) -> dict[str, Kept]:
         """Return what the first method's explanation is compared with, as the user named it; not with itself."""
@@ -165,7 +173,9 @@ class Gallery:
         started = self.history.count == 1 and explanation.step == 0
         moment = "before training" if started else f"in epoch {epoch}, at step {explanation.step:,}"
         looks = f"What the network looks at{_of(shown)} {moment}"
-        reading = self._reading(shown, explanation, several=len(names) > 1 or bool(self._kept(explanation)))
+        several = len(names) > 1 or bool(self._kept(explanation))
+        drawn = self._drawn(next(iter(names)), shown)
+        reading = self._reading(drawn, explanation, several=several)
         if len(names) == 1:
             (name,) = names
             trusted = trust(explanation.attributions[name], findings.drifts.get(name, {}), self.methods[name])
@@ -187,32 +197,32 @@ class Gallery:
 
     def _reading(self, shown: Shown, explanation: Explanation, *, several: bool) -> str:
         has_labels, single = self.probe.labels is not None, explanation.unit == "output"
-        if shown.form == "table":
-            words = "Bars: means; points: samples."
-        else:
-            what = {"image": "row" if several else "pair", "signal": "signal"}.get(str(shown.form), "text")
-            head = ("label: output" if single else "label (confidence)") if has_labels else "output"
-            words = f"Over each {what}: {head}."
+        head = ("label: output" if single else "label (confidence)") if has_labels else "output"
+        words = modality_of(shown).legend_words(head, several=several)
         return f"{words} {ONE_OUTPUT}" if has_labels and single else words
 
     def _filmstrip(self, method: str, shown: Shown) -> Picture:
         probe, labels, film = self.probe, self.probe.labels, self._film(method, shown).columns
         names = ["" for _ in range(len(probe))] if labels is None else [probe.class_name(c) for c in labels.tolist()]
-        across = "column" if shown.form in ("image", "table") else "stripe"
-        return film_picture(
-            shown,
-            [maps for _, maps in film],
-            labels=labels,
-            column_names=["start" if step == 0 else _short(step) for step, _ in film],
-            row_names=names,
-            group_names=group_names(probe),
+        drawn = self._drawn(method, shown)
+        words = Annotations(
             title=(
-                f"How the explanation{_of(shown)} forms: one {across} per explanation, named by training step. "
-                f"{full_name(method, self.methods[method])}. One colour scale for all: before a network has learnt, "
-                f"its scores are small and its maps pale. {self._caveat}"
+                f"How the explanation{_of(shown)} forms: one {modality_of(drawn).film_part} per explanation, named by "
+                f"training step. {full_name(method, self.methods[method])}. One colour scale for all: before a network "
+                f"has learnt, its scores are small and its maps pale. {self._caveat}"
             ).strip(),
+            captions=names,
+            group_names=group_names(probe),
+            column_names=["start" if step == 0 else _short(step) for step, _ in film],
+            labels=labels,
             unit="output" if self.history.target is None else "logits",
         )
+        return film_picture(drawn, [maps for _, maps in film], words)
+
+    def _drawn(self, method: str, shown: Shown) -> Shown:
+        """Return an input as a method's attributions of it are drawn: the frames of a film do not tell."""
+        last = self._memory(method).previous
+        return shown if last is None else drawn_as(shown, last.attribution.parts[shown.index])
 
     def _primary_trust(self, findings: Findings) -> str:
         explanation = findings.explanation

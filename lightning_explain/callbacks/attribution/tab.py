@@ -12,32 +12,19 @@ from lightning_explain.callbacks.base.explainer import Explanation
 from lightning_explain.callbacks.base.forward import probabilities
 from lightning_explain.drift import Drift
 from lightning_explain.log import Journal
-from lightning_explain.log.tab_names import LONGEST, names_of
+from lightning_explain.log.tab_names import names_of
 from lightning_explain.probe import Probe
-from lightning_explain.render.canvas import shortened
-from lightning_explain.render.colour import Picture
-from lightning_explain.render.heatmaps import input_pictures, shown_maps
+from lightning_explain.render.modalities import is_of_units, modality_of
+from lightning_explain.render.modality import EVENT_PIXELS, Shown, rounded
 from lightning_explain.render.page_layout import colour_scale
-from lightning_explain.render.shown_inputs import Shown, is_of_units, shown_inputs
-from lightning_explain.render.signals import binned, lane_picture, lanes_of
-from lightning_explain.render.sprites import Sprite, picture_sprite, value_sprite
+from lightning_explain.render.shown_inputs import shown_inputs
+from lightning_explain.render.sprites import Sprite, value_sprite
 
 MOST_SAMPLES = 100
 """Samples of a probe that the tab gets, evenly spread over a larger one."""
 
-EVENT_PIXELS = 1 << 17
-PROBE_PIXELS = 1 << 19
-"""The inputs are written once, so they may be larger than the heatmaps."""
-
 MOST_LETTERS = 600
 """Of an alert: class names in it may be long."""
-
-MOST_FEATURES = 1024
-MOST_TOKENS = 512
-SIGNAL_COLUMNS = 120
-SIGNAL_HEIGHT = 40
-MOST_NUMBERS = 1 << 14
-"""Input values of tabular samples, which are written as numbers."""
 
 
 def shown_samples(n_samples: int) -> list[int]:
@@ -52,44 +39,21 @@ def shown_samples(n_samples: int) -> list[int]:
     return torch.linspace(0, n_samples - 1, MOST_SAMPLES).round().int().tolist()
 
 
-def _form(shown: Shown) -> str | None:
-    """Say how the tab draws this input; None for forms that it cannot draw."""
-    return None if shown.form == "table" and shown.inputs[0].numel() > MOST_FEATURES else shown.form
+def _is_drawn(shown: Shown) -> bool:
+    return shown.form is not None and modality_of(shown).fits_tab(shown)
+
+
+def _kind(shown: Shown, *, is_drawn: bool) -> dict[str, Any]:
+    """Name the kind of an input, and its layout for readers that do not know the kind; None where it is not drawn."""
+    return {"form": shown.form if is_drawn else None, "layout": modality_of(shown).layout if is_drawn else None}
 
 
 def _numbers(values: Tensor, *, digits: int = 3) -> list[float]:
-    return [float(f"{value:.{digits}g}") for value in values.tolist()]
+    return [rounded(value, digits) for value in values.tolist()]
 
 
 def _labels(probe: Probe, rows: Sequence[int]) -> list[int] | None:
     return None if probe.labels is None else [int(c) for c in probe.labels[list(rows)].tolist()]
-
-
-def _maps(shown: Shown, values: Tensor, rows: Sequence[int]) -> Tensor:
-    """Return the maps of the samples shown: [samples, height, width]; a row for tables and texts, one by channel."""
-    some = values[list(rows)]
-    if shown.form == "image":
-        return shown_maps(some)
-    if shown.form == "signal":
-        return binned(lanes_of(some), SIGNAL_COLUMNS)
-    return some.flatten(1)[:, None, :MOST_TOKENS] if shown.form == "tokens" else some.flatten(1)[:, None]
-
-
-def _signal_pictures(inputs: Tensor, rows: Sequence[int]) -> list[Picture]:
-    """Draw the mean over the channels of each signal as a line, all in one range."""
-    lines = lanes_of(inputs.float()).mean(1)
-    limits = (float(lines.min()), float(lines.max()))
-    return [lane_picture(lines[row], None, limits, height=SIGNAL_HEIGHT) for row in rows]
-
-
-def _words(shown: Shown, rows: Sequence[int]) -> list[list[str | None]]:
-    """Return each text's words by place; None for padding, which is not shown."""
-    found: list[list[str | None]] = []
-    for row in rows:
-        kept = set(shown.places(row))
-        places = range(min(shown.inputs.shape[1], MOST_TOKENS))
-        found.append([shown.word(row, place) if place in kept else None for place in places])
-    return found
 
 
 def probe_tab(probe: Probe, shown: Shown | None = None) -> tuple[dict[str, Any], Sprite | None]:
@@ -100,31 +64,20 @@ def probe_tab(probe: Probe, shown: Shown | None = None) -> tuple[dict[str, Any],
         shown: Which of its inputs; the only one, or the first, by default.
     """
     shown = shown or shown_inputs(probe)[0]
-    rows, inputs, form = shown_samples(len(probe)), shown.inputs, _form(shown)
+    rows, is_drawn = shown_samples(len(probe)), _is_drawn(shown)
     labels = _labels(probe, rows)
     header: dict[str, Any] = {
         "kind": "probe",
         "probe": probe.fingerprint,
-        "form": form,
+        **_kind(shown, is_drawn=is_drawn),
         "n_samples": len(probe),
         "samples": rows,
         "labels": labels,
         "class_names": names_of(labels or [], probe.class_name),
     }
-    if form == "image":
-        pictures = input_pictures(inputs, shown.display)
-        sprite = picture_sprite([pictures[row] for row in rows], max_pixels=PROBE_PIXELS)
-        return {**header, "tile": sprite.tile, "size": list(inputs.shape[-2:])}, sprite
-    if form == "signal":
-        sprite = picture_sprite(_signal_pictures(inputs, rows), max_pixels=2 * PROBE_PIXELS)
-        return {**header, "tile": sprite.tile, "size": list(lanes_of(inputs).shape[1:])}, sprite
-    if form == "tokens":
-        header["tokens"] = _words(shown, rows)
-    if form == "table":
-        values = inputs[rows].flatten(1).float()
-        header["features"] = [shortened(name, LONGEST) for name in shown.feature_names]
-        header["inputs"] = [_numbers(row) for row in values] if values.numel() <= MOST_NUMBERS else None
-    return header, None
+    fields, sprite = modality_of(shown).tab_inputs(shown, rows) if is_drawn else ({}, None)
+    tile = {"tile": sprite.tile} if sprite else {}
+    return {**header, **tile, **fields}, sprite
 
 
 def _predictions(probe: Probe, explanation: Explanation, rows: Sequence[int]) -> dict[str, Any]:
@@ -182,18 +135,19 @@ def attribution_tab(
     shown = shown or shown_inputs(probe)[0]
     # a layer's units have no place in a picture of the input
     fitting = {n: found for n, found in methods.items() if not is_of_units(shown, found.parts[shown.index])}
-    form = _form(shown) if fitting else None
+    is_drawn = bool(fitting) and _is_drawn(shown)
     methods = fitting or methods
     labels = _labels(probe, rows)
     predictions = _predictions(probe, explanation, rows)
-    maps = [_maps(shown, found.parts[shown.index].float(), rows) for found in methods.values()] if form else []
-    sprite = value_sprite(torch.cat(maps), max_pixels=EVENT_PIXELS) if form else None
+    parts = [found.parts[shown.index].float()[rows] for found in methods.values()] if is_drawn else []
+    maps = [modality_of(shown).tab_maps(shown, values, rows) for values in parts]
+    sprite = value_sprite(torch.cat(maps), max_pixels=EVENT_PIXELS) if maps else None
     entries = [
         {
             "name": name,
             "first_tile": position * len(rows),
             "scales": sprite.scales[position * len(rows) : (position + 1) * len(rows)] if sprite else [],
-            "full_colour": colour_scale(maps[position]) if form else None,
+            "full_colour": colour_scale(maps[position]) if maps else None,
             "error": None if attribution.error is None else _numbers(attribution.error[rows], digits=2),
         }
         for position, (name, attribution) in enumerate(methods.items())
@@ -201,7 +155,7 @@ def attribution_tab(
     header = {
         "kind": "attribution",
         "probe": probe.fingerprint,
-        "form": form,
+        **_kind(shown, is_drawn=is_drawn),
         "unit": explanation.unit,
         "tile": sprite.tile if sprite else None,
         "labels": labels,

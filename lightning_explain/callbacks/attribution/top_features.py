@@ -2,58 +2,12 @@
 
 from typing import Any
 
-from torch import Tensor
-
 from lightning_explain.attribution.result import Attribution, flat
-from lightning_explain.render.shown_inputs import Shown, is_of_units
-from lightning_explain.render.signals import lanes_of
+from lightning_explain.render.modalities import drawn_as, modality_of
+from lightning_explain.render.modality import Named, Shown, rounded
 
-N_STRONGEST = 8
 MOST_SAMPLES = 100
 """Samples of a probe whose features are listed; the sums are of all."""
-
-Named = list[list[Any]]
-
-
-def _number(value: float) -> float:
-    return float(f"{value:.4g}")
-
-
-def _top(values: Tensor) -> list[int]:
-    """Return the places of the strongest values, those of 0 left out, the strongest first."""
-    top = values.abs().topk(min(N_STRONGEST, len(values)))
-    return [place for place, size in zip(top.indices.tolist(), top.values.tolist(), strict=True) if size > 0]
-
-
-def _tokens(shown: Shown, values: Tensor, row: int) -> Named:
-    """Return [place, word, value]: places count from 0, padding included."""
-    places = shown.places(row)
-    chosen = [places[i] for i in _top(values[row, places])]
-    return [[place, shown.word(row, place), _number(float(values[row, place]))] for place in chosen]
-
-
-def _features(shown: Shown, values: Tensor, row: int) -> Named:
-    """Return [name, value]."""
-    own = values[row].flatten()
-    names = shown.feature_names
-    return [[names[i] if names else f"feature {i}", _number(float(own[i]))] for i in _top(own)]
-
-
-def _moments(values: Tensor, row: int) -> Named:
-    """Return [channel, time step, value]."""
-    lanes = lanes_of(values)[row]
-    return [
-        [place // lanes.shape[1], place % lanes.shape[1], _number(float(lanes.flatten()[place]))]
-        for place in _top(lanes.flatten())
-    ]
-
-
-def _strongest(shown: Shown, values: Tensor, row: int) -> Named:
-    if is_of_units(shown, values):
-        return [[f"unit {i}", _number(float(values[row, i]))] for i in _top(values[row])]
-    if shown.form == "tokens":
-        return _tokens(shown, values, row)
-    return _features(shown, values, row) if shown.form == "table" else _moments(values, row)
 
 
 def input_records(attribution: Attribution, inputs: list[Shown]) -> list[dict[str, Any]]:
@@ -77,10 +31,15 @@ def input_records(attribution: Attribution, inputs: list[Shown]) -> list[dict[st
             "name": shown.name,
             "form": shown.form,
             "shape": list(values.shape[1:]),
-            "total_attribution": [_number(value) for value in rows.abs().sum(1).tolist()],
-            "sum": [_number(value) for value in rows.sum(1).tolist()],
+            "total_attribution": [rounded(value) for value in rows.abs().sum(1).tolist()],
+            "sum": [rounded(value) for value in rows.sum(1).tolist()],
         }
-        if shown.form in ("table", "signal", "tokens") or is_of_units(shown, values):
-            record["strongest"] = [_strongest(shown, values, row) for row in range(min(len(values), MOST_SAMPLES))]
+        drawn = drawn_as(shown, values)
+        if drawn.form is not None:
+            listed = [
+                modality_of(drawn).top_features(drawn, values, row) for row in range(min(len(values), MOST_SAMPLES))
+            ]
+            named: list[Named] = [features for features in listed if features is not None]
+            record |= {"strongest": named} if named else {}
         records.append(record)
     return records

@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from lightning_explain.callbacks.base.forward import Question, undisturbed
 from lightning_explain.capture import Call, Layer, watched
+from lightning_explain.display import Display
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.log import Journal, tag
 from lightning_explain.neurons import LayerProfile
 from lightning_explain.neurons.arrangement import units_of
 from lightning_explain.probe import Probe
-from lightning_explain.render.heatmaps import input_pictures
-from lightning_explain.render.input_pictures import kind_of
+from lightning_explain.render.modalities import form_of
+from lightning_explain.render.modalities.image import input_pictures
 from lightning_explain.render.neurons import has_maps, maps_picture
 
 
@@ -81,7 +82,7 @@ def log_maps(
 ) -> None:
     """Draw and log the maps of the first probe sample: the chosen channels of each layer."""
     first = probe.parts[0][:1]
-    if kind_of(first) != "image":
+    if form_of(probe.display or Display(), first) != "image":
         return
     picture = input_pictures(first, probe.display)[0]
     label = None if probe.labels is None else int(probe.labels[0])

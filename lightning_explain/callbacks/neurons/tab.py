@@ -12,7 +12,7 @@ from lightning_explain.callbacks.neurons.watch import Profiles
 from lightning_explain.log import Journal, tag
 from lightning_explain.log.tab_names import LONGEST, names_of
 from lightning_explain.neurons import LayerProfile
-from lightning_explain.render.canvas import shortened
+from lightning_explain.render.text import shortened
 
 MOST_CLASSES = 100
 MOST_CELLS = 1 << 14

@@ -26,7 +26,7 @@ from lightning_explain.paths import (
     path_graph,
 )
 from lightning_explain.probe import Probe
-from lightning_explain.render.path_layout import sticky_slots
+from lightning_explain.render.paths import sticky_slots
 
 ALL = "all samples"
 

@@ -11,7 +11,7 @@ from lightning_explain.paths import PathGraph
 from lightning_explain.paths.path_units import is_image
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
-from lightning_explain.render.heatmaps import input_pictures
+from lightning_explain.render.modalities.image import input_pictures
 from lightning_explain.render.paths import InputPicture, path_picture, percent
 
 

@@ -1,18 +1,35 @@
 """Texts: words on the colours of their attribution, as a picture and as markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from lightning_explain.render.canvas import BACKGROUND, below, beside, few_greys, font, text, text_width
-from lightning_explain.render.colour import Picture, signed_colours
-from lightning_explain.render.page_layout import colour_scale, legend, legends, titled
-from lightning_explain.render.panels import Panel, in_words
-from lightning_explain.render.shown_inputs import Shown, spread_rows
+from lightning_explain.display import Display
+from lightning_explain.render.colour import Picture, few_greys, signed_colours
+from lightning_explain.render.layout import below, beside
+from lightning_explain.render.modality import (
+    Annotations,
+    Modality,
+    Named,
+    Shown,
+    film_rows,
+    rounded,
+    spread_rows,
+    strongest_places,
+    unpadded,
+)
+from lightning_explain.render.page_layout import Panel, colour_scale, in_words, legend, legends, titled
+from lightning_explain.render.sprites import Sprite
+from lightning_explain.render.text import BACKGROUND, font, shortened, text, text_width
 from lightning_explain.render.words import markdown_safe
+
+LONGEST_WORD = 24
+MOST_TOKENS = 512
+"""Tokens of a text in the Explain tab."""
 
 WIDTH = 640
 MOST_SAMPLES = 24
@@ -23,6 +40,13 @@ SIZE, LINE, MARGIN = 13, 20, 3
 FILM_WORDS, FILM_CELL, FILM_ROW, LABEL_WIDTH = 8, 72, 13, 60
 DARK = 140
 """Words on darker colours are white."""
+
+
+def word_at(shown: Shown, row: int, place: int) -> str:
+    """Return a token's word, on one line; a middle dot for one that cannot be seen."""
+    word = shown.display.word(int(shown.inputs[row, place]))
+    visible = "".join(letter if letter.isprintable() else " " for letter in word)
+    return shortened(visible, LONGEST_WORD) or "·"
 
 
 def scale_of_tokens(shown: Shown, values: Tensor) -> float:
@@ -68,7 +92,7 @@ def _sizes(panels: Sequence[Panel]) -> Tensor:
 
 def _text(shown: Shown, row: int, panel: Panel, chosen: tuple[list[int], int, int]) -> Picture:
     places, before, after = chosen
-    words = [shown.word(row, place) for place in places]
+    words = [word_at(shown, row, place) for place in places]
     values = panel.values[row, places]
     zero = torch.zeros(1)
     if before:
@@ -146,7 +170,7 @@ def token_film_picture(
         places = torch.tensor(shown.places(row))
         strongest = stacked[:, position, places].abs().amax(0).topk(min(FILM_WORDS, len(places))).indices
         chosen = places[strongest.sort().values].tolist()
-        head = [text(name, width=LABEL_WIDTH), *(text(shown.word(row, p), width=FILM_CELL) for p in chosen)]
+        head = [text(name, width=LABEL_WIDTH), *(text(word_at(shown, row, p), width=FILM_CELL) for p in chosen)]
         lines = [beside(head, gap=2)]
         for step, film in zip(column_names, stacked[:, position][:, chosen], strict=True):
             stripe = signed_colours(film, scale)
@@ -177,8 +201,8 @@ def token_text(
         places, before, after = passage(shown, values.abs(), row)
         top = values[row, places].abs().topk(min(n_strongest, len(places))).indices.tolist()
         marked = {places[i] for i in top}
-        words = [_marked(shown.word(row, p), float(values[row, p]), p in marked) for p in places]
-        told = [f"{markdown_safe(shown.word(row, places[i]))} {float(values[row, places[i]]):+.3g}" for i in top]
+        words = [_marked(word_at(shown, row, p), float(values[row, p]), p in marked) for p in places]
+        told = [f"{markdown_safe(word_at(shown, row, places[i]))} {float(values[row, places[i]]):+.3g}" for i in top]
         parts = [f"({before} before)"] * (before > 0) + words + [f"({after} more)"] * (after > 0)
         lines.append(f"| *{markdown_safe(captions[row])}*: {' '.join(parts)} | {', '.join(told)} |")
     return "\n".join(lines)
@@ -189,3 +213,70 @@ def _marked(word: str, value: float, is_strong: bool) -> str:
     if not is_strong or value == 0:
         return plain
     return f"**{plain}**" if value > 0 else f"*{plain}*"
+
+
+class Tokens(Modality):
+    """Token ids [batch, tokens]: words on colours; padding is left out."""
+
+    precedence = 10
+    layout = "words"
+    caption_over = "text"
+    film_part = "stripe"
+    shapes: ClassVar[Mapping[int, str]] = {2: "[batch, tokens]"}
+
+    def recognises(self, inputs: Tensor) -> bool:
+        """Return True for rows of integers."""
+        return inputs.ndim == 2 and not inputs.is_floating_point()
+
+    def kept(self, inputs: Tensor, display: Display, masks: Sequence[Tensor]) -> Tensor | None:
+        """Return which tokens are no padding."""
+        return unpadded(inputs, display, masks)
+
+    def scale(self, shown: Shown, values: Tensor) -> float:
+        """Return the 99.5 % quantile of the tokens that are shown."""
+        return scale_of_tokens(shown, values)
+
+    def picture(self, shown: Shown, panels: Sequence[Panel], words: Annotations) -> Picture:
+        """Draw the words of each text on the colours of their attribution."""
+        return token_picture(
+            shown, panels, captions=words.captions, title=words.title, labels=words.labels, unit=words.unit
+        )
+
+    def film(self, shown: Shown, films: Sequence[Tensor], words: Annotations) -> Picture:
+        """Draw a stripe for each explanation under the strongest words of each text."""
+        rows = film_rows(words.labels, len(shown.inputs))
+        return token_film_picture(
+            shown,
+            films,
+            rows,
+            row_names=[words.captions[row] for row in rows],
+            column_names=words.column_names,
+            title=words.title,
+            unit=words.unit,
+        )
+
+    def markdown(self, shown: Shown, values: Tensor, words: Annotations) -> str:
+        """Return the texts with their strongest words marked."""
+        return token_text(shown, values, captions=words.captions, labels=words.labels)
+
+    def top_features(self, shown: Shown, values: Tensor, row: int) -> Named | None:
+        """Return [place, word, value] of the strongest tokens; places count from 0, padding included."""
+        places = shown.places(row)
+        chosen = [places[i] for i in strongest_places(values[row, places])]
+        return [[place, word_at(shown, row, place), rounded(float(values[row, place]))] for place in chosen]
+
+    def tab_inputs(self, shown: Shown, rows: Sequence[int]) -> tuple[dict[str, Any], Sprite | None]:
+        """Return each text's words by place; None for padding, which is not shown."""
+        texts: list[list[str | None]] = []
+        for row in rows:
+            kept = set(shown.places(row))
+            places = range(min(shown.inputs.shape[1], MOST_TOKENS))
+            texts.append([word_at(shown, row, place) if place in kept else None for place in places])
+        return {"tokens": texts}, None
+
+    def tab_maps(self, shown: Shown, values: Tensor, rows: Sequence[int]) -> Tensor:
+        """Return a row for each text."""
+        return super().tab_maps(shown, values, rows)[..., :MOST_TOKENS]
+
+
+MODALITY = Tokens()

@@ -1,4 +1,4 @@
-"""Tabular probes: attribution by feature and class, as bars and over time."""
+"""Tables: attribution by feature and class, as bars and over time."""
 
 import itertools
 import warnings
@@ -11,10 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lightning_explain.render.canvas import shortened
 from lightning_explain.render.colour import Picture
-from lightning_explain.render.page_layout import sign_words
-from lightning_explain.render.panels import Panel
+from lightning_explain.render.modality import Annotations, Modality, Named, Shown, rounded, strongest_places
+from lightning_explain.render.page_layout import Panel, sign_words
+from lightning_explain.render.sprites import Sprite
+from lightning_explain.render.text import shortened
+from lightning_explain.render.words import LONGEST
 
 RED, BLUE = "#b2182b", "#2166ac"
 LARGEST = 20
@@ -22,6 +24,12 @@ LARGEST = 20
 
 MOST_ACROSS = 5
 """Panels beside each other: a wider picture is shrunk on the page until its words cannot be read."""
+
+MOST_FEATURES = 1024
+"""Features of a sample that the Explain tab draws."""
+
+MOST_NUMBERS = 1 << 14
+"""Input values that the Explain tab gets, as numbers."""
 
 MOST_BARS, FEWEST = 48, 4
 """With several methods each class has a row of its own: fewer features where there are many classes."""
@@ -197,3 +205,69 @@ def feature_film_picture(
     low, high = sign_words(unit)
     bar.set_label(f"mean attribution:\nblue {low},\nred {high}", fontsize=8)
     return drawn(figure)
+
+
+class Table(Modality):
+    """Tables [batch, features]: bars by feature and class."""
+
+    precedence = 40
+    layout = "bars"
+
+    def recognises(self, inputs: Tensor) -> bool:
+        """Return True for rows of features, whatever other dimensions of one element there are."""
+        return inputs.ndim == 2 or (inputs.ndim > 2 and inputs[0].numel() == max(inputs.shape[1:]))
+
+    def scale(self, shown: Shown, values: Tensor) -> float:  # noqa: ARG002
+        """Return the largest absolute value: bars are not cut off."""
+        return float(values.detach().abs().max())
+
+    def frame(self, shown: Shown, values: Tensor, labels: Tensor | None) -> Tensor:  # noqa: ARG002
+        """Return the means by class [classes, features]."""
+        return class_means(values, labels)[0]
+
+    def picture(self, shown: Shown, panels: Sequence[Panel], words: Annotations) -> Picture:
+        """Draw bars by feature, a panel for each class."""
+        return bars_picture(
+            panels,
+            labels=words.labels,
+            group_names=words.group_names,
+            feature_names=shown.feature_names,
+            title=words.title,
+            unit=words.unit,
+        )
+
+    def film(self, shown: Shown, films: Sequence[Tensor], words: Annotations) -> Picture:
+        """Draw features down, explanations across, a panel for each class."""
+        return feature_film_picture(
+            films,
+            group_names=words.group_names,
+            column_names=words.column_names,
+            feature_names=shown.feature_names,
+            title=words.title,
+            unit=words.unit,
+        )
+
+    def legend_words(self, head: str, *, several: bool) -> str:  # noqa: ARG002
+        """Return the sentence that tells how to read the picture."""
+        return "Bars: means; points: samples."
+
+    def top_features(self, shown: Shown, values: Tensor, row: int) -> Named | None:
+        """Return [name, value] of the strongest features."""
+        own, names = values[row].flatten(), shown.feature_names
+        return [[names[i] if names else f"feature {i}", rounded(float(own[i]))] for i in strongest_places(own)]
+
+    def fits_tab(self, shown: Shown) -> bool:
+        """Return True for so many features as a page can hold."""
+        return shown.inputs[0].numel() <= MOST_FEATURES
+
+    def tab_inputs(self, shown: Shown, rows: Sequence[int]) -> tuple[dict[str, Any], Sprite | None]:
+        """Return the names of the features, and the samples as numbers."""
+        values = shown.inputs[list(rows)].flatten(1).float()
+        numbers = [[rounded(value, 3) for value in row] for row in values.tolist()]
+        return {
+            "features": [shortened(name, LONGEST) for name in shown.feature_names],
+            "inputs": numbers if values.numel() <= MOST_NUMBERS else None,
+        }, None
+
+
+MODALITY = Table()

@@ -1,18 +1,21 @@
-"""Image probes: the inputs beside their heatmaps, and the filmstrip of heatmaps over time."""
+"""Images: the inputs beside their heatmaps, and the filmstrip of heatmaps over time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image as PilImage
 from torch import Tensor
 from torch.nn import functional
 
 from lightning_explain.display import Display
-from lightning_explain.render.canvas import below, beside, grid, padded, resized, text
 from lightning_explain.render.colour import Picture, grey, signed_colours
-from lightning_explain.render.page_layout import colour_scale, legend, legends, n_columns, titled
-from lightning_explain.render.panels import Panel, header
+from lightning_explain.render.layout import below, beside, grid, padded, resized
+from lightning_explain.render.modality import PROBE_PIXELS, Annotations, Modality, Shown, film_rows
+from lightning_explain.render.page_layout import Panel, colour_scale, header, legend, legends, n_columns, titled
+from lightning_explain.render.sprites import Sprite, picture_sprite
+from lightning_explain.render.text import text
 
 MAX_WIDTH = 720
 """With several methods, samples stand beside each other up to this width."""
@@ -145,7 +148,9 @@ def heatmap_picture(
 def _in_squares(pictures: Sequence[Picture], inputs: Tensor) -> list[Picture]:
     """Shrink pictures as their maps are, so that both have one size."""
     side = pixels_per_square(inputs.shape[-2:])
-    return [np.asarray(Image.fromarray(picture).reduce(side)) for picture in pictures] if side > 1 else list(pictures)
+    return (
+        [np.asarray(PilImage.fromarray(picture).reduce(side)) for picture in pictures] if side > 1 else list(pictures)
+    )
 
 
 def said_of_image(inputs: Tensor) -> str:
@@ -199,3 +204,70 @@ def filmstrip_picture(
         cells += [padded(column[row], height=height, width=width) for column in columns]
         rows.append(beside(cells, gap=2))
     return titled(below(rows, gap=2), title, legend(scale, unit))
+
+
+class Image(Modality):
+    """Images [batch, channels, height, width] or [batch, height, width]: a heatmap beside each."""
+
+    precedence = 30
+    caption_over = "pair"
+    shapes: ClassVar[Mapping[int, str]] = {3: "[batch, height, width]", 4: "[batch, channels, height, width]"}
+
+    def recognises(self, inputs: Tensor) -> bool:
+        """Return True for two sides of more than one pixel."""
+        return inputs.ndim in (3, 4) and min(inputs.shape[-2:]) > 1
+
+    def check(self, shown: Shown) -> None:
+        """Refuse what has no height and width, and a normalisation of another number of channels."""
+        super().check(shown)
+        shown.display.as_seen(shown.inputs[:1])
+
+    def scale(self, shown: Shown, values: Tensor) -> float:  # noqa: ARG002
+        """Return the 99.5 % quantile of the maps."""
+        return colour_scale(shown_maps(values))
+
+    def frame(self, shown: Shown, values: Tensor, labels: Tensor | None) -> Tensor:
+        """Return the maps of the film's samples [rows, height, width]."""
+        return shown_maps(super().frame(shown, values, labels))
+
+    def picture(self, shown: Shown, panels: Sequence[Panel], words: Annotations) -> Picture:
+        """Draw each image beside its heatmaps."""
+        return heatmap_picture(
+            shown.inputs,
+            panels,
+            captions=words.captions,
+            title=words.title,
+            labels=words.labels,
+            unit=words.unit,
+            display=shown.display,
+        )
+
+    def film(self, shown: Shown, films: Sequence[Tensor], words: Annotations) -> Picture:
+        """Draw a row of heatmaps for each image."""
+        rows = film_rows(words.labels, len(shown.inputs))
+        return filmstrip_picture(
+            shown.inputs[torch.tensor(rows)],
+            films,
+            row_names=[words.captions[row] for row in rows],
+            column_names=words.column_names,
+            title=words.title,
+            unit=words.unit,
+            display=shown.display,
+        )
+
+    def legend_words(self, head: str, *, several: bool) -> str:
+        """Return the sentence that tells how to read the picture."""
+        return f"Over each {'row' if several else self.caption_over}: {head}."
+
+    def tab_inputs(self, shown: Shown, rows: Sequence[int]) -> tuple[dict[str, Any], Sprite | None]:
+        """Return the images as they are seen, and their size."""
+        pictures = input_pictures(shown.inputs, shown.display)
+        sprite = picture_sprite([pictures[row] for row in rows], max_pixels=PROBE_PIXELS)
+        return {"size": list(shown.inputs.shape[-2:])}, sprite
+
+    def tab_maps(self, shown: Shown, values: Tensor, rows: Sequence[int]) -> Tensor:  # noqa: ARG002
+        """Return the maps that are drawn."""
+        return shown_maps(values)
+
+
+MODALITY = Image()

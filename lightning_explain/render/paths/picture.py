@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from lightning_explain.paths import PathGraph
-from lightning_explain.render.canvas import below, framed
 from lightning_explain.render.colour import Picture
-from lightning_explain.render.path_inputs import draw_inputs, write_inputs
-from lightning_explain.render.path_layout import OUTPUT_WIDTH
-from lightning_explain.render.path_scene import InputPicture, Scene, draw_edges, draw_node, scene_of, write_node
-from lightning_explain.render.sheet import INK, SOFT, Sheet, few_colours, fitting, wrapped
-
-__all__ = ["InputPicture", "path_picture", "percent"]
+from lightning_explain.render.layout import below, framed
+from lightning_explain.render.paths.inputs import draw_inputs, write_inputs
+from lightning_explain.render.paths.layout import OUTPUT_WIDTH
+from lightning_explain.render.paths.scene import InputPicture, Scene, draw_edges, draw_node, scene_of, write_node
+from lightning_explain.render.sheet import SOFT, Sheet, few_colours
+from lightning_explain.render.text import INK, fitting, wrapped
 
 PAPER = (245, 245, 245)
 TITLE_SIZE, TITLE_PITCH = 12, 16

@@ -1,63 +1,48 @@
 """Time series and audio: the signal as a line, on the colours of its attribution."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lightning_explain.render.canvas import INK, below, beside, grid, text
 from lightning_explain.render.colour import Picture, signed_colours
-from lightning_explain.render.page_layout import colour_scale, legend, legends, titled
-from lightning_explain.render.panels import Panel, in_words
-from lightning_explain.render.shown_inputs import spread_rows
+from lightning_explain.render.lanes import MOST_COLUMNS, bin_of_step, binned, lane_picture, lanes_of
+from lightning_explain.render.layout import below, beside, grid
+from lightning_explain.render.modality import (
+    PROBE_PIXELS,
+    Annotations,
+    Modality,
+    Named,
+    Shown,
+    film_rows,
+    rounded,
+    spread_rows,
+    strongest_places,
+)
+from lightning_explain.render.page_layout import Panel, colour_scale, in_words, legend, legends, titled
+from lightning_explain.render.sprites import Sprite, picture_sprite
+from lightning_explain.render.text import text
 
-MOST_COLUMNS = 240
-"""Longer signals are put together to so many columns."""
+FEW_LANES, LONG = 16, 4
+"""A [batch, a, b] input whose shorter side has at most so many entries, and whose longer one has so many times more,
+is a time series; others are grey images."""
+
+SHORTEST_SIGNAL = 32
+"""A single row [batch, 1, n] of fewer numbers is a table."""
+
+TAB_COLUMNS, TAB_HEIGHT = 120, 40
+"""Size of a signal in the Explain tab."""
 
 MOST_SAMPLES = 24
 MOST_LANES = 8
 """Channels drawn: those of the largest attribution."""
 
-SHADE = 0.85
-"""Brightness of what lies inside the outline of a dense signal."""
-
 LANE_HEIGHT = 44
 FEWEST_PIXELS = 18
 FILM_ROW = 12
 LABEL_WIDTH = 44
-
-Values = npt.NDArray[np.float64]
-
-
-def lanes_of(signals: Tensor) -> Tensor:
-    """Bring signals [batch, time], [batch, channels, time] or [batch, time, channels] to [batch, channels, time].
-
-    The longer side is the time.
-    """
-    if signals.ndim == 2:
-        return signals[:, None]
-    return signals if signals.shape[2] >= signals.shape[1] else signals.transpose(1, 2)
-
-
-def binned(values: Tensor, n_bins: int = MOST_COLUMNS) -> Tensor:
-    """Add up neighbouring time steps [..., time] into at most so many columns, so that the sum stays the same.
-
-    Example:
-        >>> binned(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), 2)
-        tensor([6., 9.])
-    """
-    n_steps = values.shape[-1]
-    if n_steps <= n_bins:
-        return values
-    total = torch.zeros(*values.shape[:-1], n_bins, dtype=values.dtype)
-    return total.index_add_(-1, bin_of_step(n_steps, n_bins), values)
-
-
-def bin_of_step(n_steps: int, n_bins: int) -> Tensor:
-    """Return the column of each time step."""
-    return torch.arange(n_steps) * n_bins // n_steps
 
 
 def said_of_bins(signals: Tensor) -> str:
@@ -69,58 +54,6 @@ def said_of_bins(signals: Tensor) -> str:
     low, high = int(sizes.min()), int(sizes.max())
     words = str(low) if low == high else f"{low} to {high}"
     return f"Each column adds up the attribution of {words} of {n_steps:,} time steps; the line spans their values."
-
-
-def _envelope(signal: Values, n_bins: int) -> tuple[Values, Values]:
-    """Return the smallest and largest value of each column."""
-    starts = np.unique((np.arange(n_bins) * len(signal) + n_bins - 1) // n_bins)
-    return np.minimum.reduceat(signal, starts), np.maximum.reduceat(signal, starts)
-
-
-def _span(signal: Values, width: int) -> tuple[Values, Values]:
-    """Return lower and upper end of the line in each of `width` pixel columns, joined to its neighbour."""
-    if len(signal) > width:
-        low, high = _envelope(signal, width)
-    else:
-        at = (np.arange(width) + 0.5) * len(signal) / width - 0.5
-        low = high = np.interp(at, np.arange(len(signal)), signal)
-    joined_low = np.minimum(low[1:], high[:-1])
-    joined_high = np.maximum(high[1:], low[:-1])
-    # each column reaches to where the one before ends
-    return np.r_[low[:1], np.minimum(low[1:], joined_low)], np.r_[high[:1], np.maximum(high[1:], joined_high)]
-
-
-def lane_picture(signal: Tensor, colours: Picture | None, limits: tuple[float, float], *, height: int) -> Picture:
-    """Draw one channel: uint8 [height, width, 3].
-
-    Args:
-        signal: [time].
-        colours: What is behind the line in each column [columns, 3]; None for white.
-        limits: Values at the lower and the upper edge.
-        height: In pixels.
-    """
-    n_columns = min(len(signal), MOST_COLUMNS)
-    times = max(1, MOST_COLUMNS // n_columns)
-    ground = np.full((n_columns, 3), 255, dtype=np.uint8) if colours is None else colours
-    picture = np.repeat(np.repeat(ground, times, axis=0)[None], height, axis=0)
-    low, high = _span(signal.double().numpy(), n_columns * times)
-    size = max(limits[1] - limits[0], 1e-12)
-    top, bottom = (
-        np.rint((1 - (ends - limits[0]) / size) * (height - 3) + 1).clip(0, height - 1) for ends in (high, low)
-    )
-    rows = np.arange(height)[:, None]
-    span = (rows >= top) & (rows <= bottom)
-    inside = _inside(span)
-    # of what is dense only the outline is ink, or it would hide the colours
-    picture[inside] = (picture[inside] * SHADE).astype(np.uint8)
-    picture[span & ~inside] = INK
-    return picture
-
-
-def _inside(span: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return the pixels whose four neighbours are marked too."""
-    padded = np.pad(span, 1, constant_values=False)
-    return span & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
 
 
 def _shown_lanes(panels: Sequence[Panel]) -> list[int]:
@@ -229,3 +162,71 @@ def signal_film_picture(
     summed = " The line is the mean of the channels, the colours their sum." if lanes_of(inputs).shape[1] > 1 else ""
     words = f"{title}{summed} {said_of_bins(inputs)}".strip()
     return titled(grid(cells, min(2, len(cells)), gap=14), words, legend(scale, unit))
+
+
+class Signal(Modality):
+    """Time series and audio [batch, channels, time] or [batch, time]: a line on colours."""
+
+    precedence = 20
+    caption_over = "signal"
+    film_part = "stripe"
+    if_named = "table"
+    shapes: ClassVar[Mapping[int, str]] = {
+        2: "[batch, time]",
+        3: "[batch, channels, time] or [batch, time, channels]",
+    }
+
+    def recognises(self, inputs: Tensor) -> bool:
+        """Return True for few channels of many steps."""
+        if inputs.ndim != 3:
+            return False
+        short, long = sorted(inputs.shape[1:])
+        is_row = short == 1 and inputs.shape[1] == 1 and long >= SHORTEST_SIGNAL
+        return is_row or (1 < short <= FEW_LANES and long >= max(SHORTEST_SIGNAL, LONG * short))
+
+    def scale(self, shown: Shown, values: Tensor) -> float:  # noqa: ARG002
+        """Return the 99.5 % quantile of the columns."""
+        return colour_scale(binned(lanes_of(values)))
+
+    def frame(self, shown: Shown, values: Tensor, labels: Tensor | None) -> Tensor:
+        """Return the columns of the film's samples, channels added up [rows, columns]."""
+        return signal_frame(super().frame(shown, values, labels))
+
+    def picture(self, shown: Shown, panels: Sequence[Panel], words: Annotations) -> Picture:
+        """Draw each signal on the colours of its attribution."""
+        return signal_picture(
+            shown.inputs, panels, captions=words.captions, title=words.title, labels=words.labels, unit=words.unit
+        )
+
+    def film(self, shown: Shown, films: Sequence[Tensor], words: Annotations) -> Picture:
+        """Draw a stripe for each explanation under each signal."""
+        rows = film_rows(words.labels, len(shown.inputs))
+        return signal_film_picture(
+            shown.inputs[torch.tensor(rows)],
+            films,
+            row_names=[words.captions[row] for row in rows],
+            column_names=words.column_names,
+            title=words.title,
+            unit=words.unit,
+        )
+
+    def top_features(self, shown: Shown, values: Tensor, row: int) -> Named | None:  # noqa: ARG002
+        """Return [channel, time step, value] of the strongest time steps."""
+        lanes = lanes_of(values)[row]
+        own, n_steps = lanes.flatten(), lanes.shape[1]
+        return [[place // n_steps, place % n_steps, rounded(float(own[place]))] for place in strongest_places(own)]
+
+    def tab_inputs(self, shown: Shown, rows: Sequence[int]) -> tuple[dict[str, Any], Sprite | None]:
+        """Return the mean over the channels of each signal as a line, all in one range."""
+        lanes = lanes_of(shown.inputs.float())
+        lines = lanes.mean(1)
+        limits = (float(lines.min()), float(lines.max()))
+        pictures = [lane_picture(lines[row], None, limits, height=TAB_HEIGHT) for row in rows]
+        return {"size": list(lanes.shape[1:])}, picture_sprite(pictures, max_pixels=2 * PROBE_PIXELS)
+
+    def tab_maps(self, shown: Shown, values: Tensor, rows: Sequence[int]) -> Tensor:  # noqa: ARG002
+        """Return a row for each channel."""
+        return binned(lanes_of(values), TAB_COLUMNS)
+
+
+MODALITY = Signal()

@@ -7,8 +7,9 @@ import torch
 
 from lightning_explain.paths import PathEdge, PathGraph, PathNode
 from lightning_explain.render.colour import Picture, signed_colours
-from lightning_explain.render.path_layout import TOP, Layout, Slots, laid_out, sticky_slots
-from lightning_explain.render.sheet import GREY, INK, Colour, Sheet, ink_on, pale, sign_colour
+from lightning_explain.render.paths.layout import TOP, Layout, Slots, laid_out, sticky_slots
+from lightning_explain.render.sheet import GREY, Colour, Sheet, ink_on, pale, sign_colour
+from lightning_explain.render.text import INK
 
 RADIUS = 11
 BUNDLE = (22, 8)
