@@ -25,6 +25,7 @@ from lightning_explain.callbacks.attribution import images as attribution_pictur
 from lightning_explain.callbacks.neurons import metrics as neuron_report
 from lightning_explain.callbacks.paths import images as path_pictures
 from lightning_explain.errors import ExplanationWarning
+from lightning_explain.render.modality import Annotations
 from tests.reliability.small import SmallNet, fit, loaders, zeros_and_ones
 from tests.reliability.wholeness import _event_records
 
@@ -73,8 +74,9 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
 
     def listening(draw: Any) -> Any:
         def drawn(*args: Any, **kwargs: Any) -> Any:
-            run.titles.append(kwargs["title"])
-            run.captions += kwargs.get("captions", [])
+            words = next((vars(part) for part in args if isinstance(part, Annotations)), kwargs)
+            run.titles.append(words["title"])
+            run.captions += [] if words.get("column_names") else words.get("captions", [])  # films have none
             return draw(*args, **kwargs)
 
         return drawn
