@@ -148,7 +148,7 @@ def gated(x: Tensor, which: Tensor) -> Tensor:
 @pytest.mark.parametrize("method", [IntegratedGradients(), IntegratedGradients(n_steps=7)])
 @pytest.mark.parametrize("kind", [torch.long, torch.bool])
 def test_integer_and_boolean_inputs_are_carried_along(method: IntegratedGradients, kind: torch.dtype) -> None:
-    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).double()
     which = torch.tensor([[1, 0, 1]] * 4 + [[0, 1, 1]]).to(kind)
     result: Attribution = method(gated, (x, which))
     at_x, at_which = result.parts

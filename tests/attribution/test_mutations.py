@@ -26,6 +26,7 @@ from torch.nn import functional
 import lightning_explain
 import tests.attribution.lrp_dense as dense
 import tests.attribution.test_first_layer as first_layer
+import tests.attribution.test_integrated_gradients as integrated
 import tests.attribution.test_lrp_operations as operations
 import tests.test_drift_alert as alert
 import tests.test_drift_error as errors
@@ -646,6 +647,7 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
         kink_at_baseline,
     ),
     ("apart <= SAME_GRADIENT * size", "apart <= size * 2", kink_at_baseline),
+    ("rounding / LEAST_ROUNDING", "rounding", integrated.test_the_last_bit_of_the_weights_changes_no_explanation),
     ("(products[0].sum(-1), *products[1:]) if self.of_vectors", "products if self.of_vectors", of_tokens),
     ("pieces.integrated(at, rule.fine), alpha=-1)", "pieces.integrated(at, rule.fine), alpha=1)", bisection),
     ("rule.n_intervals // 2)", "rule.n_intervals)", bisection),

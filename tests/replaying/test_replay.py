@@ -52,7 +52,7 @@ def monitors() -> list[Any]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A run that was watched and kept a checkpoint of every epoch."""
     folder = tmp_path_factory.mktemp("run")
-    pl.seed_everything(0, verbose=False)
+    pl.seed_everything(1, verbose=False)  # with 0, two values in a pooling window are equal to the last bit at a point
     watching = monitors()
     saving = ModelCheckpoint(folder / "checkpoints", save_top_k=-1, save_last=True)
     trainer = quiet_trainer(
@@ -104,15 +104,10 @@ def test_attributions_are_those_of_the_watched_run(run: Any, replayed: Any) -> N
         assert one["epoch"] == other["epoch"]
         figures = {key: value for key, value in one["scalars"].items() if not key.endswith("/overhead")}
         assert figures.keys() == other["scalars"].keys() - {"explain/attribution/overhead"}
-        assert {key: other["scalars"][key] for key in figures} == pytest.approx(
-            figures, rel=2e-2, abs=1e-2, nan_ok=True
-        )  # another piece of a path may be cut
+        assert {key: other["scalars"][key] for key in figures} == pytest.approx(figures, abs=1e-5, nan_ok=True)
     assert "explain/attribution/drift/previous" in explained.records[1]["scalars"]
     first, second = watched.latest.attribution, explained.latest.attribution
-    # the last bit of a score may decide which piece of a path is cut: both are within their stated errors of the truth
-    apart = (first.values - second.values).abs().flatten(1).sum(1) / first.values.abs().flatten(1).sum(1)
-    assert bool((apart <= first.error + second.error).all())
-    assert float(apart.median()) < 1e-6
+    torch.testing.assert_close(first.values, second.values, atol=1e-6, rtol=0)
     assert first.values.abs().max() > 0.01
 
 

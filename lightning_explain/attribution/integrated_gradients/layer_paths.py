@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from lightning_explain.attribution.integrated_gradients.path import StraightPath, hair, path_points
+from lightning_explain.attribution.integrated_gradients.path import StraightPath, path_points
+from lightning_explain.attribution.integrated_gradients.path_ends import hair
 from lightning_explain.attribution.scores import attached_score
 from lightning_explain.capture import Layer, Recorder
 from lightning_explain.errors import ConfigurationError

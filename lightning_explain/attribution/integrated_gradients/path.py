@@ -1,24 +1,16 @@
 """The straight path from baseline to input, and sums of gradients along it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from lightning_explain.attribution.integrated_gradients.first_layer import Ends, FirstLayer
-from lightning_explain.attribution.integrated_gradients.passes import Block, RowLimit, in_passes, ran_out_of_memory
+from lightning_explain.attribution.integrated_gradients.passes import Block, RowLimit, in_passes
 from lightning_explain.attribution.result import flat
-from lightning_explain.attribution.scores import Scores, attached_score, explained_score, score_gradients
+from lightning_explain.attribution.scores import Scores, attached_score, score_gradients
 
 Parts = tuple[Tensor, ...]
-
-WIDEST_HAIR = 2**-10
-"""Longest share of a path that is taken for a hair, however coarse the numbers are."""
-
-SAME_GRADIENT = 0.01
-"""Gradients on opposite sides of a baseline that differ by no more than this share are one: what a kink as small as
-that takes away is far below any tolerance, as the first node stands for an eighth of the path."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +175,7 @@ def weighted_gradients(path: StraightPath, nodes: Tensor, weights: Tensor) -> tu
         scores[block.nodes.start, block.samples.start] = seen.unflatten(0, (len(block.nodes), -1))
 
     in_passes(len(nodes), len(path), limit=path.limit, device=path.device, run=run)
-    return sums, _assembled(scores, (len(nodes), len(path)))
+    return sums, assembled(scores, (len(nodes), len(path)))
 
 
 def contributions_at(path: StraightPath, samples: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,112 +211,10 @@ def times_way(path: StraightPath, gradients: Parts) -> Tensor:
     return flat(tuple(part for x, part in zip(path.inputs, products, strict=True) if x.is_floating_point()))
 
 
-def _assembled(pieces: dict[tuple[int, int], Tensor], shape: tuple[int, int]) -> Tensor:
+def assembled(pieces: dict[tuple[int, int], Tensor], shape: tuple[int, int]) -> Tensor:
+    """Put together what passes found, by their first node and first sample."""
     first = next(iter(pieces.values()))
     whole = first.new_empty(shape)
     for (node, sample), piece in pieces.items():
         whole[node : node + piece.shape[0], sample : sample + piece.shape[1]] = piece
     return whole
-
-
-def at_baseline(path: StraightPath) -> tuple[Tensor, Tensor]:
-    """Differentiate at the start of the path, in the direction of the path, and score the baselines themselves.
-
-    Where a kink lies at the baseline (ReLU without bias at zero, max pooling over equal pixels), the gradient there is
-    none of those on the path. So it is taken a hair beside it on each sample's own path; or, where all samples share
-    the baseline and gradients on opposite sides of it agree, their mean, once per target.
-
-    Returns:
-        Gradient times way, floating-point parts side by side [batch, features]; and the scores at the baselines
-        [batch].
-
-    Cost: a gradient evaluation and a forward pass per sample; with a shared baseline two gradient evaluations per
-    target and one forward pass instead, and a gradient evaluation per sample only where there is a kink.
-    """
-    gradients = _smooth_start(path) if path.shares_baseline else None
-    if gradients is None:
-        sums, _ = weighted_gradients(path, torch.tensor([hair(path)], dtype=torch.float64), torch.ones(1, 1))
-        gradients = tuple(total[0] for total in sums)
-    with torch.no_grad():
-        return times_way(path, gradients), start_scores(path)
-
-
-def hair(path: StraightPath) -> float:
-    """Return a share of the path that no kink is expected within, and that rounding leaves visible.
-
-    Example:
-        >>> path = StraightPath(torch.sum, (torch.ones(1, 1).double(),), (torch.zeros(1, 1).double(),), None)
-        >>> hair(path) == 2**-26
-        True
-    """
-    coarsest = max(torch.finfo(x.dtype).eps for x in path.inputs if x.is_floating_point())
-    return min(coarsest**0.5, WIDEST_HAIR)
-
-
-def _smooth_start(path: StraightPath) -> Parts | None:
-    """Differentiate on two opposite sides of a baseline that all samples share; None where the gradients differ.
-
-    The direction is a mixture of all paths, so that whatever changes along any of them changes along it.
-    """
-    representatives, member = _by_target(path)
-    n, beside = len(representatives), hair(path)
-    sides = torch.tensor([1.0, -1.0], device=path.device).repeat_interleave(n)
-    mixture = torch.randn(len(path), generator=torch.Generator().manual_seed(0)).to(path.device)
-    directions = tuple(torch.tensordot(mixture.to(step), step, dims=1) for step in path.displacement())
-    around = replace(
-        path.of(representatives.repeat(2)),
-        inputs=tuple(
-            b + sides.to(b).reshape(-1, *(1,) * (b.ndim - 1)) * step / len(path) ** 0.5
-            for b, step in zip(path.baselines, directions, strict=True)
-        ),
-        ends=None,
-    )
-    try:
-        sums, _ = weighted_gradients(around, torch.tensor([beside], dtype=torch.float64), torch.ones(1, 1))
-    except Exception as problem:  # a model may refuse what no path leads to
-        if ran_out_of_memory(problem):
-            raise
-        return None
-    reach = tuple(step.abs().amax(0) for step in path.displacement())
-    pairs = [total[0].unflatten(0, (2, n)) for total in sums]
-    apart, size = (
-        sum((way * part).flatten(1).abs().sum(1) for way, part in zip(reach, parts, strict=True))
-        for parts in ([one - other for one, other in pairs], [one.abs() + other.abs() for one, other in pairs])
-    )
-    # NaN counts as different
-    agree = apart <= SAME_GRADIENT * size
-    return tuple(pair.mean(0)[member] for pair in pairs) if bool(torch.as_tensor(agree).all()) else None
-
-
-def _by_target(path: StraightPath) -> tuple[Tensor, Tensor]:
-    """Return one sample of each target, and which of them every sample belongs to [batch]."""
-    if path.target is None:
-        return torch.zeros(1, dtype=torch.long), torch.zeros(len(path), dtype=torch.long)
-    targets, member = path.target.unique(return_inverse=True)
-    return torch.stack([(path.target == t).nonzero()[0, 0] for t in targets]), member
-
-
-def end_scores(path: StraightPath) -> Tensor:
-    """Return F(x) - F(baseline) per sample [batch], without gradients; a shared baseline is run once."""
-    with torch.no_grad():
-        return _forward(path, lambda part: path.block(part).inputs) - start_scores(path)
-
-
-def start_scores(path: StraightPath) -> Tensor:
-    """Return F(baseline) per sample [batch]; a shared baseline is run once. Call it under `no_grad`."""
-    if path.shares_baseline:
-        output = path.forward(*path.baselines)
-        return explained_score(output.expand(len(path), *output.shape[1:]), path.target)
-    return _forward(path, lambda part: path_points(path.block(part), torch.zeros(1), leaves=False)[0])
-
-
-def _forward(path: StraightPath, points: Callable[[range], Parts]) -> Tensor:
-    """Return the explained score of every sample at its point."""
-    scores: dict[tuple[int, int], Tensor] = {}
-
-    def run(block: Block) -> None:
-        target = path.block(block.samples).target
-        scores[0, block.samples.start] = explained_score(path.forward(*points(block.samples)), target)[None]
-
-    in_passes(1, len(path), limit=path.limit, device=path.device, run=run)
-    return _assembled(scores, (1, len(path)))[0]

@@ -8,13 +8,8 @@ from torch import Tensor
 
 from lightning_explain.attribution.integrated_gradients.adaptive import Goal, Totals, refined
 from lightning_explain.attribution.integrated_gradients.passes import memory_budget
-from lightning_explain.attribution.integrated_gradients.path import (
-    Parts,
-    StraightPath,
-    at_baseline,
-    end_scores,
-    weighted_gradients,
-)
+from lightning_explain.attribution.integrated_gradients.path import Parts, StraightPath, weighted_gradients
+from lightning_explain.attribution.integrated_gradients.path_ends import at_baseline, end_scores
 from lightning_explain.attribution.integrated_gradients.pieces import TRAPEZOIDS, PieceRule
 from lightning_explain.attribution.integrated_gradients.quadrature import QuadratureRule, relative_distance, split_error
 from lightning_explain.attribution.result import flat
