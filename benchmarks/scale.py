@@ -35,9 +35,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain import ActiveNeuronMonitor, IntegratedGradients
 from lightning_explain.attribution.integrated_gradients.passes import counting_kept_bytes
+from lightning_explain.callbacks.attribution.explainer import Examiner
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import Guard
-from lightning_explain.callbacks.base.explainer import Examiner
 from lightning_explain.callbacks.base.forward import Question
 
 N_CLASSES, N_NEURONS, N_FEATURES = 1000, 10_000, 64

@@ -24,6 +24,7 @@ from lightning_explain.attribution.lrp.rules import (
     ZPlusRule,
 )
 from lightning_explain.attribution.result import Attribution, Method
+from lightning_explain.attribution.traits import MethodTraits, as_method, traits_of
 
 __all__ = [
     "LRP",
@@ -44,6 +45,7 @@ __all__ = [
     "IntegratedGradients",
     "LayerConductance",
     "Method",
+    "MethodTraits",
     "NamedBaseline",
     "Rule",
     "Saliency",
@@ -52,10 +54,12 @@ __all__ = [
     "ZBoxRule",
     "ZPlusRule",
     "ZeroRule",
+    "as_method",
     "blurred",
     "data_mean",
     "from_captum",
     "integrated_gradients_and_conductance",
     "neuron_importance",
+    "traits_of",
     "uniform_noise",
 ]

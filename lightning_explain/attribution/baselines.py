@@ -1,8 +1,9 @@
 """What an input is compared with: the point where the path of integrated gradients starts."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ inputs to one. `AttributionMonitor` also knows `"train_mean"` and `"train_channe
 
 OF_TRAINING_DATA = ("train_mean", "train_channel_mean")
 """Baselines that `AttributionMonitor` works out from the training data."""
+
+OF_ONE_SAMPLE = ("zeros", "blur")
+"""Baselines that are made of the sample alone."""
 
 NAMED: dict[str, Callable[[Tensor], Tensor]] = {
     "zeros": lambda part: torch.zeros_like(part[:1]),
@@ -50,6 +54,37 @@ class NamedBaseline:
         return self.values
 
 
+def is_baseline(baseline: Any) -> bool:
+    """Return True if a value can be resolved to a baseline; a method of others may call anything by that name.
+
+    Example:
+        >>> is_baseline("mean"), is_baseline(torch.zeros(1)), is_baseline("grey"), is_baseline(0.5)
+        (True, True, False, False)
+    """
+    if isinstance(baseline, str):
+        return baseline in NAMED or baseline in OF_TRAINING_DATA
+    return is_tensors(baseline) or callable(baseline)
+
+
+def is_tensors(value: Any) -> bool:
+    """Return True for a tensor and for a tuple of tensors."""
+    if isinstance(value, tuple):
+        return bool(value) and all(isinstance(part, Tensor) for part in cast("tuple[Any, ...]", value))
+    return isinstance(value, Tensor)
+
+
+def is_of_batch(baseline: Baseline | None) -> bool:
+    """Return True if a baseline may be another one for a part of the batch.
+
+    Example:
+        >>> is_of_batch("zeros"), is_of_batch("mean"), is_of_batch(torch.zeros(20, 3)), is_of_batch(torch.zeros(1, 3))
+        (False, True, True, False)
+    """
+    if isinstance(baseline, Tensor | tuple):
+        return any(part.ndim > 0 and len(part) > 1 for part in parts_of(baseline))
+    return not (baseline is None or (isinstance(baseline, str) and baseline in OF_ONE_SAMPLE))
+
+
 def baseline_name(baseline: Baseline, *, n_draws: int = 1, seed: int = 0) -> str:
     """Name a baseline for titles and records.
 
@@ -61,10 +96,15 @@ def baseline_name(baseline: Baseline, *, n_draws: int = 1, seed: int = 0) -> str
         name = baseline.name
     elif isinstance(baseline, str):
         name = baseline
+    elif isinstance(baseline, functools.partial):
+        given = [str(part) for part in baseline.args] + [f"{key}={part}" for key, part in baseline.keywords.items()]
+        name = f"{baseline_name(baseline.func)}({', '.join(given)})"
     elif callable(baseline):
         name = str(getattr(baseline, "__name__", type(baseline).__name__))
-    else:
+    elif is_baseline(baseline):
         name = "tensor " + " and ".join(str(list(part.shape)) for part in parts_of(baseline))
+    else:
+        name = str(baseline)
     if n_draws > 1:
         return f"{name}, {n_draws} draws, seed {seed}"
     return f"{name}, seed {seed}" if baseline == "noise" else name
@@ -175,3 +215,35 @@ def drawn_baselines(
     # drawn on the CPU, so that they are the same on every device
     order = torch.randperm(n_candidates, generator=torch.Generator().manual_seed(seed))[:n_draws].tolist()
     return [resolve_baseline(tuple(part[i : i + 1] for part in candidates), inputs) for i in order]
+
+
+def fixed_baseline(
+    baseline: Baseline, whole: tuple[Tensor, ...], rows: list[int], *, n_draws: int = 1, seed: int = 0
+) -> Baseline:
+    """Resolve a baseline for a whole batch, and return its part for some samples; several draws become candidates.
+
+    Args:
+        baseline: The baseline; one that is made of the sample alone is returned as it is.
+        whole: The inputs of the whole batch.
+        rows: The samples.
+        n_draws: Baselines that are averaged.
+        seed: Of the draws.
+
+    Raises:
+        ConfigurationError: The baseline does not fit the inputs.
+
+    Example:
+        >>> fixed = fixed_baseline("mean", (torch.tensor([[1.0], [3.0]]),), [1])
+        >>> fixed(torch.zeros(1, 1))
+        tensor([[2.]])
+    """
+    if not is_of_batch(baseline):
+        return baseline
+    # clones: inputs that were made under inference mode cannot take part in autograd
+    draws = drawn_baselines(baseline, tuple(part.clone() for part in whole), n_draws=n_draws, seed=seed)
+    explained = [i for i, part in enumerate(whole) if part.is_floating_point()]
+    parts = tuple(torch.cat([draw[i] for draw in draws]) for i in explained)
+    if n_draws > 1:
+        return parts if len(parts) != 1 else parts[0]
+    own = tuple(part[rows] if len(part) > 1 else part for part in parts)
+    return NamedBaseline(baseline_name(baseline, seed=seed), own if len(own) != 1 else own[0])

@@ -181,6 +181,10 @@ class LayerConductance:
         torch.Size([4, 3])
     """
 
+    is_samplewise = True
+    accepts_integers = False
+    needs_module = True
+
     layer: str
     baseline: Baseline = "zeros"
     n_steps: int = 50
@@ -188,6 +192,11 @@ class LayerConductance:
 
     def __post_init__(self) -> None:
         check_counts(n_steps=self.n_steps, chunk_size=self.chunk_size)
+
+    @property
+    def n_passes(self) -> int:
+        """Gradient passes per sample."""
+        return self.n_steps + 1
 
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at the layer; values are signed and shaped like its output [batch, ...].

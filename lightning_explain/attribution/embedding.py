@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.attribution.baselines import NamedBaseline
+from lightning_explain.attribution.baselines import Baseline, NamedBaseline, baseline_name, is_of_batch
 from lightning_explain.attribution.batch_demands import refuse_quantised
 from lightning_explain.attribution.integrated_gradients.method import IntegratedGradients
-from lightning_explain.attribution.lrp import LRP
 from lightning_explain.attribution.result import Attribution, Forward, Target, parts_of, shaped_like
+from lightning_explain.attribution.traits import method_name, takes_baseline, traits_of, with_baseline
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
@@ -33,9 +33,10 @@ class AtEmbedding:
     Source: Sundararajan, Taly, Yan (2017), Axiomatic Attribution for Deep Networks, Section 6 (text models).
 
     Args:
-        method: `LRP`, or any method that takes gradients at the inputs of a callable: `IntegratedGradients`,
-            `Saliency`, `InputXGradient`, `SmoothGrad`. By default `IntegratedGradients()`, whose baseline is the zero
-            vector.
+        method: `LRP`, or any method of differentiable inputs: `IntegratedGradients`, `Saliency`, `InputXGradient`,
+            `SmoothGrad`, your own. It is given the vectors as the first input, the model's inputs after them, and a
+            callable, or a module if it declares `needs_module`. By default `IntegratedGradients()`, whose baseline is
+            the zero vector.
         layer: Name of the embedding layer; by default the only `nn.Embedding` whose ids are an input as it was given.
         baseline_token: For methods with a baseline: compare with this token at every position (padding, mask)
             instead of the method's own baseline.
@@ -52,16 +53,49 @@ class AtEmbedding:
         torch.Size([2, 3])
     """
 
+    accepts_integers = True
+    needs_module = True
+    description = "AtEmbedding"
+    named_options = None
+
     method: Callable[..., Attribution] = field(default_factory=IntegratedGradients)
     layer: str | None = None
     baseline_token: int | None = None
 
     def __post_init__(self) -> None:
-        if self.baseline_token is not None and not isinstance(self.method, IntegratedGradients):
+        if self.baseline_token is not None and not takes_baseline(self.method):
             raise ConfigurationError(
-                f"baseline_token={self.baseline_token} with {type(self.method).__name__}, which has no baseline; "
+                f"baseline_token={self.baseline_token} with {method_name(self.method)}, which has no baseline; "
                 "leave it out, or use IntegratedGradients."
             )
+
+    @property
+    def wraps(self) -> Callable[..., Attribution]:
+        """The method from which the traits that are not declared here are taken."""
+        return self.method
+
+    @property
+    def baseline_name(self) -> str | None:
+        """The baseline in words."""
+        return traits_of(self.method).baseline_name if self.baseline_token is None else f"token {self.baseline_token}"
+
+    @property
+    def is_samplewise(self) -> bool | None:
+        """True if a sample's attribution does not depend on the others; False with a baseline that does."""
+        inner = traits_of(self.method)
+        # the mean of vectors cannot be resolved before they are known
+        return False if self.baseline_token is None and is_of_batch(inner.baseline) else inner.is_samplewise
+
+    def with_baseline(self, baseline: Baseline) -> "AtEmbedding":
+        """Refuse a baseline of inputs.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise ConfigurationError(
+            f"baseline={baseline_name(baseline)!r} is one of inputs, and token ids have none; give baseline_token= "
+            "instead."
+        )
 
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model`; values are shaped like the inputs, the ids' [batch, tokens].
@@ -80,21 +114,20 @@ class AtEmbedding:
             found = _find(model, parts, self.layer)
             method = self._method(found)
             after, given = _After(model, found), (found.vectors, *parts)
-            # LRP goes by the layers of a module, other methods need no more than the function
-            forward = after if isinstance(method, LRP) else after.forward
-            if not isinstance(method, IntegratedGradients):
+            forward = after if traits_of(method).needs_module else after.forward
+            if not _sums_vectors(method):
                 return self._of_tokens(method(forward, given, target), inputs, parts, found, summed=False)
             refuse_quantised(model)
             # its error must be that of the sums, in which much cancels
             return self._of_tokens(method.of_vectors(forward, given, target), inputs, parts, found, summed=True)
 
-    def _method(self, found: "_Found") -> Callable[..., Attribution]:
-        if self.baseline_token is None or not isinstance(self.method, IntegratedGradients):
+    def _method(self, found: "_Found") -> Any:
+        if self.baseline_token is None:
             return self.method
         with torch.no_grad():
             vector = found.module(torch.tensor([self.baseline_token], device=found.vectors.device))
         baseline = NamedBaseline(f"token {self.baseline_token}", vector.reshape(-1).expand_as(found.vectors[:1]))
-        return replace(self.method, baseline=baseline)
+        return with_baseline(self.method, baseline)
 
     def _of_tokens(
         self, result: Attribution, inputs: Inputs, parts: tuple[Tensor, ...], found: "_Found", *, summed: bool
@@ -102,6 +135,12 @@ class AtEmbedding:
         def per_token(values: Inputs | None) -> Inputs | None:
             if values is None:
                 return None
+            if len(parts_of(values)) != 1 + len(parts):
+                raise ConfigurationError(
+                    f"{method_name(self.method)} gives {len(parts_of(values))} attributions for the embedded tokens "
+                    f"and {len(parts)} inputs; AtEmbedding needs one for each. Methods that explain a layer cannot be "
+                    "used with it."
+                )
             vectors, *others = parts_of(values)
             others[found.position] = vectors if summed else vectors.sum(-1)
             return shaped_like(tuple(others), inputs)
@@ -113,6 +152,19 @@ class AtEmbedding:
         values = per_token(result.values)
         assert values is not None
         return replace(result, values=values, coarse=per_token(result.coarse), baseline=baseline)
+
+
+def _sums_vectors(method: Any) -> bool:
+    """Return True if a method can bound the error of its sums over a vector, as `IntegratedGradients` does.
+
+    A subclass that changes the call explains in its own way.
+    """
+    for kind in type(method).__mro__:
+        if "of_vectors" in vars(kind):
+            return True
+        if "__call__" in vars(kind):
+            return False
+    return False
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lightning_explain.attribution.baselines import is_tensors
 from lightning_explain.attribution.result import Attribution, Forward, Target, parts_of, shaped_like
 from lightning_explain.attribution.scores import check_finite, prepared
+from lightning_explain.attribution.traits import method_name
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
 from lightning_explain.randomness import rng_preserved
+
+SAMPLEWISE = (
+    *("Saliency", "InputXGradient", "IntegratedGradients", "DeepLift", "GuidedBackprop", "Deconvolution", "LRP"),
+    *("GuidedGradCam", "FeatureAblation", "Occlusion", "LayerActivation", "LayerConductance", "LayerDeepLift"),
+    *("LayerGradCam", "LayerGradientXActivation", "LayerIntegratedGradients", "LayerLRP", "InternalInfluence"),
+)
+"""Classes of captum that draw nothing and explain each sample of a batch on its own."""
 
 MODEL_PARAMETERS = ("forward_func", "model")
 """What captum calls the first argument of a class that explains a model directly."""
@@ -117,6 +126,41 @@ class CaptumMethod:
     attributing: Mapping[str, Any]
     seed: int = 0
     one_by_one: bool = False
+
+    accepts_integers = False
+    has_own_baseline = True
+
+    def __post_init__(self) -> None:
+        # as a function has one: what the method is called
+        object.__setattr__(self, "__name__", method_name(self.build))
+
+    @property
+    def baseline(self) -> Any:
+        """The `baselines=` given to captum; captum's own otherwise."""
+        return self.attributing.get("baselines")
+
+    @property
+    def named_options(self) -> dict[str, Any]:
+        """The arguments given to captum."""
+        return {**self.building, **self.attributing}
+
+    @property
+    def needs_module(self) -> bool:
+        """True if captum hooks the layers of the model."""
+        return "layer" in self.building or (
+            isinstance(self.build, type) and next(iter(_parameters(self.build.__init__)), None) == "model"
+        )
+
+    @property
+    def is_samplewise(self) -> bool | None:
+        """True for captum's deterministic methods unless an argument has rows of its own; None if unknown."""
+        if self.one_by_one:
+            return True
+        known = str(getattr(self.build, "__module__", "")).startswith("captum.") and method_name(self) in SAMPLEWISE
+        given = [*self.building.values(), *self.attributing.values()]
+        tensors = [part for value in given if is_tensors(value) for part in parts_of(value)]
+        with_rows = any(part.ndim > 0 and len(part) > 1 for part in tensors)
+        return True if known and not with_rows else None
 
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`; a module is run in eval mode and left as found.

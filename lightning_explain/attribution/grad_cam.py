@@ -54,6 +54,12 @@ class GradCAM:
         torch.Size([5, 1, 16, 16])
     """
 
+    baseline = None
+    is_samplewise = True
+    n_passes = 1
+    accepts_integers = False
+    needs_module = True
+
     layer: str | None = None
     channel_dim: int | None = None
 

@@ -79,6 +79,12 @@ class Saliency:
         tensor([[2., 3.]])
     """
 
+    baseline = None
+    is_samplewise = True
+    n_passes = 1
+    accepts_integers = False
+    gives_slopes = True
+
     chunk_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -113,6 +119,11 @@ class InputXGradient:
         >>> InputXGradient()(linear, torch.tensor([[5.0, 5.0]])).values
         tensor([[ 10., -15.]])
     """
+
+    baseline = None
+    is_samplewise = True
+    n_passes = 1
+    accepts_integers = False
 
     chunk_size: int | None = None
 
@@ -193,6 +204,11 @@ class SmoothGrad:
         tensor([[ 2., -3.]])
     """
 
+    baseline = None
+    is_samplewise = True
+    accepts_integers = False
+    gives_slopes = True
+
     noise: float = 0.15
     n_draws: int = 25
     seed: int = 0
@@ -202,6 +218,11 @@ class SmoothGrad:
         check_counts(n_draws=self.n_draws, chunk_size=self.chunk_size)
         if not 0 <= self.noise < math.inf:
             raise ConfigurationError(f"noise={self.noise}; expected a share of the input's range, e.g. 0.15 for 15 %.")
+
+    @property
+    def n_passes(self) -> int:
+        """Gradient passes per sample."""
+        return self.n_draws
 
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`; values are signed and shaped like the inputs.

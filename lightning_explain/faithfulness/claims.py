@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import Baseline
-from lightning_explain.attribution.gradients import Saliency, SmoothGrad
 from lightning_explain.attribution.result import Attribution, Forward, Method, Target
+from lightning_explain.attribution.traits import traits_of
 from lightning_explain.errors import ConfigurationError, ExplanationWarning, doubts_told_to
 from lightning_explain.faithfulness.randomisation import cascading_randomisation
 from lightning_explain.faithfulness.removal import RemovalCurve, deletion, insertion
@@ -50,7 +50,7 @@ class Claim:
 
 def _infidelity(claim: Claim) -> dict[str, Tensor]:
     # a method that gives slopes says how the score changes with a feature; all others what the feature contributed
-    slopes = isinstance(claim.method, Saliency | SmoothGrad)
+    slopes = traits_of(claim.method).gives_slopes
     start = claim.attribution.baseline
     baseline = "zeros" if start is None else start
     return {
@@ -92,8 +92,8 @@ def examine(claim: Claim, measure: str) -> dict[str, Tensor]:
             - `"insertion"`: `insertion_auc`, high is good; 21 forward passes.
             - `"infidelity"`: `infidelity` under noise, low is good, in squared units of the output; 11 forward passes.
               It is 0 only where the output is linear in the input around the sample: an exact explanation of a curved
-              output gets more. Saliency and SmoothGrad give slopes; any other method's values are taken for
-              contributions, slope times the way from its baseline, or from zeros where it has none.
+              output gets more. Values are taken for contributions, slope times the way from the baseline (zeros where
+              there is none), unless the method declares `gives_slopes`, as Saliency and SmoothGrad do.
             - `"max_sensitivity"`: `max_sensitivity`, 0 is best; 11 explanations.
             - `"randomisation"`: `randomisation` and `randomisation_absolute`, rank correlation with the explanation
               of a copy in which every layer's weights are lost, near 0 is good; an explanation for each layer with

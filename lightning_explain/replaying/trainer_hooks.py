@@ -8,12 +8,11 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import CombinedLoader
 
-from lightning_explain.attribution.baselines import OF_TRAINING_DATA
 from lightning_explain.attribution.result import parts_of
 from lightning_explain.batches import input_of
 from lightning_explain.callbacks import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor
+from lightning_explain.callbacks.attribution.training_baselines import mean_of_training_data
 from lightning_explain.callbacks.base.default_probe import like_the_trainer
-from lightning_explain.callbacks.base.methods import baseline_of
 from lightning_explain.randomness import rng_preserved
 from lightning_explain.replaying.saved import Checkpoint
 from lightning_explain.weights.checkpoint_file import UnusableCheckpointError, shortened
@@ -85,8 +84,8 @@ class Loading(pl.Callback):
 
 
 def _asks_for_training_data(monitor: Monitor) -> bool:
-    baselines = [baseline_of(m) for m in monitor.methods.values()] if isinstance(monitor, AttributionMonitor) else []
-    return any(isinstance(baseline, str) and baseline in OF_TRAINING_DATA for baseline in baselines)
+    methods = monitor.methods.values() if isinstance(monitor, AttributionMonitor) else ()
+    return any(mean_of_training_data(method) for method in methods)
 
 
 class TrainingPass(pl.Callback):

@@ -23,9 +23,9 @@ from lightning_explain import (
     Saliency,
 )
 from lightning_explain.attribution import from_captum
+from lightning_explain.callbacks.attribution.explainer import Examiner
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import Guard
-from lightning_explain.callbacks.base.explainer import Examiner
 from lightning_explain.callbacks.base.forward import Question, check_strategy
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.weights import sharded

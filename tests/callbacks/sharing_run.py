@@ -21,9 +21,9 @@ from lightning_explain import (
 )
 from lightning_explain.attribution import AtEmbedding, from_captum
 from lightning_explain.attribution.result import Attribution
+from lightning_explain.callbacks.attribution.explainer import Examiner, Explanation
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import Guard
-from lightning_explain.callbacks.base.explainer import Examiner, Explanation
 from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness import FAITHFULNESS

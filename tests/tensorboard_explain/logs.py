@@ -14,8 +14,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, Display, Probe
 from lightning_explain.attribution import Attribution
+from lightning_explain.callbacks.attribution.explainer import Explanation
 from lightning_explain.callbacks.attribution.tab import attribution_tab, probe_tab
-from lightning_explain.callbacks.base.explainer import Explanation
 from lightning_explain.drift import drift
 from lightning_explain.log.tab_events import tab_summary
 from tests.models import DigitData, DigitNet

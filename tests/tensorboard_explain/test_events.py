@@ -19,8 +19,8 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain import Attribution, AttributionMonitor, Probe
+from lightning_explain.callbacks.attribution.explainer import Explanation
 from lightning_explain.callbacks.attribution.tab import MOST_SAMPLES, attribution_tab, probe_tab, shown_samples
-from lightning_explain.callbacks.base.explainer import Explanation
 from lightning_explain.callbacks.neurons.tab import FULL, MOST_CELLS, neuron_tab, share_bytes
 from lightning_explain.demo import DigitNet
 from lightning_explain.drift import drift

@@ -93,6 +93,9 @@ class IntegratedGradients:
         tensor([0.])
     """
 
+    is_samplewise = True
+    accepts_integers = False
+
     baseline: Baseline = "zeros"
     tolerance: float = 0.05
     n_steps: int | None = None
@@ -119,6 +122,11 @@ class IntegratedGradients:
         if self.rule not in RULES:
             raise ConfigurationError(f"rule={self.rule!r}; expected one of {sorted(RULES)}.")
         check_counts(chunk_size=self.chunk_size, memory_budget=self.memory_budget, n_draws=self.n_draws)
+
+    @property
+    def n_passes(self) -> int | None:
+        """Gradient passes per sample; None for the adaptive rule, which takes as many as a sample needs."""
+        return None if self.n_steps is None else self.n_steps * self.n_draws
 
     @property
     def _piece_rule(self) -> PieceRule:

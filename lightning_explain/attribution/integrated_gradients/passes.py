@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -58,10 +59,32 @@ def memory_budget(device: torch.device) -> int:
         >>> memory_budget(torch.device("cpu")) // 2**20
         128
     """
+    limit = _limit.get()
+    if limit is not None:
+        return limit
     if device.type != "cuda":
         return CPU_BUDGET
     free, _ = torch.cuda.mem_get_info(device)
     return int(free * SHARE_OF_FREE_MEMORY)
+
+
+_limit: ContextVar[int | None] = ContextVar("memory limit", default=None)
+
+
+@contextmanager
+def memory_limited(n_bytes: int | None) -> Generator[None, None, None]:
+    """Set what `memory_budget` returns, e.g. the smallest budget of several processes; None changes nothing.
+
+    Example:
+        >>> with memory_limited(4096):
+        ...     memory_budget(torch.device("cpu"))
+        4096
+    """
+    before = _limit.set(_limit.get() if n_bytes is None else n_bytes)
+    try:
+        yield
+    finally:
+        _limit.reset(before)
 
 
 @contextmanager

@@ -73,6 +73,13 @@ class LRP:
         tensor([[ 8., 24.]])
     """
 
+    baseline = None
+    is_samplewise = True
+    n_passes = 1
+    accepts_integers = False
+    needs_module = True
+    rereads_weights = True
+
     rules: Composite | LayerRules | None = None
     attention: str = "attnlrp"
     gates: str = "signal"

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from lightning_explain.attribution.scores import explained_score
-from lightning_explain.callbacks.base.explainer import Explanation
+from lightning_explain.attribution.traits import traits_of
+from lightning_explain.callbacks.attribution.explainer import Explanation
+from lightning_explain.callbacks.attribution.methods import Methods
 from lightning_explain.callbacks.base.forward import probabilities
-from lightning_explain.callbacks.base.methods import Methods, explains_at_the_input
 from lightning_explain.probe import Probe
 from lightning_explain.render.shown_inputs import Shown, shown_inputs
 
@@ -68,4 +69,5 @@ def group_names(probe: Probe) -> list[str]:
 
 def explained_inputs(probe: Probe, methods: Methods) -> list[Shown]:
     """List the probe's inputs that these methods explain."""
-    return shown_inputs(probe, explains_tokens=not all(explains_at_the_input(method) for method in methods.values()))
+    explains_tokens = any(traits_of(method).accepts_integers is not False for method in methods.values())
+    return shown_inputs(probe, explains_tokens=explains_tokens)

@@ -9,10 +9,10 @@ from typing import Any, cast
 import lightning.pytorch as pl
 from torch import Tensor
 
+from lightning_explain.callbacks.attribution.explainer import Explanation
 from lightning_explain.callbacks.attribution.history import History, Kept
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import Guard
-from lightning_explain.callbacks.base.explainer import Explanation
 from lightning_explain.callbacks.base.forward import undisturbed
 from lightning_explain.drift import ComparableExplanation
 from lightning_explain.errors import ConfigurationError

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lightning_explain.callbacks.attribution.compare_with import Comparisons
+from lightning_explain.callbacks.attribution.explainer import Explanation
 from lightning_explain.callbacks.attribution.history import Drifts, History
 from lightning_explain.callbacks.base.error_handling import Guard
-from lightning_explain.callbacks.base.explainer import Explanation
 from lightning_explain.drift import ComparableExplanation, agreement, can_agree
 
 

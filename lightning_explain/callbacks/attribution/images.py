@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from lightning_explain.callbacks.attribution.captions import captions, explained_inputs, group_names
 from lightning_explain.callbacks.attribution.compare_with import NOW
 from lightning_explain.callbacks.attribution.comparison import Findings
+from lightning_explain.callbacks.attribution.explainer import Explanation
 from lightning_explain.callbacks.attribution.history import Film, History, Kept, Memory
+from lightning_explain.callbacks.attribution.methods import Methods, described, full_name
 from lightning_explain.callbacks.attribution.metrics import method_prefix
 from lightning_explain.callbacks.attribution.record import agreement_words, missed, trust
-from lightning_explain.callbacks.base.explainer import Explanation
-from lightning_explain.callbacks.base.methods import Methods, described, full_name
 from lightning_explain.log import Journal, tag
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture

@@ -8,7 +8,7 @@ from torch import Tensor
 from lightning_explain.attribution.result import Attribution, flat
 from lightning_explain.callbacks.attribution.comparison import Findings
 from lightning_explain.callbacks.attribution.history import Drifts
-from lightning_explain.callbacks.base.methods import versus
+from lightning_explain.callbacks.attribution.methods import versus
 from lightning_explain.faithfulness import mass_in_mask
 from lightning_explain.log import class_parts, tag, tag_part
 from lightning_explain.probe import Probe

@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 
-from lightning_explain.attribution import LRP, Attribution
-from lightning_explain.attribution.scores import check_differentiable
+from lightning_explain.attribution import Attribution
 from lightning_explain.budget import Budget
 from lightning_explain.callbacks.attribution.alerts import Alarm, check_alert
 from lightning_explain.callbacks.attribution.compare_with import Comparisons, References, named_references
+from lightning_explain.callbacks.attribution.explainer import Examiner, Explanation
 from lightning_explain.callbacks.attribution.history import History
+from lightning_explain.callbacks.attribution.methods import full_names, named_methods
 from lightning_explain.callbacks.attribution.record import charts
 from lightning_explain.callbacks.attribution.reporter import Reporter
 from lightning_explain.callbacks.attribution.training_baselines import TrainingBaselines
@@ -29,10 +30,8 @@ from lightning_explain.callbacks.base.error_handling import (
     Guard,
     OnError,
 )
-from lightning_explain.callbacks.base.explainer import Examiner, Explanation
 from lightning_explain.callbacks.base.forward import Question, check_strategy
 from lightning_explain.callbacks.base.loaded_state import LoadedState
-from lightning_explain.callbacks.base.methods import explains_at_the_input, full_names, named_methods
 from lightning_explain.callbacks.base.moments import Moments
 from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
 from lightning_explain.callbacks.base.overhead import Pacing
@@ -46,7 +45,6 @@ from lightning_explain.isolation import is_whole
 from lightning_explain.log import Journal
 from lightning_explain.probe import Probe
 from lightning_explain.schedule import Schedule
-from lightning_explain.weights.sharded import check_not_sharded
 
 
 class AttributionMonitor(pl.Callback):
@@ -294,22 +292,20 @@ class AttributionMonitor(pl.Callback):
                 whose explanation cannot be measured, weights that the strategy keeps out of reach.
         """
         check_strategy(trainer)
-        if any(isinstance(method, LRP) for method in self.methods.values()):
-            check_not_sharded(pl_module, "LRP")
+        self._examiner.check_weights(pl_module)
         if trainer.train_dataloader is not None:
             self._baselines.find(trainer, self._question)
         if self.probe is None:
             return
-        if any(explains_at_the_input(method) for method in self.methods.values()):
-            check_differentiable(self.probe.parts)
-        self._examiner.check_measurable(self.probe)
+        self._examiner.check_probe(self.probe)
         self._comparisons.check(pl_module, history=self._continuity.history, full_names=full_names(self.methods))
         if self._alarm is not None:
             self._alarm.check(self.probe)
         if not is_whole(pl_module):
             return  # a trial forward would create the parameters of lazy layers before the run does
         inputs = to_device(trainer, self.probe.parts)
-        check_outputs(self._question, pl_module, inputs, self._keeper, self._guard, self._explained)
+        target = check_outputs(self._question, pl_module, inputs, self._keeper, self._guard, self._explained)
+        self._examiner.try_integers(pl_module, inputs, target, single=not isinstance(self.probe.inputs, tuple))
 
     def _explain(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> Explanation | None:
         """Explain the probe now; None if it fails or there is no probe yet."""

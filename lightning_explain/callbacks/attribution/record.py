@@ -8,20 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution import AtEmbedding, IntegratedGradients
-from lightning_explain.attribution.result import Attribution, flat
+from lightning_explain.attribution.result import Attribution, Method, flat
+from lightning_explain.attribution.traits import traits_of
 from lightning_explain.callbacks.attribution.captions import explained_inputs
 from lightning_explain.callbacks.attribution.comparison import Findings
 from lightning_explain.callbacks.attribution.history import Drifts
+from lightning_explain.callbacks.attribution.methods import Methods, full_name, versus
 from lightning_explain.callbacks.attribution.top_features import input_records
-from lightning_explain.callbacks.base.methods import (
-    AnyMethod,
-    Methods,
-    baseline_of,
-    full_name,
-    named_baseline,
-    versus,
-)
 from lightning_explain.drift import Drift
 from lightning_explain.drift_alert import Alert
 from lightning_explain.faithfulness import mass_in_mask
@@ -59,11 +52,11 @@ def record(findings: Findings, probe: Probe, *, methods: Methods, epoch: int) ->
 
 def _method_record(name: str, findings: Findings, probe: Probe, methods: Methods) -> dict[str, Any]:
     explanation = findings.explanation
-    attribution, baseline = explanation.attributions[name], baseline_of(methods[name])
+    attribution = explanation.attributions[name]
     masks = probe.masks
     return {
         "method": full_name(name, methods[name]),
-        "baseline": None if baseline is None else named_baseline(baseline),
+        "baseline": traits_of(methods[name]).baseline_name,
         "target": None if attribution.target is None else attribution.target.tolist(),
         "total_attribution": _numbers(flat(attribution.values).abs().sum(1)),
         "convergence_delta": _numbers(attribution.convergence_delta),
@@ -82,13 +75,6 @@ def _method_record(name: str, findings: Findings, probe: Probe, methods: Methods
     }
 
 
-def tolerance_of(method: AnyMethod) -> float | None:
-    """Return what a method promises of its completeness gap and its error; None where it promises nothing."""
-    if isinstance(method, AtEmbedding):
-        return tolerance_of(method.method)
-    return method.tolerance if isinstance(method, IntegratedGradients) else None
-
-
 def completeness_gaps(attribution: Attribution) -> Tensor | None:
     """Return the completeness gap relative to the output's change [batch]; None where there is no such promise."""
     delta = attribution.convergence_delta
@@ -98,9 +84,9 @@ def completeness_gaps(attribution: Attribution) -> Tensor | None:
     return torch.where(delta == 0, torch.zeros_like(delta), delta.abs() / change)
 
 
-def missed(attribution: Attribution, method: AnyMethod) -> list[int]:
+def missed(attribution: Attribution, method: Method) -> list[int]:
     """Name the samples whose completeness gap or estimated error is beyond what the method promises."""
-    tolerance, gaps = tolerance_of(method), completeness_gaps(attribution)
+    tolerance, gaps = traits_of(method).tolerance, completeness_gaps(attribution)
     if tolerance is None or gaps is None:
         return []
     beyond = gaps > tolerance
@@ -109,12 +95,12 @@ def missed(attribution: Attribution, method: AnyMethod) -> list[int]:
     return beyond.nonzero().flatten().tolist()
 
 
-def missed_words(attribution: Attribution, method: AnyMethod) -> str:
+def missed_words(attribution: Attribution, method: Method) -> str:
     """Say how many samples are beyond the tolerance, and how far; empty if none is."""
     rows, gaps = missed(attribution, method), completeness_gaps(attribution)
     if not rows or gaps is None:
         return ""
-    share = f"{tolerance_of(method):.0%}".replace("%", " %")
+    share = f"{traits_of(method).tolerance:.0%}".replace("%", " %")
     return (
         f"{len(rows)} of {len(gaps)} samples miss the tolerance of {share} (worst completeness gap "
         f"{_percent(gaps.max())}); ? marks them where they have names."
@@ -240,7 +226,7 @@ def _mean(values: Tensor) -> float:
     return float(values.nanmean())
 
 
-def trust(attribution: Attribution, drifts: Drifts, method: AnyMethod) -> str:
+def trust(attribution: Attribution, drifts: Drifts, method: Method) -> str:
     """Say in a picture's title how far it can be trusted."""
     beyond = missed_words(attribution, method)
     words = [said for said in (beyond, absorbed_words(attribution)) if said]

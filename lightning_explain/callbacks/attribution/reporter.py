@@ -2,19 +2,20 @@
 
 from typing import Any
 
+from lightning_explain.attribution.baselines import baseline_name
 from lightning_explain.callbacks.attribution.alerts import Alarm
 from lightning_explain.callbacks.attribution.captions import explained_inputs
 from lightning_explain.callbacks.attribution.compare_with import Comparisons
 from lightning_explain.callbacks.attribution.comparison import Findings, compare
+from lightning_explain.callbacks.attribution.explainer import Explanation, removal_baseline
 from lightning_explain.callbacks.attribution.history import History
 from lightning_explain.callbacks.attribution.images import Gallery
+from lightning_explain.callbacks.attribution.methods import Methods, described, full_name, full_names
 from lightning_explain.callbacks.attribution.metrics import Figure, figures
 from lightning_explain.callbacks.attribution.record import alert_record, alert_summary, record, summary
 from lightning_explain.callbacks.attribution.tab import log_attribution_tab
 from lightning_explain.callbacks.base.early_stopping import update_callback_metrics
 from lightning_explain.callbacks.base.error_handling import WRITING, Guard
-from lightning_explain.callbacks.base.explainer import Explanation, removal_baseline
-from lightning_explain.callbacks.base.methods import Methods, described, full_name, full_names, named_baseline
 from lightning_explain.callbacks.base.overhead import Pacing
 from lightning_explain.drift_alert import Alert
 from lightning_explain.log import Journal, defined, running_epoch, tag
@@ -120,7 +121,7 @@ class Reporter:
             found,
             probe,
             descriptions={name: described(name, method) for name, method in self._methods.items()},
-            removal_baseline=named_baseline(removal_baseline(self._methods)),
+            removal_baseline=baseline_name(removal_baseline(self._methods)),
         )
         by_tag[tag(self._name, "overhead")] = Figure(
             self._pacing.stopwatch.share(),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.callbacks.attribution.captions import independent_confidence
-from lightning_explain.callbacks.base.explainer import Explanation
+from lightning_explain.callbacks.attribution.explainer import Explanation
 from lightning_explain.callbacks.base.forward import probabilities
 from lightning_explain.drift import Drift
 from lightning_explain.log import Journal

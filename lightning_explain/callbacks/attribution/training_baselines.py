@@ -1,20 +1,20 @@
 """Baselines that are means of the training data: worked out once, the same for the whole run."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from lightning_explain.attribution import AtEmbedding, IntegratedGradients, NamedBaseline, data_mean
+from lightning_explain.attribution import NamedBaseline, data_mean
 from lightning_explain.attribution.baselines import OF_TRAINING_DATA
-from lightning_explain.attribution.result import parts_of
+from lightning_explain.attribution.result import Method, parts_of
+from lightning_explain.attribution.traits import traits_of, with_baseline
 from lightning_explain.batches import input_of
+from lightning_explain.callbacks.attribution.methods import Methods
 from lightning_explain.callbacks.base.default_probe import flat_loaders, like_the_trainer
 from lightning_explain.callbacks.base.forward import Question
-from lightning_explain.callbacks.base.methods import AnyMethod, Methods, baseline_of
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.randomness import rng_preserved
 
@@ -33,7 +33,7 @@ class TrainingBaselines:
 
     def __init__(self, methods: Methods) -> None:
         self._methods = methods
-        self._asked = {name: str(baseline_of(method)) for name, method in methods.items() if _asks(method)}
+        self._asked = {name: kind for name, method in methods.items() if (kind := mean_of_training_data(method))}
         self._found: dict[str, tuple[Tensor, ...]] = {}
 
     def find(self, trainer: Any, question: Question) -> None:
@@ -49,7 +49,8 @@ class TrainingBaselines:
         for name, kind in self._asked.items():
             if kind not in self._found:
                 self._found[kind] = _mean(trainer, question, per_channel=kind == "train_channel_mean")
-            self._methods[name] = _with_baseline(self._methods[name], NamedBaseline(kind, _single(self._found[kind])))
+            baseline = NamedBaseline(kind, _single(self._found[kind]))
+            self._methods[name] = with_baseline(self._methods[name], baseline)
 
     def state_dict(self) -> dict[str, list[Tensor]]:
         """Return the means as plain tensors."""
@@ -60,22 +61,10 @@ class TrainingBaselines:
         self._found = {kind: tuple(parts) for kind, parts in state.items()}
 
 
-def _asks(method: AnyMethod) -> bool:
-    baseline = baseline_of(method)
-    return isinstance(baseline, str) and baseline in OF_TRAINING_DATA
-
-
-def _with_baseline(method: AnyMethod, baseline: NamedBaseline) -> AnyMethod:
-    if isinstance(method, AtEmbedding):
-        raise ConfigurationError(
-            f"baseline={baseline.name!r} is a mean of inputs, and token ids have none; give baseline_token= instead."
-        )
-    if not isinstance(method, IntegratedGradients):
-        raise ConfigurationError(
-            f"baseline={baseline.name!r} is known to IntegratedGradients only; give {type(method).__name__} "
-            "baseline=data_mean(loader), from lightning_explain.attribution."
-        )
-    return replace(method, baseline=baseline)
+def mean_of_training_data(method: Method) -> str:
+    """Return the name of the mean of the training data that a method asks for; empty if it asks for none."""
+    baseline = traits_of(method).baseline
+    return baseline if isinstance(baseline, str) and baseline in OF_TRAINING_DATA else ""
 
 
 def _single(parts: tuple[Tensor, ...]) -> Any:

@@ -15,9 +15,9 @@ from lightning_explain.callbacks.base.compatibility import (
     what_changed,
 )
 from lightning_explain.callbacks.base.error_handling import BEGINNING_ANEW, TAKING_UP, Guard
-from lightning_explain.callbacks.base.explainer import explained_targets
 from lightning_explain.callbacks.base.moments import Moments
 from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
+from lightning_explain.callbacks.base.output_choice import explained_targets
 from lightning_explain.callbacks.base.overhead import Pacing
 from lightning_explain.probe import Probe
 

@@ -1,20 +1,15 @@
 """The processes of a distributed run, explaining one probe together: who takes which samples, what failures become."""
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lightning_explain.errors import ConfigurationError, ExplanationError
 
 T = TypeVar("T")
-
-COLLECTIVE = ("c10d", "_c10d_functional", "_c10d_functional_autograd")
-"""Where torch keeps the operations that talk to other processes."""
 
 
 @dataclass(frozen=True)
@@ -128,28 +123,27 @@ def assembled(shares: Sequence[T], rows: Sequence[Sequence[int]]) -> T:
     return shares[0]
 
 
-class _Listener(TorchDispatchMode):
-    """Notes whether any operation talks to other processes."""
+def communicating(work: Callable[[], T]) -> tuple[T, bool]:
+    """Run something; return its result, and True if it communicates with other processes.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.heard = False
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        del types
-        self.heard = self.heard or func.namespace in COLLECTIVE
-        return func(*args, **(kwargs or {}))
-
-
-@contextmanager
-def listening() -> Generator[Callable[[], bool], None, None]:
-    """Find out whether what runs inside talks to other processes, as a model with sharded weights does.
+    Collective operations are counted by torch for each group of processes. Where a backend does not count them, the
+    answer is True.
 
     Example:
-        >>> with listening() as heard:
-        ...     _ = torch.ones(2) + 1
-        >>> heard()
-        False
+        >>> communicating(lambda: 1 + 1)
+        (2, False)
     """
-    with _Listener() as listener:
-        yield lambda: listener.heard
+    before = _n_collectives()
+    found = work()
+    return found, before is None or _n_collectives() != before
+
+
+def _n_collectives() -> int | None:
+    if not torch.distributed.is_available():
+        return 0
+    # torch has no public name for them
+    world: Any = vars(torch.distributed.distributed_c10d)["_world"]
+    try:
+        return sum(group._get_sequence_number_for_group() for group in world.pg_map)
+    except RuntimeError:
+        return None

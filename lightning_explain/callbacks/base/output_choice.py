@@ -1,11 +1,14 @@
-"""Which of several tensors that a model returns holds the scores, by evidence; without evidence none is chosen."""
+"""The explained output: the tensor that holds the scores, found by evidence, and the output of each sample."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from lightning_explain.attribution.scores import check_target
 from lightning_explain.batches import two_dimensional
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.probe import Probe
 
 Place = int | str | None
 
@@ -77,3 +80,36 @@ def likeliest_scores(candidates: Mapping[Place, Tensor], n_samples: int, n_class
         ):
             return place
     return None
+
+
+def explained_targets(probe: Probe, scores: Tensor, explained: str) -> Tensor | None:
+    """Decide which output is explained for each probe sample: LongTensor [batch]; None for a single output.
+
+    Args:
+        probe: The probe, with its labels.
+        scores: The model's scores for it.
+        explained: `"label"` or `"predicted"`.
+
+    Raises:
+        ConfigurationError: The probe has no labels though the model has several outputs, a label is beyond the
+            model's outputs, or the scores are no [batch, classes].
+    """
+    if scores.numel() == len(scores):
+        return None
+    if scores.ndim != 2:
+        raise ConfigurationError(
+            f"The model gives scores of shape {list(scores.shape)} for the probe; expected [batch, classes]. Choose a "
+            "scalar per sample with output=, e.g. output=lambda scores: scores.mean(dim=(2, 3))."
+        )
+    if explained == "predicted":
+        return scores.argmax(1)
+    labels = probe.labels
+    if labels is None:
+        raise ConfigurationError(
+            f"The model gives {scores.shape[1]} outputs, but the probe has no class labels that say which to explain. "
+            "Give target= to say where a batch holds them (where a sample has several, a callable that chooses one: "
+            "target=lambda batch: batch[1].argmax(1)), Probe(targets=...), output=lambda scores: scores[:, 0] for one "
+            "output of all samples, or explained='predicted'."
+        )
+    check_target(labels, scores.shape[1])
+    return labels

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lightning_explain.callbacks.base.error_handling import Guard
-from lightning_explain.callbacks.base.explainer import explained_targets, probe_scores
-from lightning_explain.callbacks.base.forward import Question
+from lightning_explain.callbacks.base.forward import Question, undisturbed
 from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
+from lightning_explain.callbacks.base.output_choice import explained_targets
 from lightning_explain.callbacks.class_scores.class_metrics import MANY
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.probe import Probe
@@ -98,7 +99,8 @@ def check_outputs(
     probe = keeper.probe
     assert probe is not None
     settle_output(question, pl_module, inputs, probe, guard)
-    scores = probe_scores(pl_module, inputs, question)
+    with undisturbed(pl_module), torch.no_grad():
+        scores = question.module(pl_module, inputs)[1].detach().cpu()
     n_classes = n_classes_of(probe)
     free = question.output is None and question.forward_fn is None
     if free and n_classes is not None and n_classes > 2 and scores.numel() == len(scores):

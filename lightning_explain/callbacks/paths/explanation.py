@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lightning_explain.attribution.integrated_gradients.passes import in_halves
 from lightning_explain.attribution.lrp.composites import Composite, LayerRules
 from lightning_explain.callbacks.base.compatibility import Asked, in_words
-from lightning_explain.callbacks.base.distributed import Ranks, listening
+from lightning_explain.callbacks.base.distributed import Ranks, communicating
 from lightning_explain.callbacks.base.forward import Question, undisturbed
 from lightning_explain.errors import ExplanationError
 from lightning_explain.paths import (
@@ -280,17 +280,17 @@ def explain_paths(
     forward pass divided by the number of processes, as far as there are classes.
     """
 
-    def scored() -> tuple[nn.Module, Tensor, bool]:
-        with torch.no_grad(), listening() as heard:
-            module, scores = question.module(pl_module, tuple(part.clone() for part in inputs))
-            return module, scores.detach().float().cpu(), heard()
+    def scored() -> tuple[nn.Module, Tensor]:
+        with torch.no_grad():
+            return question.module(pl_module, tuple(part.clone() for part in inputs))
 
     with undisturbed(pl_module):
-        module, scores, heard = ranks.agreed(scored)
+        (module, scores), communicates = ranks.agreed(lambda: communicating(scored))
+        scores = scores.detach().float().cpu()
         target = targets(scores)
         groups = dict(enumerate(groups_of(probe, target)))
         # a model whose weights are spread over the processes must be called equally often by all
-        own = groups if any(ranks.exchanged(heard)) else dict(list(groups.items())[ranks.rank :: ranks.count])
+        own = groups if any(ranks.exchanged(communicates)) else dict(list(groups.items())[ranks.rank :: ranks.count])
         indices = None if target is None else target.to(inputs[0].device)
         found = ranks.agreed(
             lambda: _follow(

@@ -9,17 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import Baseline, baseline_name, resolve_baseline
-from lightning_explain.attribution.result import Attribution, parts_of
-from lightning_explain.attribution.scores import check_target
+from lightning_explain.attribution.integrated_gradients.passes import ran_out_of_memory
+from lightning_explain.attribution.result import Attribution, Method, parts_of
+from lightning_explain.attribution.scores import AT_EMBEDDING, FLOATS, check_differentiable
+from lightning_explain.attribution.traits import traits_of
 from lightning_explain.batches import Inputs
+from lightning_explain.callbacks.attribution.methods import Methods
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import CALLING, Guard
 from lightning_explain.callbacks.base.forward import Question, undisturbed
-from lightning_explain.callbacks.base.methods import AnyMethod, Methods, baseline_of
 from lightning_explain.callbacks.base.sharding import Share, Sharing
 from lightning_explain.errors import ConfigurationError, ExplanationError
 from lightning_explain.faithfulness import Claim, examine
 from lightning_explain.probe import Probe
+from lightning_explain.weights.sharded import check_not_sharded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,45 +91,6 @@ def on_cpu(attribution: Attribution) -> Attribution:
     )
 
 
-def probe_scores(pl_module: nn.Module, inputs: tuple[Tensor, ...], question: Question) -> Tensor:
-    """Return the model's scores for the probe, on the CPU; one forward pass, isolated."""
-    with undisturbed(pl_module), torch.no_grad():
-        return _cpu(question.module(pl_module, inputs)[1])
-
-
-def explained_targets(probe: Probe, scores: Tensor, explained: str) -> Tensor | None:
-    """Decide which output is explained for each probe sample: LongTensor [batch]; None for a single output.
-
-    Args:
-        probe: The probe, with its labels.
-        scores: The model's scores for it.
-        explained: `"label"` or `"predicted"`.
-
-    Raises:
-        ConfigurationError: The probe has no labels though the model has several outputs, a label is beyond the
-            model's outputs, or the scores are no [batch, classes].
-    """
-    if scores.numel() == len(scores):
-        return None
-    if scores.ndim != 2:
-        raise ConfigurationError(
-            f"The model gives scores of shape {list(scores.shape)} for the probe; expected [batch, classes]. Choose a "
-            "scalar per sample with output=, e.g. output=lambda scores: scores.mean(dim=(2, 3))."
-        )
-    if explained == "predicted":
-        return scores.argmax(1)
-    labels = probe.labels
-    if labels is None:
-        raise ConfigurationError(
-            f"The model gives {scores.shape[1]} outputs, but the probe has no class labels that say which to explain. "
-            "Give target= to say where a batch holds them (where a sample has several, a callable that chooses one: "
-            "target=lambda batch: batch[1].argmax(1)), Probe(targets=...), output=lambda scores: scores[:, 0] for one "
-            "output of all samples, or explained='predicted'."
-        )
-    check_target(labels, scores.shape[1])
-    return labels
-
-
 @dataclass(frozen=True, kw_only=True)
 class Examiner:
     """Explains the probe by every method and puts each explanation to the tests that were asked for.
@@ -182,12 +146,11 @@ class Examiner:
                 # each isolated for itself: what one method leaves behind must not reach the next
                 blame = partial(blamed_baseline, method, pl_module, module, inputs)
                 with self.guard.doing(self._task(name), cure=CALLING, blame=blame), undisturbed(pl_module):
-                    share = self.sharing.share(name, method, inputs, indices, single=single, ranks=ranks)
+                    share = self.sharing.share(method, inputs, indices, single=single, ranks=ranks)
                     own = ranks.agreed(partial(share.explained, module))
                     attributions[name] = share.gathered(on_cpu(own))
                     tested[name] = self._tested(name, module, share, own)
-                    if ranks.count > 1 and self.sharing.is_unknown(name, method):
-                        self._try_to_share(name, share, module, own)
+                    self._note_unshared(name, method, ranks)
             if attributions:
                 return Explanation(
                     step=step,
@@ -201,12 +164,13 @@ class Examiner:
     def _task(self, name: str) -> str:
         return f"explaining {self.subject}" if len(self.methods) == 1 else f"explaining {self.subject} with {name}"
 
-    def _try_to_share(self, name: str, share: Share, module: nn.Module, own: Attribution) -> None:
-        if not self.sharing.learn(name, share, module, own):
+    def _note_unshared(self, name: str, method: Method, ranks: Ranks) -> None:
+        if ranks.count > 1 and traits_of(method).is_samplewise is None:
             self.guard.note(
-                f"each of the {share.ranks.count} processes explains the whole probe with {name}, since a part of it "
-                "would be explained otherwise (does it draw samples, or look at the batch as a whole?). "
-                "from_captum(..., one_by_one=True) asks captum's methods about one sample at a time."
+                f"each of the {ranks.count} processes explains the whole probe with {name}, which does not declare "
+                "that it explains every sample independently of the others. If it does, say so to share the work: "
+                "as_method(..., is_samplewise=True), from lightning_explain.attribution, or is_samplewise = True on "
+                "the method. from_captum(..., one_by_one=True) asks captum's methods about one sample at a time."
             )
 
     def _tested(self, name: str, module: nn.Module, share: Share, own: Attribution) -> dict[str, Tensor]:
@@ -225,22 +189,69 @@ class Examiner:
                 found |= share.gathered({figure: _cpu(values) for figure, values in figures.items()})
         return found
 
-    def check_measurable(self, probe: Probe) -> None:
-        """Refuse measures of faithfulness for a probe of several inputs.
+    def check_weights(self, pl_module: nn.Module) -> None:
+        """Refuse methods that read weights in the backward pass where these are given up after the forward pass.
 
         Raises:
-            ConfigurationError: There are both.
+            ConfigurationError: There is such a method, and `fully_shard` was applied to a large model.
         """
+        for name, method in self.methods.items():
+            if traits_of(method).rereads_weights:
+                check_not_sharded(pl_module, name)
+
+    def check_probe(self, probe: Probe) -> None:
+        """Refuse methods and measures that cannot explain the probe.
+
+        Raises:
+            ConfigurationError: No input is of floating-point type, and a method accepts no others; or measures of
+                faithfulness are given for several inputs.
+        """
+        if any(traits_of(method).accepts_integers is False for method in self.methods.values()):
+            check_differentiable(probe.parts)
         if self.measures and len(probe.parts) > 1:
             raise ConfigurationError(
                 f"faithfulness={list(self.measures)!r} measures explanations of one input, but a probe sample has "
                 f"{len(probe.parts)}. Leave faithfulness= out, or explain one input: input= says which."
             )
 
+    def try_integers(
+        self, pl_module: nn.Module, inputs: tuple[Tensor, ...], target: Tensor | None, *, single: bool
+    ) -> None:
+        """Try methods that do not declare whether they accept integers, if no input is of floating-point type.
 
-def blamed_baseline(method: AnyMethod, pl_module: nn.Module, module: nn.Module, inputs: tuple[Tensor, ...]) -> str:
+        Args:
+            pl_module: The module.
+            inputs: The probe's inputs on the module's device.
+            target: Explained output of each sample.
+            single: True if the probe's inputs are one tensor rather than a tuple.
+
+        Raises:
+            ConfigurationError: A method fails.
+
+        Cost: an explanation by each of these methods.
+        """
+        if any(part.is_floating_point() for part in inputs):
+            return
+        indices = None if target is None else target.to(inputs[0].device)
+        for name, method in self.methods.items():
+            if traits_of(method).accepts_integers is not None:
+                continue
+            try:
+                with undisturbed(pl_module):
+                    module, _ = self.question.module(pl_module, inputs)
+                    Sharing().share(method, inputs, indices, single=single, ranks=Ranks()).explained(module)
+            except Exception as error:
+                if ran_out_of_memory(error):
+                    continue
+                raise ConfigurationError(
+                    f"{name} does not explain the probe, whose inputs are integers ({inputs[0].dtype}): "
+                    f"{type(error).__name__}: {error}. If they are token ids: {AT_EMBEDDING} {FLOATS}"
+                ) from error
+
+
+def blamed_baseline(method: Method, pl_module: nn.Module, module: nn.Module, inputs: tuple[Tensor, ...]) -> str:
     """Say so if the network, which took the probe, does not take the baseline of a method; empty if it does."""
-    baseline, found = baseline_of(method), ""
+    baseline, found = traits_of(method).baseline, ""
     if baseline is None:
         return ""
     try:
@@ -260,5 +271,5 @@ def blamed_baseline(method: AnyMethod, pl_module: nn.Module, module: nn.Module, 
 
 def removal_baseline(methods: Methods) -> Baseline:
     """Choose what a deleted feature becomes, whichever method is measured: the first one's baseline, or zeros."""
-    baseline = baseline_of(next(iter(methods.values())))
+    baseline = traits_of(next(iter(methods.values()))).baseline
     return "zeros" if baseline is None else baseline
