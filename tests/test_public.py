@@ -22,9 +22,9 @@ PUBLIC = [
 PUBLIC_ATTRIBUTION = [
     "LRP", "AlphaBetaRule", "AtEmbedding", "Attribution", "ByLayer", "Composite", "Epsilon", "EpsilonGammaBox",
     "EpsilonPlusFlat", "EpsilonRule", "FlatRule", "GammaRule", "GradCAM", "InputRule", "InputXGradient",
-    "IntegratedGradients", "LayerConductance", "Method", "MethodTraits", "NamedBaseline", "Rule", "Saliency", "SmoothGrad",
-    "WSquareRule", "ZBoxRule", "ZPlusRule", "ZeroRule", "as_method", "blurred", "data_mean", "from_captum",
-    "integrated_gradients_and_conductance", "neuron_importance", "traits_of", "uniform_noise",
+    "IntegratedGradients", "LayerConductance", "Method", "MethodTraits", "NamedBaseline", "Rule", "Saliency",
+    "SmoothGrad", "WSquareRule", "ZBoxRule", "ZPlusRule", "ZeroRule", "as_method", "blurred", "data_mean",
+    "from_captum", "integrated_gradients_and_conductance", "neuron_importance", "traits_of", "uniform_noise",
 ]  # fmt: skip
 
 MODULES = sorted(
