@@ -137,7 +137,7 @@ def contributions(
 
     Conductance says what a unit contributes, but not which part of it went where, so it makes no edges.
 
-    FeedSource: Bach et al. (2015), On pixel-wise explanations, Eq. 49 and 56 to 58 (messages); Montavon et al. (2019).
+    Source: Bach et al. (2015), On pixel-wise explanations, Eq. 49 and 56 to 58 (messages); Montavon et al. (2019).
 
     Args:
         model: A module; run in eval mode and left as found.

@@ -12,7 +12,7 @@ from lightning_explain.render.paths.layout import ROW, TOP, laid_out, sticky_slo
 from lightning_explain.render.paths.scene import RADIUS, scene_of
 from lightning_explain.render.sheet import BLUE, RED, Sheet, few_colours, ink_on, pale, sign_colour
 from lightning_explain.render.text import fitting
-from tests.paths.test_search import random_graph
+from tests.paths.graphs import random_graph
 
 
 def graph(seed: int = 1, *sizes: int) -> PathGraph:

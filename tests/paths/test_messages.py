@@ -1,0 +1,130 @@
+"""Messages between units against loops, by hand, and against LRP where units are mixed."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lightning_explain.attribution import LRP, Epsilon, EpsilonRule, GammaRule, ZeroRule, ZPlusRule
+from lightning_explain.errors import ConfigurationError
+from lightning_explain.paths import contributions
+from tests.paths import brute
+from tests.paths.nets import assert_conserved, lenet, mlp, seeded
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_messages_of_an_mlp_equal_the_loops(seed):
+    seeded(seed)
+    net, x = mlp(4, 6, 5, 3), torch.randn(3, 4, dtype=torch.double)
+    found = contributions(net, x, torch.tensor([0, 1, 2]), rules={nn.Linear: ZeroRule()})
+    for sample in range(3):
+        relevance, messages, biases = brute.mlp(x[sample].numpy(), brute.as_layers(net), sample)
+        graph = found[sample]
+        assert [layer.name for layer in graph.layers] == ["input", "0", "2", "output"]
+        for layer, expected in zip(graph.layers[:-1], relevance, strict=False):
+            np.testing.assert_allclose(layer.contribution, expected, atol=1e-12)
+        for link, expected, bias in zip(graph.links, messages, biases, strict=True):
+            rows = slice(sample, sample + 1) if link.target == 3 else slice(None)
+            np.testing.assert_allclose(link.contribution, expected[rows], atol=1e-12)
+            np.testing.assert_allclose(graph.layers[link.target].absorbed, bias[rows], atol=1e-12)
+
+
+def test_messages_between_channels_equal_the_loops():
+    seeded()
+    net = nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(),
+        nn.Linear(4 * 25, 2),
+    ).double()  # fmt: skip
+    x = torch.rand(2, 2, 5, 5, dtype=torch.double)
+    graph = contributions(net, x, 0, rules={nn.Linear: ZeroRule(), nn.Conv2d: ZeroRule()})[1]
+    hidden = net[1](net[0](x[1:])).detach().requires_grad_()
+    z = net[2](hidden)
+    gradient = torch.autograd.grad(net[5](net[4](net[3](z)))[0, 0], z)[0]
+    expected = brute.conv_messages(
+        hidden[0].detach().numpy(), net[2].weight.detach().numpy(), gradient[0].numpy(), pad=1
+    )
+    (link,) = graph.into(2)
+    np.testing.assert_allclose(link.contribution, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", [EpsilonRule(), GammaRule(0.3)], ids=repr)
+def test_positions_merged_by_hand_give_the_channels(rule):
+    net, x, target = lenet()
+    rules = {nn.Linear: rule, nn.Conv2d: rule}
+    merged, apart = (contributions(net, x, target, rules=rules, patch=8, keep_positions=k)[0] for k in (False, True))
+    sizes = {"input": 4, "conv1": 4, "conv2": 6, "fc1": 10, "output": 1}
+    for link, fine in zip(merged.links, apart.links, strict=True):
+        n_target, n_source = (sizes[merged.layers[end].name] for end in (link.target, link.source))
+        by_unit = fine.contribution.reshape(n_target, -1, n_source, fine.contribution.shape[1] // n_source)
+        if merged.layers[link.source].name == "input":
+            by_unit = fine.contribution.reshape(n_target, -1, n_source, 1)  # patches are units either way
+        np.testing.assert_allclose(link.contribution, by_unit.sum((1, 3)), atol=1e-9)
+
+
+class Mixing(nn.Module):
+    def __init__(self, mix) -> None:
+        super().__init__()
+        self.conv, self.head, self.mix = nn.Conv2d(1, 4, 3), nn.LazyLinear(2), mix
+
+    def forward(self, x):
+        return self.head(self.mix(self.conv(x).relu()).flatten(1))
+
+
+@pytest.mark.parametrize("mix", [lambda h: h.mean(1), lambda h: h[:, :2] + h[:, 2:], nn.PixelShuffle(2)])
+def test_units_that_are_mixed_between_layers(mix):
+    seeded()
+    net = Mixing(mix)
+    x = torch.rand(3, 1, 6, 6)
+    net(x)
+    net = net.double()
+    found = contributions(net, x.double(), torch.tensor([0, 1, 1]))
+    relevance = LRP(Epsilon()).layer_relevance(net, x.double(), torch.tensor([0, 1, 1]), layers="conv")["conv"]
+    for sample in range(3):
+        assert_conserved(found[sample], 1e-4)
+        (link,) = found[sample].into(2)
+        np.testing.assert_allclose(link.contribution.sum(0), relevance[sample].sum((1, 2)).detach(), atol=1e-9)
+
+
+@pytest.mark.parametrize("rule", [GammaRule(0.3), ZPlusRule()], ids=repr)
+def test_signed_units_that_are_mixed(rule):
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(3, 4), nn.Linear(2, 5), nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.c(self.b(self.a(x).reshape(-1, 2, 2).mean(2)).relu())
+
+    seeded()
+    net, x = Net().double(), torch.randn(6, 3, dtype=torch.double)
+    rules = {nn.Linear: rule}
+    found = contributions(net, x, 1, rules=rules)
+    relevance = LRP(rules).layer_relevance(net, x, 1, layers="a")["a"].detach()
+    for sample in range(6):
+        (link,) = found[sample].into(2)
+        np.testing.assert_allclose(link.contribution.sum(0), relevance[sample], atol=1e-9)
+
+
+def test_a_mean_over_channels_by_hand():
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 4, bias=False), nn.Linear(2, 2, bias=False)
+            self.c = nn.Linear(2, 1, bias=False)
+
+        def forward(self, x):
+            return self.c(self.b(self.a(x).relu().reshape(-1, 2, 2).mean(2)))
+
+    seeded()
+    net, x = Net().double(), torch.randn(2, 3, dtype=torch.double)
+    graph = contributions(net, x, rules={nn.Linear: ZeroRule()})[1]
+    hidden = (net.a.weight @ x[1]).clamp_min(0)
+    expected = net.c.weight[0, :, None] * net.b.weight.repeat_interleave(2, 1) * hidden / 2
+    np.testing.assert_allclose(graph.into(2)[0].contribution, expected.detach(), atol=1e-12)
+
+
+def test_too_many_mixed_units_are_refused(monkeypatch):
+    monkeypatch.setattr("lightning_explain.paths.messages.MOST_MIXED", 10)
+    net, x, target = lenet()
+    with pytest.raises(ConfigurationError, match=r"The units of 'conv2' are mixed.*Give keep_positions=False"):
+        contributions(net, x, target, keep_positions=True)
