@@ -32,7 +32,7 @@ def test_the_strongest_paths_equal_brute_force(graph, k):
     assert searched.n_pops <= max(1, k * len(graph.layers))
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 100_000), k=st.integers(1, 20))
 def test_the_strongest_paths_of_a_net_equal_loops_over_it(seed, k):
     seeded(seed)
