@@ -127,13 +127,16 @@ def _scales_one(node: Node, dependent: set[Node]) -> bool:
     return operation not in ("Mul", "Div") or _is_scaling(node, dependent)
 
 
-def check_passable(tensor: Tensor, leaves: Collection[Tensor], makers: "Makers") -> None:
+def check_passable(
+    tensor: Tensor, leaves: Collection[Tensor], makers: "Makers", *, refusal: str = "LRP has no rule for"
+) -> None:
     """Refuse a forward pass with an operation that relevance cannot pass.
 
     Args:
         tensor: What is explained, with its graph.
         leaves: The inputs.
         makers: Knows which nodes rules have made, and which module made a node.
+        refusal: Start of the message, in front of the operations.
 
     Raises:
         ConfigurationError: Names the operations and the modules that ran them.
@@ -151,15 +154,19 @@ def check_passable(tensor: Tensor, leaves: Collection[Tensor], makers: "Makers")
         return
     found = sorted({_in_words(node, makers.maker(node), makers.function(node)) for node in refused})
     raise ConfigurationError(
-        f"LRP has no rule for {', '.join(found[:8])}{', ...' if len(found) > 8 else ''}. "
-        "Write it in operations that LRP knows (matrix products, convolutions, activations, softmax, normalisations, "
-        "sums, products, indexing), or explain this model by IntegratedGradients."
+        f"{refusal} {', '.join(found[:8])}{', ...' if len(found) > 8 else ''}. "
+        f"{makers.remedy}, or explain this model by IntegratedGradients."
     )
 
 
 @runtime_checkable
 class Makers(Protocol):
     """Knows where nodes of the graph come from."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do about an operation without a rule."""
+        ...
 
     def accepts(self, node: Node) -> bool:
         """Return True for a node that a rule made."""

@@ -79,12 +79,12 @@ def _labels(forward: _Forward, place: int, source: FeedSource) -> Tensor | None:
 
     weight = carried(torch.ones(source.n_units))
     is_open = weight != 0
-    weight = torch.where(is_open, weight, torch.ones_like(weight))
-    numbers = (carried(torch.arange(1, source.n_units + 1)) / weight).round().long() - 1
+    divisor = torch.where(is_open, weight, torch.ones_like(weight))
+    numbers = (carried(torch.arange(1, source.n_units + 1)) / divisor).round().long() - 1
     numbers = numbers.clamp(0, source.n_units - 1)
-    # a mean of unit numbers may happen to be whole: a second, random code tells
+    # a mean of unit numbers may happen to be whole, and weights may cancel (x - x.mean()): a second, random code tells
     code = 1 + torch.rand(source.n_units, generator=draw).to(like)
-    mixed = is_open & ((carried(code) / weight - code[numbers]).abs() > TOLERANCE)
+    mixed = (carried(code) - weight * code[numbers]).abs() > TOLERANCE * divisor.abs()
     numbers = torch.where(is_open, numbers, torch.full_like(numbers, -1))
     labels = numbers.amax(0)
     if bool(mixed.any()) or bool((is_open & (numbers != labels)).any()):

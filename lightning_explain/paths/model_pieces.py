@@ -137,9 +137,24 @@ def run_in_pieces(
     trace.layers.check()
     check_finite(parts, score.detach())
     found = PiecewisePass(parts, _used(parts, cutter.layers, score), score)
+    _check_samples_first(found)
     for tensor in (score, *(layer.read for layer in found.layers)):
-        check_passable(tensor, found.sources, trace)
+        check_passable(tensor, found.sources, trace, refusal="Decision paths cannot follow")
     return found
+
+
+def _check_samples_first(found: PiecewisePass) -> None:
+    """Refuse layers whose first dimension is not that of the samples: their units could not be told by sample."""
+    n_samples = len(found.score)
+    mixed = [layer for layer in found.layers if len(layer.output) != n_samples]
+    if mixed:
+        raise ConfigurationError(
+            "Decision paths cannot follow "
+            + ", ".join(f"{layer.name!r} (output {list(layer.output.shape)})" for layer in mixed[:8])
+            + f": the first dimension must be that of the {n_samples} samples, which it is not in recurrent layers and "
+            "where steps or tokens are merged with samples. Keep samples in a dimension of their own, or explain this "
+            "model by IntegratedGradients."
+        )
 
 
 def sources_of(tensor: Tensor, sources: Sequence[Tensor]) -> list[int]:

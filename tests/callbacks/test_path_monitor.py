@@ -295,7 +295,7 @@ def test_a_model_that_cannot_be_followed_is_refused_by_name() -> None:
             super().__init__()
             self.head.append(nn.Softmax(1))
 
-    with pytest.raises(ConfigurationError, match=r"no rule for 'head.4' \(Softmax\)"):
+    with pytest.raises(ConfigurationError, match=r"cannot follow 'head.4' \(Softmax\)"):
         quiet_trainer(callbacks=[DecisionPathMonitor()]).fit(Soft(), DigitData())
 
 

@@ -75,8 +75,11 @@ def test_units_equal_lrp_and_messages_add_up_to_them(rule, signed):
                       nn.Conv2d(4, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
         nn.Sequential(nn.Flatten(2), nn.Linear(16, 5), nn.ReLU(), nn.Flatten(), nn.Linear(5, 2)),
         nn.Sequential(nn.Flatten(), nn.Linear(16, 2)),
+        nn.Sequential(nn.LayerNorm(4), nn.Flatten(), nn.Linear(16, 5), nn.LayerNorm(5), nn.GELU(), nn.Linear(5, 2)),
+        nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.SiLU(), nn.Flatten(), nn.RMSNorm(16),
+                      nn.Linear(16, 2)),
     ],
-    ids=["conv1d", "transposed", "norm-first", "depthwise", "tokens", "linear"],
+    ids=["conv1d", "transposed", "norm-first", "depthwise", "tokens", "linear", "layer-norm", "group-and-rms-norm"],
 )  # fmt: skip
 def test_other_layers_conserve_too(net):
     seeded()

@@ -105,6 +105,48 @@ def test_signed_units_that_are_mixed(rule):
         np.testing.assert_allclose(link.contribution.sum(0), relevance[sample], atol=1e-9)
 
 
+def test_messages_through_a_layer_norm_by_hand():
+    seeded()
+    net = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2)).double()
+    net[1].weight.data.uniform_(-1, 1)
+    net[1].bias.data.uniform_(-1, 1)
+    x = torch.randn(2, 3, dtype=torch.double)
+    graph = contributions(net, x, 1, rules={nn.Linear: ZeroRule()})[0]
+    h, w, norm = net[0](x)[0], net[2].weight[1], net[1]
+    centred = torch.eye(4) - torch.full((4, 4), 0.25, dtype=torch.double)
+    by_unit = w @ torch.diag(norm.weight / (h.var(unbiased=False) + norm.eps).sqrt()) @ centred * h
+    np.testing.assert_allclose(graph.into(2)[0].contribution, by_unit[None].detach(), atol=1e-12)
+    assert graph.layers[2].absorbed.sum() == pytest.approx((net[2].bias[1] + w @ norm.bias).item())
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda h: h - h.mean(1, keepdim=True),
+        lambda h: h - h.roll(1, 1),
+        lambda h: torch.cat([h[:, :1] - h[:, 1:2], h[:, 2:]], 1),
+    ],
+    ids=["centred", "differences", "one-difference"],
+)
+def test_units_whose_weights_cancel(mix):
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 4), nn.LazyLinear(2, bias=False)
+
+        def forward(self, x):
+            return self.b(mix(self.a(x)))
+
+    seeded()
+    net, x = Net(), torch.randn(2, 3, dtype=torch.double)
+    net.float()(x.float())
+    net.double()
+    graph = contributions(net, x, 1, rules={nn.Linear: ZeroRule()})[1]
+    hidden = net.a(x[1:])
+    (gradient,) = torch.autograd.grad(net.b(mix(hidden))[0, 1], hidden)
+    np.testing.assert_allclose(graph.into(2)[0].contribution, (gradient * hidden).detach(), atol=1e-12)
+
+
 def test_a_mean_over_channels_by_hand():
     class Net(nn.Module):
         def __init__(self) -> None:

@@ -27,16 +27,34 @@ def test_a_layer_used_twice_is_two_layers():
     assert contributions(Twice(), torch.rand(1, 3)).layers == ("fc", "fc#1")
 
 
-@pytest.mark.parametrize(
-    ("net", "message"),
-    [
-        (nn.Sequential(nn.Linear(3, 2), nn.Softmax(1)), r"no rule for '1' \(Softmax\)"),
-        (nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2)), r"no rule for '1' \(LayerNorm\)"),
-    ],
-)
-def test_layers_that_nothing_passes_are_refused_by_name(net, message):
-    with pytest.raises(ConfigurationError, match=message):
+def test_layers_that_nothing_passes_are_refused_by_name():
+    net = nn.Sequential(nn.Linear(3, 2), nn.Softmax(1))
+    with pytest.raises(ConfigurationError, match=r"Decision paths cannot follow '1' \(Softmax\).*IntegratedGradients"):
         contributions(net, torch.rand(2, 3), 0)
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.steps, self.scores = kind(3, 4, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.scores(self.steps(x)[0][:, -1])
+
+
+class MergedSteps(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 4), nn.Linear(20, 2)
+
+    def forward(self, x):
+        return self.b(self.a(x.flatten(0, 1)).relu().reshape(len(x), -1))
+
+
+@pytest.mark.parametrize("net", [Recurrent(nn.LSTM), Recurrent(nn.GRU), MergedSteps()], ids=["lstm", "gru", "merged"])
+def test_layers_without_a_dimension_of_samples_are_refused_by_name(net):
+    with pytest.raises(ConfigurationError, match=r"cannot follow '(steps|a)'.*of the 2 samples.*IntegratedGradients"):
+        contributions(net, torch.rand(2, 5, 3), 0)
 
 
 def test_functions_that_nothing_passes_are_refused_by_name():

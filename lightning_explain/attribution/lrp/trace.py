@@ -35,7 +35,7 @@ from lightning_explain.attribution.lrp.operations.handler import (
     tensors_in,
     works_in_place,
 )
-from lightning_explain.attribution.lrp.steps import OWN, PassedActivation
+from lightning_explain.attribution.lrp.steps import OWN, Normalised, PassedActivation
 from lightning_explain.errors import ConfigurationError
 
 
@@ -248,6 +248,14 @@ class RelevanceTrace(TorchFunctionMode):
 
     # ---- what the graph is checked by
 
+    @property
+    def remedy(self) -> str:
+        """What to do about an operation without a rule."""
+        known = "matrix products, convolutions, activations, softmax, normalisations, sums, products, indexing"
+        if self._is_cut:
+            known = "linear layers, convolutions, activations, normalisations, pooling, sums, indexing"
+        return f"Write it in operations that {'decision paths know' if self._is_cut else 'LRP knows'} ({known})"
+
     def accepts(self, node: Node) -> bool:
         """Return True for a node that one of our rules made."""
         if node in self.layers.nodes:
@@ -255,7 +263,7 @@ class RelevanceTrace(TorchFunctionMode):
         made_by = getattr(node, "_forward_cls", None)
         if self._is_cut:
             # between layers that are walked one by one everything must be linear
-            return made_by is PassedActivation
+            return made_by in (PassedActivation, Normalised)
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             return made_by in OWN
         return operation_of(node) in EXPANDED or self._is_trusted(node._sequence_nr())
