@@ -75,7 +75,7 @@ class StepTimer(pl.Callback):
 
     def on_train_batch_end(self, *args: Any) -> None:
         self.marks.append(time.perf_counter())
-        self.spent.append(sum(monitor._pacing.stopwatch.spent for monitor in self._monitors))
+        self.spent.append(sum(monitor._schedule.stopwatch.spent for monitor in self._monitors))
 
     def median_step(self) -> float:
         return statistics.median(_steps(self.marks))
@@ -192,7 +192,7 @@ def report_all(
             which = (place + turn) % 3
             monitors = makes[which]()
             found[names[which]].append(mnist_run(monitors, data, epochs=epochs, images=images, network=network))
-            shares = [f"{m.name} {m._pacing.stopwatch.share():.1%} in {len(m.records)}" for m in monitors]
+            shares = [f"{m.name} {m._schedule.stopwatch.share():.1%} in {len(m.records)}" for m in monitors]
             told[names[which]] = ", ".join(shares)
             print(f"  {names[which]}: {found[names[which]][-1][0]:.0f} s; {told[names[which]]}", flush=True)
     print(

@@ -1,4 +1,4 @@
-"""How much of a run's wall time may be spent: pure decisions from a clock, without a Trainer."""
+"""The share of a run's wall time that may be spent: pure decisions from a clock, without a Trainer."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ def _is_number(value: Any) -> bool:
 
 
 def check_budget(max_overhead: Any, min_every: Any) -> None:
-    """Refuse what is no budget.
+    """Refuse an impossible budget.
 
     Raises:
         ConfigurationError: `max_overhead` is no number between 0 and 1; `min_every` is no whole number from 1 on, or
@@ -30,23 +30,23 @@ def check_budget(max_overhead: Any, min_every: Any) -> None:
         return
     if isinstance(min_every, bool) or not isinstance(min_every, int) or min_every < 1:
         raise ConfigurationError(
-            f"min_every={min_every!r}; expected a whole number of at least 1 (of so many moments that are due, at "
-            "least one is explained), or None."
+            f"min_every={min_every!r}; expected a whole number of at least 1 (at least one of so many "
+            "explanations that are due is made), or None."
         )
     if max_overhead is None:
         raise ConfigurationError(
-            f"min_every={min_every} without max_overhead: every moment that is due is explained anyway. Give "
+            f"min_every={min_every} without max_overhead: every explanation that is due is made anyway. Give "
             "max_overhead=, or leave min_every out."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How much of a run's wall time a monitor may take.
+    """The share of a run's wall time that a monitor may take.
 
     Args:
         max_overhead: Share of the wall time, between 0 and 1; None for no limit.
-        min_every: Of so many moments that are due, at least one is explained, whatever it costs; None for no such
+        min_every: At least one of so many explanations that are due is made, whatever it costs; None for no such
             promise.
 
     Raises:
@@ -65,31 +65,31 @@ class Budget:
 
 
 class BudgetDecision(IntEnum):
-    """What a process says of a moment that is due. Of several processes, the largest counts for all."""
+    """A process's decision on an explanation that is due. Of several processes, the largest counts for all."""
 
     AFFORDABLE = 0
-    TOO_DEAR = 1
-    OWED = 2
+    TOO_EXPENSIVE = 1
+    REQUIRED = 2
 
 
-class Thrift:
-    """Chooses, of the moments that are due, those that a budget allows.
+class SkipRule:
+    """Decides which of the explanations that are due are skipped to stay within a budget.
 
-    The next explanation is expected to cost what the dearer of the last two did. It is made if, after it, there would
-    still be room for another one: the last of the run, which is made in any case, as is the first.
+    The next explanation is expected to cost as much as the more expensive one of the last two. It is made if the budget
+    leaves room for it and for another one: the last of the run, which is always made, as is the first.
 
     Args:
-        budget: What may be spent.
-        stopwatch: What was spent.
+        budget: The share of the time that may be spent.
+        stopwatch: Measures the time spent.
 
     Attributes:
-        n_sharing: How many monitors share the budget evenly.
-        n_skipped: Moments that were due since the last explanation, and were let pass.
+        n_sharing: Number of monitors that share the budget evenly.
+        n_skipped: Explanations skipped since the last one that was made.
 
     Example:
-        >>> thrift = Thrift(Budget(max_overhead=0.5), Stopwatch())
-        >>> thrift.verdict(is_last=False).name
-        'OWED'
+        >>> rule = SkipRule(Budget(max_overhead=0.5), Stopwatch())
+        >>> rule.decision(is_last=False).name
+        'REQUIRED'
     """
 
     def __init__(self, budget: Budget, stopwatch: Stopwatch) -> None:
@@ -106,48 +106,48 @@ class Thrift:
         share = self._budget.max_overhead
         return None if share is None else share / self.n_sharing
 
-    def forget(self) -> None:
-        """Begin anew."""
-        self.n_skipped, self._costs = 0, []
+    def begin_run(self, *, n_sharing: int = 1) -> None:
+        """Begin a run, in which so many monitors share the budget."""
+        self.n_sharing, self.n_skipped, self._costs = n_sharing, 0, []
 
-    def verdict(self, *, is_last: bool) -> BudgetDecision:
-        """Say whether to explain now."""
+    def decision(self, *, is_last: bool) -> BudgetDecision:
+        """Decide on an explanation that is due now."""
         limit, longest = self.limit, self._budget.min_every
         if limit is None or is_last or not self._costs or (longest is not None and self.n_skipped + 1 >= longest):
-            return BudgetDecision.OWED
+            return BudgetDecision.REQUIRED
         both = 2 * max(self._costs)
         room = limit * (self._stopwatch.elapsed() + both) - self._stopwatch.spent
-        return BudgetDecision.AFFORDABLE if both <= room else BudgetDecision.TOO_DEAR
+        return BudgetDecision.AFFORDABLE if both <= room else BudgetDecision.TOO_EXPENSIVE
 
     def skip(self) -> None:
-        """Note that a moment was let pass."""
+        """Record that an explanation is skipped."""
         self.n_skipped += 1
 
-    def begin(self) -> None:
-        """Note that an explanation begins."""
+    def begin_report(self) -> None:
+        """Record that an explanation begins."""
         self._spent_before = self._stopwatch.spent
 
     @contextmanager
-    def once(self) -> Generator[None, None, None]:
-        """Spend something that no later explanation costs again."""
+    def one_time_cost(self) -> Generator[None, None, None]:
+        """Count the time inside as spent, but not as part of what an explanation costs."""
         before = self._stopwatch.spent
         with self._stopwatch.spending():
             yield
         self._spent_before += self._stopwatch.spent - before
 
-    def done(self) -> None:
-        """Note what it cost."""
+    def end_report(self) -> None:
+        """Record that the explanation is made, and what it cost."""
         self._costs = [*self._costs[-1:], self._stopwatch.spent - self._spent_before]
         self.n_skipped = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was spent so far, as plain numbers."""
+        """Return the time spent so far, as plain numbers."""
         watch = self._stopwatch
         state = {"spent": watch.spent, "elapsed": watch.elapsed()}
         return {**state, "costs": list(self._costs), "n_skipped": self.n_skipped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what `state_dict` returned."""
         self._stopwatch.resume(spent=state["spent"], elapsed=state["elapsed"])
         self._costs, self.n_skipped = list(state["costs"]), state["n_skipped"]
 
@@ -156,10 +156,10 @@ LARGEST_STRIDE = 1 << 16
 
 
 def stride_within(share: float, *, cost: float, pause: float) -> int:
-    """Find how rarely to do something small, so that it takes at most a share of the time: every 1st, 2nd, 4th time.
+    """Return the smallest power of two n such that something done every n-th time takes at most a share of the time.
 
     Args:
-        share: Of the time, 0 to 1.
+        share: Share of the time, 0 to 1.
         cost: Seconds that it takes each time.
         pause: Seconds of everything else between two occasions.
 

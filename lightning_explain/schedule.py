@@ -1,4 +1,4 @@
-"""When it is time: pure decisions from counts, without a Trainer."""
+"""Schedules in epochs and steps: pure decisions from counts, without a Trainer."""
 
 import time
 from collections.abc import Generator
@@ -10,14 +10,14 @@ from lightning_explain.errors import ConfigurationError
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A cadence in epochs, in train steps, or both.
+    """A schedule in epochs, in training steps, or both.
 
     Args:
-        every_n_epochs: Due at the end of every n-th epoch; None for never by epoch.
-        every_n_train_steps: Due after every n-th training step; None for never by step.
+        every_n_epochs: Due at the end of every n-th epoch; None for no schedule by epoch.
+        every_n_train_steps: Due after every n-th training step; None for no schedule by step.
 
     Raises:
-        ConfigurationError: A count below 1, or no cadence at all.
+        ConfigurationError: A count below 1, or no schedule at all.
 
     Example:
         >>> schedule = Schedule(every_n_epochs=2)
@@ -39,15 +39,15 @@ class Schedule:
             )
 
     def due_after_epoch(self, epoch: int) -> bool:
-        """Say whether the epoch with this index, counted from 0, ends a cadence."""
+        """Return True at the end of every n-th epoch; epochs count from 0."""
         return self.every_n_epochs is not None and (epoch + 1) % self.every_n_epochs == 0
 
     def due_after_step(self, n_steps: int) -> bool:
-        """Say whether `n_steps` steps done end a cadence."""
+        """Return True after every n-th step, given the number of steps done."""
         return self.every_n_train_steps is not None and n_steps > 0 and n_steps % self.every_n_train_steps == 0
 
     def is_last(self, *, epoch: int, max_epochs: int, n_steps: int, max_steps: int) -> bool:
-        """Say whether a moment that is due now is surely the last one of the run.
+        """Return True if what is due now is certainly the last of the run.
 
         Args:
             epoch: The running epoch, counted from 0.
@@ -68,7 +68,7 @@ class Schedule:
 
 
 def worth_redrawing(count: int) -> bool:
-    """Say whether the count-th addition to a growing picture is worth drawing it anew.
+    """Return True if the count-th addition to a growing picture is worth drawing it anew.
 
     True for 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, ...: twice per doubling, so that the pictures of a long run cost as
     many bytes as its logarithm.
@@ -110,6 +110,10 @@ class Stopwatch:
         finally:
             self.spent += time.perf_counter() - start
 
+    def add(self, seconds: float) -> None:
+        """Count seconds as spent that were measured elsewhere."""
+        self.spent += seconds
+
     def elapsed(self) -> float:
         """Return the seconds that passed since the run began."""
         return time.perf_counter() - self._began
@@ -119,5 +123,5 @@ class Stopwatch:
         return self.spent / max(self.elapsed(), 1e-9)
 
     def resume(self, *, spent: float, elapsed: float) -> None:
-        """Go on as if this much had been spent, and had passed, before now."""
+        """Continue as if this much had been spent, and had passed, before now."""
         self.spent, self._began = self.spent + spent, self._began - elapsed

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_explain import schedule as schedule_module
-from lightning_explain.budget import Budget, BudgetDecision, Thrift, check_budget, stride_within
+from lightning_explain.budget import Budget, BudgetDecision, SkipRule, check_budget, stride_within
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.schedule import Schedule, Stopwatch
 
@@ -21,8 +21,8 @@ class Run:
         self._real = schedule_module.time
         schedule_module.time = SimpleNamespace(perf_counter=lambda: self.now)  # type: ignore[assignment]
         self.watch = Stopwatch()
-        self.thrift = Thrift(budget, self.watch)
-        self.thrift.n_sharing = n_sharing
+        self.rule = SkipRule(budget, self.watch)
+        self.rule.n_sharing = n_sharing
         self.explained: list[int] = []
         self.shares: list[float] = []
 
@@ -33,14 +33,14 @@ class Run:
         schedule_module.time = self._real
 
     def moment(self, number: int, cost: float, *, is_last: bool = False) -> BudgetDecision:
-        verdict = self.thrift.verdict(is_last=is_last)
-        if verdict is BudgetDecision.TOO_DEAR:
-            self.thrift.skip()
+        verdict = self.rule.decision(is_last=is_last)
+        if verdict is BudgetDecision.TOO_EXPENSIVE:
+            self.rule.skip()
             return verdict
-        self.thrift.begin()
+        self.rule.begin_report()
         with self.watch.spending():
             self.now += cost
-        self.thrift.done()
+        self.rule.end_report()
         self.explained.append(number)
         self.shares.append(self.watch.share())
         return verdict
@@ -112,7 +112,7 @@ def test_one_of_min_every_moments_is_explained_whatever_it_costs(min_every: int,
     gaps = [b - a for a, b in zip(run.explained, run.explained[1:], strict=False)]
     assert set(gaps[:-1]) == {min_every}
     assert gaps[-1] <= min_every
-    assert run.thrift.n_skipped == 0
+    assert run.rule.n_skipped == 0
 
 
 def test_the_next_explanation_is_taken_to_be_as_dear_as_the_dearer_of_the_last_two() -> None:
@@ -121,12 +121,12 @@ def test_the_next_explanation_is_taken_to_be_as_dear_as_the_dearer_of_the_last_t
             for number, cost in enumerate(costs):
                 run.moment(number, cost, is_last=True)
             run.now += sum(costs) + 12
-            return run.thrift.verdict(is_last=False)
+            return run.rule.decision(is_last=False)
 
     # 12 s to spare at half the time are room for two explanations of 6 s
     assert verdict_after(5.9, 1.0) is BudgetDecision.AFFORDABLE
-    assert verdict_after(6.1, 1.0) is BudgetDecision.TOO_DEAR
-    assert verdict_after(1.0, 6.1) is BudgetDecision.TOO_DEAR
+    assert verdict_after(6.1, 1.0) is BudgetDecision.TOO_EXPENSIVE
+    assert verdict_after(1.0, 6.1) is BudgetDecision.TOO_EXPENSIVE
     assert verdict_after(6.1, 1.0, 1.0) is BudgetDecision.AFFORDABLE
 
 
@@ -138,7 +138,7 @@ def test_no_budget_lets_nothing_pass() -> None:
 
 def test_several_monitors_share_a_budget_evenly() -> None:
     with Run(Budget(max_overhead=0.3), n_sharing=3) as run:
-        assert run.thrift.limit == pytest.approx(0.1)
+        assert run.rule.limit == pytest.approx(0.1)
         run.of_even_epochs(100, pause=1, cost=1)
     assert run.shares[-1] <= 0.1
 
@@ -151,9 +151,9 @@ def test_a_run_goes_on_from_its_state() -> None:
         for epoch in range(1, 31):
             first.now += 1
             first.moment(epoch, 1)
-        state = first.thrift.state_dict()
+        state = first.rule.state_dict()
     with Run(Budget(max_overhead=0.1)) as second:
-        second.thrift.load_state_dict(state)
+        second.rule.load_state_dict(state)
         for epoch in range(31, 61):
             second.now += 1
             second.moment(epoch, 1, is_last=epoch == 60)

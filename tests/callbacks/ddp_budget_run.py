@@ -93,7 +93,7 @@ def main(out: str, processes: int, slow_rank: int) -> None:
         "epochs": [[record["epoch"] for record in monitor.records] for monitor in monitors],
         "counted": monitors[0].records[-1]["counted"],
         "n_samples": int(monitors[0].profiles["train"]["net.2"].n_samples.sum()),
-        "spent": [monitor._pacing.stopwatch.spent for monitor in monitors],
+        "spent": [monitor._schedule.stopwatch.spent for monitor in monitors],
     }
     Path(f"{out}.{trainer.global_rank}").write_text(json.dumps(result))
 

@@ -120,7 +120,7 @@ def explained(
     """Explain several times; return the last explanation, the rows of each time, and what was warned of."""
     rows_of = Rows(net) if not isinstance(net, Rows) else net
     guard = Guard("Monitor", "warn")
-    guard.quiet = ranks.rank > 0
+    guard.begin_shared_work(speaks=ranks.rank == 0)
     examiner = Examiner(methods=methods, measures=measures, question=Question(), guard=guard)
     found, rows = None, list[int]()
     with warnings.catch_warnings(record=True) as caught:

@@ -173,8 +173,8 @@ def test_monitors_share_the_budget(clock: Clock) -> None:
     assert len(unlimited.records) == 15
     for monitor in monitors:
         assert 3 < len(monitor.records) < 15
-        assert monitor._pacing.limit == pytest.approx(0.1)
-        assert monitor._pacing.stopwatch.share() <= 0.1
+        assert monitor._schedule.limit == pytest.approx(0.1)
+        assert monitor._schedule.stopwatch.share() <= 0.1
 
 
 def test_paths_stretch_their_cadence_too(clock: Clock) -> None:
@@ -188,7 +188,7 @@ def test_paths_stretch_their_cadence_too(clock: Clock) -> None:
     assert slow.records[0]["epoch"] is None
     assert epochs_of(slow)[-1] == 11
     assert 3 < len(slow.records) < 12
-    assert slow._pacing.stopwatch.share() <= 0.1
+    assert slow._schedule.stopwatch.share() <= 0.1
 
 
 def test_neurons_are_counted_in_as_many_batches_as_fit(clock: Clock, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_neurons_are_counted_in_as_many_batches_as_fit(clock: Clock, tmp_path: P
     lines = (Path(trainer.log_dir or "") / "explain/neurons/record.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["counted"] == counted
     assert Events(trainer.log_dir or "").curve("explain/neurons/overhead")
-    assert monitor._pacing.stopwatch.share() <= 0.1
+    assert monitor._schedule.stopwatch.share() <= 0.1
 
 
 def test_every_batch_is_counted_where_that_fits_or_no_budget_is_set(clock: Clock) -> None:

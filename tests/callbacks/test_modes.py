@@ -122,7 +122,7 @@ def test_validating_a_checkpoint_does_not_rewind_the_history(tmp_path: Path) -> 
     monitor, saver = AttributionMonitor(on_error="raise"), ModelCheckpoint(tmp_path, save_top_k=-1)
     trainer = fit([monitor, saver], enable_checkpointing=True, max_epochs=3)
     trainer.validate(dataloaders=DigitData().val_dataloader(), ckpt_path=min(tmp_path.glob("epoch=0*")), verbose=False)
-    assert monitor._continuity.history.count == 5
+    assert monitor._history.count == 5
 
 
 class Binary(pl.LightningModule):

@@ -13,9 +13,8 @@ from lightning_explain import ActiveNeuronMonitor
 from lightning_explain import isolation as isolating
 from lightning_explain.attribution.integrated_gradients import passes
 from lightning_explain.callbacks.attribution import history
-from lightning_explain.callbacks.base import continuity
 from lightning_explain.callbacks.base import error_handling as guard
-from lightning_explain.callbacks.base import troubleshooting as cures
+from lightning_explain.callbacks.base import explanation_monitor
 from lightning_explain.callbacks.neurons import counting as neuron_counts
 from lightning_explain.capture import recorder
 from lightning_explain.log import sinks
@@ -71,7 +70,12 @@ MUTATIONS: list[Mutation] = [
     ("attribution: the event file has no room", guard, "cure_of", lambda error, cure: ""),
     ("path: a pass runs out of memory", passes, "ran_out_of_memory", lambda problem: False),
     ("attribution: tensors of the checkpoint are cut off", history.History, "check", nothing),
-    ("attribution: the checkpoint explained something else", continuity, "what_changed", lambda earlier, now: ""),
+    (
+        "attribution: the checkpoint explained something else",
+        explanation_monitor,
+        "what_changed",
+        lambda earlier, now: "",
+    ),
     ("neurons: a submodule is taken out", neuron_counts.StageCounts, "silent_layers", lambda self: []),
     ("neurons: weights turn NaN", LayerProfile, "not_finite", property(lambda self: torch.zeros_like(self.alive))),
     ("path: inputs are NaN", guard, "identity_of", lambda error: f"{type(error).__name__}: {error}"),
@@ -104,5 +108,5 @@ def _no_global_hooks() -> None:
 
 
 def test_cures_know_the_common_causes() -> None:
-    assert "Make room" in cures.cure_of(OSError(28, "No space left on device"))
-    assert "chunk_size" in cures.cure_of(torch.OutOfMemoryError("CUDA out of memory"))
+    assert "Make room" in guard.cure_of(OSError(28, "No space left on device"))
+    assert "chunk_size" in guard.cure_of(torch.OutOfMemoryError("CUDA out of memory"))

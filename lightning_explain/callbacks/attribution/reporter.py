@@ -16,7 +16,7 @@ from lightning_explain.callbacks.attribution.record import alert_record, alert_s
 from lightning_explain.callbacks.attribution.tab import log_attribution_tab
 from lightning_explain.callbacks.base.early_stopping import update_callback_metrics
 from lightning_explain.callbacks.base.error_handling import WRITING, Guard
-from lightning_explain.callbacks.base.overhead import Pacing
+from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
 from lightning_explain.drift_alert import Alert
 from lightning_explain.log import Journal, defined, running_epoch, tag
 from lightning_explain.probe import Probe
@@ -31,7 +31,7 @@ class Reporter:
         methods: Its methods.
         measures: Drift measures.
         guard: What fails is told once, and takes nothing else along.
-        pacing: Measures the time spent.
+        schedule: Measures the time spent.
         comparisons: What the user wants to compare with, beside the previous and the first.
         alarm: Looks for what is unusual; None if nobody asked for alerts.
 
@@ -46,7 +46,7 @@ class Reporter:
         methods: Methods,
         measures: tuple[str, ...],
         guard: Guard,
-        pacing: Pacing,
+        schedule: MonitorSchedule,
         comparisons: Comparisons,
         alarm: Alarm | None = None,
     ) -> None:
@@ -55,7 +55,7 @@ class Reporter:
         self._methods = methods
         self._measures = measures
         self._guard = guard
-        self._pacing = pacing
+        self._schedule = schedule
         self._comparisons = comparisons
         self._alarm = alarm
         self._described: set[str] = set()
@@ -124,7 +124,7 @@ class Reporter:
             removal_baseline=baseline_name(removal_baseline(self._methods)),
         )
         by_tag[tag(self._name, "overhead")] = Figure(
-            self._pacing.stopwatch.share(),
+            self._schedule.stopwatch.share(),
             f"Share of wall time that {markdown_safe(self._name)} has spent explaining so far.",
         )
         if self._alarm is not None:
@@ -152,7 +152,7 @@ class Reporter:
     ) -> None:
         """Record an explanation, and draw it."""
         step = found.explanation.step
-        entry = {**record(found, gallery.probe, methods=self._methods, epoch=epoch), **self._pacing.record()}
+        entry = {**record(found, gallery.probe, methods=self._methods, epoch=epoch), **self._schedule.record()}
         entry["caveat"] = gallery.history.caveat
         if self._alarm is not None:
             entry["alert"] = None if alert is None else alert_record(alert)
@@ -190,5 +190,5 @@ class Reporter:
     def finish(self, trainer: Any, *, probe: Probe, history: History, step: int) -> None:
         """Draw the whole filmstrips."""
         drawing = self._guard.doing("drawing the filmstrip", cure=WRITING)
-        with self._pacing.stopwatch.spending(), drawing, Journal(trainer, step) as journal:
+        with self._schedule.stopwatch.spending(), drawing, Journal(trainer, step) as journal:
             self._gallery(probe, history).show_all_filmstrips(journal)

@@ -1,10 +1,12 @@
-"""Whether a checkpoint asked the same as this run: curves of two questions are no drift."""
+"""The comparison of a checkpoint with the run that resumes from it: explanations of other things are no drift."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
 
 Asked = dict[str, str]
-"""Options that decide what is asked, in words: by their names."""
+"""Options that decide what is explained: name to text."""
 
 
 UNREADABLE = "Begins anew: its checkpoint could not be read."
@@ -14,13 +16,37 @@ DATA_CHANGED = (
 )
 
 
+@runtime_checkable
+class ExplanationHistory(Protocol):
+    """The earlier explanations of a monitor, as far as later ones are compared with them.
+
+    Attributes:
+        count: Number of explanations so far.
+        target: The explained output of each sample, fixed for the whole run.
+        caveat: A sentence that must be known to read what is compared; empty if there is none.
+        probe: Fingerprint of the probe; empty before the first explanation.
+    """
+
+    count: int
+    target: Tensor | None
+    caveat: str
+    probe: str
+
+    def check(self, n_samples: int) -> None:
+        """Refuse a history of another number of samples."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain tensors, numbers, strings, lists and dicts."""
+        ...
+
+
 def begins_anew(with_: str) -> str:
-    """Say why a curve begins anew: because a checkpoint was written with something else."""
+    """Return the sentence on a curve that begins anew since the checkpoint was written with something else."""
     return f"Begins anew: the checkpoint was written with {with_}."
 
 
 def in_words(option: Any) -> str:
-    """Write an option so that two runs of one script write the same.
+    """Return an option as text that is the same in two runs of one script.
 
     Example:
         >>> in_words("logits"), in_words(len), in_words(0.5)
@@ -33,7 +59,7 @@ def in_words(option: Any) -> str:
 
 
 def what_changed(earlier: Mapping[str, Any] | None, now: Asked) -> str:
-    """Say what a checkpoint asked otherwise than this run; empty if nothing, or if it does not say.
+    """List the options of a checkpoint that differ from those of this run; empty if none does or none is recorded.
 
     Example:
         >>> what_changed({"explained": "'label'"}, {"explained": "'predicted'"})

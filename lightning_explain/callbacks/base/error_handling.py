@@ -1,5 +1,6 @@
 """An explanation must never kill a training run: what fails is told once, and the run goes on."""
 
+import errno
 import re
 import warnings
 from collections.abc import Callable, Generator
@@ -7,8 +8,13 @@ from contextlib import contextmanager
 from typing import Literal
 
 from lightning_explain.attribution.integrated_gradients.passes import ran_out_of_memory
-from lightning_explain.callbacks.base.troubleshooting import BY_METHOD, cure_of, identity_of
-from lightning_explain.errors import ConfigurationError, ExplanationWarning, doubts_told_to
+from lightning_explain.errors import (
+    ConfigurationError,
+    ExplanationError,
+    ExplanationWarning,
+    LoggerError,
+    doubts_told_to,
+)
 
 OnError = Literal["warn", "raise"]
 
@@ -22,6 +28,12 @@ NOT_IN_TESTS = (
 TAKING_UP = "taking up the checkpoint"
 BEGINNING_ANEW = "So its curves begin anew. To go on with them, resume from a whole checkpoint of this very run."
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
+
+BY_METHOD = "Give a smaller probe=, or the method a smaller chunk_size=: explanations need memory beside training."
+BY_PROBE = "Give a smaller probe=, or fewer layers=: following paths needs memory beside training."
+
 
 class Guard:
     """Turns the failures of one monitor into one warning each.
@@ -30,9 +42,6 @@ class Guard:
         owner: The monitor's class and name, for messages.
         on_error: `"warn"`, or `"raise"` to let every failure through.
         memory: What to do where memory runs out.
-
-    Attributes:
-        quiet: Say nothing: what several processes do together is told by the first of them.
 
     Raises:
         ConfigurationError: `on_error` is neither.
@@ -43,13 +52,17 @@ class Guard:
             raise ConfigurationError(f"on_error={on_error!r}; expected 'warn' or 'raise'.")
         self.owner = owner
         self.on_error = on_error
-        self.quiet = False
+        self._speaks = True
         self._memory = memory
         self._told: set[str] = set()
 
     def begin(self) -> None:
         """Begin a run: what was told in an earlier one is told again."""
         self._told.clear()
+
+    def begin_shared_work(self, *, speaks: bool) -> None:
+        """Begin what several processes do together: warnings come from one of them."""
+        self._speaks = speaks
 
     @contextmanager
     def doing(
@@ -84,7 +97,7 @@ class Guard:
     def _doubt(self, message: str) -> None:
         # numbers differ from time to time
         about = re.sub(r"\d+", "#", message)
-        if not self.quiet and about not in self._told:
+        if self._speaks and about not in self._told:
             self._told.add(about)
             warnings.warn(f"{message} (Of {self.owner}; told once a run.)", ExplanationWarning, stacklevel=4)
 
@@ -93,7 +106,7 @@ class Guard:
         cause = identity_of(error)
         known = {what, cause} & self._told
         self._told |= {what, cause}
-        if known or self.quiet:
+        if known or not self._speaks:
             return
         words = [f"{type(error).__name__}: {error}", cure_of(error, cure, self._memory), consequence]
         warnings.warn(
@@ -110,6 +123,47 @@ class Guard:
             message: What to say.
             about: What it is about, if the words may differ from time to time and should still be said once.
         """
-        if not self.quiet and (about or message) not in self._told:
+        if self._speaks and (about or message) not in self._told:
             self._told.add(about or message)
             warnings.warn(f"{self.owner}: {message}", ExplanationWarning, stacklevel=3)
+
+
+def cure_of(error: BaseException, otherwise: str = "", memory: str = BY_METHOD) -> str:
+    """Say what to do about a failure; empty where its own message says it.
+
+    Args:
+        error: What was raised.
+        otherwise: What to do if nothing is known of this kind of failure.
+        memory: What to do where memory runs out.
+
+    Example:
+        >>> cure_of(OSError(errno.ENOSPC, "No space left on device"))
+        'Make room on the disk: what comes next is written again as soon as there is some.'
+    """
+    if isinstance(error, LoggerError) and error.__cause__ is not None:
+        return cure_of(error.__cause__, otherwise, memory)
+    if isinstance(error, ConfigurationError | ExplanationError):
+        return ""
+    if ran_out_of_memory(error):
+        return memory
+    if isinstance(error, OSError) and error.errno in FULL:
+        return "Make room on the disk: what comes next is written again as soon as there is some."
+    if isinstance(error, OSError) and error.errno in FORBIDDEN:
+        return "Give the logger a folder in which files and folders can be made."
+    return otherwise
+
+
+def identity_of(error: BaseException) -> str:
+    """Name what failures of one cause have in common, whatever they interrupted.
+
+    Example:
+        >>> full = [OSError(errno.ENOSPC, "No space left on device", name) for name in ("a.png", "b.png")]
+        >>> identity_of(full[0]) == identity_of(full[1])
+        True
+    """
+    if isinstance(error, LoggerError) and error.__cause__ is not None:
+        return identity_of(error.__cause__)
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"OSError {error.errno}"
+    # 2 of 2 samples or 8 of 8: counts differ from time to time
+    return re.sub(r"\d+", "#", f"{type(error).__name__}: {error}")

@@ -109,6 +109,10 @@ class Question:
             for name, option in (("input", self.input), ("output", self.output), ("forward_fn", self.forward_fn))
         }
 
+    def begin_run(self) -> None:
+        """Begin a run, in which the scores are looked for again."""
+        self.choice.is_settled = False
+
     def check(self, pl_module: nn.Module) -> None:
         """Refuse a module that cannot be called.
 

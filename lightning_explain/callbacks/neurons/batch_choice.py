@@ -3,7 +3,7 @@
 from typing import Any
 
 from lightning_explain.budget import stride_within
-from lightning_explain.callbacks.base.overhead import Pacing, largest
+from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule, largest
 from lightning_explain.callbacks.neurons.results import Counted
 from lightning_explain.callbacks.neurons.watch import STAGES, Stage
 
@@ -74,26 +74,26 @@ class BatchChoice:
     training epoch, where processes are in step with each other; within a validation they need not be.
 
     Args:
-        pacing: What is spent, and what may be.
+        schedule: The time that is spent, and the budget.
 
     Attributes:
         counts: Whether the running batch is counted.
     """
 
-    def __init__(self, pacing: Pacing) -> None:
+    def __init__(self, schedule: MonitorSchedule) -> None:
         self.counts = True
         self._wholly = False
-        self._pacing = pacing
+        self._schedule = schedule
         self._stages: dict[Stage, StageChoice] = {}
         self._at_begin = (0.0, 0.0)
-        self.forget()
+        self.begin_run()
 
-    def forget(self) -> None:
+    def begin_run(self) -> None:
         """Begin a fit."""
         self._stages = {stage: StageChoice() for stage in STAGES}
 
     def _now(self) -> tuple[float, float]:
-        return self._pacing.stopwatch.spent, self._pacing.stopwatch.elapsed()
+        return self._schedule.stopwatch.spent, self._schedule.stopwatch.elapsed()
 
     def begin_stage(self, stage: Stage, trainer: Any, *, wholly: bool = False) -> None:
         """Begin a stage anew; a collective call in a distributed run.
@@ -105,7 +105,7 @@ class BatchChoice:
         """
         choice = self._stages[stage]
         self._wholly = wholly and stage == "val"
-        if self._pacing.limit is not None and trainer.state.fn == "fit":
+        if self._schedule.limit is not None and trainer.state.fn == "fit":
             every = choice.every
             if stage == "val":
                 every = choice.every if choice.is_timed else CHEAPER * self._stages["train"].every
@@ -116,7 +116,7 @@ class BatchChoice:
     def begin_batch(self, stage: Stage, batch_idx: int) -> bool:
         """Say whether to count a batch."""
         self.counts = (
-            self._pacing.limit is None
+            self._schedule.limit is None
             or (stage == "val" and self._wholly)
             or batch_idx % self._stages[stage].every == 0
         )
@@ -125,7 +125,7 @@ class BatchChoice:
 
     def end_batch(self, stage: Stage, trainer: Any) -> None:
         """Note that a batch is done. Now and then a collective call, to see anew how rarely to count."""
-        limit = self._pacing.limit
+        limit = self._schedule.limit
         if limit is None:
             return
         choice, (spent, elapsed) = self._stages[stage], self._now()
@@ -135,13 +135,13 @@ class BatchChoice:
 
     def end_stage(self, stage: Stage) -> None:
         """See how rarely to count in the next one; what all processes then do is decided when it begins."""
-        if self._pacing.limit is not None:
-            self._stages[stage].every = self._stages[stage].stride(FOR_COUNTING * self._pacing.limit)
+        if self._schedule.limit is not None:
+            self._stages[stage].every = self._stages[stage].stride(FOR_COUNTING * self._schedule.limit)
 
     def counted(self, stage: Stage) -> Counted | None:
         """Say how many batches of a stage were counted; None without a budget."""
         choice = self._stages[stage]
-        return None if self._pacing.limit is None else Counted(choice.n_counted, choice.n_batches)
+        return None if self._schedule.limit is None else Counted(choice.n_counted, choice.n_batches)
 
     def state_dict(self) -> dict[str, list[int]]:
         """Return the strides and the batches so far, as plain numbers."""

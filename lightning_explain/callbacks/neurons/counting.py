@@ -201,7 +201,7 @@ class StageCounts:
             self._guard.tell(f"counting active neurons of {key!r}", error)
             return None
         finally:
-            self._stopwatch.spent += time.perf_counter() - started
+            self._stopwatch.add(time.perf_counter() - started)
 
     def _counted(self, output: Tensor | Call, layer: Layer, key: str) -> Activity | None:
         if isinstance(layer.view, AttentionHeads) and not self._attending:

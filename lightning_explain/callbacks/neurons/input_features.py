@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from lightning_explain.attribution import Attribution, IntegratedGradients
 from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.callbacks.base.default_probe import flat_loaders, to_device
-from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.callbacks.base.forward import Question, undisturbed
 from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
 from lightning_explain.callbacks.neurons.activation_maps import activation_maps
@@ -33,26 +32,13 @@ class NeuronProbe:
     """The probe of a neuron monitor, where there is one: it is drawn from validation data if none was given.
 
     Args:
-        probe: The user's own, or None.
-        question: How the module is called, and where batches hold what.
-        guard: The monitor's, for messages.
-        class_names: Names of the classes.
-        feature_names: Names of the features of tabular inputs.
+        keeper: Keeps the monitor's probe.
+        question: How the module is called, and where batches hold input and target.
     """
 
-    def __init__(
-        self,
-        probe: Probe | None,
-        *,
-        question: Question,
-        guard: Guard,
-        class_names: Sequence[str],
-        feature_names: Sequence[str],
-    ) -> None:
+    def __init__(self, keeper: ProbeKeeper, *, question: Question) -> None:
         self._question = question
-        self._keeper = ProbeKeeper(
-            probe, question=question, guard=guard, class_names=class_names, feature_names=feature_names
-        )
+        self._keeper = keeper
         self._sought = False
 
     @property
@@ -80,7 +66,7 @@ class NeuronProbe:
         if self._keeper.collecting:
             self._keeper.finish_collecting()
 
-    def forget(self) -> None:
+    def start_over(self) -> None:
         """Give up a probe that was drawn: it belonged to another run."""
         self._keeper.forget()
         self._sought = False

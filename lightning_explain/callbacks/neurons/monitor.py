@@ -1,6 +1,5 @@
 """ActiveNeuronMonitor: which neurons each class uses, and how that changes as the network learns."""
 
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
@@ -9,22 +8,10 @@ import lightning.pytorch as pl
 from torch import Tensor
 
 from lightning_explain.attribution import Attribution
-from lightning_explain.budget import Budget
-from lightning_explain.callbacks.base.compatibility import UNREADABLE, Asked, begins_anew, in_words, what_changed
+from lightning_explain.callbacks.base.compatibility import Asked, begins_anew, in_words, what_changed
 from lightning_explain.callbacks.base.default_probe import flat_loaders
-from lightning_explain.callbacks.base.error_handling import (
-    BEGINNING_ANEW,
-    DRAWING_A_PROBE,
-    NOT_IN_TESTS,
-    TAKING_UP,
-    Guard,
-    OnError,
-)
-from lightning_explain.callbacks.base.forward import Question
-from lightning_explain.callbacks.base.loaded_state import LoadedState
-from lightning_explain.callbacks.base.moments import due_in_validation
-from lightning_explain.callbacks.base.overhead import Pacing
-from lightning_explain.callbacks.base.weight_changes import WeightChanges
+from lightning_explain.callbacks.base.error_handling import DRAWING_A_PROBE
+from lightning_explain.callbacks.base.monitor import ProbeMonitor
 from lightning_explain.callbacks.neurons.batch_choice import BatchChoice
 from lightning_explain.callbacks.neurons.counting import ActivityRule
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
@@ -33,11 +20,9 @@ from lightning_explain.callbacks.neurons.results import NeuronReport
 from lightning_explain.callbacks.neurons.watch import NeuronWatch, Profiles, Stage
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.log import current_step
-from lightning_explain.probe import Probe
-from lightning_explain.schedule import Schedule
 
 
-class ActiveNeuronMonitor(pl.Callback):
+class ActiveNeuronMonitor(ProbeMonitor):
     """Records which neurons are active for which class, in training and in validation.
 
     Forward hooks reduce each watched layer's output to one yes or no per sample and neuron; nothing of the run is
@@ -71,13 +56,22 @@ class ActiveNeuronMonitor(pl.Callback):
     - `explain/{name}/tab` (blobs): the same for TensorBoard's Explain tab.
     - one JSON line per epoch in `explain/{name}/record.jsonl` in the run's folder.
 
-    The figures also go through `pl_module.log`, so that other callbacks can monitor them. From Python, `latest` holds
+    Other callbacks can monitor these metrics. From Python, `latest` holds
     the last report as arrays, and as rows that `pandas.DataFrame` takes: `latest.to_rows()`.
 
     Cost: about two passes over each watched output. Feeding features take `4 * feeding` forward and backward passes
     of the probe for each layer that does not read the input, maps one of a sample. The heads of
     `nn.MultiheadAttention` are worked out again, which costs its forward pass: in every batch of the validation, in
     every 8th of training. `nn.TransformerEncoderLayer` runs a second time where it runs fused (in validation).
+
+    Labels, where a batch holds them or `target=` says: integers are labels; real values are as long as all are 0 or 1,
+    in one column or with a single 1 in each row. Where a later batch shows that they are none (several labels for a
+    sample, regression), all samples count as one class, those counted before included; so do those of a single output
+    for more than two different integers.
+
+    Half of `max_overhead` is for counting: if that is not enough for all, every 2nd, 4th, 8th, ... training batch is
+    counted; rates are then those of the samples counted, and title and record say how many batches these are. A
+    validation that is reported is counted wholly, others like training, in case the run stops there.
 
     Args:
         layers: Names or globs of the modules to watch; default: the activation modules, recurrent layers, attention
@@ -91,35 +85,13 @@ class ActiveNeuronMonitor(pl.Callback):
         min_fraction: For maps and sequences: share of positions that must be active for the channel to be.
         min_rate: A neuron is in a class's active set when it is active in at least this share of its samples.
         by: Group samples by their `"label"` or by the model's `"prediction"`.
-        class_names: Names of the classes.
-        feature_names: Names of the features of tabular inputs, if the probe brings none.
-        probe: Samples for feeding features and activation maps (its first one); default: drawn from the validation
-            data.
         feeding: Neurons of each class and layer whose feeding features are worked out; 0 for none.
         method: Attribution method for feeding features deeper in the network; default `IntegratedGradients(n_steps=4)`.
         maps: Channels of the activation maps: how many of those most active for the sample's class, or which; 0 for
             none.
-        input: Where a batch holds the input: index, key, attribute, a list of them, or a callable. Where the module's
-            forward takes keywords only, the keys are the keywords.
-        target: Where a batch holds the labels. Integers are labels; real values are as long as all are 0 or 1, in one
-            column or with a single 1 in each row. Where a later batch shows that they are none (several labels for a
-            sample, regression), all samples count as one class, those counted before included; so do those of a
-            single output for more than two different integers.
-        output: Where the model's output holds the scores. Of several tensors the one is taken that alone fits the
-            classes and is computed from the others; where nothing tells, this option must.
-        forward_fn: Called as `forward_fn(module, *inputs)` for feeding features and activation maps.
-        every_n_epochs: Log at the end of every n-th epoch; None for never.
-        every_n_train_steps: Also log the training figures after every n-th step; None for never.
-        max_overhead: Share of the run's wall time that this monitor may take, e.g. `0.05`; None for any. Half of it is
-            for counting: if that is not enough for all, every 2nd, 4th, 8th, ... training batch is counted; rates are
-            then those of the samples counted, and title and record say how many batches these are. Reports that are due
-            are let pass until they fit in; turnover then spans the time since the last one. A validation that is
-            reported is counted wholly, others like training, in case the run stops there. The first and the last report
-            are always made. Monitors of one Trainer that have a `max_overhead` share it evenly, so that together they
-            stay within it. Under DDP the slowest process decides for all.
-        min_every: With `max_overhead`: of so many reports that are due, at least one is made, whatever it costs.
-        on_error: `"warn"` once and go on when something fails, or `"raise"`.
-        name: Prefix of the tags, and key of the state.
+        name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
+        options: The options that all monitors share, such as `probe`, `every_n_epochs` and `max_overhead`: see
+            `ProbeMonitor`. The probe serves feeding features and activation maps (its first sample).
 
     Raises:
         ConfigurationError: At construction or when fitting starts: an option is impossible, or a layer glob matches
@@ -139,84 +111,46 @@ class ActiveNeuronMonitor(pl.Callback):
         min_fraction: float = 0.25,
         min_rate: float = 0.5,
         by: Literal["label", "prediction"] = "label",
-        class_names: Sequence[str] = (),
-        feature_names: Sequence[str] = (),
-        probe: Probe | None = None,
         feeding: int = 4,
         method: Callable[..., Attribution] | None = None,
         maps: int | Sequence[int] = 16,
-        input: int | str | Sequence[int | str] | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
-        target: int | str | Callable[..., Any] | None = None,
-        output: int | str | Callable[..., Any] | None = None,
-        forward_fn: Callable[..., Any] | None = None,
-        every_n_epochs: int | None = 1,
-        every_n_train_steps: int | None = None,
-        max_overhead: float | None = None,
-        min_every: int | None = None,
-        on_error: OnError = "warn",
         name: str = "neurons",
+        **options: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(name=name, **options)
         if by not in ("label", "prediction"):
             raise ConfigurationError(f"by={by!r}; expected 'label' or 'prediction'.")
         self.layers = layers
-        self.name = name
-        self._class_names = tuple(class_names)
-        self._schedule = Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps)
-        self._guard = Guard(f"ActiveNeuronMonitor(name={name!r})", on_error)
-        self._pacing = Pacing(
-            name,
-            schedule=self._schedule,
-            budget=Budget(max_overhead=max_overhead, min_every=min_every),
-            guard=self._guard,
-        )
-        self._choice = BatchChoice(self._pacing)
-        self.question = question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
-        """Where batches hold what, and how the module is called."""
+        self._choice = BatchChoice(self._schedule)
         rule = ActivityRule(threshold=threshold, min_fraction=min_fraction, min_rate=min_rate)
-        self._asked: Asked = {key: in_words(option) for key, option in {**asdict(rule), "by": by}.items()}
+        self._compared: Asked = {key: in_words(option) for key, option in {**asdict(rule), "by": by}.items()}
         self._watch = NeuronWatch(
             rule=rule,
             by=by,
             n_classes=len(self._class_names),
-            question=question,
+            question=self.question,
             guard=self._guard,
-            stopwatch=self._pacing.stopwatch,
+            stopwatch=self._schedule.stopwatch,
             unit_dims=unit_dims,
         )
         # no probe is drawn for nothing: token ids, say, feed no neuron with a sign and have no maps
         self._wants_probe = feeding > 0 or maps != 0
-        self._probe = NeuronProbe(
-            probe,
-            question=question,
-            guard=self._guard,
-            class_names=self._class_names,
-            feature_names=feature_names,
-        )
+        self._probe = NeuronProbe(self._keeper, question=self.question)
         self._reporter = NeuronReporter(
             name,
             watch=self._watch,
             probe=self._probe,
             guard=self._guard,
-            pacing=self._pacing,
+            schedule=self._schedule,
             choice=self._choice,
             class_names=self._class_names,
             feeding=feeding,
             method=method,
             maps=maps,
         )
-        self._validated = False
-        self._reports = True
-        self._logged_step = -1
-        self._loaders: list[Any] = []
-        self._loaded = LoadedState()
-        self._weights = WeightChanges()
-        self._module: weakref.ref[pl.LightningModule] | None = None
-
-    @property
-    def state_key(self) -> str:
-        """Identifies this monitor's state in a checkpoint."""
-        return self._generate_state_key(name=self.name)
+        self._counted_stage: Stage = "train"
+        self._reports_validation = True
+        self._is_reported = False
 
     @property
     def latest(self) -> NeuronReport | None:
@@ -244,81 +178,59 @@ class ActiveNeuronMonitor(pl.Callback):
         return self._reporter.class_names
 
     @property
-    def probe(self) -> Probe | None:
-        """What feeding features and maps are worked out for; None until it was drawn."""
-        return self._probe.probe
-
-    @property
     def active_sets(self) -> dict[str, dict[int, tuple[int, ...]]]:
         """Indices of the active neurons by layer and class index, from the last validation (else training)."""
         profiles = self.profiles.get("val") or self.profiles.get("train") or {}
         return {layer: profile.set_indices() for layer, profile in profiles.items()}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what the epochs so far add up to, and the counts of the running one."""
-        if self._loaded.waiting is not None:
-            return self._loaded.waiting
-        own = {"pacing": self._pacing.state_dict(), "choice": self._choice.state_dict(), "asked": self._asked}
-        return {**self._reporter.state_dict(), "train_counts": self._watch.state_dict(), **own}
+    # -- state -------------------------------------------------------------------------------------------------
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep a checkpoint's history and counts until a fit takes them up."""
-        self._loaded.load(state_dict)
+    def _current_state(self) -> dict[str, Any]:
+        return {
+            **self._reporter.state_dict(),
+            "reported": self._schedule.last_step >= 0,
+            "train_counts": self._watch.state_dict(),
+            "pacing": self._schedule.state_dict(),
+            "choice": self._choice.state_dict(),
+            "asked": self._compared,
+        }
+
+    def _start_over(self, caveat: str = "") -> None:
+        self._reporter.start_over(caveat)
+        self._probe.start_over()
 
     def _resume(self, loaded: dict[str, Any]) -> None:
-        """Go on with a checkpoint's history and counts, if they were counted by the same rule."""
-        changed = what_changed(loaded.get("asked"), self._asked)
+        """Continue with a checkpoint's history and counts, if they were counted by the same rule."""
+        changed = what_changed(loaded.get("asked"), self._compared)
         counts = loaded["train_counts"]
-        self._pacing.load_state_dict(loaded["pacing"])
+        self._schedule.load_state_dict(loaded["pacing"])
         self._choice.load_state_dict(loaded["choice"])
-        if not changed:
-            self._reporter.load_state_dict(loaded)
-            self._watch.load_state_dict(counts)
-            self._reporter.caveat = ""
+        if changed:
+            self._reporter.start_over(begins_anew(changed))
+            self._guard.note(
+                f"the checkpoint was written with {changed}, so turnover begins anew, and the epochs in which neurons "
+                "became active or died as well. To go on with the old ones, give the same options."
+            )
             return
-        self._reporter.caveat = begins_anew(changed)
-        self._guard.note(
-            f"the checkpoint was written with {changed}, so turnover begins anew, and the epochs in which neurons "
-            "became active or died as well. To go on with the old ones, give the same options."
-        )
+        self._reporter.load_state_dict(loaded)
+        self._watch.load_state_dict(counts)
+        self._is_reported = bool(loaded["reported"])
 
     # -- hooks on and off --------------------------------------------------------------------------------------
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the hooks on; go on with the checkpoint's history, or begin anew for a new module."""
-        known = self._module is not None and self._module() is pl_module
-        self._module = weakref.ref(pl_module)
-        self._logged_step = -1
-        self._guard.begin()
-        self._reporter.reported = False
-        self._pacing.begin(trainer)
-        self._choice.forget()
-        self._weights.begin()
-        loaded = self._loaded.begin_fit()
-        if loaded is not None or not known:
-            # another network's sets are no reference for this one's
-            self._reporter.forget()
-            self._probe.forget()
-        if loaded is not None:
-            self._reporter.caveat = UNREADABLE
-            with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
-                self._resume(loaded)
+    def _attach(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._watch.attach(pl_module, self.layers, pl_module.device, in_half="16" in str(trainer.precision))
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say that testing is not watched, where nothing else was."""
-        del trainer, pl_module
-        if not self.records:
-            self._guard.note(NOT_IN_TESTS)
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Be ready for a checkpoint, whatever became of the run before."""
-        del trainer, pl_module, stage
-        self._loaded.end_fit()
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the hooks on; resume from a checkpoint, or start a new history for a new module."""
+        self._choice.begin_run()
+        self._is_reported = False
+        super().on_fit_start(trainer, pl_module)
+        self._attach(trainer, pl_module)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the hooks off; say if the network that fit returns is none that was counted."""
-        self._loaded.end_fit()
+        """Take the hooks off; warn if the network that fit returns is not the one that was counted."""
+        super().on_fit_end(trainer, pl_module)
         self._watch.detach()
         with self._guard.doing("comparing the weights with those counted last"):
             if self._weights.are_new(trainer, pl_module):
@@ -330,8 +242,7 @@ class ActiveNeuronMonitor(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Take the hooks off: teardown is not called after an interrupt."""
-        del trainer, pl_module, exception
-        self._loaded.end_fit()
+        super().on_exception(trainer, pl_module, exception)
         self._watch.detach()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -341,51 +252,53 @@ class ActiveNeuronMonitor(pl.Callback):
 
     # -- counting ----------------------------------------------------------------------------------------------
 
-    def _begin_batch(self, pl_module: pl.LightningModule, stage: Stage, batch: Any, batch_idx: int, at: Any) -> None:
+    def _begin_batch(
+        self, pl_module: pl.LightningModule, stage: Stage, batch: Any, batch_idx: int, loader: Any
+    ) -> None:
         if not self._choice.begin_batch(stage, batch_idx):
             return
-        with self._pacing.stopwatch.spending(), self._guard.doing(f"reading the labels ({stage})"):
-            self._watch.begin_batch(pl_module, stage, batch, batch_idx, at)
+        with self._schedule.stopwatch.spending(), self._guard.doing(f"reading the labels ({stage})"):
+            self._watch.begin_batch(pl_module, stage, batch, batch_idx, loader)
 
     def _end_batch(self, stage: Stage, trainer: pl.Trainer) -> None:
         if self._choice.counts:
-            with self._pacing.stopwatch.spending(), self._guard.doing(f"counting active neurons ({stage})"):
+            with self._schedule.stopwatch.spending(), self._guard.doing(f"counting active neurons ({stage})"):
                 # a strategy that wraps the module calls its steps in the place of its forward
                 self._watch.end_batch(stage, redirected=trainer.strategy.model is not trainer.lightning_module)
         self._choice.end_batch(stage, trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw the probe, if validation data are known by now."""
+        """Draw the probe, if the validation data are known by now."""
         del pl_module
+        if self._is_reported:  # the checkpoint was written after the report of the epoch that is resumed
+            self._schedule.mark(trainer)
         self._find_probe(trainer)
 
     def _find_probe(self, trainer: pl.Trainer) -> None:
         if not self._wants_probe:
             return
         doing = self._guard.doing("drawing a probe for feeding features and activation maps", cure=DRAWING_A_PROBE)
-        with self._pacing.stopwatch.spending(), doing:
+        with self._schedule.stopwatch.spending(), doing:
             self._probe.find(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin counting anew."""
+        """Reset the counts of training."""
         del pl_module
         with self._guard.doing("counting active neurons (train)"):
             self._watch.reset("train")
         self._choice.begin_stage("train", trainer)
-        self._validated = self._reporter.reported = False
-        self._loaders = []
+        self._schedule.begin_epoch()
+        self._counted_stage = "train"
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Listen to the layers."""
-        if not self._loaders:
-            self._loaders = flat_loaders(trainer.train_dataloader)
-        only = self._loaders[0] if len(self._loaders) == 1 else None
-        self._begin_batch(pl_module, "train", batch, batch_idx, only)
+        loaders = flat_loaders(trainer.train_dataloader)
+        self._begin_batch(pl_module, "train", batch, batch_idx, loaders[0] if len(loaders) == 1 else None)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        """Look away: activation checkpointing runs the layers again during the backward pass."""
+        """Pause: activation checkpointing runs the layers again during the backward pass."""
         del trainer, pl_module, loss
         self._watch.listen(listening=False)
 
@@ -404,37 +317,43 @@ class ActiveNeuronMonitor(pl.Callback):
         """Count the batch; log the epoch so far after every n-th step."""
         del outputs, batch, batch_idx
         self._end_batch("train", trainer)
-        if self._schedule.due_after_step(trainer.global_step) and trainer.global_step != self._logged_step:
-            self._logged_step = trainer.global_step
-            if self._pacing.allows(trainer):
-                self._pacing.start()
+        if self._schedule.due_after_step(trainer):
+            self._schedule.mark_step_report(trainer)
+            if not self._schedule.skips(trainer):
+                self._schedule.start_report()
                 self._reporter.report_step(trainer, pl_module)
-                self._pacing.done()
+                self._schedule.end_report()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin counting anew; put the hooks on if `trainer.validate` runs alone."""
-        if not trainer.sanity_checking:
-            self._watch.attach(pl_module, self.layers, pl_module.device, in_half="16" in str(trainer.precision))
-            with self._guard.doing("counting active neurons (val)"):
-                self._watch.reset("val")
-                self._watch.scores.begin_validation(trainer.callback_metrics, pl_module)
-            self._reports = trainer.state.fn != "fit" or (self._is_due(trainer) and self._pacing.allows(trainer))
-            self._pacing.start()
-            self._choice.begin_stage("val", trainer, wholly=self._reports)
-            self._find_probe(trainer)
+        """Reset the counts of validation; put the hooks on if `trainer.validate` runs alone."""
+        if trainer.sanity_checking:
+            return
+        self._attach(trainer, pl_module)
+        with self._guard.doing("counting active neurons (val)"):
+            self._watch.reset("val")
+            self._watch.scores.begin_validation(trainer.callback_metrics, pl_module)
+        is_due = self._schedule.due_in_validation(trainer)
+        self._reports_validation = is_due and not self._schedule.skips(trainer)
+        if is_due and self._schedule.limit is not None:
+            # decided once and by all processes together: one that fails must not ask again alone
+            self._schedule.mark(trainer)
+        self._schedule.start_report()
+        self._choice.begin_stage("val", trainer, wholly=self._reports_validation)
+        self._find_probe(trainer)
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Listen to the layers."""
-        if not trainer.sanity_checking:
-            loaders = flat_loaders(trainer.val_dataloaders)
-            loader = loaders[dataloader_idx] if dataloader_idx < len(loaders) else None
-            if batch_idx == 0 and self._reports:
-                self._weights.explained(pl_module)  # averages are in place for as long as it validates
-            self._begin_batch(pl_module, "val", batch, batch_idx, loader)
-            with self._guard.doing("collecting a probe", cure=DRAWING_A_PROBE):
-                self._probe.collect(batch)
+        if trainer.sanity_checking:
+            return
+        if batch_idx == 0 and self._reports_validation:
+            self._weights.explained(pl_module)  # averages are in place for as long as it validates
+        loaders = flat_loaders(trainer.val_dataloaders)
+        loader = loaders[dataloader_idx] if dataloader_idx < len(loaders) else None
+        self._begin_batch(pl_module, "val", batch, batch_idx, loader)
+        with self._guard.doing("collecting a probe", cure=DRAWING_A_PROBE):
+            self._probe.collect(batch)
 
     def on_validation_batch_end(
         self,
@@ -450,53 +369,43 @@ class ActiveNeuronMonitor(pl.Callback):
         if not trainer.sanity_checking:
             self._end_batch("val", trainer)
 
-    # -- logging -----------------------------------------------------------------------------------------------
+    # -- reporting ---------------------------------------------------------------------------------------------
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report the validation that ends a due epoch."""
         if trainer.sanity_checking:
             return
-        self._validated = True
+        self._counted_stage = "val"
         with self._guard.doing("reading the accuracy that the module logged"):
             self._watch.scores.end_validation(trainer.callback_metrics, pl_module)
         with self._guard.doing("collecting a probe", cure=DRAWING_A_PROBE):
             self._probe.finish()
         self._choice.end_stage("val")
-        if self._is_due(trainer):
-            if self._pacing.limit is not None:
-                # decided once and by all processes together: one that fails must not ask again alone
-                self._reporter.reported = True
-            if self._reports:
-                self._report(trainer, pl_module, "val", current_step(trainer))
+        if self._reports_validation:
+            self._report(trainer, pl_module, step=current_step(trainer))
 
-    def _is_due(self, trainer: pl.Trainer) -> bool:
-        return due_in_validation(trainer, self._schedule)
-
-    def _report(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, step: int) -> None:
-        """Report an epoch."""
-        number = (trainer.current_epoch + 1) // (self._schedule.every_n_epochs or 1)
-        if trainer.state.fn == "validate":
-            number = len(self.records) + 1  # checkpoints may be of any epochs
-        self._reporter.report_epoch(trainer, pl_module, stage, step=step, number=number)
-        self._pacing.done()
+    def _report(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, step: int, monitored: bool = True) -> None:
+        """Report the stage that was counted last."""
+        if self._reporter.report_epoch(trainer, pl_module, self._counted_stage, step=step, monitored=monitored):
+            self._schedule.mark(trainer)
+        self._schedule.end_report()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report a due epoch that no validation ended: the last one in its middle, or training where there was none."""
         self._choice.end_stage("train")
-        if self._schedule.due_after_epoch(trainer.current_epoch) and not self._reporter.reported:
-            self._reporter.reported = self._pacing.limit is not None
-            if self._pacing.allows(trainer):
-                self._pacing.start()
-                stage: Stage = "val" if self._validated else "train"
-                self._report(trainer, pl_module, stage, current_step(trainer, after_train_epoch=True))
+        if self._schedule.due_after_epoch(trainer):
+            if self._schedule.limit is not None:
+                self._schedule.mark(trainer)
+            if not self._schedule.skips(trainer):
+                self._schedule.start_report()
+                self._report(trainer, pl_module, step=current_step(trainer, after_train_epoch=True))
         self._weights.epoch_ended(pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report the last epoch, if a budget let it pass."""
-        if self._pacing.n_skipped and self._schedule.every_n_epochs is None:
+        """Report the last epoch, if its report was skipped to stay within the budget."""
+        if self._schedule.n_skipped and self._schedule.reports_by_step_alone:
             self._reporter.report_step(trainer, pl_module, monitored=False)
-        elif self._pacing.n_skipped:
-            stage: Stage = "val" if self._validated else "train"
+        elif self._schedule.n_skipped:
             step = current_step(trainer, after_train_epoch=True)
-            self._reporter.report_epoch(trainer, pl_module, stage, step=step, number=0, monitored=False)
-        self._pacing.close(trainer)
+            self._report(trainer, pl_module, step=step, monitored=False)
+        self._schedule.close(trainer)

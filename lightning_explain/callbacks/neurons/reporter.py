@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 from lightning_explain.attribution import Attribution
 from lightning_explain.callbacks.base.early_stopping import update_callback_metrics
 from lightning_explain.callbacks.base.error_handling import CALLING, WRITING, Guard
-from lightning_explain.callbacks.base.overhead import Pacing
+from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
 from lightning_explain.callbacks.neurons.activation_maps import log_maps
 from lightning_explain.callbacks.neurons.batch_choice import BatchChoice
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
@@ -42,7 +42,7 @@ class NeuronReporter:
         watch: Counts the neurons.
         probe: For feeding features and maps.
         guard: For what may fail.
-        pacing: For the time spent.
+        schedule: Measures the time spent.
         choice: Says which batches were counted.
         class_names: As given by the user; may be empty.
         feeding: Neurons of each class and layer whose feeding features are worked out.
@@ -60,7 +60,7 @@ class NeuronReporter:
         watch: NeuronWatch,
         probe: NeuronProbe,
         guard: Guard,
-        pacing: Pacing,
+        schedule: MonitorSchedule,
         choice: BatchChoice,
         class_names: Sequence[str],
         feeding: int,
@@ -77,13 +77,12 @@ class NeuronReporter:
         self.records: list[dict[str, Any]] = []
         self.profiles: dict[Stage, Profiles] = {}
         self.class_figures: dict[str, list[float]] = {}
-        self.reported = False
-        self.caveat = ""
+        self._caveat = ""
         self._noticed: set[str] = set()
         self._doubts = ""
         self._name = name
         self._watch, self._probe, self._guard = watch, probe, guard
-        self._pacing, self._stopwatch, self._choice = pacing, pacing.stopwatch, choice
+        self._schedule, self._stopwatch, self._choice = schedule, schedule.stopwatch, choice
         self._class_names = tuple(class_names)
         self._n_feeding, self._method, self._maps = feeding, method, maps
         self._histories: dict[Stage, dict[str, LayerHistory]] = {}
@@ -99,11 +98,15 @@ class NeuronReporter:
             return [ALL_SAMPLES]
         return [self._class_names[c] if c < len(self._class_names) else str(c) for c in range(n_classes)]
 
-    def forget(self) -> None:
-        """Begin anew, for another network."""
+    def start_over(self, caveat: str = "") -> None:
+        """Forget all reports.
+
+        Args:
+            caveat: A sentence that must be known to read turnover from here on.
+        """
         self.profiles, self._histories, self._feeding, self.latest = {}, {}, {}, None
         self._n_reports = 0
-        self.reported, self.caveat, self._noticed, self._doubts = False, "", set(), ""
+        self._caveat, self._noticed, self._doubts = caveat, set(), ""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the reports so far add up to, as plain tensors and dicts."""
@@ -111,7 +114,7 @@ class NeuronReporter:
             stage: {layer: history.state_dict() for layer, history in layers.items()}
             for stage, layers in self._histories.items()
         }
-        return {"histories": histories, "reported": self.reported, "n_reports": self._n_reports}
+        return {"histories": histories, "n_reports": self._n_reports}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
@@ -119,8 +122,7 @@ class NeuronReporter:
             stage: {layer: LayerHistory.from_state_dict(saved) for layer, saved in layers.items()}
             for stage, layers in state["histories"].items()
         }
-        self.reported, self._histories = bool(state["reported"]), histories
-        self._n_reports = int(state["n_reports"])
+        self._histories, self._n_reports, self._caveat = histories, int(state["n_reports"]), ""
 
     # -- making ------------------------------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ class NeuronReporter:
             scores=self.class_figures,
             counted=self._counted(stage),
             silent=self._watch.silent.get(stage, ()),
-            caveat=self.caveat,
+            caveat=self._caveat,
             layers={
                 layer: LayerReport(
                     profile,
@@ -209,7 +211,6 @@ class NeuronReporter:
             report = self._made(trainer, stage, step=step)
             if report is None:
                 return None
-            self.reported = True
             scalars = report_scalars(self._name, report)
             n_scored = max((len(values) for values in report.scores.values()), default=0)
             if n_scored > MOST_CURVES:
@@ -231,32 +232,28 @@ class NeuronReporter:
         stage: Stage,
         *,
         step: int,
-        number: int,
         monitored: bool = True,
-    ) -> None:
-        """Profile a finished stage and log it as the epoch's own.
+    ) -> bool:
+        """Profile a finished stage and log it as the epoch's own; return False if nothing was counted or it failed.
 
         Args:
             trainer: The Trainer.
             pl_module: The module.
-            stage: Whose counts are reported.
+            stage: The stage whose counts are reported.
             step: The step to log at.
-            number: How many reports this makes, had none been let pass.
-            monitored: Whether the hook allows `pl_module.log`.
+            monitored: Make the metrics available to callbacks that monitor them.
         """
-        if self._pacing.limit is not None:
-            self._n_reports += 1
-            number = self._n_reports
+        self._n_reports += 1
         found = self._published(trainer, stage, step, monitored=monitored)
         with self._guard.doing("drawing layers that never fired", cure=WRITING):
             silent = set(self._watch.silent.get(stage, ()))
             log_silent(Journal(trainer, step), self._name, sorted(silent - self._noticed), stage)
             self._noticed = silent
         if found is None:
-            return
+            return False
         report, scalars = found
         fresh: list[str] = []
-        if self._n_feeding and worth_redrawing(number):
+        if self._n_feeding and worth_redrawing(self._n_reports):
             with self._stopwatch.spending(), self._guard.doing("working out what feeds the neurons", cure=CALLING):
                 features = self._features(trainer, pl_module, report)
                 self._feeding |= features
@@ -265,6 +262,7 @@ class NeuronReporter:
         with self._stopwatch.spending(), writing, Journal(trainer, step) as journal:
             self._write(journal, report, scalars, fresh)
         self._draw_maps(trainer, pl_module, step, f"after epoch {running_epoch(trainer)}")
+        return True
 
     def _features(self, trainer: pl.Trainer, pl_module: pl.LightningModule, report: NeuronReport) -> dict[str, Any]:
         profiles = {layer: found.profile for layer, found in report.layers.items()}
@@ -284,7 +282,7 @@ class NeuronReporter:
             fresh: The layers whose feeding features are new.
         """
         self.latest = report
-        entry = {**report.record(), **self._pacing.record()}
+        entry = {**report.record(), **self._schedule.record()}
         self.records.append({"step": report.step, **entry, "scalars": scalars})
         # each for itself: what fails takes nothing else along
         with self._guard.doing("recording active neurons", cure=WRITING):

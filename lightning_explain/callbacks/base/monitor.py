@@ -1,0 +1,191 @@
+"""The base class of all monitors: shared options, schedule, probe, error handling, and state in checkpoints."""
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import lightning.pytorch as pl
+
+from lightning_explain.budget import Budget
+from lightning_explain.callbacks.base.compatibility import UNREADABLE
+from lightning_explain.callbacks.base.error_handling import (
+    BEGINNING_ANEW,
+    BY_METHOD,
+    NOT_IN_TESTS,
+    TAKING_UP,
+    Guard,
+    OnError,
+)
+from lightning_explain.callbacks.base.forward import Question
+from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
+from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
+from lightning_explain.callbacks.base.weight_changes import WeightChanges
+from lightning_explain.display import Display
+from lightning_explain.probe import Probe
+from lightning_explain.schedule import Schedule
+
+
+class ProbeMonitor(pl.Callback):
+    """Base class of the monitors: callbacks that explain a network on a probe batch while it trains.
+
+    Its options are those of every monitor.
+
+    Args:
+        name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
+        probe: The samples that are explained; by default a class-balanced probe of at most 64 samples, drawn from the
+            validation data with a seed of its own.
+        input: Where a batch holds the input: index, key, attribute, a list of them, or a callable. Where the module's
+            forward takes keywords only, the keys are the keywords.
+        target: Where a batch holds the target. Where a sample has several labels, or one for every pixel, a callable
+            that chooses one of each sample.
+        output: Where the model's output holds the scores [batch, classes]. Of several tensors the one is taken that
+            alone fits the classes and is computed from the others; where nothing tells them apart, this option is
+            required. Or a callable that makes one number of each sample, [batch], e.g. the mean score of a class over a
+            segmented image.
+        forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.
+        class_names: Names of the classes, if the probe has none.
+        feature_names: Names of the features of tabular inputs, if the probe has none.
+        display: How samples are shown, if the probe has no display: `Display(mean=..., std=...)` undoes the
+            normalisation of images, `Display(tokens=vocabulary, padding=0)` writes words for token ids.
+        every_n_epochs: Report at the end of every n-th epoch; None for no reports by epoch.
+        every_n_train_steps: Report after every n-th training step; None for no reports by step.
+        max_overhead: Largest share of the run's wall time that this monitor may take, e.g. `0.05`; None for no limit.
+            Reports that are due are skipped until the next one fits in; changes (drift, turnover) then span the time
+            since the last report. The first and the last report are always made. Monitors of one Trainer that have a
+            `max_overhead` share it evenly, so that together they stay within it. Under DDP the slowest process decides
+            for all.
+        min_every: With `max_overhead`: at least one of this many reports that are due is made, whatever it costs.
+        on_error: `"warn"` once and continue when something fails, or `"raise"`.
+
+    Raises:
+        ConfigurationError: An option is impossible.
+    """
+
+    _memory_advice: ClassVar[str] = BY_METHOD
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        probe: Probe | None = None,
+        input: int | str | Sequence[int | str] | Callable[..., Any] | None = None,  # noqa: A002 - the option's public name
+        target: int | str | Callable[..., Any] | None = None,
+        output: int | str | Callable[..., Any] | None = None,
+        forward_fn: Callable[..., Any] | None = None,
+        class_names: Sequence[str] = (),
+        feature_names: Sequence[str] = (),
+        display: Display | None = None,
+        every_n_epochs: int | None = 1,
+        every_n_train_steps: int | None = None,
+        max_overhead: float | None = None,
+        min_every: int | None = None,
+        on_error: OnError = "warn",
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self._guard = Guard(f"{type(self).__name__}(name={name!r})", on_error, memory=self._memory_advice)
+        self.question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
+        """Where batches hold input and target, and how the module is called."""
+        self._schedule = MonitorSchedule(
+            name,
+            schedule=Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps),
+            budget=Budget(max_overhead=max_overhead, min_every=min_every),
+            guard=self._guard,
+        )
+        self._keeper = ProbeKeeper(
+            probe,
+            question=self.question,
+            guard=self._guard,
+            class_names=class_names,
+            feature_names=feature_names,
+            display=display,
+        )
+        self._class_names = tuple(class_names)
+        self._weights = WeightChanges()
+        self._loaded: dict[str, Any] | None = None
+        self._is_fitting = False
+        self._module: weakref.ref[pl.LightningModule] | None = None
+
+    @property
+    def probe(self) -> Probe | None:
+        """The samples that are explained; None until they are drawn from the validation data."""
+        return self._keeper.probe
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """One record for each report of this process's run, as in `record.jsonl`, with the logged `scalars`."""
+        raise NotImplementedError
+
+    # -- state -------------------------------------------------------------------------------------------------
+
+    @property
+    def state_key(self) -> str:
+        """Identifies this monitor's state in a checkpoint."""
+        return self._generate_state_key(name=self.name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return probe, history and time spent as plain tensors, numbers, strings, lists and dicts."""
+        return self._current_state() if self._loaded is None else self._loaded
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep a checkpoint's state until the next fit begins.
+
+        A search for a learning rate or a batch size inside a fit saves a checkpoint, trains a little without the
+        callbacks, and restores that checkpoint. The monitor's state is then already in place; kept for a later fit, it
+        would be written into every checkpoint of this one.
+        """
+        if not self._is_fitting:
+            self._loaded = state_dict
+
+    def _current_state(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _start_over(self, caveat: str = "") -> None:
+        """Forget the history and a drawn probe: another network's explanations are no reference for this one's.
+
+        Args:
+            caveat: A sentence that must be known to read what is compared from here on.
+        """
+        raise NotImplementedError
+
+    def _resume(self, loaded: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned, as far as it was written with the same options and probe."""
+        raise NotImplementedError
+
+    # -- hooks -------------------------------------------------------------------------------------------------
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Accept a checkpoint's state again, also after an earlier run that was interrupted."""
+        del trainer, pl_module, stage
+        self._is_fitting = False
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock, and resume from a checkpoint; a new module without one starts a new history."""
+        self._guard.begin()
+        self._weights.begin()
+        self._schedule.begin(trainer)
+        is_known = self._module is not None and self._module() is pl_module
+        self._module = weakref.ref(pl_module)
+        loaded, self._loaded, self._is_fitting = self._loaded, None, True
+        if loaded is not None:
+            self._start_over(caveat=UNREADABLE)
+            with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
+                self._resume(loaded)
+        elif not is_known:
+            self._start_over()
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """End the fit: a state that is loaded from here on is for the next one."""
+        del trainer, pl_module
+        self._is_fitting = False
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """End the fit: a state that is loaded from here on is for the next one."""
+        del trainer, pl_module, exception
+        self._is_fitting = False
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Warn that tests are not monitored, if nothing else was."""
+        del trainer, pl_module
+        if not self.records:
+            self._guard.note(NOT_IN_TESTS)

@@ -1,0 +1,112 @@
+"""What becomes of an explanation of decision paths: it is compared, logged, recorded and drawn."""
+
+from typing import Any
+
+from lightning_explain.callbacks.base.early_stopping import update_callback_metrics
+from lightning_explain.callbacks.base.error_handling import WRITING, Guard
+from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
+from lightning_explain.callbacks.paths.explanation import MOST_CLASSES, PathExplanation, PathHistory, PathOptions
+from lightning_explain.callbacks.paths.images import path_pictures
+from lightning_explain.callbacks.paths.record import path_record, path_scalars, ranking_table, undecided_classes
+from lightning_explain.log import Journal, tag
+from lightning_explain.probe import Probe
+from lightning_explain.render.words import markdown_safe
+from lightning_explain.schedule import worth_redrawing
+
+
+class PathReporter:
+    """Logs, records and draws one monitor's explanations.
+
+    Args:
+        name: The monitor's name.
+        options: The monitor's options.
+        guard: The monitor's error handling.
+        schedule: Measures the time spent.
+
+    Attributes:
+        records: One record per explanation, as in `record.jsonl` but for the graphs, with the logged `scalars`.
+    """
+
+    def __init__(self, name: str, *, options: PathOptions, guard: Guard, schedule: MonitorSchedule) -> None:
+        self.records: list[dict[str, Any]] = []
+        self._name = name
+        self._options = options
+        self._guard = guard
+        self._schedule = schedule
+
+    def report(
+        self, trainer: Any, explanation: PathExplanation, *, probe: Probe, history: PathHistory, monitored: bool
+    ) -> None:
+        """Log an explanation and add it to the history.
+
+        Args:
+            trainer: The Trainer.
+            explanation: The explanation.
+            probe: The probe.
+            history: The earlier explanations.
+            monitored: Make the metrics available to callbacks that monitor them.
+        """
+        scalars: dict[str, float] = {}
+        with self._guard.doing("logging the decision paths", cure=WRITING):
+            history.add(explanation, show=self._options.show)
+            scalars |= path_scalars(self._name, explanation)
+            scalars[tag(self._name, "overhead")] = self._schedule.stopwatch.share()
+            if monitored:
+                update_callback_metrics(trainer, scalars)
+            Journal(trainer, explanation.step).scalars(scalars)
+        writing = self._guard.doing("recording and drawing the decision paths", cure=WRITING)
+        with writing, Journal(trainer, explanation.step) as journal:
+            self._write(journal, explanation, scalars, probe=probe, history=history)
+        self._warn(explanation)
+
+    def _write(
+        self,
+        journal: Journal,
+        explanation: PathExplanation,
+        scalars: dict[str, float],
+        *,
+        probe: Probe,
+        history: PathHistory,
+    ) -> None:
+        entry = {**path_record(explanation, probe, options=self._options), **self._schedule.record()}
+        entry["caveat"] = history.caveat
+        kept = {key: value for key, value in entry.items() if key != "graphs"}  # those of a long run take gigabytes
+        self.records.append({"step": explanation.step, **kept, "scalars": scalars})
+        # each for itself: what fails takes nothing else along
+        with self._guard.doing("recording the decision paths", cure=WRITING):
+            journal.record(tag(self._name, "record"), entry)
+        header = {"name": self._name, "step": explanation.step, "epoch": explanation.epoch, "count": history.count}
+        with self._guard.doing("writing the decision paths for the Explain tab", cure=WRITING):
+            journal.tab(self._name, {"kind": "paths", **header, "caveat": history.caveat, "graphs": entry["graphs"]})
+        with self._guard.doing("writing the ranking", cure=WRITING):
+            words = [markdown_safe(history.caveat), ranking_table(explanation)]
+            journal.text(tag(self._name, "ranking"), "\n\n".join(word for word in words if word))
+        if worth_redrawing(history.count):
+            self._draw(journal, explanation, probe, history)
+
+    def _warn(self, explanation: PathExplanation) -> None:
+        undecided = undecided_classes(explanation)
+        if undecided:
+            self._guard.note(
+                f"the score of {', '.join(undecided[:5])} is 0 for its probe samples, so there is no decision to "
+                "follow; the means over the classes leave it out. If a ReLU ends the network, forward_fn= can return "
+                "what comes before it.",
+                about="undecided",
+            )
+        if len(explanation.classes) > MOST_CLASSES:
+            self._guard.note(
+                f"the probe has {len(explanation.classes)} classes; the paths of the first {MOST_CLASSES} are drawn. "
+                "Give a probe of the classes that matter."
+            )
+
+    def _draw(self, journal: Journal, explanation: PathExplanation, probe: Probe, history: PathHistory) -> None:
+        if journal.shows_pictures:
+            for part, picture in path_pictures(explanation, probe, history, self._options).items():
+                journal.image(tag(self._name, part), picture)
+
+    def finish(self, trainer: Any, explanation: PathExplanation, *, probe: Probe, history: PathHistory) -> None:
+        """Draw the last explanation, if it is not drawn yet."""
+        if not worth_redrawing(history.count):
+            drawing = self._guard.doing("drawing the decision paths")
+            with self._schedule.stopwatch.spending(), drawing, Journal(trainer, explanation.step) as journal:
+                self._draw(journal, explanation, probe, history)
