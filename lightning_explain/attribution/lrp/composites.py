@@ -185,11 +185,14 @@ def check_names(model: nn.Module, composite: Composite) -> None:
     Raises:
         ConfigurationError: Names it, and the layers that take a rule.
     """
+    given = [key for rules in (composite.layer_rules, composite.input_rules) for key in rules if isinstance(key, str)]
+    if not given:
+        return
     layers = dict(model.named_modules())
     ruled = [name for name, layer in layers.items() if isinstance(layer, (*RULED, *BATCH_NORMS))]
     callers = [name for name, layer in layers.items() if any(True for _ in layer.parameters(recurse=False))]
-    for key in (key for rules in (composite.layer_rules, composite.input_rules) for key in rules):
-        if isinstance(key, str) and not fnmatch.filter({*ruled, *callers}, key):
+    for key in given:
+        if not fnmatch.filter({*ruled, *callers}, key):
             raise ConfigurationError(
                 f"The rules name {key!r}, which is no layer that takes a rule. Those are: {', '.join(ruled[:40])}."
             )

@@ -120,6 +120,14 @@ class Layers:
         if node in self.nodes and keeps(node):
             keep(node, node.output.clone())
 
+    def copy_of(self, target: Tensor) -> Tensor:
+        """Return a copy of a tensor that something will write into: the layer's, or one of its own."""
+        self.before_write(target)
+        node: Node = target.grad_fn
+        # a layer may keep what a ReLU made of its output
+        is_its = node in self.nodes and keeps(node) and node not in self._rectified
+        return node.output if is_its else target.detach().clone()
+
     def settle(self, score: Tensor) -> None:
         """Give layers their own output back where not only ReLUs read it, and forget what was needed until here.
 

@@ -93,18 +93,22 @@ class GammaRule(Rule):
             raise ConfigurationError(f"gamma={self.gamma}; expected 0 or more, e.g. 0.25.")
 
     def modified_gradient(self, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> Tensor:
-        """Share out by sign of `z`. Cost: 2 applications, 3 where negative outputs count; twice that for inputs < 0."""
+        """Share out by sign of `z`. Cost: 2 applications, 3 where inputs or outputs are negative and count."""
         nonnegative = is_nonnegative(a)
         rising = Favouring(layer, 1 + self.gamma, 1)
-        total = rising.totals(a, nonnegative=nonnegative)
+        total = rising.totals(a, nonnegative=nonnegative, z=z)
         of_negative = self._of_negative(z, total, gradient)
         # in the memory of the totals: fresh memory costs more than what is done in it. A total is at least as large as
         # its output, rounding aside
         of_positive = torch.div(z, total, out=total).clamp_(0, 1).mul_(gradient)
-        back = rising.back(where_positive(of_positive, z, out=of_positive), a, nonnegative=nonnegative)
+        where_positive(of_positive, z, out=of_positive)
         if of_negative is None:
-            return back
-        return back.sub_(Favouring(layer, 1, 1 + self.gamma).back(of_negative, a, nonnegative=nonnegative))
+            return rising.back(of_positive, a, nonnegative=nonnegative)
+        # inputs >= 0 get (w + gamma (w)+) of the one less (w + gamma (w)-) of the other, those < 0 the other way round:
+        # with (w)+ and (w)- as the halves of w +- |w| two applications are enough for all four
+        back = layer.transpose(of_positive - of_negative, layer.weight * (1 + self.gamma / 2), a)
+        of_sizes = layer.transpose(of_positive.add_(of_negative), layer.weight.abs() * (self.gamma / 2), a)
+        return back.add_(of_sizes) if nonnegative else torch.addcmul(back, of_sizes, a.sign(), out=back)
 
     def _of_negative(self, z: Tensor, total: Tensor, gradient: Tensor) -> Tensor | None:
         """Return what negative outputs share out, with its sign turned; None if nothing comes back from any.
@@ -148,11 +152,10 @@ class AlphaBetaRule(Rule):
             )
 
     def modified_gradient(self, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> Tensor:
-        """Share out among both signs. Cost: two applications per sign; four where negative inputs occur."""
-        # the relevance is computed for each sign, since sharing it out overwrites it
-        total = self.alpha * Favouring(layer, 1, 0).share_out(z * gradient, a)
+        """Share out among both signs. Cost: two applications per sign; three where negative inputs occur."""
+        total = self.alpha * Favouring(layer, 1, 0).share_out(gradient, a, z)
         if self.beta:
-            total -= self.beta * Favouring(layer, 0, 1).share_out(z * gradient, a)
+            total -= self.beta * Favouring(layer, 0, 1).share_out(gradient, a, z)
         return total
 
 
@@ -165,5 +168,5 @@ class ZPlusRule(Rule):
     """
 
     def modified_gradient(self, layer: AffineMap, a: Tensor, z: Tensor, gradient: Tensor) -> Tensor:
-        """Share out among positive contributions. Cost: two applications; four where negative inputs occur."""
-        return Favouring(layer, 1, 0).share_out(z * gradient, a)
+        """Share out among positive contributions. Cost: two applications; three where negative inputs occur."""
+        return Favouring(layer, 1, 0).share_out(gradient, a, z)

@@ -13,6 +13,9 @@ from torch.nn import functional
 
 from lightning_explain.attribution.lrp.maps import AffineMap
 
+COARSE = 1e-6
+"""Relative rounding from which on sums by sign are not taken from a difference of two larger ones."""
+
 
 def share(relevance: Tensor, total: Tensor) -> Tensor:
     """Divide by the total of the shares, in place; with no shares there is nothing to share out."""
@@ -28,9 +31,21 @@ def where_positive(values: Tensor, z: Tensor, *, out: Tensor) -> Tensor:
     return torch.ops.aten.threshold_backward.grad_input(values, z, 0, grad_input=out)
 
 
-def where_negative(values: Tensor, z: Tensor, *, out: Tensor) -> Tensor:
+def where_negative(values: Tensor, z: Tensor, *, out: Tensor, below: float = 0.0) -> Tensor:
     """Keep values where `z < 0`, and 0 (also of NaN) elsewhere."""
-    return torch.ops.aten.hardtanh_backward.grad_input(values, z, -math.inf, 0, grad_input=out)
+    return torch.ops.aten.hardtanh_backward.grad_input(values, z, -math.inf, below, grad_input=out)
+
+
+def by_sign(for_positive: Tensor, for_negative: Tensor, a: Tensor) -> Tensor:
+    """Take the first where `a >= 0` and the second elsewhere, in place; a tenth of the time of `where`.
+
+    Example:
+        >>> by_sign(torch.tensor([1.0, 1.0, 1.0]), torch.tensor([5.0, 5.0, 5.0]), torch.tensor([2.0, 0.0, -2.0]))
+        tensor([1., 1., 5.])
+    """
+    least = -torch.finfo(a.dtype).tiny
+    torch.ops.aten.threshold_backward.grad_input(for_positive, a, least, grad_input=for_positive)
+    return for_positive.add_(where_negative(for_negative, a, out=for_negative, below=least))
 
 
 def is_zero(a: Tensor) -> bool:
@@ -89,10 +104,26 @@ class Favouring:
         bias = self.layer.bias
         return None if bias is None else _by_sign(bias, self.positive, self.negative)
 
-    def totals(self, a: Tensor, *, nonnegative: bool) -> Tensor:
-        """Sum each output's contributions. Cost: one application, two unless `a` is known to be nonnegative."""
+    def totals(self, a: Tensor, *, nonnegative: bool, z: Tensor | None = None) -> Tensor:
+        """Sum each output's contributions.
+
+        Args:
+            a: The layer's input.
+            nonnegative: Whether `a` is known to be that.
+            z: The layer's output, if it is at hand; where relevance arrives it must be that of `a`.
+
+        Cost: one application; two where inputs are negative and no output is given (or is too coarse).
+        """
         if nonnegative:
             return self.layer.apply(a, self.for_positive, self.bias)
+        if z is not None and torch.finfo(a.dtype).eps < COARSE:
+            # the sums of both signs add up to `z`, and differ by the sum of the sizes
+            half = (self.positive - self.negative) / 2
+            bias = self.layer.bias
+            sizes = self.layer.apply(
+                a.abs(), self.layer.weight.abs() * half, bias if bias is None else bias.abs() * half
+            )
+            return sizes.add_(z, alpha=(self.positive + self.negative) / 2)
         above, below = parts_by_sign(a)
         return self.layer.apply(above, self.for_positive, self.bias) + self.layer.apply(below, self.for_negative)
 
@@ -101,12 +132,16 @@ class Favouring:
         if nonnegative:
             return self.layer.transpose(s, self.for_positive, a)
         for_positive, for_negative = (self.layer.transpose(s, w, a) for w in (self.for_positive, self.for_negative))
-        return torch.where(a >= 0, for_positive, for_negative)
+        return by_sign(for_positive, for_negative, a)
 
-    def share_out(self, relevance: Tensor, a: Tensor) -> Tensor:
-        """Share the relevance, which is overwritten, in proportion to the contributions: `R_i / a_i`."""
+    def share_out(self, gradient: Tensor, a: Tensor, z: Tensor) -> Tensor:
+        """Share the relevance `z * gradient` in proportion to the contributions: `R_i / a_i`."""
         nonnegative = is_nonnegative(a)
-        total = self.totals(a, nonnegative=nonnegative)
+        total = self.totals(a, nonnegative=nonnegative, z=z)
+        if not self.positive:
+            total.neg_()
         # these totals have one sign; where they are zero there is nothing to share out
-        keep = where_positive if self.positive else where_negative
-        return self.back(keep(relevance.div_(total), total, out=relevance), a, nonnegative=nonnegative)
+        functional.threshold_(total, 0, math.inf)
+        # in the memory of the totals: fresh memory costs more than what is done in it
+        shares = torch.div(z, total, out=total).mul_(gradient)
+        return self.back(shares if self.positive else shares.neg_(), a, nonnegative=nonnegative)

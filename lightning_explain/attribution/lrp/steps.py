@@ -44,8 +44,10 @@ class Ruled(torch.autograd.Function):
         layer, rule = ctx.layer, ctx.rule
         # a model that opens autocast itself computes in 16 bits; relevance goes back in the type of the weights
         a, gradient = (part.to(layer.weight.dtype) for part in (read, gradients[0]))
-        # it was let go of when a BatchNorm took the layer over, or something that the trace did not see wrote in it
-        z = ctx.output.to(a.dtype) if keeps(ctx) else layer.apply(a, layer.weight, layer.bias)
+        # it was let go of when a BatchNorm took the layer over, or something that the trace did not see wrote in it;
+        # and one in 16 bits is not the sum of what `a` brings
+        is_kept = keeps(ctx) and ctx.output.dtype == a.dtype
+        z = ctx.output if is_kept else layer.apply(a, layer.weight, layer.bias)
         ctx.output = None
         if isinstance(rule, InputRule):
             handed_down = rule.relevance(layer, a, z, z * gradient)
@@ -79,18 +81,35 @@ class PassedActivation(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, z: Tensor, function: Callable[[Tensor], Tensor], ratio: Callable[[Tensor], Tensor] | None = None
+        ctx: Any,
+        z: Tensor,
+        function: Callable[[Tensor], Tensor],
+        ratio: Callable[[Tensor], Tensor] | None = None,
+        kept: Tensor | None = None,
     ) -> Tensor:
-        """Compute the activation; the ratio from its input alone where there is a function for that."""
+        """Compute the activation.
+
+        Args:
+            ctx: Autograd's.
+            z: What it reads.
+            function: The activation.
+            ratio: Output over input from the input alone, if there is a function for that.
+            kept: What `z` holds, if the activation writes into it.
+        """
         a = function(z)
-        ctx.save_for_backward(ratio_of(z, a) if ratio is None else ratio(z))
+        if kept is not None:
+            ctx.mark_dirty(z)
+        read = z if kept is None else kept
+        ctx.ratio = ratio
+        ctx.save_for_backward(ratio_of(read, a) if ratio is None else read)
         return a
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         """Hand relevance on."""
-        (ratio,) = ctx.saved_tensors
-        return gradients[0] * ratio, None, None
+        (saved,) = ctx.saved_tensors
+        back = gradients[0] * saved if ctx.ratio is None else ctx.ratio(saved).mul_(gradients[0])
+        return back, None, None, None
 
 
 class Shared(torch.autograd.Function):

@@ -110,6 +110,11 @@ class RelevanceTrace(TorchFunctionMode):
         if not torch.is_grad_enabled():
             return func(*args, **(kwargs or {}))
         name, in_place = name_of(func)
+        if name == "get":
+            # most attributes are no tensors
+            found = func(*args)
+            if not isinstance(found, Tensor):
+                return found
         operation = Operation(func, name, args, kwargs or {}, in_place)
         tensors = operation.tensors()
         if not any(map(self.depends, tensors)):
@@ -125,9 +130,9 @@ class RelevanceTrace(TorchFunctionMode):
     def _dependent(self, operation: Operation, tensors: Sequence[Tensor]) -> Any:
         """Run what depends on the inputs by its rule."""
         handler = self._handlers.get(operation.name)
-        if operation.in_place:
-            self.layers.before_write(operation.args[0])
         if handler is None:
+            if operation.in_place:
+                self.layers.before_write(operation.args[0])
             return self._other(operation, tensors)
         if works_in_place(operation) and operation.name != "relu":
             return self._written(operation, handler)
@@ -146,8 +151,11 @@ class RelevanceTrace(TorchFunctionMode):
     def _written(self, operation: Operation, handler: Handler) -> Tensor:
         """Work out of place, and write the result where it belongs."""
         target: Tensor = operation.args[0] if operation.args else operation.kwargs["input"]
+        is_activation = operation.name in ACTIVATIONS
+        if is_activation and self.depends(target) and not target._is_view():
+            return handler(self, operation)
         self.layers.before_write(target)
-        result: Tensor = handler(self, out_of_place(operation, keeps_nothing=operation.name in ACTIVATIONS))
+        result: Tensor = handler(self, out_of_place(operation, keeps_nothing=is_activation))
         rank = self.rank(result)
         target.copy_(result)
         self._ranks[target] = rank
@@ -217,6 +225,10 @@ class RelevanceTrace(TorchFunctionMode):
                 self._ranks[tensor] = rank
             else:
                 self._ranks.pop(tensor, None)
+
+    def kept(self, target: Tensor) -> Tensor:
+        """Return what a tensor holds, for when something has written into it."""
+        return self.layers.copy_of(target)
 
     def layer(self, a: Tensor, layer: AffineMap, kind: type[nn.Module], tensors: Sequence[Any]) -> Tensor:
         """Apply a layer by the rule that the composite has for it."""

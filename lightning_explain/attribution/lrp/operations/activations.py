@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_explain.attribution.lrp.operations.gates import Rank
-from lightning_explain.attribution.lrp.operations.handler import Handler, Operation, Tracer
+from lightning_explain.attribution.lrp.operations.handler import Handler, Operation, Tracer, works_in_place
 from lightning_explain.attribution.lrp.steps import PassedActivation
 
 
@@ -25,7 +25,8 @@ def _passed_on(rank: Rank, tracer: Tracer, operation: Operation) -> Any:
         kwargs = {key: read if part is z else part for key, part in operation.kwargs.items()}
         return operation.function(*args, **kwargs)
 
-    result: Any = PassedActivation.apply(z, compute, RATIOS.get(operation.name))
+    kept = tracer.kept(z) if works_in_place(operation) else None
+    result: Any = PassedActivation.apply(z, compute, RATIOS.get(operation.name), kept)
     tracer.note_rank(result, rank)
     return result
 

@@ -74,6 +74,10 @@ class Tracer(Protocol):
         """Remember how much of a gate a result is."""
         ...
 
+    def kept(self, target: Tensor) -> Tensor:
+        """Return what a tensor holds, for when something has written into it."""
+        ...
+
     def layer(self, a: Tensor, layer: AffineMap, kind: type[nn.Module], tensors: Sequence[Any]) -> Tensor:
         """Apply a layer by the rule that the composite has for it."""
         ...
