@@ -716,7 +716,7 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ("            total.neg_()\n", "            pass\n", alpha_beta),
     ("half = (self.positive - self.negative) / 2", "half = self.positive - self.negative", z_plus),
     ("sizes.add_(z, alpha=(self.positive + self.negative) / 2)", "sizes.add_(z, alpha=1)", z_plus),
-    ("functional.threshold_(total, 0, math.inf)", "pass", nothing_to_share),
+    ("functional.threshold(total, 0, math.inf, inplace=True)", "pass", nothing_to_share),
     ("return by_sign(for_positive, for_negative, a)", "return for_positive", z_plus),
     ("total.add_(total.sign().abs_().neg_().add_(1.0))", "total.add_(0.0)", nothing_to_share),
     ("layer, a, relevance, torch.ones_like(layer.weight))", "layer, a, relevance, layer.weight)", flat),

@@ -141,7 +141,7 @@ class Favouring:
         if not self.positive:
             total.neg_()
         # these totals have one sign; where they are zero there is nothing to share out
-        functional.threshold_(total, 0, math.inf)
+        functional.threshold(total, 0, math.inf, inplace=True)
         # in the memory of the totals: fresh memory costs more than what is done in it
         shares = torch.div(z, total, out=total).mul_(gradient)
         return self.back(shares if self.positive else shares.neg_(), a, nonnegative=nonnegative)
