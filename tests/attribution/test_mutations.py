@@ -28,8 +28,9 @@ import tests.attribution.lrp_dense as dense
 import tests.attribution.test_first_layer as first_layer
 import tests.attribution.test_integrated_gradients as integrated
 import tests.attribution.test_lrp_operations as operations
+import tests.drift.test_error as errors
+import tests.drift.test_similarity as similarity
 import tests.test_drift_alert as alert
-import tests.test_drift_error as errors
 from lightning_explain.attribution import (
     LRP,
     AlphaBetaRule,
@@ -797,7 +798,11 @@ MUTATIONS: list[tuple[str, str, Callable[[], None]]] = [
     ("1 - correlation(a.absolute_ranks, b.absolute_ranks)", "1 - correlation(a.ranks, b.ranks)", drift_measures),
     ("(in_a & in_b).sum(1) / k", "(in_a | in_b).sum(1) / k", drift_measures),
     ("size = b.abs().sum(1)", "size = a.abs().sum(1)", drift_measures),
-    ("(crossing * (1 - crossing)).sum(1)", "crossing.sum(1)", errors.test_the_spread_of_top_k_is_that_of_its_formula),
+    (
+        "(crossing * (1 - crossing)).sum(1)",
+        "crossing.sum(1)",
+        similarity.test_the_spread_of_top_k_is_that_of_its_formula,
+    ),
     (
         "squares[samples].sum().sqrt() /",
         "squares[samples].sqrt().sum() /",

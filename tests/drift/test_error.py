@@ -1,15 +1,12 @@
-"""The error of a mean distance against drawn errors; the spread of top-k sets against drawn values."""
+"""The error of a mean distance against drawn errors."""
 
 import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from lightning_explain.drift.error import DistanceErrors, distance_errors, error_share
-from lightning_explain.drift.similarity import top_k_overlap, top_k_spread
 
 ALL = torch.ones(40, dtype=torch.bool)
 
@@ -67,27 +64,3 @@ def test_the_share_is_the_error_over_the_way_to_the_coarser_rule() -> None:
     error = torch.tensor([0.05, 0.1, torch.nan, 9.0, 0.0])
     torch.testing.assert_close(error_share(error, values, coarse), torch.tensor([0.5, 1.0, 1.0, 4.0, 1.0]))
     assert error_share(None, values, coarse).tolist() == [1] * 5
-
-
-@given(seed=st.integers(0, 99), k=st.integers(1, 29), size=st.sampled_from([0.02, 0.1, 0.3]))
-def test_top_k_sets_vary_as_those_of_drawn_values_do(seed: int, k: int, size: float) -> None:
-    values = drawn(seed, 1, 30)
-    errors = size * drawn(seed + 1, 1, 30).abs()
-    noisy = values + errors * drawn(seed + 2, 1000, 30)
-    lost = 1 - top_k_overlap(noisy, values.expand_as(noisy), k)
-    stated = float(top_k_spread(values, errors, k))
-    # what is lost is twice a sum of independent exchanges at most, and none where there is no spread
-    assert float(lost.square().mean().sqrt()) < 2 * stated + 0.02
-
-
-def test_the_spread_of_top_k_is_that_of_its_formula() -> None:
-    values, errors = torch.tensor([[5.0, -3.0, 2.8, 1.0]]), torch.tensor([[1.0, 0.1, 0.2, 0.0]])
-    crossing = [math.erfc(abs(abs(v) - 2.9) / e / 2**0.5) / 2 for v, e in ((5, 1.0), (3, 0.1), (2.8, 0.2))]
-    expected = sum(p * (1 - p) for p in crossing) ** 0.5 / 2
-    assert float(top_k_spread(values, errors, 2)) == pytest.approx(expected, rel=1e-5)
-
-
-def test_what_has_no_error_and_what_takes_all_features_never_changes() -> None:
-    tied = torch.tensor([[1.0, 1.0, 1.0]])
-    assert float(top_k_spread(tied, torch.zeros(1, 3), 1)) == 0
-    assert float(top_k_spread(tied, torch.ones(1, 3), 3)) == 0
