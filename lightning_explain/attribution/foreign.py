@@ -1,18 +1,17 @@
 """Methods of other libraries as methods of this one."""
 
 import inspect
-import random
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import is_tensors
+from lightning_explain.attribution.captum_access import ModelAccess, keep_outputs, seed_streams
 from lightning_explain.attribution.result import Attribution, Forward, Target, parts_of, shaped_like
 from lightning_explain.attribution.scores import check_finite, prepared
 from lightning_explain.attribution.traits import method_name
@@ -169,43 +168,58 @@ class CaptumMethod:
             ConfigurationError: Integer inputs, a target that is no index per sample, or a layer that is not there.
             ExplanationError: NaN or infinite values.
         """
-        counter = _Between(parts_of(inputs))
+        access = ModelAccess(parts_of(inputs))
         with explaining(model), rng_preserved():
             parts, indices = prepared(inputs, target)
             for part in parts:
                 part.requires_grad_(part.is_floating_point())  # captum would do it with a warning
             building = self._building(model)
-            _keep_outputs(building.get("layer"), at_input=bool(self.attributing.get("attribute_to_layer_input")))
-            explainer = self.build(counter.counting(model), **building)
+            keep_outputs(building.get("layer"), at_input=bool(self.attributing.get("attribute_to_layer_input")))
+            explainer = self.build(access.counting(model), **building)
             n_samples = len(parts[0])
             places = [slice(i, i + 1) for i in range(n_samples)] if self.one_by_one else [slice(None)]
-            asked = [self._asked(explainer, parts, inputs, indices, place) for place in places]
-            found = _joined([values for values, _ in asked])
-            deltas = [delta for _, delta in asked if delta is not None]
-            values = tuple(part.detach() for part in parts_of(found))
+            results = [self._of(explainer, access, parts, inputs, indices, place) for place in places]
+            explained = _joined([values for values, _ in results])
+            deltas = [delta for _, delta in results if delta is not None]
+            values = tuple(part.detach() for part in parts_of(explained))
             check_finite(values, torch.zeros(n_samples, device=parts[0].device))
+            if access.carried and len(values) == len(access.explained) and "layer" not in building:
+                by_place = dict(zip(access.explained, values, strict=True))
+                zeros = (torch.zeros(part.shape, device=part.device) for part in parts)
+                values = tuple(by_place.get(place, zero) for place, zero in enumerate(zeros))
         return Attribution(
-            values=values if isinstance(found, tuple) else values[0],
+            values=shaped_like(values, explained),
             convergence_delta=torch.cat(deltas) if deltas else None,
             error=None,
             target=indices,
             baseline=None,
-            n_evaluations=torch.full((len(parts[0]),), -(-counter.rows // len(parts[0]))),
+            n_evaluations=torch.full((n_samples,), -(-access.rows // n_samples)),
         )
 
-    def _asked(
-        self, explainer: Any, parts: tuple[Tensor, ...], inputs: Inputs, target: Tensor | None, place: slice
+    def _of(
+        self,
+        explainer: Any,
+        access: ModelAccess,
+        parts: tuple[Tensor, ...],
+        inputs: Inputs,
+        target: Tensor | None,
+        place: slice,
     ) -> tuple[Any, Tensor | None]:
-        """Ask captum about some samples: values, and the convergence delta of each sample where there is one."""
-        _seed_streams(self.seed)
-        own = parts if place == slice(None) else tuple(part[place] for part in parts)
+        """Explain some samples: values, and the convergence delta of each sample where there is one."""
+        seed_streams(self.seed)
+        samples = parts if place == slice(None) else tuple(part[place] for part in parts)
         here = None if target is None else target[place]
+        explained = shaped_like(tuple(samples[i] for i in access.explained), inputs)
+        kwargs = dict(self.attributing)
+        if access.carried:
+            further: Any = kwargs.get("additional_forward_args", ())
+            carried = (samples[i] for i in access.carried)
+            kwargs["additional_forward_args"] = (*carried, *(further if isinstance(further, tuple) else (further,)))
         if not _has_delta(explainer):
-            return _attribute(explainer, shaped_like(own, inputs), here, self.attributing), None
-        kwargs = {**self.attributing, "return_convergence_delta": True}
-        values, delta = _attribute(explainer, shaped_like(own, inputs), here, kwargs)
+            return _attribute(explainer, explained, here, kwargs), None
+        values, delta = _attribute(explainer, explained, here, {**kwargs, "return_convergence_delta": True})
         # one for each baseline or sample that was averaged, those of an input next to each other
-        delta = delta.detach().reshape(len(own[0]), -1).mean(1)
+        delta = delta.detach().reshape(len(samples[0]), -1).mean(1)
         return values, -delta if _is_relevance(explainer) else delta
 
     def _building(self, model: Forward) -> dict[str, Any]:
@@ -236,34 +250,6 @@ def _is_relevance(explainer: Any) -> bool:
     return captum is not None and isinstance(explainer, captum.LRP)
 
 
-def _keep_outputs(layers: Any, *, at_input: bool) -> None:
-    """Let what follows some layers write into a copy of what they gave; the isolation takes the hooks off again.
-
-    Args:
-        layers: A module, several of them, or anything else, which is left alone.
-        at_input: Whether the layers' inputs are asked about, which in-place layers write into themselves.
-    """
-    for layer in layers if isinstance(layers, list | tuple) else (layers,):
-        if not isinstance(layer, nn.Module):
-            continue
-        handle = layer.register_forward_hook(lambda _module, _args, output: _copied(output))
-
-        def last(module: nn.Module, _args: Any, own: int = handle.id) -> None:
-            # captum's hooks, which come later, see the output itself, and what follows the copy
-            hooks = vars(module)["_forward_hooks"]
-            hooks[own] = hooks.pop(own)
-
-        layer.register_forward_pre_hook(last)
-        if at_input and getattr(layer, "inplace", False):
-            layer.inplace = False  # type: ignore[assignment]
-
-
-def _copied(output: Any) -> Any:
-    if isinstance(output, Tensor):
-        return output.clone()
-    return type(output)(map(_copied, output)) if type(output) in (tuple, list) else output
-
-
 def _joined(found: list[Any]) -> Any:
     """Put attributions of single samples together."""
     if len(found) == 1:
@@ -273,53 +259,8 @@ def _joined(found: list[Any]) -> Any:
     return torch.cat(found)
 
 
-def _seed_streams(seed: int) -> None:
-    """Seed what captum's methods draw from: torch, and numpy and python for those that shuffle."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - the legacy stream is the one that captum uses
-    random.seed(seed)
-
-
 def _attribute(explainer: Any, inputs: Inputs, target: Tensor | None, kwargs: Mapping[str, Any]) -> Any:
     with warnings.catch_warnings():
         # it is true and harmless: hooks and attributes are put back by the isolation
         warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks", category=UserWarning)
         return explainer.attribute(inputs, target=target, **kwargs)
-
-
-class _Between:
-    """Stands between captum and a model: counts the rows that it is asked about, and keeps their kind of numbers.
-
-    Args:
-        parts: The inputs; captum draws 32-bit numbers, which a model in 16 or 64 bits refuses.
-    """
-
-    def __init__(self, parts: tuple[Tensor, ...]) -> None:
-        self.rows = 0
-        self._dtypes = {part.dtype for part in parts if part.is_floating_point()}
-
-    def _converted(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(self._dtypes) != 1:
-            return args
-        (dtype,) = self._dtypes
-        # `to` hands a tensor that has that kind already on as it is
-        return tuple(a.to(dtype) if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
-
-    def counting(self, model: Forward) -> Forward:
-        """Count what goes through `model`: a module keeps its identity, since captum hooks into it."""
-        if isinstance(model, nn.Module):
-            # no handle is kept: the isolation puts the module's hooks back
-            model.register_forward_pre_hook(lambda _module, args: self._converted(args))
-            model.register_forward_hook(lambda _module, _args, output: self._count(output))
-            return model
-
-        def counted(*args: Any) -> Any:
-            output = model(*self._converted(args))
-            self._count(output)
-            return output
-
-        return counted
-
-    def _count(self, output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim > 0:
-            self.rows += len(output)

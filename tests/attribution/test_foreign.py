@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_explain.attribution import IntegratedGradients, Saliency, from_captum
+from lightning_explain.attribution import InputXGradient, IntegratedGradients, Saliency, from_captum
 from lightning_explain.errors import ConfigurationError
 from tests.attribution.nets import convnet, drawn, mlp
 
@@ -239,3 +239,18 @@ def test_one_by_one_explains_a_sample_the_same_way_whatever_else_is_in_the_batch
     assert not torch.allclose(at_once.values[1:], together.values[1:])
     several = from_captum(captum.attr.Saliency, one_by_one=True)(lambda a, b: (a * b).sum(1), (X, 2 * X), None)
     torch.testing.assert_close(several.values, (2 * X.abs(), X.abs()))
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_token_ids_and_masks_beside_the_explained_inputs_are_carried_along(one_by_one: bool) -> None:
+    torch.manual_seed(0)
+    words, ids = nn.Embedding(5, 3), torch.tensor([[1, 4], [0, 2], [3, 3], [2, 1]])
+
+    def net(ids: torch.Tensor, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return (words(ids).sum(1) * torch.tanh(x) * mask).sum(1)
+
+    x, mask = torch.rand(4, 3), torch.tensor([[1, 0, 1]] * 4)
+    for kind, ours in ((captum.attr.Saliency, Saliency()), (captum.attr.InputXGradient, InputXGradient())):
+        found = from_captum(kind, one_by_one=one_by_one)(net, (ids, x, mask), None)
+        for theirs, expected in zip(found.values, ours(net, (ids, x, mask), None).values, strict=True):
+            torch.testing.assert_close(theirs, expected)

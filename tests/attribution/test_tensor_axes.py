@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lightning_explain.attribution.feature_map import find_feature_map
-from lightning_explain.attribution.tensor_axes import axes_of, holds
+from lightning_explain.attribution.grad_cam.feature_map import find_feature_map
+from lightning_explain.attribution.grad_cam.tensor_axes import axes_of, holds
 
 IMAGE = torch.rand(4, 4, 8, 8, requires_grad=True)
 C, R, W, T = ("channels",), ("rows",), ("columns",), ("tokens",)

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_explain.attribution.feature_map import FeatureMap, channels_at, find_feature_map
-from lightning_explain.attribution.layer_output import LayerOutput
+from lightning_explain.attribution.grad_cam.feature_map import FeatureMap, channels_at, find_feature_map
+from lightning_explain.attribution.grad_cam.layer_output import LayerOutput
+from lightning_explain.attribution.grad_cam.tensor_axes import reads_channels_last
 from lightning_explain.attribution.result import Attribution, Forward, Target
 from lightning_explain.attribution.scores import attached_score, check_finite, prepared
-from lightning_explain.attribution.tensor_axes import reads_channels_last
 from lightning_explain.batches import Inputs
 from lightning_explain.capture import Layer, select_layers, watched
 from lightning_explain.errors import ConfigurationError

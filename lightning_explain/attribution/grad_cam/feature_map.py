@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lightning_explain.attribution.tensor_axes import CHANNELS, COLUMNS, ROWS, TOKENS, Axes, Dimension, holds
+from lightning_explain.attribution.grad_cam.tensor_axes import CHANNELS, COLUMNS, ROWS, TOKENS, Axes, Dimension, holds
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from lightning_explain.attribution.tensor_axes import Axes, axes_of
+from lightning_explain.attribution.grad_cam.tensor_axes import Axes, axes_of
 
 
 @dataclass(frozen=True)
