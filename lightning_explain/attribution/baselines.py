@@ -85,7 +85,7 @@ def is_of_batch(baseline: Baseline | None) -> bool:
     return not (baseline is None or (isinstance(baseline, str) and baseline in OF_ONE_SAMPLE))
 
 
-def baseline_name(baseline: Baseline, *, n_draws: int = 1, seed: int = 0) -> str:
+def baseline_name(baseline: Any, *, n_draws: int = 1, seed: int = 0) -> str:
     """Name a baseline for titles and records.
 
     Example:

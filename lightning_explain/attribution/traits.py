@@ -82,6 +82,8 @@ KINDS: dict[str, type] = {
 }
 """Types of the traits; a `baseline` of any type has a name, and one that can be resolved is used."""
 
+NUMBERS: dict[type, Callable[[Any], Any]] = {Integral: int, Real: float}
+
 _MISSING = object()
 
 
@@ -117,7 +119,8 @@ def _declarations(method: Any) -> dict[str, Any]:
                 "this attribute of a method (see lightning_explain.attribution.MethodTraits): rename it if it means "
                 "something else."
             )
-        found[trait.name] = value
+        # numpy has numbers of its own
+        found[trait.name] = NUMBERS[kind](value) if kind in NUMBERS and value is not None else value
     return found
 
 
