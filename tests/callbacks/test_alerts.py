@@ -1,6 +1,7 @@
 """Alerts in real runs: a change halfway is told once, where it happened; a healthy run stays silent."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from tests.command_line import fitted_from_yaml
 from tests.events import Events, tab_headers
 from tests.models import digits, quiet_trainer
+from tests.training import fit
 
 EPOCHS, CHANGE = 8, 5
 TAG = "explain/attribution/alert"
@@ -67,12 +69,10 @@ def probe(*, with_mark: bool = False) -> Probe:
     return Probe(inputs=marked(found.parts[0], found.labels), targets=found.targets, masks=MARK)
 
 
-def fit(monitor: AttributionMonitor, change: str = "none", *, seed: int = 0, **options: Any) -> pl.Trainer:
-    pl.seed_everything(seed, verbose=False)
+def run_with(monitor: AttributionMonitor, change: str = "none", *, seed: int = 0, **options: Any) -> pl.Trainer:
     train, _ = digits(800, 300)
-    trainer = quiet_trainer(callbacks=[monitor], **({"max_epochs": EPOCHS} | options))
-    trainer.fit(Net(change), DataLoader(train, batch_size=32, shuffle=True))
-    return trainer
+    loader = DataLoader(train, batch_size=32, shuffle=True)
+    return fit(monitor, model=partial(Net, change), data=loader, seed=seed, **({"max_epochs": EPOCHS} | options))
 
 
 def told(caught: Any) -> list[str]:
@@ -84,7 +84,7 @@ def test_changed_labels_are_told_once_at_their_epoch_with_class_and_samples(tmp_
     monitor = AttributionMonitor(probe=probe(), alert=DriftAlert(on_alert=given.append), on_error="raise")
     logger = TensorBoardLogger(tmp_path, name="", version="")
     with pytest.warns(ExplanationWarning) as caught:
-        fit(monitor, "labels", logger=logger)
+        run_with(monitor, "labels", logger=logger)
     (alert,) = given
     assert alert.epoch == CHANGE
     names = {excess.group for excess in alert.excesses}
@@ -129,7 +129,7 @@ def test_a_healthy_run_stays_silent(seed: int) -> None:
     monitor = AttributionMonitor(
         probe=probe(), alert=DriftAlert(on_alert=given.append), measures=["cosine"], on_error="raise"
     )
-    fit(monitor, seed=seed)
+    run_with(monitor, seed=seed)
     assert given == []
     assert [record["alert"] for record in monitor.records] == [None] * (EPOCHS + 1)
 
@@ -139,7 +139,7 @@ def test_a_mark_that_comes_halfway_is_told_once_with_the_class_it_gives_away() -
     rule = DriftAlert(measure="mass_in_mask", on_alert=given.append)
     monitor = AttributionMonitor(probe=probe(with_mark=True), alert=rule, measures=["cosine"], on_error="raise")
     with pytest.warns(ExplanationWarning, match="inside the mask, relative to outside"):
-        fit(monitor, "mark", seed=1)
+        run_with(monitor, "mark", seed=1)
     (alert,) = given
     assert alert.epoch == CHANGE
     assert [excess.group for excess in alert.excesses] == ["class 3"]
@@ -206,7 +206,7 @@ def test_the_past_survives_a_checkpoint(tmp_path: Path) -> None:
 )
 def test_a_rule_that_this_run_cannot_answer_is_refused_before_training(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
-        fit(AttributionMonitor(**({"probe": probe()} | options)), max_epochs=1)
+        run_with(AttributionMonitor(**({"probe": probe()} | options)), max_epochs=1)
 
 
 def test_a_caller_that_fails_does_not_kill() -> None:
@@ -217,11 +217,11 @@ def test_a_caller_that_fails_does_not_kill() -> None:
     options: dict[str, Any] = {"probe": probe(), "alert": rule, "measures": ["cosine"], "method": InputXGradient()}
     monitor = AttributionMonitor(**options)
     with pytest.warns(ExplanationWarning) as caught:
-        trainer = fit(monitor, "labels")
+        trainer = run_with(monitor, "labels")
     assert sum("calling on_alert failed" in str(w.message) and "no mail server" in str(w.message) for w in caught) == 1
     assert trainer.current_epoch == EPOCHS and any(record["alert"] for record in monitor.records)
     with pytest.raises(OSError, match="no mail server"), pytest.warns(ExplanationWarning, match="unusual"):
-        fit(AttributionMonitor(**options, on_error="raise"), "labels")
+        run_with(AttributionMonitor(**options, on_error="raise"), "labels")
 
 
 def call_me(alert: Alert) -> None:

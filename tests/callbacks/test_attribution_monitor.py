@@ -18,16 +18,9 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from lightning_explain import AttributionMonitor, IntegratedGradients, Probe
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
+from tests.training import logged_fit as fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
-
-
-def fit(monitor: AttributionMonitor, tmp_path: Path, **options: Any) -> tuple[pl.Trainer, Events]:
-    pl.seed_everything(0, verbose=False)
-    logger = TensorBoardLogger(tmp_path, "run")
-    trainer = quiet_trainer(callbacks=[monitor], logger=logger, **options)
-    trainer.fit(DigitNet(), DigitData())
-    return trainer, Events(logger.log_dir)
 
 
 def test_logs_every_tag_it_promises(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from tests.command_line import fitted_from_yaml
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
+from tests.training import fit
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps"),
@@ -45,13 +46,6 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def monitor(**options: Any) -> AttributionMonitor:
     return AttributionMonitor(**({"on_error": "raise", "method": IntegratedGradients(n_steps=16)} | options))
-
-
-def fit(*callbacks: Any, ckpt: Path | None = None, **options: Any) -> pl.Trainer:
-    pl.seed_everything(0, verbose=False)
-    trainer = quiet_trainer(callbacks=list(callbacks), **({"max_epochs": 2} | options))
-    trainer.fit(DigitNet(), DigitData(), ckpt_path=ckpt)
-    return trainer
 
 
 def loaded(path: Path) -> DigitNet:

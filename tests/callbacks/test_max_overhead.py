@@ -18,6 +18,7 @@ from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
 from tests.reliability.matrix import Case, run
+from tests.training import fit
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*that max_overhead"),
@@ -73,11 +74,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def fit(clock: Clock, monitors: list[Any], *, n_val: int = 40, **options: Any) -> pl.Trainer:
-    pl.seed_everything(1, verbose=False)
-    trainer = quiet_trainer(callbacks=[*monitors, clock], num_sanity_val_steps=0, **{"max_epochs": 12, **options})
-    trainer.fit(DigitNet(), DigitData(n_train=16 * N_BATCHES, n_val=n_val, batch_size=16))
-    return trainer
+def timed_run(clock: Clock, monitors: list[Any], *, n_val: int = 40, **options: Any) -> pl.Trainer:
+    data = DigitData(n_train=16 * N_BATCHES, n_val=n_val, batch_size=16)
+    return fit(*monitors, clock, data=data, seed=1, num_sanity_val_steps=0, **{"max_epochs": 12, **options})
 
 
 def attribution(clock: Clock, **options: Any) -> AttributionMonitor:
@@ -112,7 +111,7 @@ def expected_epochs(n_epochs: int, *, share: float, cost: float) -> list[int]:
 
 def test_an_attribution_monitor_explains_where_it_fits_and_at_both_ends(clock: Clock, tmp_path: Path) -> None:
     monitor = attribution(clock, max_overhead=0.1)
-    trainer = fit(clock, [monitor], logger=TensorBoardLogger(tmp_path))
+    trainer = timed_run(clock, [monitor], logger=TensorBoardLogger(tmp_path))
     assert epochs_of(monitor) == [0, *expected_epochs(12, share=0.1, cost=2.0)]
     assert 3 < len(monitor.records) < 12
     assert monitor.records[0]["step"] == 0
@@ -124,7 +123,7 @@ def test_an_attribution_monitor_explains_where_it_fits_and_at_both_ends(clock: C
 
 def test_without_a_budget_nothing_is_skipped_or_said(clock: Clock, tmp_path: Path) -> None:
     monitor = attribution(clock)
-    trainer = fit(clock, [monitor], logger=TensorBoardLogger(tmp_path), max_epochs=3)
+    trainer = timed_run(clock, [monitor], logger=TensorBoardLogger(tmp_path), max_epochs=3)
     assert epochs_of(monitor) == [0, 0, 1, 2]
     assert "skipped" not in monitor.records[-1]
     assert monitor.state_dict()["pacing"] is None
@@ -134,7 +133,7 @@ def test_without_a_budget_nothing_is_skipped_or_said(clock: Clock, tmp_path: Pat
 def test_the_state_a_run_was_stopped_in_is_explained(clock: Clock) -> None:
     monitor = attribution(clock, max_overhead=0.01)
     stop = EarlyStopping("val_loss", patience=0, mode="max", check_on_train_epoch_end=False)
-    trainer = fit(clock, [monitor, stop], max_epochs=50)
+    trainer = timed_run(clock, [monitor, stop], max_epochs=50)
     assert trainer.current_epoch < 5
     assert epochs_of(monitor) == [0, trainer.current_epoch - 1]
     assert monitor.records[-1]["step"] == trainer.global_step - 1
@@ -148,28 +147,28 @@ def test_the_state_a_run_was_stopped_in_is_explained(clock: Clock) -> None:
 @pytest.mark.parametrize("options", [{"limit_val_batches": 0}, {"max_epochs": -1, "max_steps": 40}])
 def test_the_last_epoch_is_explained_once_however_the_run_ends(clock: Clock, options: dict[str, Any]) -> None:
     monitor = attribution(clock, max_overhead=0.001)
-    trainer = fit(clock, [monitor], **{"max_epochs": 5, **options})
+    trainer = timed_run(clock, [monitor], **{"max_epochs": 5, **options})
     assert trainer.current_epoch == 5
     assert epochs_of(monitor) == [0, 4]
 
 
 def test_by_steps_the_last_moment_that_was_skipped_is_made_up_for(clock: Clock) -> None:
     monitor = attribution(clock, max_overhead=0.001, every_n_epochs=None, every_n_train_steps=3)
-    fit(clock, [monitor], max_epochs=2)
+    timed_run(clock, [monitor], max_epochs=2)
     assert [record["step"] for record in monitor.records] == [0, 2 * N_BATCHES - 1]
 
 
 def test_one_of_min_every_moments_is_used(clock: Clock) -> None:
     monitor = attribution(clock, max_overhead=0.001, min_every=4)
     with pytest.warns(ExplanationWarning, match=r"more than the 0.1 % that max_overhead=0.001 allows"):
-        fit(clock, [monitor])
+        timed_run(clock, [monitor])
     assert epochs_of(monitor) == [0, 3, 7, 11]
 
 
 def test_monitors_share_the_budget(clock: Clock) -> None:
     monitors = [attribution(clock, max_overhead=0.2, name=name) for name in ("a", "b")]
     unlimited = attribution(clock, name="c")
-    fit(clock, [*monitors, unlimited], max_epochs=14)
+    timed_run(clock, [*monitors, unlimited], max_epochs=14)
     assert len(unlimited.records) == 15
     for monitor in monitors:
         assert 3 < len(monitor.records) < 15
@@ -184,7 +183,7 @@ def test_paths_stretch_their_cadence_too(clock: Clock) -> None:
         max_overhead=0.1,
         on_error="raise",
     )
-    fit(clock, [slow])
+    timed_run(clock, [slow])
     assert slow.records[0]["epoch"] is None
     assert epochs_of(slow)[-1] == 11
     assert 3 < len(slow.records) < 12
@@ -194,7 +193,7 @@ def test_paths_stretch_their_cadence_too(clock: Clock) -> None:
 def test_neurons_are_counted_in_as_many_batches_as_fit(clock: Clock, tmp_path: Path) -> None:
     # every batch counted takes 0.08 s of 1.08 s: with 5 % for counting every 2nd one fits
     monitor = neurons(clock, 0.08, max_overhead=0.1)
-    trainer = fit(clock, [monitor], max_epochs=6, logger=TensorBoardLogger(tmp_path))
+    trainer = timed_run(clock, [monitor], max_epochs=6, logger=TensorBoardLogger(tmp_path))
     assert epochs_of(monitor)[-1] == 5
     counted = monitor.records[-1]["counted"]
     assert counted["train"] == {"n_batches": 4, "of": N_BATCHES}
@@ -212,7 +211,7 @@ def test_neurons_are_counted_in_as_many_batches_as_fit(clock: Clock, tmp_path: P
 def test_every_batch_is_counted_where_that_fits_or_no_budget_is_set(clock: Clock) -> None:
     cheap = neurons(clock, 0.001, max_overhead=0.1, name="cheap")
     free = neurons(clock, 0.05, name="free")
-    fit(clock, [cheap, free], max_epochs=2)
+    timed_run(clock, [cheap, free], max_epochs=2)
     for monitor in (cheap, free):
         assert int(monitor.profiles["train"]["head.1"].n_samples.sum()) == 16 * N_BATCHES
     assert cheap.records[-1]["counted"]["train"] == {"n_batches": N_BATCHES, "of": N_BATCHES}
@@ -231,7 +230,7 @@ def test_rates_are_those_of_the_samples_counted(clock: Clock) -> None:
             if batch_idx % 2 == 0:
                 seen.append(batch[1])
 
-    fit(clock, [few, Counting()], max_epochs=6)
+    timed_run(clock, [few, Counting()], max_epochs=6)
     by_class = torch.cat(seen).bincount(minlength=10)
     assert torch.equal(few.profiles["train"]["head.1"].n_samples, by_class)
 
@@ -243,7 +242,7 @@ def test_reports_that_do_not_fit_are_skipped_but_for_the_first_and_the_last(
     written = monitor._reporter._write
     monkeypatch.setattr(monitor._reporter, "_write", lambda *given: (clock.tick(2.0), written(*given)))
     stop = EarlyStopping("val_loss", patience=0, mode="max", check_on_train_epoch_end=False)
-    trainer = fit(clock, [monitor, stop], max_epochs=50, n_val=16 * 16)
+    trainer = timed_run(clock, [monitor, stop], max_epochs=50, n_val=16 * 16)
     assert epochs_of(monitor) == [0, trainer.current_epoch - 1]
     # nobody knew that the run would stop there: every 4th batch would fit, but 8 of a validation are always counted
     counted = [record["counted"]["val"]["n_batches"] for record in monitor.records]
@@ -264,7 +263,7 @@ def test_a_stretched_cadence_survives_resume(clock: Clock, tmp_path: Path) -> No
         return [neurons(clock, 0.08, max_overhead=0.2), attribution(clock, max_overhead=0.2)]
 
     whole, first, second = two(), two(), two()
-    fit(clock, whole, max_epochs=10)
+    timed_run(clock, whole, max_epochs=10)
 
     class Cut(pl.Callback):
         def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
@@ -272,7 +271,7 @@ def test_a_stretched_cadence_survives_resume(clock: Clock, tmp_path: Path) -> No
                 raise KeyboardInterrupt
 
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        fit(clock, [*first, saver(), Cut()], max_epochs=10, enable_checkpointing=True)
+        timed_run(clock, [*first, saver(), Cut()], max_epochs=10, enable_checkpointing=True)
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]
     assert all(0 < s["pacing"]["spent"] < s["pacing"]["elapsed"] for key, s in state.items() if "Monitor" in key)
     pl.seed_everything(1, verbose=False)

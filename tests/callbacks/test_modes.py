@@ -18,18 +18,13 @@ from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, Probe
 from lightning_explain.errors import ExplanationWarning
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
+from tests.training import fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
 
 
 def both(**options: Any) -> list[Any]:
     return [ActiveNeuronMonitor(on_error="raise", **options), AttributionMonitor(on_error="raise", **options)]
-
-
-def fit(callbacks: list[Any], model: Any = None, data: Any = None, **options: Any) -> pl.Trainer:
-    trainer = quiet_trainer(callbacks=callbacks, **options)
-    trainer.fit(model or DigitNet(), data or DigitData())
-    return trainer
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
@@ -53,7 +48,7 @@ class SharedActivation(DigitNet):
 
 def test_an_activation_shared_by_convolution_and_linear_layer() -> None:
     monitor = ActiveNeuronMonitor(on_error="raise")
-    fit([monitor], SharedActivation())
+    fit(monitor, model=SharedActivation)
     shapes = {key: tuple(profile.rates.shape) for key, profile in monitor.profiles["val"].items()}
     assert shapes == {"relu": (10, 6), "relu#1": (10, 20)}
 
@@ -67,7 +62,7 @@ def test_ignored_labels_are_neither_explained_nor_counted() -> None:
             self(batch[0])
 
     monitors = both()
-    fit(monitors, Net(), data)
+    fit(monitors, model=Net, data=data)
     assert monitors[1].probe.labels.min() == 0
     assert monitors[0].profiles["val"]["head.1"].n_samples.sum() == 96 - 7
 
@@ -105,14 +100,14 @@ def test_resuming_at_the_end_of_a_validation_repeats_nothing(tmp_path: Path) -> 
 def test_another_model_begins_a_history_of_its_own() -> None:
     monitors = both()
     model = DigitNet()
-    fit(monitors, model, max_epochs=1)
-    fit(monitors, DigitNet(), max_epochs=1)
+    fit(monitors, model=model, max_epochs=1)
+    fit(monitors, max_epochs=1)
     assert [record["step"] for record in monitors[1].records] == [0, 7, 0, 7]
     assert "explain/attribution/drift/first" not in monitors[1].records[2]["scalars"]
     assert "explain/neurons/head.1/turnover" not in monitors[0].records[-1]["scalars"]
     same = AttributionMonitor(on_error="raise")
-    fit([same], model, max_epochs=1)
-    fit([same], model, max_epochs=1)
+    fit(same, model=model, max_epochs=1)
+    fit(same, model=model, max_epochs=1)
     assert "explain/attribution/drift/first" in same.records[-1]["scalars"]
     assert [record["step"] for record in same.records] == [0, 7, 7]
 
@@ -160,7 +155,7 @@ def test_lbfgs_counts_each_batch_once() -> None:
             return torch.optim.LBFGS([p for p in self.parameters() if p.requires_grad], max_iter=4)
 
     monitor = ActiveNeuronMonitor(on_error="raise")
-    fit([monitor], Closures(), limit_train_batches=2)
+    fit(monitor, model=Closures, limit_train_batches=2)
     assert set(monitor.profiles["train"]) == {"frozen.2", "body.2", "head.1"}
 
 
@@ -178,7 +173,7 @@ def test_copies_of_a_watched_network_are_free_and_it_can_be_pickled() -> None:
             torch.save(self.head, io.BytesIO())
 
     monitor = ActiveNeuronMonitor(layers="head.1", on_error="raise")
-    fit([monitor], Teacher())
+    fit(monitor, model=Teacher)
     assert list(monitor.profiles["train"]) == ["head.1"]
 
 
@@ -195,7 +190,7 @@ def test_large_integer_targets_are_no_classes() -> None:
     data.val.tensors[1].mul_(150_000)
     monitor = ActiveNeuronMonitor()
     with pytest.warns(ExplanationWarning, match="taken for something else than a class"):
-        fit([monitor], Regression(), data)
+        fit(monitor, model=Regression, data=data)
     assert monitor.profiles["val"]["head.1"].n_samples.shape[0] <= 10_000
 
 
@@ -205,7 +200,7 @@ def test_turnover_compares_like_with_like() -> None:
             return torch.optim.SGD([p for p in self.parameters() if p.requires_grad], lr=0.0)
 
     monitor = ActiveNeuronMonitor(layers="frozen.2", on_error="raise")
-    fit([monitor], Still(), max_epochs=4, check_val_every_n_epoch=2)
+    fit(monitor, model=Still, max_epochs=4, check_val_every_n_epoch=2)
     assert [record["stage"] for record in monitor.records] == ["train", "val", "train", "val"]
     for record in monitor.records[2:]:
         assert record["scalars"]["explain/neurons/frozen.2/turnover"] == 0
@@ -261,6 +256,6 @@ def test_a_probe_that_cannot_be_drawn_is_sought_once(tmp_path: Path) -> None:
 
     with pytest.warns(ExplanationWarning):
         logger = TensorBoardLogger(tmp_path)
-        fit([ActiveNeuronMonitor()], Net(), Triples(), logger=logger, max_epochs=3, num_sanity_val_steps=0)
+        fit(ActiveNeuronMonitor(), model=Net, data=Triples(), logger=logger, max_epochs=3, num_sanity_val_steps=0)
     # one search reads each of the 96 items at most once; a search at every epoch would read three times as many
     assert 3 * 96 < len(reads) <= 3 * 96 + 96

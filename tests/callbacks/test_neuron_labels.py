@@ -1,5 +1,6 @@
 """What the labels are: decided on all batches, revised without loss, said once; alike by all three monitors."""
 
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,6 +14,7 @@ from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionP
 from lightning_explain.callbacks.neurons.labels import ALL_SAMPLES, LabelEvidence, without_labels
 from lightning_explain.errors import ExplanationWarning
 from tests.models import quiet_trainer
+from tests.training import fit
 
 X = torch.randn(48, 6, generator=torch.Generator().manual_seed(0))
 
@@ -35,12 +37,10 @@ class Net(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), 1e-2)
 
 
-def fit(n_out: int, y: Tensor, *monitors: Any, y_val: Tensor | None = None, **options: Any) -> Net:
-    pl.seed_everything(0, verbose=False)
-    model, val = Net(n_out), TensorDataset(X, y if y_val is None else y_val)
-    trainer = quiet_trainer(callbacks=list(monitors), **({"max_epochs": 1, "num_sanity_val_steps": 0} | options))
-    trainer.fit(model, DataLoader(TensorDataset(X, y), 4), DataLoader(val, 4))
-    return model
+def trained(n_out: int, y: Tensor, *monitors: Any, y_val: Tensor | None = None, **options: Any) -> pl.LightningModule:
+    loaders = DataLoader(TensorDataset(X, y), 4), DataLoader(TensorDataset(X, y if y_val is None else y_val), 4)
+    options = {"max_epochs": 1, "num_sanity_val_steps": 0} | options
+    return fit(*monitors, model=partial(Net, n_out), data=loaders, **options).lightning_module
 
 
 def drawn(seed: int) -> torch.Generator:
@@ -69,7 +69,7 @@ def test_what_looked_like_labels_is_put_together_and_said_once(kind: str) -> Non
     n_out, y = MISTAKEN[kind]
     monitor = ActiveNeuronMonitor(feeding=0, maps=0)
     with pytest.warns(ExplanationWarning, match="all samples of training and validation count as one class") as caught:
-        model = fit(n_out, y, monitor, max_epochs=2)
+        model = trained(n_out, y, monitor, max_epochs=2)
     assert len([w for w in caught if issubclass(w.category, ExplanationWarning)]) == 1
     assert monitor.class_names == [ALL_SAMPLES] and monitor.class_figures == {}
     assert {stage: found["net.1"].n_samples.tolist() for stage, found in monitor.profiles.items()} == {
@@ -87,7 +87,7 @@ def test_what_looked_like_labels_is_put_together_and_said_once(kind: str) -> Non
 def test_names_of_classes_are_no_names_of_samples_that_have_none() -> None:
     monitor = ActiveNeuronMonitor(feeding=0, maps=0, class_names=list("abcde"))
     with pytest.warns(ExplanationWarning, match="count as one class"):
-        fit(5, SEVERAL, monitor)
+        trained(5, SEVERAL, monitor)
     assert monitor.latest is not None
     assert {row["class"] for row in monitor.latest.to_rows()} == {ALL_SAMPLES}
 
@@ -95,7 +95,7 @@ def test_names_of_classes_are_no_names_of_samples_that_have_none() -> None:
 def test_softened_labels_of_training_leave_the_validation_alone() -> None:
     monitor = ActiveNeuronMonitor(feeding=0, maps=0)
     with pytest.warns(ExplanationWarning, match="all samples of training count as one class"):
-        fit(5, SOFT, monitor, y_val=ONE_HOT)
+        trained(5, SOFT, monitor, y_val=ONE_HOT)
     assert monitor.profiles["train"]["net.1"].n_samples.tolist() == [48]
     assert monitor.profiles["val"]["net.1"].n_samples.tolist() == ONE_HOT.sum(0).tolist()
     assert len(monitor.class_figures["f1"]) == 5
@@ -106,7 +106,7 @@ def test_softened_labels_of_training_leave_the_validation_alone() -> None:
 def test_labels_that_stay_labels_are_counted_by_class() -> None:
     for n_out, y, counts in ((5, ONE_HOT, ONE_HOT.sum(0)), (1, ONE_HOT[:, 0], torch.bincount(ONE_HOT[:, 0].long()))):
         monitor = ActiveNeuronMonitor(feeding=0, maps=0, on_error="raise")
-        fit(n_out, y, monitor)
+        trained(n_out, y, monitor)
         assert monitor.profiles["train"]["net.1"].n_samples.tolist() == counts.tolist()
 
 
@@ -189,7 +189,7 @@ def test_no_step_of_training_waits_for_the_device(monkeypatch: pytest.MonkeyPatc
         inside["step"] = -1
 
     monitor.on_train_batch_start, monitor.on_train_batch_end = begun, ended
-    fit(5, ONE_HOT, monitor)
+    trained(5, ONE_HOT, monitor)
     assert waits == [] and monitor.profiles["train"]["net.1"].n_samples.tolist() == ONE_HOT.sum(0).tolist()
 
 

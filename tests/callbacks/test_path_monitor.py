@@ -23,14 +23,7 @@ from tests.callbacks.test_attribution_monitor import Tabular
 from tests.callbacks.test_resume import Steady
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
-
-
-def fit(monitor: DecisionPathMonitor, tmp_path: Path, **options: Any) -> tuple[pl.Trainer, Events]:
-    pl.seed_everything(0, verbose=False)
-    logger = TensorBoardLogger(tmp_path, "run")
-    trainer = quiet_trainer(callbacks=[monitor], logger=logger, **options)
-    trainer.fit(DigitNet(), DigitData())
-    return trainer, Events(logger.log_dir)
+from tests.training import logged_fit as fit
 
 
 def records(tmp_path: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, Probe
 from tests.models import DigitData, DigitNet, quiet_trainer
+from tests.training import fit
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps"),
@@ -29,24 +30,22 @@ class Steady(DigitNet):
         self.head[2].p = 0.0
 
 
-def fit(callbacks: list[Any], max_epochs: int, ckpt: Path | None = None, **options: Any) -> pl.Trainer:
-    pl.seed_everything(1, verbose=False)
-    trainer = quiet_trainer(max_epochs=max_epochs, callbacks=callbacks, **options)
-    trainer.fit(Steady(), DigitData(shuffle=False), ckpt_path=ckpt)
-    return trainer
+def run(callbacks: list[Any], max_epochs: int, ckpt: Path | None = None, **options: Any) -> pl.Trainer:
+    data = DigitData(shuffle=False)
+    return fit(callbacks, model=Steady, data=data, seed=1, ckpt=ckpt, max_epochs=max_epochs, **options)
 
 
 def resume(callbacks: list[Any], max_epochs: int, folder: Path) -> None:
     # Lightning wants the callbacks of the checkpoint back, the saver included
     saver = ModelCheckpoint(folder, save_last=True)
-    fit([*callbacks, saver], max_epochs, folder / "last.ckpt", enable_checkpointing=True, num_sanity_val_steps=0)
+    run([*callbacks, saver], max_epochs, folder / "last.ckpt", enable_checkpointing=True, num_sanity_val_steps=0)
 
 
 def broken_run(tmp_path: Path, **options: Any) -> tuple[list[Any], list[Any]]:
     """Two epochs, a checkpoint, then two more in a new process's place: new model, new monitors."""
     first, second = monitors(**options), monitors(**options)
     saver = ModelCheckpoint(tmp_path, save_last=True)
-    fit([*first, saver], 2, enable_checkpointing=True, num_sanity_val_steps=0)
+    run([*first, saver], 2, enable_checkpointing=True, num_sanity_val_steps=0)
     resume(second, 4, tmp_path)
     return first, second
 
@@ -57,7 +56,7 @@ def curve(monitor: Any, tag: str) -> dict[int, float]:
 
 def test_drift_goes_on_as_unbroken(tmp_path: Path) -> None:
     whole = monitors()
-    fit(whole, 4, num_sanity_val_steps=0)
+    run(whole, 4, num_sanity_val_steps=0)
     first, second = broken_run(tmp_path)
     for measure in ("drift", "drift_spearman", "drift_ssim"):
         for reference in ("previous", "first", "previous_error"):
@@ -69,7 +68,7 @@ def test_drift_goes_on_as_unbroken(tmp_path: Path) -> None:
 
 def test_turnover_goes_on_as_unbroken(tmp_path: Path) -> None:
     whole = monitors()
-    fit(whole, 4, num_sanity_val_steps=0)
+    run(whole, 4, num_sanity_val_steps=0)
     first, second = broken_run(tmp_path)
     tag = "explain/neurons/head.1/turnover"
     assert curve(first[0], tag) | curve(second[0], tag) == pytest.approx(curve(whole[0], tag))
@@ -91,7 +90,7 @@ def test_checkpoint_loads_without_pickle(tmp_path: Path) -> None:
 def test_another_probe_starts_anew_and_says_so(tmp_path: Path) -> None:
     first = monitors()
     saver = ModelCheckpoint(tmp_path, save_last=True)
-    fit([*first, saver], 2, enable_checkpointing=True, num_sanity_val_steps=0)
+    run([*first, saver], 2, enable_checkpointing=True, num_sanity_val_steps=0)
     other = monitors(probe=Probe.from_dataset(DigitData().val, seed=5))
     with pytest.warns(UserWarning, match="another probe"):
         resume(other, 3, tmp_path)
@@ -105,9 +104,9 @@ def test_the_same_probe_given_again_goes_on(tmp_path: Path) -> None:
 
 def test_counts_of_an_unfinished_epoch_survive(tmp_path: Path) -> None:
     whole, broken = ActiveNeuronMonitor(on_error="raise"), ActiveNeuronMonitor(on_error="raise")
-    fit([whole], 1, num_sanity_val_steps=0, limit_val_batches=0)
+    run([whole], 1, num_sanity_val_steps=0, limit_val_batches=0)
     saver = ModelCheckpoint(tmp_path, every_n_train_steps=3, filename="mid", save_top_k=-1)
-    fit([ActiveNeuronMonitor(), saver], 1, enable_checkpointing=True, limit_train_batches=5, limit_val_batches=0)
+    run([ActiveNeuronMonitor(), saver], 1, enable_checkpointing=True, limit_train_batches=5, limit_val_batches=0)
     state = torch.load(tmp_path / "mid.ckpt", weights_only=True)["callbacks"]
     broken.load_state_dict(next(value for key, value in state.items() if "ActiveNeuronMonitor" in key))
     counted = broken.state_dict()["train_counts"]["head.1"]["samples"].sum()

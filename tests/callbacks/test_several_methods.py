@@ -23,6 +23,7 @@ from lightning_explain.errors import ConfigurationError, ExplanationError, Expla
 from lightning_explain.faithfulness import cascading_randomisation, deletion, infidelity, insertion, max_sensitivity
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
+from tests.training import logged_fit as fit
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps"),
@@ -35,14 +36,6 @@ FIGURES = {"deletion_auc", "insertion_auc", "infidelity", "max_sensitivity", "ra
 
 def probe(per_class: int = 1) -> Probe:
     return Probe.from_dataset(DigitData().val, per_class=per_class)
-
-
-def fit(monitor: AttributionMonitor, folder: Path, model: Any = None, **options: Any) -> tuple[pl.Trainer, Events]:
-    pl.seed_everything(0, verbose=False)
-    logger = TensorBoardLogger(folder, "run", version=0)
-    trainer = quiet_trainer(callbacks=[monitor], logger=logger, **options)
-    trainer.fit(model or DigitNet(), DigitData())
-    return trainer, Events(logger.log_dir)
 
 
 @pytest.fixture(scope="module")

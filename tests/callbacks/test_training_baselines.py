@@ -16,24 +16,17 @@ from lightning_explain.attribution import AtEmbedding
 from lightning_explain.errors import ConfigurationError
 from tests.events import Events
 from tests.models import DigitData, DigitNet, digits, quiet_trainer
+from tests.training import logged_fit
 
 
 def probe() -> Probe:
     return Probe.from_dataset(DigitData().val, per_class=1)
 
 
-def fit(monitor: AttributionMonitor, folder: Path, model: Any = None, data: Any = None, **options: Any) -> Events:
-    pl.seed_everything(0, verbose=False)
-    logger = TensorBoardLogger(folder, "run", version=0)
-    trainer = quiet_trainer(callbacks=[monitor], logger=logger, **options)
-    trainer.fit(model or DigitNet(), data or DigitData())
-    return Events(logger.log_dir)
-
-
 @pytest.mark.parametrize("kind", ["train_mean", "train_channel_mean"])
 def test_the_mean_of_the_training_data_is_the_baseline(kind: str, tmp_path: Path) -> None:
     monitor = AttributionMonitor(method=IntegratedGradients(baseline=kind, n_steps=4), probe=probe(), on_error="raise")
-    events = fit(monitor, tmp_path, max_epochs=1)
+    _, events = logged_fit(monitor, tmp_path, max_epochs=1)
     train = digits()[0].tensors[0]
     # fewer than a thousand: all of them
     mean = train.mean(0) if kind == "train_mean" else train.mean((0, 2, 3))[:, None, None]
