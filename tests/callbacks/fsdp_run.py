@@ -74,7 +74,7 @@ def methods(*, spread: bool) -> dict[str, Any]:
     }
 
 
-def fit(callbacks: list[pl.Callback]) -> Spread:
+def sharded_fit(callbacks: list[pl.Callback]) -> Spread:
     pl.seed_everything(0, verbose=False)
     model = Spread()
     data = digits(N_TRAIN + N_VAL)
@@ -105,7 +105,7 @@ def whole_weights(model: Spread) -> dict[str, Tensor]:
 
 def refused(callback: pl.Callback) -> str:
     try:
-        fit([callback])
+        sharded_fit([callback])
     except ConfigurationError as error:
         return str(error)
     return ""
@@ -113,7 +113,7 @@ def refused(callback: pl.Callback) -> str:
 
 def of_two() -> dict[str, Any]:
     warnings.simplefilter("ignore")
-    bare = whole_weights(fit([]))
+    bare = whole_weights(sharded_fit([]))
     result = {"gathered": watched(bare, spread=False), "flat": flat_weights()}
     # as if the model were too large to be held together
     sharded.MOST_GATHERED = 100
@@ -126,7 +126,7 @@ def watched(bare: dict[str, Tensor], *, spread: bool) -> dict[str, Any]:
     neurons = ActiveNeuronMonitor(on_error="warn" if spread else "raise")
     attribution = AttributionMonitor(method=methods(spread=spread), faithfulness=["deletion"], on_error="raise")
     paths = [] if spread else [DecisionPathMonitor(on_error="raise")]
-    model = fit([neurons, attribution, *paths])
+    model = sharded_fit([neurons, attribution, *paths])
     weights = whole_weights(model)
     result: dict[str, Any] = {
         # of the first process: the others get no whole weights

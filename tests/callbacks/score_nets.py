@@ -53,7 +53,7 @@ class Parts(pl.LightningModule):
         return [float((predicted[y == c] == c).double().mean()) for c in range(int(y.max()) + 1)]
 
 
-def fit(model: pl.LightningModule, *monitors: Any, y: Any = Y, epochs: int = 1) -> pl.Trainer:
+def fit_scores(model: pl.LightningModule, *monitors: Any, y: Any = Y, epochs: int = 1) -> pl.Trainer:
     pl.seed_everything(0, verbose=False)
     trainer = quiet_trainer(callbacks=list(monitors), max_epochs=epochs, num_sanity_val_steps=0)
     data = TensorDataset(X, y)

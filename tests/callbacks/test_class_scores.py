@@ -27,7 +27,7 @@ from lightning_explain.callbacks.class_scores.module_accuracies import (
     logged_accuracies,
 )
 from lightning_explain.errors import ExplanationWarning
-from tests.callbacks.score_nets import Parts, X, Y, fit
+from tests.callbacks.score_nets import Parts, X, Y, fit_scores
 
 
 def monitor(**options: Any) -> ActiveNeuronMonitor:
@@ -91,7 +91,7 @@ class NoForward(Parts):
 @pytest.mark.parametrize("kind", [Parts, Called, Tasked, Probabilities, Nested, FeaturesFirst, NoForward])
 def test_the_figures_are_those_of_the_class_scores(kind: type[Parts]) -> None:
     watched, model = monitor(on_error="raise", layers="*encoder*"), kind()
-    trainer = fit(model, watched)
+    trainer = fit_scores(model, watched)
     assert watched.class_figures["recall"] == pytest.approx(model.true_recall())
     assert trainer.callback_metrics["explain/neurons/recall/0"] == pytest.approx(model.true_recall()[0])
 
@@ -171,7 +171,7 @@ class Silent(NoForward):
 def test_of_another_tensor_nothing_is_logged_and_that_is_said_once(kind: type[Parts], words: str) -> None:
     watched = monitor()
     with pytest.warns(ExplanationWarning, match=f"no precision, recall and F1: .*{words}") as caught:
-        trainer = fit(kind(), watched, epochs=2)
+        trainer = fit_scores(kind(), watched, epochs=2)
     assert len([w for w in caught if issubclass(w.category, ExplanationWarning)]) == 1
     assert watched.class_figures == {}
     assert not [name for name in trainer.callback_metrics if "/f1/" in name or "/recall/" in name]
@@ -180,7 +180,7 @@ def test_of_another_tensor_nothing_is_logged_and_that_is_said_once(kind: type[Pa
 
 def test_what_output_names_is_believed() -> None:
     watched, model = monitor(output=lambda out: out[0], on_error="raise"), TwoHeads()
-    fit(model, watched)
+    fit_scores(model, watched)
     assert watched.class_figures["recall"] == pytest.approx(model.true_recall())
 
 
@@ -194,13 +194,13 @@ class Narrow(Called):
 def test_labels_that_a_head_cannot_predict_are_no_classes_of_it() -> None:
     watched = monitor()
     with pytest.warns(ExplanationWarning, match="the labels of 177 samples are beyond"):
-        fit(Narrow(), watched, y=torch.where(Y == 2, 7, Y))
+        fit_scores(Narrow(), watched, y=torch.where(Y == 2, 7, Y))
     assert watched.class_figures == {}
 
 
 def test_predictions_group_samples_by_the_right_head() -> None:
     watched, model = monitor(by="prediction", on_error="raise"), Parts()
-    fit(model, watched)
+    fit_scores(model, watched)
     with torch.no_grad():
         predicted = model(X).argmax(1)
     assert watched.profiles["val"]["encoder.1"].n_samples.tolist() == torch.bincount(predicted, minlength=3).tolist()

@@ -1,6 +1,5 @@
 """Hooks inside compiled code round what it keeps in 32 bits: in 16-bit runs they stay outside unless asked for."""
 
-import warnings
 from typing import Any
 
 import pytest
@@ -9,8 +8,8 @@ from torch import nn
 
 from lightning_explain import ActiveNeuronMonitor
 from lightning_explain.capture import names_inside_compiled
-from lightning_explain.errors import ExplanationWarning
-from tests.models import DigitData, DigitNet, quiet_trainer
+from tests.models import DigitNet
+from tests.training import explanation_warnings, fit
 
 
 class Compiled(DigitNet):
@@ -35,13 +34,11 @@ def nothing_compiled_before() -> None:
     torch._dynamo.reset()
 
 
-def fit(module: DigitNet, precision: str, **options: Any) -> tuple[ActiveNeuronMonitor, list[str]]:
+def counted(module: DigitNet, precision: str, **options: Any) -> tuple[ActiveNeuronMonitor, list[str]]:
     monitor = ActiveNeuronMonitor(feeding=0, maps=0, on_error="raise", **options)
-    trainer = quiet_trainer(callbacks=[monitor], max_epochs=1, precision=precision)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        trainer.fit(module, DigitData())
-    return monitor, [str(w.message) for w in told if issubclass(w.category, ExplanationWarning)]
+    with explanation_warnings() as told:
+        fit(monitor, model=module, max_epochs=1, precision=precision)
+    return monitor, told
 
 
 def in_compiled(monitor: ActiveNeuronMonitor) -> list[str]:
@@ -51,20 +48,20 @@ def in_compiled(monitor: ActiveNeuronMonitor) -> list[str]:
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_in_16_bits_compiled_code_is_left_alone_and_that_is_said(wrapped: bool):
     module = Compiled(wrapped=wrapped)
-    monitor, told = fit(module, "bf16-mixed")
+    monitor, told = counted(module, "bf16-mixed")
     assert monitor.profiles["val"] and not in_compiled(monitor)
     assert any("inside code that torch.compile made" in words and "name them with layers=" in words for words in told)
     assert not any("never fired" in words for words in told)
 
 
 def test_in_32_bits_it_is_watched():
-    monitor, told = fit(Compiled(wrapped=True), "32-true")
+    monitor, told = counted(Compiled(wrapped=True), "32-true")
     assert in_compiled(monitor)
     assert not any("torch.compile made" in words for words in told)
 
 
 def test_what_is_named_is_watched_and_the_price_is_said():
-    monitor, told = fit(Compiled(wrapped=True), "bf16-mixed", layers="inner.*")
+    monitor, told = counted(Compiled(wrapped=True), "bf16-mixed", layers="inner.*")
     assert in_compiled(monitor)
     assert any("may differ in its last bits" in words for words in told)
 
@@ -72,7 +69,7 @@ def test_what_is_named_is_watched_and_the_price_is_said():
 def test_a_network_compiled_as_a_whole_leaves_nothing_and_goes_on():
     module = DigitNet()
     module.compile(backend="eager")
-    monitor, told = fit(module, "bf16-mixed")
+    monitor, told = counted(module, "bf16-mixed")
     assert monitor.profiles.get("val", {}) == {}
     assert any("so they are not watched" in words for words in told)
     assert names_inside_compiled(module) == {name for name, _ in module.named_modules()}

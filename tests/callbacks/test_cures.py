@@ -1,7 +1,6 @@
 """Every message names its monitor, is said once, and gives a cure that this monitor has and that works."""
 
 import re
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,7 @@ from lightning_explain import (
 from lightning_explain.attribution import AtEmbedding
 from lightning_explain.display import Display
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
-from tests.models import quiet_trainer
+from tests.training import explanation_warnings, fit
 
 MONITORS = (AttributionMonitor, DecisionPathMonitor, ActiveNeuronMonitor)
 LABELS = torch.arange(24) % 3
@@ -46,13 +45,14 @@ class Wrapped(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
-def fit(net: nn.Module, inputs: Tensor, *callbacks: pl.Callback, epochs: int = 1, collate: Any = None) -> list[str]:
-    """Train, and return what was warned of."""
+def warnings_of(
+    net: nn.Module, inputs: Tensor, *callbacks: pl.Callback, epochs: int = 1, collate: Any = None
+) -> list[str]:
+    """Train, and return the messages of this package's warnings."""
     loader: DataLoader[Any] = DataLoader(TensorDataset(inputs, LABELS), 8, collate_fn=collate)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        quiet_trainer(callbacks=list(callbacks), max_epochs=epochs).fit(Wrapped(net), loader, loader)
-    return [str(each.message) for each in caught if issubclass(each.category, ExplanationWarning)]
+    with explanation_warnings() as told:
+        fit(*callbacks, model=Wrapped(net), data=(loader, loader), max_epochs=epochs)
+    return told
 
 
 def mlp() -> nn.Sequential:
@@ -77,14 +77,14 @@ IMAGES = torch.randint(0, 256, (24, 1, 6, 6), dtype=torch.uint8, generator=torch
 @pytest.mark.parametrize("kind", MONITORS)
 def test_images_in_bytes_are_refused_with_a_cure_that_works(kind: Callable[..., Any]) -> None:
     try:
-        said = " ".join(fit(pixel_net(), IMAGES, kind()))
+        said = " ".join(warnings_of(pixel_net(), IMAGES, kind()))
     except ConfigurationError as error:
         said = str(error)
     assert kind.__name__ in said and "uint8" in said and "oken" not in said
     cure = re.search(r"input=(lambda batch: batch\[0\].float\(\))", said)
     assert cure is not None
     monitor = kind(input=eval(cure[1]), on_error="raise")
-    assert not fit(pixel_net(), IMAGES, monitor)
+    assert not warnings_of(pixel_net(), IMAGES, monitor)
     assert monitor.records
 
 
@@ -97,9 +97,9 @@ IDS = torch.randint(0, 9, (24, 4), generator=torch.Generator().manual_seed(0))
 
 def test_a_path_monitor_sends_nobody_to_a_method_it_has_not() -> None:
     with pytest.raises(ConfigurationError, match=r"^DecisionPathMonitor\(name='path'\).*AttributionMonitor\(method="):
-        fit(token_net(), IDS, DecisionPathMonitor())
+        warnings_of(token_net(), IDS, DecisionPathMonitor())
     monitor = AttributionMonitor(method=AtEmbedding(IntegratedGradients(n_steps=4)), on_error="raise")
-    fit(token_net(), IDS, monitor)
+    warnings_of(token_net(), IDS, monitor)
     assert monitor.records
 
 
@@ -112,7 +112,7 @@ class Cubed(nn.Module):
 
 def test_what_cannot_be_followed_is_refused_with_cures_of_a_path_monitor() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        fit(nn.Sequential(Cubed(), *mlp()), torch.rand(24, 4), DecisionPathMonitor())
+        warnings_of(nn.Sequential(Cubed(), *mlp()), torch.rand(24, 4), DecisionPathMonitor())
     said = str(caught.value)
     assert said.startswith("DecisionPathMonitor(name='path')") and "net.0" in said
     assert "IntegratedGradients" not in said or "has no method=" in said
@@ -122,7 +122,7 @@ def test_what_cannot_be_followed_is_refused_with_cures_of_a_path_monitor() -> No
         return module.net[1:](x)
 
     monitor = DecisionPathMonitor(forward_fn=without_first, on_error="raise")
-    fit(nn.Sequential(Cubed(), *mlp()), torch.rand(24, 4), monitor)
+    warnings_of(nn.Sequential(Cubed(), *mlp()), torch.rand(24, 4), monitor)
     assert monitor.records
 
 
@@ -152,11 +152,11 @@ class Demanding(nn.Module):
 @pytest.mark.parametrize("raises", [True, False])
 def test_the_baseline_is_blamed_where_only_the_baseline_fails(raises: bool) -> None:
     x = torch.rand(24, 4) + 0.1
-    said = fit(Demanding(raises=raises), x, AttributionMonitor(method=IntegratedGradients(n_steps=4)))
+    said = warnings_of(Demanding(raises=raises), x, AttributionMonitor(method=IntegratedGradients(n_steps=4)))
     assert len(said) == 1
     assert "baseline='zeros'" in said[0] and "takes the probe" in said[0] and "probe= with what" not in said[0]
     monitor = AttributionMonitor(method=IntegratedGradients(n_steps=4, baseline="mean"), on_error="raise")
-    fit(Demanding(raises=raises), x, monitor)
+    warnings_of(Demanding(raises=raises), x, monitor)
     assert monitor.records
 
 
@@ -174,7 +174,7 @@ class Failing(nn.Module):
 
 
 def test_a_baseline_that_works_is_not_blamed() -> None:
-    said = fit(Failing(), torch.rand(24, 4), AttributionMonitor(method=IntegratedGradients(n_steps=4)))
+    said = warnings_of(Failing(), torch.rand(24, 4), AttributionMonitor(method=IntegratedGradients(n_steps=4)))
     assert len(said) == 1 and "not today" in said[0] and "baseline" not in said[0]
 
 
@@ -190,7 +190,9 @@ class Sometimes(nn.Module):
 
 
 def test_of_layers_that_never_fired_it_is_said_in_which_stage() -> None:
-    said = fit(Sometimes(), torch.rand(24, 4), ActiveNeuronMonitor(feeding=0, maps=0, layers="net.in_*"), epochs=3)
+    said = warnings_of(
+        Sometimes(), torch.rand(24, 4), ActiveNeuronMonitor(feeding=0, maps=0, layers="net.in_*"), epochs=3
+    )
     assert len(said) == 2
     assert sum("in_validation (in training)" in each for each in said) == 1
     assert sum("in_training (in validation)" in each for each in said) == 1
@@ -199,7 +201,7 @@ def test_of_layers_that_never_fired_it_is_said_in_which_stage() -> None:
 def test_what_a_method_says_of_itself_names_the_monitor_and_comes_once() -> None:
     method = IntegratedGradients(tolerance=1e-9, max_steps=9)
     monitors = [AttributionMonitor(method=method, name=name) for name in ("one", "two")]
-    said = fit(mlp(), torch.rand(24, 4), *monitors, epochs=3)
+    said = warnings_of(mlp(), torch.rand(24, 4), *monitors, epochs=3)
     assert len(monitors[0].records) == 4 and len(said) == 2
     assert all(f"AttributionMonitor(name='{name}')" in each for name, each in zip(("one", "two"), said, strict=True))
 
@@ -242,7 +244,7 @@ def test_tokens_take_their_words_from_whatever_knows_them(tokens: Any) -> None:
 @pytest.mark.parametrize("tokens", [Tokenizer(), len], ids=["tokenizer", "fails"])
 def test_words_cost_no_explanation(tokens: Any) -> None:
     monitor = AttributionMonitor(method=AtEmbedding(IntegratedGradients(n_steps=4)), display=Display(tokens=tokens))
-    said = fit(token_net(), IDS, monitor, epochs=2)
+    said = warnings_of(token_net(), IDS, monitor, epochs=2)
     assert len(monitor.records) == 3
     words = str(monitor.records[-1])
     assert ("word" in words) == (tokens is not len)
@@ -274,13 +276,13 @@ def with_none(items: list[Any]) -> Any:
 def test_none_among_the_inputs_is_named_with_a_cure_that_works(kind: Callable[..., Any]) -> None:
     x = torch.rand(24, 4)
     with pytest.raises(ConfigurationError, match=r"None at place 1 .*those at place 0.*forward_fn=.*module\(x, None\)"):
-        fit(Masked(), x, kind(input=[0, 1], target=2), collate=with_none)
+        warnings_of(Masked(), x, kind(input=[0, 1], target=2), collate=with_none)
 
     def unmasked(module: Wrapped, x: Tensor) -> Tensor:
         return module(x, None)
 
     monitor = kind(input=[0], target=2, forward_fn=unmasked, on_error="raise")
-    fit(Masked(), x, monitor, collate=with_none)
+    warnings_of(Masked(), x, monitor, collate=with_none)
     assert monitor.records
 
 
@@ -324,5 +326,5 @@ class Taking(nn.Module):
 @pytest.mark.parametrize("kind", MONITORS)
 def test_dictionaries_between_submodules_are_passed_on(kind: Callable[..., Any], net: Callable[[], nn.Module]) -> None:
     monitor = kind(on_error="raise")
-    assert not fit(net(), torch.rand(24, 4), monitor)
+    assert not warnings_of(net(), torch.rand(24, 4), monitor)
     assert monitor.records

@@ -26,7 +26,7 @@ from lightning_explain.callbacks.neurons import metrics as neuron_report
 from lightning_explain.callbacks.paths import images as path_pictures
 from lightning_explain.errors import ExplanationWarning
 from lightning_explain.render.modality import Annotations
-from tests.reliability.small import SmallNet, fit, loaders, zeros_and_ones
+from tests.reliability.small import SmallNet, fit_small, loaders, zeros_and_ones
 from tests.reliability.wholeness import _event_records
 
 DRAWN = (
@@ -48,7 +48,7 @@ class Watched:
     def go(self, monitor: Any, model: Any = None, data: Any = None, max_epochs: int = 1) -> "Watched":
         logger = TensorBoardLogger(self.folder, name="run", version="")
         torch.manual_seed(2)
-        fit(model or SmallNet(), data or loaders(), callbacks=[monitor], logger=logger, max_epochs=max_epochs)
+        fit_small(model or SmallNet(), data or loaders(), callbacks=[monitor], logger=logger, max_epochs=max_epochs)
         logger.experiment.close()
         values = [
             value
@@ -162,7 +162,7 @@ def test_a_gap_above_the_tolerance(watched: Watched) -> None:
 def state_of(kind: Any, data: Any = None, **options: Any) -> Any:
     monitor = kind(**options)
     torch.manual_seed(2)
-    fit(SmallNet(), data or loaders(), callbacks=[monitor], max_epochs=1)
+    fit_small(SmallNet(), data or loaders(), callbacks=[monitor], max_epochs=1)
     return monitor.state_dict()
 
 

@@ -18,7 +18,7 @@ from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionP
 from lightning_explain.log.tags import class_parts, tag_part
 from lightning_explain.render.words import markdown_safe
 from tests.events import Events
-from tests.reliability.small import SmallNet, fit, loaders, zeros_and_ones
+from tests.reliability.small import SmallNet, fit_small, loaders, zeros_and_ones
 from tests.reliability.wholeness import _event_records, broken_files
 
 CLASSES = ["../../../etc/passwd\0", "<img src=x onerror=alert(1)> | ![](http://evil.example/x.png) [a](javascript:1)"]
@@ -77,7 +77,7 @@ def test_hostile_names_go_through_every_sink_and_come_back_without_pickle(kind: 
     logger = kind(tmp_path / "logs", name="run", version="")
     saver = ModelCheckpoint(tmp_path / "ckpt", save_last=True, filename="x")
     watching = monitors("../../<i>x\0")
-    trainer = fit(
+    trainer = fit_small(
         Odd(), loaders(), callbacks=[*watching, saver], logger=logger, max_epochs=1, enable_checkpointing=True
     )
     if kind is TensorBoardLogger:
@@ -91,7 +91,7 @@ def test_hostile_names_go_through_every_sink_and_come_back_without_pickle(kind: 
     restored = monitors("../../<i>x\0")
     for monitor in restored:
         monitor.load_state_dict(state["callbacks"][monitor.state_key])
-    fit(Odd(), loaders(), callbacks=restored, max_epochs=1)
+    fit_small(Odd(), loaders(), callbacks=restored, max_epochs=1)
 
 
 def _check_words(folder: Path, kind: Any) -> None:
@@ -115,6 +115,6 @@ def _check_words(folder: Path, kind: Any) -> None:
 def test_names_of_numpy_kind_come_back_without_pickle(tmp_path: Path) -> None:
     names = np.array(["a", "b"])
     monitor = AttributionMonitor(class_names=list(names), feature_names=[], method=InputXGradient())
-    fit(SmallNet(), loaders(), callbacks=[monitor], max_epochs=1)
+    fit_small(SmallNet(), loaders(), callbacks=[monitor], max_epochs=1)
     torch.save(monitor.state_dict(), tmp_path / "state")
     assert torch.load(tmp_path / "state", weights_only=True)["probe"]["class_names"] == ["a", "b"]

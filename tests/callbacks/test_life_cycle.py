@@ -66,7 +66,7 @@ def trainer_of(callbacks: list[Any], folder: Path | None = None, **options: Any)
     )
 
 
-def fit(callbacks: list[Any], val: Any, module: Table | None = None, **options: Any) -> Table:
+def trained(callbacks: list[Any], val: Any, module: Table | None = None, **options: Any) -> Table:
     torch.manual_seed(1)
     module = module or Table()
     trainer_of(callbacks, **options).fit(module, val_dataloaders=val)
@@ -88,7 +88,7 @@ class SearchLater(LearningRateFinder):
 
 def test_a_search_inside_fit_leaves_the_state_as_it_goes_on(tmp_path: Path) -> None:
     callbacks = three(on_error="raise")
-    fit([*callbacks, SearchLater(num_training_steps=4)], loader(), max_epochs=3, folder=tmp_path)
+    trained([*callbacks, SearchLater(num_training_steps=4)], loader(), max_epochs=3, folder=tmp_path)
     neurons, attribution, path = callbacks
     assert [len(monitor.records) for monitor in callbacks] == [3, 4, 4]
     # the state is that of the end, not of the moment of the search
@@ -100,7 +100,7 @@ def test_a_search_inside_fit_leaves_the_state_as_it_goes_on(tmp_path: Path) -> N
 
 def test_what_is_loaded_after_a_fit_waits_for_the_next_one() -> None:
     callbacks = three()
-    fit(callbacks, loader(), max_epochs=1)
+    trained(callbacks, loader(), max_epochs=1)
     for monitor in callbacks:
         state = monitor.state_dict()
         monitor.load_state_dict({**state, "marked": True})
@@ -112,7 +112,7 @@ def test_averages_that_arrive_at_the_end_are_explained(first: bool) -> None:
     averaging = StochasticWeightAveraging(swa_lrs=0.05, swa_epoch_start=1)
     neurons, attribution, path = callbacks = three(on_error="raise")
     with pytest.warns(ExplanationWarning, match="ActiveNeuronMonitor.*weights were exchanged after the last epoch"):
-        module = fit([averaging, *callbacks] if first else [*callbacks, averaging], loader(), max_epochs=3)
+        module = trained([averaging, *callbacks] if first else [*callbacks, averaging], loader(), max_epochs=3)
     assert [record["step"] for record in attribution.records] == [0, 1, 3, 5, 6]
     assert [record["step"] for record in path.records] == [0, 1, 3, 5, 6]
     expected = IntegratedGradients()(module, attribution.probe.inputs, attribution.probe.labels)
@@ -122,7 +122,7 @@ def test_averages_that_arrive_at_the_end_are_explained(first: bool) -> None:
 
 def test_weights_that_nobody_exchanges_are_not_explained_twice(recwarn: pytest.WarningsRecorder) -> None:
     callbacks = three(every_n_epochs=2)
-    fit(callbacks, loader(), max_epochs=3)
+    trained(callbacks, loader(), max_epochs=3)
     assert [record["step"] for record in callbacks[1].records] == [0, 3]
     assert not [w for w in recwarn if "exchanged" in str(w.message)]
 
@@ -131,7 +131,7 @@ def test_weights_that_nobody_exchanges_are_not_explained_twice(recwarn: pytest.W
 @pytest.mark.parametrize("val", [[], {}, [[]]], ids=str)
 def test_empty_validation_data_are_refused_before_training(kind: Callable[..., Any], val: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"no validation data.*probe=Probe.from_dataset"):
-        fit([kind()], val)
+        trained([kind()], val)
 
 
 def test_a_test_alone_says_that_it_is_not_watched() -> None:
@@ -185,7 +185,7 @@ def without_negative(items: list[Any]) -> Any:
 def test_samples_that_cannot_be_picked_are_collected_as_they_pass(val: DataLoader) -> None:
     callbacks = three(on_error="raise")
     with pytest.warns(ExplanationWarning, match="collected in the first validation"):
-        fit(callbacks, val)
+        trained(callbacks, val)
     seen = torch.cat([batch[0] for batch in val])
     for monitor in callbacks:
         assert len(monitor.records) == 2
@@ -221,7 +221,7 @@ def test_of_images_of_several_sizes_those_of_the_commonest_are_explained() -> No
     with pytest.warns(
         ExplanationWarning, match=r"several shapes \(\[1, 6, 6\], \[1, 8, 6\]\).*those of shape \[1, 6, 6\]"
     ):
-        fit(callbacks, DataLoader(Ragged(), 1), Pooled(), max_epochs=1)
+        trained(callbacks, DataLoader(Ragged(), 1), Pooled(), max_epochs=1)
     for monitor in callbacks:
         assert len(monitor.records) == 1
         assert monitor.probe.inputs.shape == (8, 1, 6, 6)
@@ -234,7 +234,7 @@ def lists(items: list[Any]) -> Any:
 def test_lists_of_images_are_refused_with_a_cure_that_works() -> None:
     val = DataLoader(Ragged(), 4, collate_fn=lists)
     with pytest.raises(ConfigurationError, match=r"list of 8 samples.*probe=Probe.*forward_fn="):
-        fit([AttributionMonitor()], val, Pooled(of_lists=True))
+        trained([AttributionMonitor()], val, Pooled(of_lists=True))
 
 
 class Dark(nn.Module):
@@ -251,7 +251,7 @@ class Dark(nn.Module):
 def test_a_class_whose_score_is_0_is_left_out_of_path_metrics() -> None:
     monitor = DecisionPathMonitor(on_error="raise")
     with pytest.warns(ExplanationWarning, match="score of 2 is 0.*means over the classes leave it out"):
-        fit([monitor], loader(), Table(Dark()), max_epochs=1)
+        trained([monitor], loader(), Table(Dark()), max_epochs=1)
     scalars, classes = monitor.records[-1]["scalars"], monitor.latest.classes[:2]
     assert scalars["explain/path/effective_units/net.first"] == pytest.approx(
         sum(found.effective["net.first"] for found in classes) / 2
@@ -272,7 +272,7 @@ class Folderless(Logger):
 
 def test_a_logger_without_a_folder_gets_files_below_the_trainers_root(tmp_path: Path) -> None:
     callbacks = three(on_error="raise")
-    fit(callbacks, loader(), logger=Folderless(), folder=tmp_path, max_epochs=1)
+    trained(callbacks, loader(), logger=Folderless(), folder=tmp_path, max_epochs=1)
     folder = tmp_path / "mine" / "version_3" / "explain"
     records = [json.loads(line) for line in (folder / "attribution" / "record.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == [0, 1]
@@ -297,7 +297,7 @@ def test_sequences_of_a_configuration_library_are_lists() -> None:
         AttributionMonitor(measures=UserList(["cosine"]), method=UserList([IntegratedGradients(), LRP()]), **several),
         DecisionPathMonitor(layers=UserList(["net.0"]), **several),
     ]
-    fit(callbacks, DataLoader(Named(), 16), module, max_epochs=1)
+    trained(callbacks, DataLoader(Named(), 16), module, max_epochs=1)
     assert list(callbacks[0].profiles["val"]) == ["net.1"]
     assert list(callbacks[1].latest.attributions) == ["IntegratedGradients", "LRP"]
     assert [len(monitor.records) for monitor in callbacks] == [1, 2, 2]
@@ -309,7 +309,7 @@ def test_no_tag_is_the_beginning_of_another(tmp_path: Path) -> None:
     logger = TensorBoardLogger(tmp_path, "run")
     options = {"method": [IntegratedGradients(n_steps=4), LRP()]}
     callbacks = [ActiveNeuronMonitor(maps=0), AttributionMonitor(**options), DecisionPathMonitor()]
-    fit(callbacks, loader(), logger=logger, max_epochs=1)
+    trained(callbacks, loader(), logger=logger, max_epochs=1)
     events = Events(Path(logger.log_dir))
     tags = {*events.scalars, *events.images}
     assert {"explain/path/turnover", "explain/path/class_turnover/2"} <= tags

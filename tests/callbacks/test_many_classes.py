@@ -17,6 +17,7 @@ from lightning_explain import ActiveNeuronMonitor
 from lightning_explain.errors import ExplanationWarning
 from lightning_explain.render.neurons import MOST_CLASSES, overlap_picture, rates_picture
 from tests.events import Events
+from tests.training import fit
 
 N_CLASSES, N_NEURONS = 300, 900
 
@@ -39,20 +40,10 @@ class Wide(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.01)
 
 
-def fit(monitor: ActiveNeuronMonitor, n_samples: int, logger: Any = False) -> pl.Trainer:
+def count_classes(monitor: ActiveNeuronMonitor, n_samples: int, logger: Any = False) -> pl.Trainer:
     x = torch.randn(n_samples, 8, generator=torch.Generator().manual_seed(0))
     loader = DataLoader(TensorDataset(x, torch.arange(n_samples) % N_CLASSES), batch_size=100)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        logger=logger,
-        callbacks=[monitor],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(Wide(), loader, loader)
-    return trainer
+    return fit(monitor, model=Wide, data=(loader, loader), max_epochs=1, logger=logger)
 
 
 def n_bytes(state: Any) -> int:
@@ -66,7 +57,7 @@ def n_bytes(state: Any) -> int:
 def test_what_is_written_stays_small_and_says_what_it_leaves_out(tmp_path: Path) -> None:
     monitor = ActiveNeuronMonitor(feeding=0)
     with pytest.warns(ExplanationWarning, match="300 classes; precision, recall and F1 get curves for the first 100"):
-        fit(monitor, 600, TensorBoardLogger(tmp_path, "run"))
+        count_classes(monitor, 600, TensorBoardLogger(tmp_path, "run"))
     folder = tmp_path / "run" / "version_0"
     events = Events(folder)
     curves = [tag for tag in events.scalars if tag.startswith("explain/neurons/f1/")]
@@ -90,7 +81,7 @@ def test_memory_of_counts_does_not_depend_on_the_number_of_samples() -> None:
         monitor = ActiveNeuronMonitor(feeding=0, maps=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExplanationWarning)  # of curves, see above
-            trainer = fit(monitor, n_samples)
+            trainer = count_classes(monitor, n_samples)
         sizes.append(n_bytes(monitor.state_dict()))
         assert trainer.global_step == n_samples // 100
         assert monitor.profiles["val"]["net.1"].n_samples.sum() == n_samples

@@ -22,6 +22,7 @@ from lightning_explain.neurons import LayerProfile
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
 from tests.reliability.observation import Spy, differences
+from tests.training import fit
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors"),
@@ -109,23 +110,22 @@ MODELS = {
 }
 
 
-def fit(make: Any, monitors: list[pl.Callback], **options: Any) -> tuple[Spy, Any, Any]:
-    pl.seed_everything(5, verbose=False)
-    model, spy, data = make(), Spy(), TensorDataset(X, Y)
-    trainer = quiet_trainer(callbacks=[*monitors, spy], **({"max_epochs": 2} | options))
-    trainer.fit(model, DataLoader(data, batch_size=32, shuffle=True), DataLoader(data, batch_size=40))
-    spy.after(trainer, model)
-    return spy, trainer, model
+def spied_on(make: Any, monitors: list[pl.Callback], **options: Any) -> tuple[Spy, Any, Any]:
+    spy, data = Spy(), TensorDataset(X, Y)
+    loaders = DataLoader(data, batch_size=32, shuffle=True), DataLoader(data, batch_size=40)
+    trainer = fit(monitors, spy, model=make, data=loaders, seed=5, **options)
+    spy.after(trainer, trainer.lightning_module)
+    return spy, trainer, trainer.lightning_module
 
 
 @pytest.mark.filterwarnings("ignore::lightning_explain.errors.ExplanationWarning")
 @pytest.mark.parametrize("kind", MODELS)
 def test_run_is_bit_identical(kind: str, tmp_path: Path) -> None:
-    bare, unwatched, _ = fit(MODELS[kind], [])
+    bare, unwatched, _ = spied_on(MODELS[kind], [])
     # the note about a sum before a function is no failure
     # no baseline of zeros: to these models it would be padding alone, which torch's encoder refuses
     monitor = ActiveNeuronMonitor(on_error="raise", every_n_train_steps=2, method=InputXGradient())
-    spy, trainer, _ = fit(MODELS[kind], [monitor], logger=TensorBoardLogger(tmp_path))
+    spy, trainer, _ = spied_on(MODELS[kind], [monitor], logger=TensorBoardLogger(tmp_path))
     assert differences(bare, spy) == []
     assert len(monitor.records) == 2 and not torch.nn.modules.module._has_any_global_hook()
     assert all(layer.feeding is not None for layer in monitor.latest.layers.values())
@@ -138,7 +138,7 @@ def by_class(active: Tensor) -> Tensor:
 
 def test_a_transformers_units_and_heads_are_counted_without_padding() -> None:
     monitor = ActiveNeuronMonitor(on_error="raise", min_fraction=0.5, feeding=0)
-    *_, model = fit(lambda: Transformer(dropout=0.0, activation="gelu"), [monitor], max_epochs=1)
+    *_, model = spied_on(lambda: Transformer(dropout=0.0, activation="gelu"), [monitor], max_epochs=1)
     profiles = monitor.profiles["val"]
     assert list(profiles) == [f"encoder.layers.{i}.{part}" for i in (0, 1) for part in ("self_attn", "linear1")]
     layer, x = model.encoder.layers[0], model.inlet(X)
@@ -174,7 +174,7 @@ def test_a_transformers_units_and_heads_are_counted_without_padding() -> None:
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 def test_hidden_units_of_a_packed_run(kind: Any) -> None:
     monitor = ActiveNeuronMonitor(on_error="raise", min_fraction=0.4)
-    *_, model = fit(lambda: Recurrent(kind), [monitor], max_epochs=1)
+    *_, model = spied_on(lambda: Recurrent(kind), [monitor], max_epochs=1)
     profile = monitor.profiles["val"]["rnn"]
     lengths = (~padding_of(X)).sum(1).clamp_min(1)
     active, means = torch.zeros(len(X), 12), torch.zeros(len(X), 12)
@@ -190,7 +190,7 @@ def test_hidden_units_of_a_packed_run(kind: Any) -> None:
 def test_functions_behind_layers_are_counted_after_the_function_and_sums_are_named() -> None:
     monitor = ActiveNeuronMonitor()
     with pytest.warns(ExplanationWarning, match="relu in the model's own forward"):
-        *_, model = fit(Residual, [monitor], max_epochs=1)
+        *_, model = spied_on(Residual, [monitor], max_epochs=1)
     profile = monitor.profiles["val"]["a"]
     assert list(monitor.profiles["val"]) == ["a"]
     after = functional.gelu(model.a(X.flatten(1))).detach()
@@ -230,7 +230,7 @@ def test_what_could_not_be_found_out_is_said_by_name() -> None:
             self.log("val_loss", self.training_step(batch, batch_idx))
 
     with pytest.warns(ExplanationWarning, match=r"Odd.*may apply functional activations.*Watched are: relu"):
-        fit(Odd, [ActiveNeuronMonitor(feeding=0)], max_epochs=1)
+        spied_on(Odd, [ActiveNeuronMonitor(feeding=0)], max_epochs=1)
 
 
 def test_a_report_reads_as_arrays_and_rows(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from lightning_explain import ActiveNeuronMonitor
 from lightning_explain.errors import ExplanationWarning
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
+from tests.training import fit
 
 
 def brute_force(net: Any, layer: str, x: Any, y: Any, min_fraction: float) -> tuple[Any, Any]:
@@ -181,10 +182,9 @@ class Free(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.05)
 
 
-def fit(net: nn.Module, x: Any, y: Any, monitor: ActiveNeuronMonitor, **options: Any) -> Free:
-    loader = DataLoader(TensorDataset(x, y), batch_size=16)
-    model = Free(net)
-    quiet_trainer(callbacks=[monitor], max_epochs=1, **options).fit(model, loader, loader)
+def trained(net: nn.Module, x: Any, y: Any, monitor: ActiveNeuronMonitor, **options: Any) -> Free:
+    loader, model = DataLoader(TensorDataset(x, y), batch_size=16), Free(net)
+    fit(monitor, model=model, data=(loader, loader), max_epochs=1, **options)
     return model
 
 
@@ -203,7 +203,7 @@ class SharedReLU(nn.Module):
 
 def test_one_relu_shared_by_layers_is_counted_per_call() -> None:
     monitor = ActiveNeuronMonitor(on_error="raise")
-    model = fit(SharedReLU(), X, Y, monitor)
+    model = trained(SharedReLU(), X, Y, monitor)
     assert list(monitor.profiles["val"]) == ["net.relu", "net.relu#1"]
     with torch.no_grad():
         hidden = model.net.relu(model.net.a(X))
@@ -215,7 +215,7 @@ def test_one_relu_shared_by_layers_is_counted_per_call() -> None:
 
 def test_an_inplace_relu_after_a_watched_layer_changes_nothing() -> None:
     monitor = ActiveNeuronMonitor(layers="net.a", on_error="raise")
-    model = fit(SharedReLU(inplace=True), X, Y, monitor)
+    model = trained(SharedReLU(inplace=True), X, Y, monitor)
     expected = torch.stack([model.net.a(X)[c == Y].mean(0) for c in range(3)]).detach()
     torch.testing.assert_close(monitor.profiles["val"]["net.a"].activation, expected)
     assert (expected < 0).any()  # after the ReLU there would be none
@@ -232,7 +232,7 @@ class Functional(nn.Module):
 
 def test_functional_activations_are_watched_at_the_layer_that_feeds_them() -> None:
     monitor = ActiveNeuronMonitor(on_error="raise")
-    model = fit(Functional(), X, Y, monitor)
+    model = trained(Functional(), X, Y, monitor)
     assert list(monitor.profiles["val"]) == ["net.a"]
     expected = torch.stack([(functional.relu(model.net.a(X))[c == Y] > 0).float().mean(0) for c in range(3)])
     torch.testing.assert_close(monitor.profiles["val"]["net.a"].rates, expected)
@@ -242,7 +242,7 @@ def test_a_layer_that_never_fires_is_named() -> None:
     net = SharedReLU()
     net.unused = nn.ReLU()
     with pytest.warns(ExplanationWarning, match=r"never fired: .*net\.unused.*F\.relu"):
-        fit(net, X, Y, ActiveNeuronMonitor())
+        trained(net, X, Y, ActiveNeuronMonitor())
 
 
 class Recurrent(nn.Module):
@@ -256,7 +256,7 @@ class Recurrent(nn.Module):
 
 def test_recurrent_layers_and_sequences() -> None:
     monitor = ActiveNeuronMonitor(layers="net.rnn", min_fraction=0.5, on_error="raise")
-    model = fit(Recurrent(), torch.randn(48, 7, 6), Y, monitor)
+    model = trained(Recurrent(), torch.randn(48, 7, 6), Y, monitor)
     profile = monitor.profiles["val"]["net.rnn"]
     assert profile.rates.shape == (3, 5)
     assert model is not None
@@ -266,7 +266,7 @@ def test_transformer_blocks_count_features_not_tokens() -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True, dropout=0.0, activation=nn.ReLU())
     net = nn.Sequential(nn.Linear(6, 8), layer, nn.Flatten(), nn.Linear(40, 3))
     monitor = ActiveNeuronMonitor(layers="net.1.linear1", on_error="raise")
-    fit(net, torch.randn(48, 5, 6), Y, monitor)
+    trained(net, torch.randn(48, 5, 6), Y, monitor)
     assert monitor.profiles["train"]["net.1.linear1"].rates.shape == (3, 12)
 
 
@@ -281,7 +281,7 @@ class Checkpointed(nn.Module):
 
 def test_activation_checkpointing_counts_once() -> None:
     monitor = ActiveNeuronMonitor(on_error="raise")
-    fit(Checkpointed(), X, Y, monitor)
+    trained(Checkpointed(), X, Y, monitor)
     assert list(monitor.profiles["train"]) == ["net.body.1"]
     assert monitor.profiles["train"]["net.body.1"].n_samples.tolist() == [16, 16, 16]
 
@@ -335,7 +335,7 @@ def test_a_compiled_network_is_counted() -> None:
     monitor = ActiveNeuronMonitor(on_error="raise")
     net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
     compiled = torch.compile(net, backend="eager")
-    model = fit(compiled, X, Y, monitor)
+    model = trained(compiled, X, Y, monitor)
     (key,) = monitor.profiles["val"]
     expected = torch.stack([(net[:2](X)[c == Y] > 0).float().mean(0) for c in range(3)])
     torch.testing.assert_close(monitor.profiles["val"][key].rates, expected)
@@ -346,7 +346,7 @@ def test_labels_that_come_late_make_room() -> None:
     late = torch.cat([torch.zeros(16), torch.ones(16), torch.full((16,), 2)]).long()
     monitor = ActiveNeuronMonitor(on_error="raise")
     net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
-    fit(net, X, late, monitor)
+    trained(net, X, late, monitor)
     assert monitor.profiles["train"]["net.1"].n_samples.tolist() == [16, 16, 16]
 
 

@@ -11,7 +11,7 @@ from lightning_explain.callbacks.base.output_choice import are_probabilities_of,
 from lightning_explain.callbacks.class_scores.output_check import output_words
 from lightning_explain.callbacks.class_scores.output_source import OutputSource, matching
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
-from tests.callbacks.score_nets import Parts, X, Y, fit
+from tests.callbacks.score_nets import Parts, X, Y, fit_scores
 from tests.callbacks.test_class_scores import Decoding, Embedding, FeaturesFirst, Tasked, TwoHeads
 
 
@@ -36,10 +36,10 @@ def test_attributions_add_up_to_the_change_of_the_logit(kind: type[Parts]) -> No
     monitor = AttributionMonitor(probe=probe(), method=IntegratedGradients(n_steps=64), on_error="raise")
     model = kind()
     if kind is Tasked:
-        fit(model, monitor)
+        fit_scores(model, monitor)
     else:
         with pytest.warns(ExplanationWarning, match=r"the module returns 2 tensors; .* say so with output=") as said:
-            fit(model, monitor)
+            fit_scores(model, monitor)
         assert len([w for w in said if issubclass(w.category, ExplanationWarning)]) == 1
     assert monitor.latest is not None
     with torch.no_grad():
@@ -57,14 +57,14 @@ def test_attributions_add_up_to_the_change_of_the_logit(kind: type[Parts]) -> No
 )
 def test_what_cannot_be_known_is_asked_for(monitor: Any, kind: type[Parts], words: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{words}.*output="):
-        fit(kind(), monitor(probe=probe()))
+        fit_scores(kind(), monitor(probe=probe()))
 
 
 @pytest.mark.filterwarnings("ignore:.*there is no decision to follow")  # a ReLU ends it
 @pytest.mark.parametrize("monitor", [AttributionMonitor, DecisionPathMonitor])
 def test_an_embedding_is_explained_with_a_word(monitor: Any) -> None:
     with pytest.warns(ExplanationWarning, match="16 outputs, while labels go up to 2"):
-        fit(Embedding(), monitor(probe=probe()))
+        fit_scores(Embedding(), monitor(probe=probe()))
 
 
 def test_one_choice_for_all_monitors() -> None:
@@ -80,7 +80,7 @@ def test_one_choice_for_all_monitors() -> None:
     attributions, paths = AttributionMonitor(probe=probe(), on_error="raise"), DecisionPathMonitor(probe=probe())
     model = Wide()
     with pytest.warns(ExplanationWarning, match="the one at 1 is taken for the scores") as said:
-        fit(model, neurons, attributions, paths)
+        fit_scores(model, neurons, attributions, paths)
     assert len([w for w in said if "is taken for the scores" in str(w.message)]) == 3
     assert neurons.class_figures["recall"] == pytest.approx(model.true_recall())
     with torch.no_grad():

@@ -1,6 +1,5 @@
 """Real runs whose shapes say nothing of where units are, against counting by hand in the step itself."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +11,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain import ActiveNeuronMonitor
-from lightning_explain.errors import ConfigurationError, ExplanationWarning
-from tests.models import quiet_trainer
+from lightning_explain.errors import ConfigurationError
+from tests.training import explanation_warnings, fit
 
 Y = torch.arange(24) % 3
 
@@ -165,21 +164,17 @@ RUNS: dict[str, tuple[Callable[[], ByHand], Callable[[], tuple[Tensor, ...]]]] =
 }
 
 
-def fit(make: Callable[[], ByHand], data: tuple[Tensor, ...], **options: Any) -> tuple[Any, ByHand, list[str]]:
-    pl.seed_everything(2, verbose=False)
-    model, monitor = make(), ActiveNeuronMonitor(feeding=0, maps=0, **options)
-    loader = DataLoader(TensorDataset(*data), 6)
-    trainer = quiet_trainer(callbacks=[monitor], max_epochs=2, num_sanity_val_steps=0)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        trainer.fit(model, loader, loader)
-    return monitor, model, [str(w.message) for w in told if issubclass(w.category, ExplanationWarning)]
+def counted(make: Callable[[], ByHand], data: tuple[Tensor, ...], **options: Any) -> tuple[Any, ByHand, list[str]]:
+    monitor, loader = ActiveNeuronMonitor(feeding=0, maps=0, **options), DataLoader(TensorDataset(*data), 6)
+    with explanation_warnings() as told:
+        trainer = fit(monitor, model=make, data=(loader, loader), seed=2, num_sanity_val_steps=0)
+    return monitor, trainer.lightning_module, told
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_rates_are_those_of_counting_by_hand(name: str) -> None:
     make, data = RUNS[name]
-    monitor, model, told = fit(make, data(), on_error="raise", target=len(data()) - 1)
+    monitor, model, told = counted(make, data(), on_error="raise", target=len(data()) - 1)
     assert model.noted and not told
     for key in model.noted:
         torch.testing.assert_close(monitor.profiles["val"][key].rates, model.expected(key))
@@ -199,14 +194,14 @@ class Unknown(ByHand):
 
 
 def test_where_nothing_tells_the_monitor_asks_and_takes_the_answer() -> None:
-    monitor, _, told = fit(Unknown, series())
+    monitor, _, told = counted(Unknown, series())
     assert not monitor.profiles.get("val")
     assert [words for words in told if "unit_dims={'act': 1}" in words and "[6, 6, 6]" in words]
-    monitor, model, told = fit(Unknown, series(), unit_dims={"a*": -1})
+    monitor, model, told = counted(Unknown, series(), unit_dims={"a*": -1})
     assert not told
     torch.testing.assert_close(monitor.profiles["val"]["act"].rates, model.expected("act"))
 
 
 def test_an_answer_about_no_layer_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="matches no watched layer. Watched are: act"):
-        fit(Unknown, series(), layers="act", unit_dims={"atc": 1})
+        counted(Unknown, series(), layers="act", unit_dims={"atc": 1})

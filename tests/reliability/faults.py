@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor, IntegratedGradients
 from lightning_explain.errors import ExplanationWarning
-from tests.reliability.small import SmallNet, fit, loaders, weights_of
+from tests.reliability.small import SmallNet, fit_small, loaders, weights_of
 from tests.reliability.wholeness import broken_files, different, left_behind
 
 NEURONS, ATTRIBUTION, PATH = "neurons", "attribution", "path"
@@ -65,7 +65,7 @@ class Run:
             with ExitStack() as stack:
                 for owner, name, replacement in self.patches if monitors else []:
                     stack.enter_context(mock.patch.object(owner, name, replacement))
-                fit(self.model, self.data, callbacks=[*monitors, *self.callbacks], logger=logger, **self.trainer)
+                fit_small(self.model, self.data, callbacks=[*monitors, *self.callbacks], logger=logger, **self.trainer)
         except (Exception, KeyboardInterrupt, SystemExit) as ended:  # noqa: BLE001 - how it ended is the question
             return ended
         finally:

@@ -43,7 +43,7 @@ def loaders(train: Dataset[Any] | None = None, val: Dataset[Any] | None = None) 
     }
 
 
-def fit(model: pl.LightningModule, data: dict[str, Any], **options: Any) -> pl.Trainer:
+def fit_small(model: pl.LightningModule, data: dict[str, Any], **options: Any) -> pl.Trainer:
     """Train for two epochs, seeded."""
     torch.manual_seed(1)
     trainer = quiet_trainer(**({"max_epochs": 2, "num_sanity_val_steps": 0, "log_every_n_steps": 1} | options))
