@@ -1,5 +1,6 @@
 """Selection of the sink for a logger."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,15 @@ def _fallback(logger: Any, root: str) -> FolderSink:
     return FolderSink(Path(root, tag_part(str(logger.name)), tag_part(f"version_{logger.version}")))
 
 
+SINKS: dict[str, Callable[[Any], Sink | None]] = {
+    "TensorBoardLogger": _tensorboard,
+    "WandbLogger": WandbSink,
+    "MLFlowLogger": MLflowSink,
+    "CometLogger": _comet,
+}
+"""Sinks by the name of the logger's class. All others get files in the logger's folder."""
+
+
 def sink_of(logger: Any, root: str | None = None) -> Sink | None:
     """Find the sink for a logger of a Trainer: its own kind's, else the logger's folder, else one below `root`.
 
@@ -44,11 +54,5 @@ def sink_of(logger: Any, root: str | None = None) -> Sink | None:
     """
     if _is_a(logger, "DummyLogger"):  # what fast_dev_run puts in: it answers to any attribute
         return None
-    kinds = {
-        "TensorBoardLogger": _tensorboard,
-        "WandbLogger": WandbSink,
-        "MLFlowLogger": MLflowSink,
-        "CometLogger": _comet,
-    }
-    make = next((make for name, make in kinds.items() if _is_a(logger, name)), _folder)
+    make = next((make for name, make in SINKS.items() if _is_a(logger, name)), _folder)
     return make(logger) or (None if root is None else _fallback(logger, root))

@@ -5,14 +5,15 @@ from typing import Any
 
 from lightning_explain.report.charts import Line, chart, score_range
 from lightning_explain.report.checked import class_name, indices, items, mapping, number, numbers, shares, whole, words
-from lightning_explain.report.markup import UNKNOWN, Child, Markup, clean, el, figure, join, percent, png_address, table
+from lightning_explain.report.markup import Child, Markup, clean, el, figure, join, percent, png_address, table
 from lightning_explain.report.pictures import share_picture
 from lightning_explain.report.reading import Series, points
 
 MOST_LAYERS = 40
 MOST_FED = 40
 MOST_NAMES = 30
-KINDS = {"n_dead": "dead", "n_always_on": "always on", "n_exclusive": "exclusive to a class"}
+COUNTS = ("dead", "always_on", "exclusive")
+MOST_METRICS = 20
 
 
 def score_line(series: Series, name: str, *, of_class: str | None = None, colour: int = 0) -> Line:
@@ -64,32 +65,33 @@ def _layers(header: dict[str, Any]) -> list[dict[str, Any]]:
     return [mapping(layer) for layer in items(header.get("layers"))[:MOST_LAYERS]]
 
 
+def _metrics(layer: dict[str, Any]) -> dict[str, float]:
+    """Return a layer's metrics by name; of events that have none, those that follow from its counts."""
+    given = {words(name): number(value) for name, value in mapping(layer.get("metrics")).items()}
+    if not given:
+        n_neurons = whole(layer.get("n_neurons"), 0)
+        given = {kind: number(layer.get(f"n_{kind}")) / n_neurons for kind in COUNTS if n_neurons}
+        given["overlap"] = number(layer.get("overlap"))
+    return {**given, "turnover": number(layer.get("turnover"))}
+
+
 def layer_table(series: Series) -> Markup:
     """Tabulate the layers at the last step, with what was at the first."""
     first, last = series.events[0], series.events[-1]
     before = {words(layer.get("name")): layer for layer in _layers(first.header)}
+    layers = _layers(last.header)
+    names = list(dict.fromkeys(name for layer in layers for name in _metrics(layer)))[:MOST_METRICS]
     rows: list[list[Child]] = []
-    for layer in _layers(last.header):
-        n_neurons, then = whole(layer.get("n_neurons"), 0), before.get(words(layer.get("name")), {})
-        name = el("bdi", clean(words(layer.get("name")), 40))
-        kinds = [_share(whole(layer.get(kind), 0), whole(then.get(kind)), n_neurons) for kind in KINDS]
-        rows.append(
-            [
-                name,
-                f"{n_neurons:,}",
-                *kinds,
-                percent(number(layer.get("overlap"))),
-                percent(number(layer.get("turnover"))),
-            ]
-        )
-    head: list[Child] = ["layer", "neurons", *KINDS.values(), "overlap of classes", "turnover"]
+    for layer in layers:
+        now, then = _metrics(layer), _metrics(before.get(words(layer.get("name")), {}))
+        cells = [_share(now.get(name, math.nan), then.get(name, math.nan)) for name in names]
+        rows.append([el("bdi", clean(words(layer.get("name")), 40)), f"{whole(layer.get('n_neurons'), 0):,}", *cells])
+    head: list[Child] = ["layer", "neurons", *(clean(name, 24).replace("_", " ") for name in names)]
     return table(head, rows, caption=f"Layers at step {last.step:,}; small: at step {first.step:,}")
 
 
-def _share(now: int, then: int, n_neurons: int) -> Child:
-    if not n_neurons:
-        return UNKNOWN
-    return join(percent(now / n_neurons), el("small", f" was {percent(then / n_neurons)}") if then >= 0 else None)
+def _share(now: float, then: float) -> Child:
+    return join(percent(now), None if math.isnan(then) else el("small", f" was {percent(then)}"))
 
 
 def rate_blocks(series: Series) -> Markup:

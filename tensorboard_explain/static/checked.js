@@ -2,6 +2,7 @@
 
 const VERSION = 1;
 const MOST = 100_000;
+const MOST_METRICS = 20;
 
 export const number = (value) => (typeof value === "number" && Number.isFinite(value) ? value : NaN);
 export const whole = (value, otherwise = -1) => (Number.isSafeInteger(value) ? value : otherwise);
@@ -89,6 +90,13 @@ function shares(value) {
   }
 }
 
+/** A layer's metrics by name; of events that have none, those that follow from its counts. */
+function metricsOf(layer, nNeurons) {
+  const given = Object.entries(mapping(layer.metrics)).slice(0, MOST_METRICS).map(([name, value]) => [name, number(value)]);
+  const counted = () => [...["dead", "always_on", "exclusive"].map((kind) => [kind, number(layer[`n_${kind}`]) / nNeurons]), ["overlap", number(layer.overlap)]];
+  return new Map([...(given.length ? given : counted()), ["turnover", number(layer.turnover)]]);
+}
+
 function layerOf(value, nClasses) {
   const layer = mapping(value);
   const all = Math.max(0, Math.min(MOST, whole(layer.n_neurons, 0)));
@@ -106,9 +114,7 @@ function layerOf(value, nClasses) {
     dead: new Set(indices(layer.dead)),
     alwaysOn: new Set(indices(layer.always_on)),
     exclusive: new Map(list(layer.exclusive).map(indices).map(([neuron, owner]) => [neuron, owner])),
-    counts: { dead: number(layer.n_dead), alwaysOn: number(layer.n_always_on), exclusive: number(layer.n_exclusive) },
-    overlap: number(layer.overlap),
-    turnover: number(layer.turnover),
+    metrics: metricsOf(layer, all),
     minRate: number(layer.min_rate),
     feeding: list(layer.feeding).map(list).map(([neuron, name, fed]) => ({
       neuron: whole(neuron),

@@ -7,11 +7,6 @@ import { neuronDetail } from "./neuron_detail.js";
 import { matrices } from "./neuron_matrix.js";
 import { scorePanel } from "./drift.js";
 
-const COLUMNS = [
-  ["dead", (l) => l.counts.dead / l.nNeurons], ["always on", (l) => l.counts.alwaysOn / l.nNeurons],
-  ["exclusive", (l) => l.counts.exclusive / l.nNeurons], ["overlap of classes", (l) => l.overlap], ["turnover", (l) => l.turnover],
-];
-
 function understood(loaded) {
   if (!loaded) return null;
   const wrong = refusal(loaded.header, "neurons");
@@ -20,17 +15,18 @@ function understood(loaded) {
 }
 
 function table(a, b, chosen, onLayer) {
-  const cell = (read, layer, other) => {
-    const [now, then] = [read(layer), other ? read(other) : NaN];
+  const columns = [...new Set(a.layers.flatMap((layer) => [...layer.metrics.keys()]))];
+  const cell = (name, layer, other) => {
+    const [now, then] = [layer.metrics.get(name) ?? NaN, other?.metrics.get(name) ?? NaN];
     return el("td", {}, percent(now), Number.isFinite(then) && el("small", { text: ` B ${percent(then)}` }));
   };
   const rows = a.layers.map((layer) => {
     const other = b?.layers.find((l) => l.name === layer.name);
     const pick = el("button", { type: "button", "aria-pressed": String(layer === chosen), title: short(layer.name, 300), on: { click: () => onLayer(layer.name) } }, short(layer.name, 36));
     return el("tr", { class: layer === chosen ? "chosen" : "" }, el("th", { scope: "row" }, pick), el("td", { text: layer.nNeurons }),
-      ...COLUMNS.map(([, read]) => cell(read, layer, other)));
+      ...columns.map((name) => cell(name, layer, other)));
   });
-  return el("table", { class: "layers" }, el("thead", {}, el("tr", {}, ...["layer", "neurons", ...COLUMNS.map(([name]) => name)].map((name) => el("th", { scope: "col", text: name })))), el("tbody", {}, ...rows));
+  return el("table", { class: "layers" }, el("thead", {}, el("tr", {}, ...["layer", "neurons", ...columns.map((name) => short(name, 24).replaceAll("_", " "))].map((name) => el("th", { scope: "col", text: name })))), el("tbody", {}, ...rows));
 }
 
 function sortPicker(store) {

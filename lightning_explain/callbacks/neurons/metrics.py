@@ -1,13 +1,14 @@
 """What a neuron monitor says of its report: figures by tag, tables, pictures."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lightning_explain.callbacks.neurons.results import LayerReport, NeuronReport
 from lightning_explain.callbacks.neurons.watch import Profiles, Stage, silent_words
 from lightning_explain.feeding import FeedingFeatures, feature_name
 from lightning_explain.log import Journal, class_parts, tag
 from lightning_explain.neurons.profile import LayerProfile, rate_gap
+from lightning_explain.render.colour import Picture
 from lightning_explain.render.neuron_features import fed_images_picture, fed_table_picture
 from lightning_explain.render.neurons import notice_picture, overlap_picture, rates_picture
 from lightning_explain.render.words import LONGEST, markdown_safe
@@ -92,34 +93,51 @@ def log_silent(journal: Journal, name: str, layers: Sequence[str], stage: Stage)
         journal.image(tag(name, layer, "rates"), notice_picture(words))
 
 
+def _moment(report: NeuronReport) -> str:
+    return f"after epoch {report.epoch} ({'validation' if report.stage == 'val' else 'training'} data)"
+
+
+def _rates(layer: str, found: LayerReport, report: NeuronReport) -> Picture:
+    profile = found.profile
+    several = int(profile.seen.sum()) > 1
+    by_class = " for each class (down)" if several else ""
+    shared = f"; classes share {_percent(profile.mean_overlap())} of their active neurons" if several else ""
+    unseen = f"Never fired, and not shown: {', '.join(report.silent[:3])}." if report.silent else ""
+    anew = f"Turnover: {report.caveat}" if report.caveat else ""
+    notes = " ".join(f"{report.counted_words()} {layer_doubts(profile)} {unseen} {anew}".split())
+    title = (
+        f"Layer {layer} {_moment(report)}: how often each neuron (across, by index) is active{by_class}. "
+        f"{int(profile.dead.sum())} of {profile.rates.shape[1]} neurons are dead{shared}. {notes}"
+    )
+    return rates_picture(profile.rates, class_names=report.class_names, title=title.strip())
+
+
+def _overlaps(layer: str, found: LayerReport, report: NeuronReport) -> Picture | None:
+    profile = found.profile
+    if int(profile.seen.sum()) < 2:
+        return None
+    title = (
+        f"Layer {layer} {_moment(report)}: overlap of the active sets of every two classes, as percent of the neurons "
+        f"that either uses (Jaccard index); {_percent(profile.mean_overlap())} in the mean. {report.counted_words()}"
+    )
+    seen = [report.class_names[int(c)] for c in profile.seen.nonzero().flatten().tolist()]
+    return overlap_picture(profile.seen_overlap, class_names=seen, title=title.strip())
+
+
+LAYER_PICTURES: dict[str, Callable[[str, LayerReport, NeuronReport], Picture | None]] = {
+    "rates": _rates,
+    "overlaps": _overlaps,
+}
+"""Pictures of a layer by the last part of their tags; None where there is nothing to draw."""
+
+
 def log_pictures(journal: Journal, name: str, report: NeuronReport) -> None:
-    """Draw and log each layer's rates as class x neuron, and the overlap of its classes."""
-    if not journal.shows_pictures:
-        return
-    anew = f" Turnover: {report.caveat}" if report.caveat else ""
-    unseen = f" Never fired, and not shown: {', '.join(report.silent[:3])}." if report.silent else ""
-    data = "validation" if report.stage == "val" else "training"
-    moment = f"after epoch {report.epoch} ({data} data)"
-    for layer, found in report.layers.items():
-        profile, names = found.profile, report.class_names
-        overlap = _percent(profile.mean_overlap())
-        doubts_and_notes = " ".join(f"{report.counted_words()} {layer_doubts(profile)}{unseen}{anew}".split())
-        several = int(profile.seen.sum()) > 1
-        by_class = " for each class (down)" if several else ""
-        shared = f"; classes share {overlap} of their active neurons" if several else ""
-        title = (
-            f"Layer {layer} {moment}: how often each neuron (across, by index) is active{by_class}. "
-            f"{int(profile.dead.sum())} of {profile.rates.shape[1]} neurons are dead{shared}. {doubts_and_notes}"
-        ).strip()
-        journal.image(tag(name, layer, "rates"), rates_picture(profile.rates, class_names=names, title=title))
-        if several:
-            title = (
-                f"Layer {layer} {moment}: overlap of the active sets of every two classes, as percent of the neurons "
-                f"that either uses (Jaccard index); {overlap} in the mean. {report.counted_words()}"
-            ).strip()
-            seen = [names[int(c)] for c in profile.seen.nonzero().flatten().tolist()]
-            picture = overlap_picture(profile.seen_overlap, class_names=seen, title=title)
-            journal.image(tag(name, layer, "overlaps"), picture)
+    """Draw and log the pictures of each layer."""
+    for layer, found in report.layers.items() if journal.shows_pictures else ():
+        for part, draw in LAYER_PICTURES.items():
+            picture = draw(layer, found, report)
+            if picture is not None:
+                journal.image(tag(name, layer, part), picture)
 
 
 def _feature(index: int, feeding: FeedingFeatures, report: NeuronReport) -> str:
