@@ -23,7 +23,7 @@ MOST_REFERENCES = 8
 LONGEST_REFERENCE = 40
 FIGURES = {
     "mass_in_mask": "Share of the attribution inside the mask",
-    "total_attribution": "Total attribution (it rises in any healthy training)",
+    "total_attribution": "Total attribution (usually rises as the scores grow)",
 }
 
 

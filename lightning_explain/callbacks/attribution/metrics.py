@@ -150,7 +150,7 @@ def quality_figures(prefix: tuple[str, ...], attribution: Attribution, probe: Pr
     found = {
         "total_attribution": Figure(
             float(flat(attribution.values).abs().sum(1).mean()),
-            "sum of the absolute attributions, mean over the probe, in units of the output; rises in healthy training",
+            "sum of the absolute attributions, mean over the probe, in output units; usually rises as scores grow",
         ),
         "n_evaluations": Figure(
             float(attribution.n_evaluations.float().mean()), "gradient evaluations for each sample, mean over the probe"
