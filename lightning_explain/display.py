@@ -36,10 +36,18 @@ class Display:
         padding: Token id that fills up short texts; it is not shown. Tokens are also left out where another input of
             the probe is a mask, shaped like the ids, that is 0 there.
         input_names: Name of each input, where a sample has several.
-        form: `"image"`, `"signal"` (time series and audio, [batch, channels, time] or [batch, time]), `"table"` or
-            `"tokens"`: how the input is drawn, or a list with one for each input; None to tell by its shape. Integers
-            [batch, tokens] are tokens; images have two sides of similar length; [batch, channels, time] is a signal if
-            one side is at least four times the other and that has at most 16 entries.
+        form: The kind of input: `"image"`, `"signal"` (time series and audio, [batch, channels, time] or [batch,
+            time]), `"table"`, `"tokens"` or `"entities"` (sets and graphs, [batch, entities, features]); a list with
+            one for each input; None to choose by the shape. Integers [batch, tokens] are tokens; images have two sides
+            of similar length; [batch, channels, time] is a signal if one side is at least four times the other and
+            that has at most 16 entries. Entities have no shape of their own, so they must be declared.
+        entity: What an entity is called that has no name of its own: `"atom"` makes `"atom 3"`.
+        entity_names: Names of the entities, for `form="entities"`: the index, key or attribute of a batch that holds
+            them, a callable that takes the batch and returns them, or the names themselves. They are a list for each
+            sample, or ids [batch, entities] that `tokens` names; a single list given here is for all samples.
+        edges: For `form="entities"`, which input says what is connected: its index among the inputs. It is an
+            adjacency matrix [batch, entities, entities]; where it is real-valued and explained, its attributions are
+            those of edges.
         multi_label: Whether classes do not exclude each other: captions then say how sure the network is of the
             explained class (sigmoid) instead of which class it prefers (softmax).
 
@@ -59,6 +67,9 @@ class Display:
     padding: int | None = None
     input_names: Sequence[str] = ()
     form: str | Sequence[str | None] | None = None
+    entity: str = "entity"
+    entity_names: Any = None
+    edges: int | None = None
     multi_label: bool = False
 
     def __post_init__(self) -> None:
@@ -98,6 +109,8 @@ class Display:
 
     def declared_form(self, index: int = 0) -> str | None:
         """Return the kind that an input was declared to be, by its place; None where evidence decides."""
+        if index == self.edges:
+            return "entities"
         forms = self._forms
         return forms[0] if isinstance(self.form, str) else forms[index] if index < len(forms) else None
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, default_collate
 
 from lightning_explain.batches import Inputs, Selector, class_labels, input_of, target_of
 from lightning_explain.display import Display
+from lightning_explain.entity_names import Names, as_names, is_looked_up, names_in
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.sampling import Collate, collated, draw, seeded
 
@@ -64,6 +65,7 @@ class Probe:
         display: How the samples are shown: normalisation undone, words of tokens, names of several inputs. It belongs
             here rather than to one monitor, since it says what the numbers of these samples are, and every monitor
             draws them; it is no part of the question, so neither of the fingerprint nor of checkpoints.
+        entity_names: For sets and graphs: names of the entities of each sample; by default those that `display` gives.
 
     Raises:
         ConfigurationError: The probe is empty, or its parts do not fit together.
@@ -81,6 +83,7 @@ class Probe:
     masks: Tensor | None = None
     indices: Sequence[int] = field(default=())
     display: Display | None = None
+    entity_names: Sequence[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
         parts = self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
@@ -89,12 +92,18 @@ class Probe:
         object.__setattr__(self, "class_names", tuple(str(name) for name in self.class_names))
         object.__setattr__(self, "feature_names", tuple(str(name) for name in self.feature_names))
         object.__setattr__(self, "indices", tuple(int(index) for index in self.indices))
+        object.__setattr__(self, "entity_names", self._names())
         if self.masks is not None:
             object.__setattr__(self, "masks", _full_rank(_frozen(self.masks).float(), self.parts[0]))
         if self.targets is not None:
             labels = class_labels(self.targets)
             object.__setattr__(self, "targets", _frozen(self.targets if labels is None else labels))
         self._check()
+
+    def _names(self) -> Names:
+        display = self.display or Display()
+        given = self.entity_names or (() if is_looked_up(display.entity_names) else display.entity_names or ())
+        return as_names(given, replace(display, entity_names=given), len(self)) if given else ()
 
     def _check(self) -> None:
         sizes = {len(part) if part.ndim else 0 for part in self.parts}
@@ -169,6 +178,7 @@ class Probe:
             "feature_names": list(self.feature_names),
             "masks": self.masks,
             "indices": list(self.indices),
+            "entity_names": [list(names) for names in self.entity_names],
         }
 
     @classmethod
@@ -182,6 +192,7 @@ class Probe:
             feature_names=state["feature_names"],
             masks=state["masks"],
             indices=state["indices"],
+            entity_names=state.get("entity_names", ()),  # checkpoints of before there were entities have none
         )
 
     @classmethod
@@ -254,4 +265,5 @@ class Probe:
             feature_names=feature_names,
             indices=[index for index, _ in picked],
             display=display,
+            entity_names=names_in(display, batch, len(picked)),
         )

@@ -126,12 +126,11 @@ class Modality(ABC):
                 f"{' or '.join(self.shapes.values())}. Declare another form, or None to choose by the shape."
             )
 
-    def kept(self, inputs: Tensor, display: Display, masks: Sequence[Tensor]) -> Tensor | None:  # noqa: ARG002
+    def kept(self, shown: Shown, masks: Sequence[Tensor]) -> Tensor | None:  # noqa: ARG002
         """Return the positions of each sample that are shown: bool [batch, positions]; None for all.
 
         Args:
-            inputs: The input.
-            display: How samples are shown.
+            shown: The input.
             masks: The probe's inputs that are masks.
         """
         return None
@@ -232,11 +231,12 @@ def rounded(value: float, digits: int = 4) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def unpadded(inputs: Tensor, display: Display, masks: Sequence[Tensor]) -> Tensor:
+def unpadded(shown: Shown, masks: Sequence[Tensor]) -> Tensor:
     """Return which positions of [batch, positions, ...] are no padding, by a mask of that shape or the padding's id."""
+    inputs, padding = shown.inputs, shown.display.padding
     kept = torch.ones(inputs.shape[:2], dtype=torch.bool)
-    if display.padding is not None and inputs.ndim == 2:
-        kept &= inputs != display.padding
+    if padding is not None and inputs.ndim == 2:
+        kept &= inputs != padding
     for mask in masks:
         if mask.shape == kept.shape:
             kept &= mask != 0

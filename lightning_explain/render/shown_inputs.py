@@ -1,21 +1,27 @@
 """The inputs of a probe that are drawn, each with its kind, its name and its words."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
 from lightning_explain.display import Display, is_mask
 from lightning_explain.probe import Probe
-from lightning_explain.render.modalities import form_of, modality
+from lightning_explain.render.modalities import form_of, modality_of
 from lightning_explain.render.modality import Shown
 
 
 def shown_input(inputs: Tensor, *, display: Display | None = None, feature_names: Sequence[str] = ()) -> Shown:
     """Return a single input [batch, ...] as it is shown."""
     chosen = display or Display()
-    form = form_of(chosen, inputs)
-    kept = None if form is None else modality(form).kept(inputs, chosen, ())
-    return Shown(inputs=inputs, form=form, display=chosen, feature_names=feature_names, kept=kept, parts=(inputs,))
+    shown = Shown(
+        inputs=inputs, form=form_of(chosen, inputs), display=chosen, feature_names=feature_names, parts=(inputs,)
+    )
+    return _without_padding(shown, ())
+
+
+def _without_padding(shown: Shown, masks: Sequence[Tensor]) -> Shown:
+    return shown if shown.form is None else replace(shown, kept=modality_of(shown).kept(shown, masks))
 
 
 def _feature_names(probe: Probe, inputs: Tensor) -> Sequence[str]:
@@ -31,22 +37,33 @@ def shown_inputs(probe: Probe, *, explains_tokens: bool = True) -> list[Shown]:
     """
     display = probe.display or Display()
     parts = list(enumerate(probe.parts))
-    drawn = [(i, p) for i, p in parts if p.is_floating_point() or (explains_tokens and not is_mask(p))]
+    drawn = [
+        (i, p) for i, p in parts if p.is_floating_point() or (explains_tokens and not is_mask(p) and i != display.edges)
+    ]
     masks = [part for _, part in parts if is_mask(part)]
     found: list[Shown] = []
     for index, part in drawn or parts[:1]:
         names = _feature_names(probe, part)
-        form = form_of(display, part, index, has_names=bool(names))
-        found.append(
-            Shown(
-                inputs=part,
-                form=form,
-                index=index,
-                name=display.input_name(index) if len(drawn) > 1 else "",
-                display=display,
-                feature_names=names,
-                kept=None if form is None else modality(form).kept(part, display, masks),
-                parts=probe.parts,
-            )
+        shown = Shown(
+            inputs=part,
+            form=form_of(display, part, index, has_names=bool(names)),
+            index=index,
+            name=display.input_name(index) if len(drawn) > 1 else "",
+            display=display,
+            feature_names=names,
+            parts=probe.parts,
+            position_names=probe.entity_names,
         )
+        found.append(_without_padding(shown, masks))
     return found
+
+
+def check_shown(probe: Probe, *, explains_tokens: bool = True) -> None:
+    """Refuse a probe with an input that cannot be of the kind that it is declared to be.
+
+    Raises:
+        ConfigurationError: As said.
+    """
+    for shown in shown_inputs(probe, explains_tokens=explains_tokens):
+        if shown.form is not None:
+            modality_of(shown).check(shown)

@@ -9,7 +9,8 @@ from lightning_explain.callbacks.attribution.explainer import Explanation
 from lightning_explain.callbacks.attribution.methods import Methods
 from lightning_explain.callbacks.base.forward import probabilities
 from lightning_explain.probe import Probe
-from lightning_explain.render.shown_inputs import Shown, shown_inputs
+from lightning_explain.render.modality import Shown
+from lightning_explain.render.shown_inputs import check_shown, shown_inputs
 
 
 def is_multi_label(probe: Probe) -> bool:
@@ -69,5 +70,17 @@ def group_names(probe: Probe) -> list[str]:
 
 def explained_inputs(probe: Probe, methods: Methods) -> list[Shown]:
     """List the probe's inputs that these methods explain."""
-    explains_tokens = any(traits_of(method).accepts_integers is not False for method in methods.values())
-    return shown_inputs(probe, explains_tokens=explains_tokens)
+    return shown_inputs(probe, explains_tokens=_explains_tokens(methods))
+
+
+def check_kinds(probe: Probe, methods: Methods) -> None:
+    """Refuse a probe with an input that cannot be of the kind that it is declared to be.
+
+    Raises:
+        ConfigurationError: As said.
+    """
+    check_shown(probe, explains_tokens=_explains_tokens(methods))
+
+
+def _explains_tokens(methods: Methods) -> bool:
+    return any(traits_of(method).accepts_integers is not False for method in methods.values())

@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.callbacks.attribution.alerts import Alarm, check_alert
+from lightning_explain.callbacks.attribution.captions import check_kinds
 from lightning_explain.callbacks.attribution.compare_with import Comparisons, References, named_references
 from lightning_explain.callbacks.attribution.explainer import Examiner, Explanation
 from lightning_explain.callbacks.attribution.history import History
@@ -198,6 +199,7 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
             self._baselines.find(trainer, self.question)
         if self.probe is None:
             return
+        check_kinds(self.probe, self.methods)
         self._examiner.check_probe(self.probe)
         self._comparisons.check(pl_module, history=self._history, full_names=full_names(self.methods))
         if self._alarm is not None:

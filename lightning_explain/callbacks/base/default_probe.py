@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_explain.batches import Inputs, class_labels, describe, input_of, target_of
 from lightning_explain.callbacks.base.forward import Question
+from lightning_explain.display import Display
+from lightning_explain.entity_names import names_in
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.probe import Probe
 from lightning_explain.randomness import rng_preserved
@@ -69,6 +71,7 @@ def probe_from_loader(
     seed: int = 0,
     per_class: int = PER_CLASS,
     max_samples: int = MAX_SAMPLES,
+    display: Display | None = None,
 ) -> Probe:
     """Draw the default probe from a validation loader's data set, by index.
 
@@ -82,6 +85,7 @@ def probe_from_loader(
         seed: Seed of the choice.
         per_class: Samples of each class.
         max_samples: Most samples in all.
+        display: Says where the names of entities are in a batch.
 
     Returns:
         The probe.
@@ -117,7 +121,12 @@ def probe_from_loader(
     check_one_each(batch, inputs, targets)
     if _n_samples(inputs) != len(picked):
         raise NotPickableError(f"The collate function makes {_n_samples(inputs)} samples of {len(picked)} items.")
-    return Probe(inputs=inputs, targets=targets, indices=[index for index, _ in picked])
+    return Probe(
+        inputs=inputs,
+        targets=targets,
+        indices=[index for index, _ in picked],
+        entity_names=names_in(display, batch, len(picked)),
+    )
 
 
 def _n_samples(inputs: Inputs) -> int:
@@ -153,10 +162,12 @@ class PassingProbe:
 
     Args:
         question: Where batches hold what.
+        display: Says where the names of entities are in a batch.
     """
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, display: Display | None = None) -> None:
         self._question = question
+        self._display = display
         self._by_shape: dict[tuple[torch.Size, ...], Drawing] = {}
         self._counts: Counter[tuple[torch.Size, ...]] = Counter()
         self._single = True
@@ -172,6 +183,7 @@ class PassingProbe:
         targets = target_of(batch, self._question.target)
         check_one_each(batch, inputs, targets)
         labels = class_labels(targets)
+        names = names_in(self._display, batch, _n_samples(inputs))
         self._single = not isinstance(inputs, tuple)
         parts = inputs if isinstance(inputs, tuple) else (inputs,)
         shape = tuple(part.shape[1:] for part in parts)
@@ -183,7 +195,7 @@ class PassingProbe:
             label = None if own is None else int(own)
             sample = tuple(part[row] for part in parts)
             target = None if targets is None else targets[row]
-            drawing.offer(label, self._seen, partial(_cloned, sample, target))
+            drawing.offer(label, self._seen, partial(_cloned, sample, target, names[row] if names else ()))
             self._seen += 1
 
     def _of_shape(self, shape: tuple[torch.Size, ...]) -> Drawing:
@@ -203,15 +215,19 @@ class PassingProbe:
         if not picked:
             return None
         samples = [item for _, item in picked]
-        parts = tuple(torch.stack(column) for column in zip(*(inputs for inputs, _ in samples), strict=True))
-        targets = [target for _, target in samples if target is not None]
+        parts = tuple(torch.stack(column) for column in zip(*(inputs for inputs, _, _ in samples), strict=True))
+        targets = [target for _, target, _ in samples if target is not None]
         return Probe(
             inputs=parts[0] if self._single else parts,
             targets=torch.stack(targets) if targets else None,
             indices=[index for index, _ in picked],
+            entity_names=[names for _, _, names in samples] if any(names for _, _, names in samples) else (),
         )
 
 
-def _cloned(inputs: tuple[Tensor, ...], target: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor | None]:
+def _cloned(
+    inputs: tuple[Tensor, ...], target: Tensor | None, names: tuple[str, ...]
+) -> tuple[tuple[Tensor, ...], Tensor | None, tuple[str, ...]]:
     with torch.inference_mode(mode=False):
-        return tuple(part.detach().cpu().clone() for part in inputs), None if target is None else target.cpu().clone()
+        parts = tuple(part.detach().cpu().clone() for part in inputs)
+        return parts, None if target is None else target.cpu().clone(), names

@@ -83,9 +83,9 @@ class ProbeKeeper:
                 "limit_val_batches=0). Give probe=Probe.from_dataset(my_held_out_dataset)."
             )
         try:
-            self.probe = self._named(probe_from_loader(trainer, loaders[0], self._question))
+            self.probe = self._named(probe_from_loader(trainer, loaders[0], self._question, display=self._display))
         except NotPickableError as error:
-            self._passing = PassingProbe(self._question)
+            self._passing = PassingProbe(self._question, self._display)
             if str(error):  # nothing is said of data that have no index, as iterable ones
                 self._guard.note(
                     f"no probe could be drawn before training, so it is collected in the first validation, and the "
@@ -146,7 +146,7 @@ class ProbeKeeper:
         if loaders:
             self._to_compare = False
             with suppress(NotPickableError):
-                drawn = probe_from_loader(trainer, loaders[0], self._question)
+                drawn = probe_from_loader(trainer, loaders[0], self._question, display=self._display)
                 self.data_changed = not _is_same(drawn, restored)
 
 

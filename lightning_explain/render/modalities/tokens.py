@@ -8,7 +8,6 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from lightning_explain.display import Display
 from lightning_explain.render.colour import Picture, few_greys, signed_colours
 from lightning_explain.render.layout import below, beside
 from lightning_explain.render.modality import (
@@ -228,9 +227,9 @@ class Tokens(Modality):
         """Return True for rows of integers."""
         return inputs.ndim == 2 and not inputs.is_floating_point()
 
-    def kept(self, inputs: Tensor, display: Display, masks: Sequence[Tensor]) -> Tensor | None:
+    def kept(self, shown: Shown, masks: Sequence[Tensor]) -> Tensor | None:
         """Return which tokens are no padding."""
-        return unpadded(inputs, display, masks)
+        return unpadded(shown, masks)
 
     def scale(self, shown: Shown, values: Tensor) -> float:
         """Return the 99.5 % quantile of the tokens that are shown."""
