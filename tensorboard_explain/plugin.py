@@ -4,6 +4,8 @@ import functools
 from collections.abc import Callable
 from dataclasses import astuple
 from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 from tensorboard import errors, plugin_util
@@ -13,17 +15,22 @@ from werkzeug import wrappers
 
 from tensorboard_explain.store import PLUGIN, Store, UnreadableError, parsed
 
-SCRIPTS = (
-    "api", "attribution", "bars", "chart", "checked", "colours", "dom", "drift", "empty", "host", "index", "legend",
-    "live", "neuron_detail", "neuron_matrix", "neurons", "path_graph", "paths", "sample_card", "sprite", "state",
-    "text_card", "timeline", "toolbar", "view",
-)  # fmt: skip
-STYLES = ("base", "views")
-FILES = {
-    **{f"/{name}.js": "text/javascript" for name in SCRIPTS},
-    **{f"/{name}.css": "text/css" for name in STYLES},
-}
-"""Every file that is served, and its type."""
+TYPES = {".js": "text/javascript", ".css": "text/css"}
+
+
+def _files(folder: Traversable, route: str = "") -> dict[str, str]:
+    """List a folder's files and those of the folders in it: route -> type."""
+    found: dict[str, str] = {}
+    for path in folder.iterdir():
+        if path.is_dir():
+            found |= _files(path, f"{route}/{path.name}")
+        elif Path(path.name).suffix in TYPES:
+            found[f"{route}/{path.name}"] = TYPES[Path(path.name).suffix]
+    return found
+
+
+FILES = _files(resources.files("tensorboard_explain").joinpath("static"))
+"""Every file that is served, and its type: those that are there when TensorBoard starts, and no others."""
 
 FOREVER = 3600
 """Seconds that a browser may keep a blob: its address names the moment it was written."""

@@ -1,13 +1,11 @@
-// The view of an attribution monitor: heatmaps or bars of the probe at A and B, and drift over training.
+// The view of an attribution monitor: explanations of the probe at A and B, and drift over training.
 
 import { attributionOf, mapping, number, probeOf, refusal } from "./checked.js";
-import { barPanels } from "./bars.js";
 import { driftPanel } from "./drift.js";
 import { el, labelled, options, percent, short } from "./dom.js";
-import { barLegend, signedLegend } from "./legend.js";
-import { className, sampleCard } from "./sample_card.js";
+import { modalityOf } from "./modality.js";
+import { className, nSamples } from "./sample_card.js";
 import { tileCount } from "./sprite.js";
-import { textCards } from "./text_card.js";
 
 const known = new WeakMap(); // what was loaded -> what was read of it
 
@@ -27,6 +25,12 @@ function readEvent(loaded) {
   return { header, sprite: fits ? sprite : null, trouble: loaded.trouble };
 }
 
+function readProbe(loaded) {
+  if (!loaded || refusal(loaded.header, "probe")) return null;
+  if (!known.has(loaded)) known.set(loaded, { header: probeOf(loaded.header), sprite: loaded.sprite });
+  return known.get(loaded);
+}
+
 function pickers(store) {
   const change = (key) => ({ on: { change: (event) => store.set({ [key]: event.target.value }) } });
   const [ofClass, sample, method, scale] = ["class", "sample", "method", "scale"].map((key) => el("select", change(key)));
@@ -44,9 +48,6 @@ function pickers(store) {
     },
   };
 }
-
-const nSamples = (header) =>
-  header.labels?.length ?? header.predicted?.length ?? header.outputs?.length ?? header.methods[0]?.scales.length ?? 0;
 
 function positionsOf(header, state) {
   const all = Array.from({ length: Math.min(nSamples(header), 200) }, (_, i) => i);
@@ -78,8 +79,7 @@ export function attributionView(store, onPick) {
   const node = el("div", { class: "view attribution" },
     el("section", { class: "panel main", "aria-label": "Explanations of the probe" },
       el("div", { class: "controls" }, ...picked.nodes, legend), note, grid), drift.node);
-  let cards = new Map();
-  let built = null;
+  let kind = null; // {module, drawing}: what draws the inputs now
 
   const withMethod = (at, state) => {
     if (!at) return null;
@@ -87,22 +87,15 @@ export function attributionView(store, onPick) {
   };
   const onCard = (position) => store.set({ sample: store.get().sample === String(position) ? "" : String(position) });
 
-  const rebuild = (probe, header) => {
-    cards = new Map();
-    for (let i = 0; i < Math.min(nSamples(header), 200); i++) {
-      const name = header.labels ? className(header.classNames, header.labels[i]) : `sample ${i + 1}`;
-      cards.set(i, sampleCard(i, { probe, name, onPick: onCard }));
-    }
-  };
-  const readProbe = (loaded) => {
-    if (!loaded || refusal(loaded.header, "probe")) return null;
-    const header = probeOf(loaded.header);
-    return { header, sprite: loaded.sprite };
-  };
-
   return {
     node,
     curves: (state, data) => drift.update(state, data),
+    /** Load what draws this kind of input; the returned function puts it to use. */
+    async prepare(loaded) {
+      const module = await modalityOf(loaded?.header);
+      if (!module) throw new Error("nothing draws this kind of input");
+      return () => { if (kind?.module !== module) kind = { module, drawing: module.create(onCard) }; };
+    },
     /** Draw A and B: what was loaded of their events. */
     draw(state, { a: loadedA, b: loadedB, probe: loadedProbe, points }) {
       const [a, b] = [understood(loadedA), understood(loadedB)].map((at) => withMethod(at, state));
@@ -110,36 +103,14 @@ export function attributionView(store, onPick) {
       const shown = state.sample !== "" && positions.includes(Number(state.sample)) ? [Number(state.sample)] : positions;
       picked.show(state, { header: a.header, method: a.method, positions });
       const full = state.scale === "own" ? null : sharedScale(points, a.method);
-      legend.replaceChildren(a.header.form === "table" ? barLegend(a.header.unit, Boolean(b)) : signedLegend(full, a.header.unit));
+      legend.replaceChildren(kind.drawing.legend(full, a.header.unit, Boolean(b)));
       const trouble = [a, b].map((at) => at?.trouble).filter(Boolean).join("; ");
       const formless = !a.header.form ? "These inputs have a form that has no picture here; drift and predictions are shown." : "";
       const caveat = a.header.caveat && `Drift at A: ${short(a.header.caveat, 300)}`;
       note.textContent = [caveat, trouble && `A picture could not be read: ${short(trouble, 200)}.`, formless,
         [summary(a, "A", shown), b && summary(b, "B", shown)].filter(Boolean).join(" · ")].filter(Boolean).join(" ");
-      if (a.header.form === "table") {
-        grid.className = "bar-panels";
-        built = null;
-        grid.replaceChildren(...barPanels(a, b, { state, probe: readProbe(loadedProbe), positions: shown, scale: state.scale }));
-        return;
-      }
-      if (a.header.form === "tokens") {
-        grid.className = "texts";
-        built = null;
-        const large = state.sample !== "" && shown.length === 1;
-        grid.replaceChildren(...textCards(a, b, { probe: readProbe(loadedProbe), positions: shown, full, large, onPick: onCard }));
-        return;
-      }
-      grid.className = `cards${b ? " compared" : ""}${a.header.form === "signal" ? " signals" : ""}`;
-      const labels = JSON.stringify([a.header.labels, nSamples(a.header), document.documentElement.dataset.theme]);
-      if (built?.probe !== loadedProbe || built.labels !== labels) {
-        rebuild(readProbe(loadedProbe), a.header);
-        built = { probe: loadedProbe, labels, shown: "" };
-      }
-      if (built.shown !== shown.join()) {
-        built.shown = shown.join();
-        grid.replaceChildren(...shown.map((i) => cards.get(i).node));
-      }
-      for (const i of shown) cards.get(i).paint(a, b, { full, large: state.sample !== "" && shown.length === 1 });
+      const large = state.sample !== "" && shown.length === 1;
+      kind.drawing.draw(grid, a, b, { probe: readProbe(loadedProbe), positions: shown, full, large, state });
     },
     cursors: drift.cursors,
   };

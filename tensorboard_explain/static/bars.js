@@ -1,24 +1,6 @@
-// Tabular probes: attribution by feature at A and B, as bars; a panel for each class, or for one sample.
+// Bars that go right for what speaks for the output, and left for what speaks against it.
 
-import { className } from "./sample_card.js";
 import { el, figure, short } from "./dom.js";
-import { tileValues } from "./sprite.js";
-
-const LARGEST = 20;
-
-function rows(at, positions) {
-  if (!at?.sprite || !at.header.tile || !at.method) return [];
-  return positions
-    .map((i) => tileValues(at.sprite, at.header.tile, at.method.firstTile + i, at.method.scales[i] || 0))
-    .filter(Boolean);
-}
-
-function means(maps) {
-  if (!maps.length) return null;
-  const mean = new Float32Array(maps[0].length);
-  for (const map of maps) for (let i = 0; i < mean.length; i++) mean[i] += map[i] / maps.length;
-  return mean;
-}
 
 function bar(value, full, letter) {
   const share = Math.min(1, Math.abs(value) / (full || 1)) * 50;
@@ -26,41 +8,13 @@ function bar(value, full, letter) {
   return el("i", { class: `bar ${letter} ${value < 0 ? "against" : "for"}`, style });
 }
 
-function panel(title, meanA, meanB, { full, features, inputs, shown }) {
-  const lines = shown.map((i) => {
-    const name = features[i] || `feature ${i}`;
-    const words = `${short(name, 200)}: ${figure(meanA[i])}${meanB ? `, at B ${figure(meanB[i])}` : ""}`;
-    return el("div", { class: "bar-row", title: words },
-      el("span", { class: "name", text: short(name, 30) }),
-      inputs && el("span", { class: "value", text: figure(inputs[i]) }),
-      el("span", { class: "track" }, bar(meanA[i], full, "a"), meanB && bar(meanB[i], full, "b")),
-      el("span", { class: "value", text: figure(meanA[i]) }), meanB && el("span", { class: "value b", text: figure(meanB[i]) }));
-  });
-  return el("section", { class: "bars", "aria-label": short(title, 80) }, el("h3", { text: short(title, 60), title: short(title, 400) }), ...lines);
-}
-
-/** Draw the bars: for a chosen sample, a chosen class or every class. */
-export function barPanels(a, b, { state, probe, positions, scale }) {
-  const labels = a.header.labels;
-  const features = probe?.header.features ?? [];
-  const groups = new Map();
-  for (const i of positions) {
-    const key = state.sample !== "" ? `sample ${i + 1}` : labels ? className(a.header.classNames, labels[i]) : "all samples";
-    groups.set(key, [...(groups.get(key) ?? []), i]);
-  }
-  const drawn = [...groups].map(([title, members]) => {
-    const [meanA, meanB] = [means(rows(a, members)), b ? means(rows(b, members)) : null];
-    return { title: members.length > 1 ? `${title}: mean of ${members.length}` : title, meanA, meanB, members };
-  }).filter(({ meanA }) => meanA);
-  const size = new Map();
-  for (const { meanA } of drawn) meanA.forEach((v, i) => size.set(i, (size.get(i) ?? 0) + Math.abs(v)));
-  const shown = [...size.keys()].sort((one, other) => size.get(other) - size.get(one)).slice(0, LARGEST).sort((x, y) => x - y);
-  const top = Math.max(...drawn.flatMap(({ meanA, meanB }) => shown.flatMap((i) => [Math.abs(meanA[i]), Math.abs(meanB?.[i] ?? 0)])), 0);
-  const hidden = size.size - shown.length;
-  const panels = drawn.map(({ title, meanA, meanB, members }) => {
-    const own = Math.max(...shown.flatMap((i) => [Math.abs(meanA[i]), Math.abs(meanB?.[i] ?? 0)]), 0);
-    const inputs = members.length === 1 ? probe?.header.inputs?.[members[0]] : null;
-    return panel(title, meanA, meanB, { full: scale === "own" ? own : top, features, inputs, shown });
-  });
-  return hidden > 0 ? [...panels, el("p", { class: "note", text: `The ${LARGEST} strongest of ${size.size} features.` })] : panels;
+/** A named bar: its value at A, and at B unless that is null; `input` is written between name and bar. */
+export function barRow(name, valueA, valueB, { full, input = null }) {
+  const compared = valueB !== null;
+  const words = `${short(name, 200)}: ${figure(valueA)}${compared ? `, at B ${figure(valueB)}` : ""}`;
+  return el("div", { class: "bar-row", title: words },
+    el("span", { class: "name", text: short(name, 30) }),
+    input !== null && el("span", { class: "value", text: figure(input) }),
+    el("span", { class: "track" }, bar(valueA, full, "a"), compared && bar(valueB, full, "b")),
+    el("span", { class: "value", text: figure(valueA) }), compared && el("span", { class: "value b", text: figure(valueB) }));
 }

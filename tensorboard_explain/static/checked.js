@@ -41,6 +41,7 @@ function moment(header) {
 export function probeOf(header) {
   return {
     ...moment(header),
+    raw: header, // fields that only one kind of input has
     probe: words(header.probe),
     form: words(header.form),
     tile: tile(header.tile),

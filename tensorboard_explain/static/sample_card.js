@@ -9,6 +9,22 @@ export function className(names, index) {
   return names.get(index) || (index >= 0 ? String(index) : "?");
 }
 
+/** Name a sample by its label, else by its place. */
+export function sampleName(header, position) {
+  return header.labels ? className(header.classNames, header.labels[position]) : `sample ${position + 1}`;
+}
+
+/** Read the attributions of a sample at a step; null where there are none. */
+export function valuesAt(at, position) {
+  if (!at?.sprite || !at.header.tile || !at.method) return null;
+  return tileValues(at.sprite, at.header.tile, at.method.firstTile + position, at.method.scales[position] || 0);
+}
+
+/** Return how many samples an explanation holds. */
+export function nSamples(header) {
+  return header.labels?.length ?? header.predicted?.length ?? header.outputs?.length ?? header.methods[0]?.scales.length ?? 0;
+}
+
 function largest(values) {
   let top = 0;
   for (const value of values) if (Math.abs(value) > top) top = Math.abs(value); // NaN is never larger
@@ -41,7 +57,7 @@ function tileBox(letter, title) {
 }
 
 /** Make a card. paint(A, B, options) draws it; A and B are {header, sprite, method} or null. */
-export function sampleCard(position, { probe, name, onPick }) {
+function sampleCard(position, { probe, name, onPick }) {
   const boxes = {
     input: tileBox("input", "input"), a: tileBox("A", "heatmap at A"),
     b: tileBox("B", "heatmap at B"), difference: tileBox("A − B", "difference, A minus B"),
@@ -62,10 +78,8 @@ export function sampleCard(position, { probe, name, onPick }) {
 
   const read = new WeakMap(); // by method, which is one event's: B mostly stays while A moves
   const values = (at) => {
-    if (!at?.sprite || !at.header.tile || !at.method) return null;
-    if (!read.has(at.method)) {
-      read.set(at.method, tileValues(at.sprite, at.header.tile, at.method.firstTile + position, at.method.scales[position] || 0));
-    }
+    if (!at?.method) return null;
+    if (!read.has(at.method)) read.set(at.method, valuesAt(at, position));
     return read.get(at.method);
   };
   const paintBox = (box, map, tile, full) => {
@@ -106,5 +120,28 @@ export function sampleCard(position, { probe, name, onPick }) {
       for (const key of ["a", "b", "difference"]) boxes[key].canvas.setAttribute("aria-label", boxes[key].title);
       boxes.input.canvas.setAttribute("aria-label", "input");
     },
+  };
+}
+
+/** Make a grid of cards, which are kept from step to step; the returned function draws it. */
+export function cardGrid(onPick, kind = "") {
+  let cards = new Map();
+  let built = { key: "", probe: undefined, shown: "" };
+  return (grid, a, b, { probe, positions, full, large }) => {
+    grid.className = `cards${b ? " compared" : ""}${kind ? ` ${kind}` : ""}`;
+    const { header } = a;
+    const key = JSON.stringify([header.labels, nSamples(header), document.documentElement.dataset.theme]);
+    if (built.probe !== probe?.sprite || built.key !== key) {
+      cards = new Map();
+      for (let i = 0; i < Math.min(nSamples(header), 200); i++) {
+        cards.set(i, sampleCard(i, { probe, name: sampleName(header, i), onPick }));
+      }
+      built = { key, probe: probe?.sprite, shown: "" };
+    }
+    if (built.shown !== positions.join()) {
+      built.shown = positions.join();
+      grid.replaceChildren(...positions.map((i) => cards.get(i).node));
+    }
+    for (const i of positions) cards.get(i).paint(a, b, { full, large });
   };
 }

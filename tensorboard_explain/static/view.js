@@ -117,7 +117,9 @@ export function createView(store, stage) {
       const [a, b] = await Promise.all([loaded(stepOf("a")), state.b === "" ? null : loaded(stepOf("b"))]);
       if (!a) throw new Error("there is no event yet");
       const probe = data.monitor.kind === "attribution" ? await probeFor(a) : null;
+      const ready = await view.prepare?.(a);
       if (mine !== turn) return;
+      ready?.();
       learnNames(a.header);
       view.draw(state, { ...data, a, b, probe });
     } catch (error) {

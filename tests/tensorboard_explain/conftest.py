@@ -12,6 +12,7 @@ from tests.tensorboard_explain.browser import Tab, launched
 
 MADE = {
     "alerted": logs.alerted_run,
+    "entities": logs.entities_run,
     "hostile": logs.hostile_run,
     "known": logs.known_run,
     "long": logs.long_run,

@@ -250,6 +250,28 @@ def signal_run(folder: Path) -> None:
         log.explanation(probe, values, step=step, count=count)
 
 
+def entities_run(folder: Path) -> None:
+    """Two graphs of at most four atoms, one of them with a name that wants to be more than a name."""
+    log = Log(folder)
+    adjacency = torch.zeros(2, 4, 4)
+    for start, end in ((0, 1), (1, 2), (2, 3)):
+        adjacency[0, start, end] = adjacency[0, end, start] = 1
+    adjacency[1, 0, 1] = adjacency[1, 1, 0] = 1
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    names = [["C", "N", HTML, "C"], ["O", "數字"]]
+    probe = Probe(
+        inputs=(torch.rand(2, 4, 3), adjacency.bool(), mask),
+        targets=torch.tensor([0, 1]),
+        class_names=["one", "two"],
+        entity_names=names,
+        display=Display(form="entities", edges=1),
+    )
+    sums = torch.tensor([[0.0, 1.0, -1.0, 0.5], [-0.5, 1.0, 9.0, 9.0]])
+    for count, step in enumerate((0, 3), start=1):
+        values = torch.stack([sums, torch.zeros(2, 4), torch.zeros(2, 4)], dim=2) * (1 if step else -1)
+        log.explanation(probe, values, step=step, count=count)
+
+
 def other_data(folder: Path) -> None:
     """A run without anything of ours."""
     writer = SummaryWriter(str(folder))

@@ -284,6 +284,28 @@ def test_a_step_of_500_with_40_samples_is_drawn_within_100_ms(tab: Tab) -> None:
     assert statistics.median(jumps) < 400, jumps
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_entities_are_bars_under_their_names_and_nodes_of_their_graph(tab: Tab, dark: bool) -> None:
+    tab.open(run="entities", a="3", scale="own", dark=dark)
+    first, second = (f".card[data-sample='{i}']" for i in (0, 1))
+    assert tab.texts(f"{first} .bar-row .name") == ["C 0", "N", HTML[:23] + "…", "C 3"]
+    assert tab.texts(f"{second} .bar-row .name") == ["O", "數字"]  # without padding
+    shown = [float(words.replace("−", "-")) for words in tab.texts(f"{first} .bar-row .value")]
+    assert shown == pytest.approx([0, 1, -1, 0.5], abs=0.02)
+    assert tab.count(f"{first} line") == 3 and tab.count(f"{first} circle") == 4
+    assert tab.count(f"{second} line") == 1 and tab.count(f"{second} circle") == 2
+    script = "c => getComputedStyle(c).fill.match(/[0-9]+/g).map(Number)"
+    zero, red, blue = (tab.frame.locator(f"{first} circle").nth(i).evaluate(script) for i in (0, 1, 2))
+    assert red[0] > red[2] + 20 and blue[2] > blue[0] + 20 and max(zero) - min(zero) < 20
+    assert tab.frame.evaluate("() => window.top.hacked === undefined") and tab.count("#explain img") == 0
+    tab.frame.locator(second).click()
+    tab.frame.wait_for_function("document.querySelectorAll('.card').length === 1")
+    tab.frame.get_by_text("Compare with B").click()
+    tab.field("step B").evaluate("s => { s.value = 0; s.dispatchEvent(new Event('input')); }")
+    tab.drawn("3/0")
+    assert tab.texts(f"{second} .bar-row .value.b")[1].startswith("−")
+
+
 def colour_of(tab: Tab, word: int, line: int = 1) -> str:
     selector = f".card[data-sample='0'] .text-line:nth-of-type({line + 1}) .token"
     return tab.frame.locator(selector).nth(word).evaluate("w => getComputedStyle(w).backgroundColor")

@@ -45,7 +45,9 @@ def test_enough_events_are_kept_unless_the_user_says_otherwise(given: dict[str, 
 
 def test_the_list_of_files_is_the_folder() -> None:
     folder = resources.files("tensorboard_explain").joinpath("static")
-    assert {f"/{path.name}" for path in folder.iterdir()} == set(FILES)
+    with resources.as_file(folder) as root:
+        assert {f"/{path.relative_to(root).as_posix()}" for path in root.rglob("*") if path.is_file()} == set(FILES)
+    assert "/modalities/image.js" in FILES
 
 
 def test_every_listed_file_is_served_with_its_type(board: Board) -> None:
@@ -53,13 +55,14 @@ def test_every_listed_file_is_served_with_its_type(board: Board) -> None:
         status, body, headers = board.ask(f"data/plugin/explain{route}")
         assert status == 200 and headers["Content-Type"].startswith(kind), route
         assert headers["X-Content-Type-Options"] == "nosniff"
-        assert body == resources.files("tensorboard_explain").joinpath("static", route[1:]).read_bytes()
+        assert body == resources.files("tensorboard_explain").joinpath("static", *route[1:].split("/")).read_bytes()
 
 
 @pytest.mark.parametrize(
     "path",
     ["plugin.py", "../plugin.py", "%2e%2e/plugin.py", "static/index.js", "..%2fplugin.py", "index.js/../../plugin.py",
-     "/etc/passwd", "..%2f..%2f..%2f..%2fetc%2fpasswd", "index.js%00.css", "base.css.map", "", "static/", "x.js"],
+     "/etc/passwd", "..%2f..%2f..%2f..%2fetc%2fpasswd", "index.js%00.css", "base.css.map", "", "static/", "x.js",
+     "modalities/", "modalities/none.js", "modalities/../../plugin.py"],
 )  # fmt: skip
 def test_nothing_else_is_served(board: Board, path: str) -> None:
     status, body, _ = board.ask(f"data/plugin/explain/{path}")

@@ -1,16 +1,11 @@
-// One text of the probe: its words on the colours of their attribution at A, at B, and the difference.
+// Texts: words on the colours of their attribution at A, at B, and the difference.
 
-import { signedInk } from "./colours.js";
-import { el, figure, short } from "./dom.js";
-import { className, verdict } from "./sample_card.js";
-import { tileValues } from "./sprite.js";
+import { signedInk } from "../colours.js";
+import { el, figure, short } from "../dom.js";
+import { signedLegend } from "../legend.js";
+import { sampleName, valuesAt, verdict } from "../sample_card.js";
 
 const LETTERS = 40;
-
-function valuesOf(at, position) {
-  if (!at?.sprite || !at.header.tile || !at.method) return null;
-  return tileValues(at.sprite, at.header.tile, at.method.firstTile + position, at.method.scales[position] || 0);
-}
 
 function line(letter, text, values, { full, unit }) {
   const spans = text.map((word, i) => {
@@ -22,16 +17,15 @@ function line(letter, text, values, { full, unit }) {
   return el("span", { class: "text-line" }, letter && el("span", { class: "line-name", text: letter }), ...spans);
 }
 
-/** Draw the texts at these positions; A and B are {header, sprite, method} or null. */
-export function textCards(a, b, { probe, positions, full, large, onPick }) {
+function textCards(a, b, { probe, positions, full, large, onPick }) {
   const { header } = a;
   return positions.map((i) => {
     const text = probe?.header.texts?.[i] ?? [];
-    const [atA, atB] = [valuesOf(a, i), b ? valuesOf(b, i) : null];
+    const [atA, atB] = [valuesAt(a, i), b ? valuesAt(b, i) : null];
     const shown = (values) => (values ? text.map((word, j) => (word === null ? 0 : Math.abs(values[j] ?? 0))) : [0]);
     const own = full ?? Math.max(...shown(atA), ...shown(atB));
     const options = { full: own, unit: header.unit };
-    const name = header.labels ? className(header.classNames, header.labels[i]) : `sample ${i + 1}`;
+    const name = sampleName(header, i);
     const [saidA, saidB] = [el("span", { class: "verdict" }), el("span", { class: "verdict" })];
     const right = verdict(saidA, b ? "A" : "", header, i);
     if (b) verdict(saidB, "B", b.header, i);
@@ -45,4 +39,14 @@ export function textCards(a, b, { probe, positions, full, large, onPick }) {
       on: { click: () => onPick(i) },
     }, el("span", { class: "caption" }, el("b", { text: short(name, 40), title: short(name, 400) }), saidA, saidB), ...lines);
   });
+}
+
+export function create(onPick) {
+  return {
+    legend: signedLegend,
+    draw(grid, a, b, options) {
+      grid.className = "texts";
+      grid.replaceChildren(...textCards(a, b, { ...options, onPick }));
+    },
+  };
 }
