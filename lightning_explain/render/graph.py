@@ -30,6 +30,8 @@ def places_of(n_nodes: int, edges: Edges) -> list[tuple[float, float]]:
         >>> round(x0, 1), round(x1, 1), round(x2, 1)
         (0.0, 0.5, 1.0)
     """
+    if not n_nodes:
+        return []
     steps = np.full((n_nodes, n_nodes), 1 + n_nodes / 2)  # apart, but not out of sight
     np.fill_diagonal(steps, 0)
     for start, end in edges:

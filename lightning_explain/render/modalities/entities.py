@@ -187,14 +187,17 @@ class Entities(Modality):
         return titled(grid(cells, across, gap=16), " ".join(filter(None, said)), self._legend(panels, words.unit))
 
     def _graph(self, shown: Shown, row: int, values: Tensor, scale: float) -> list[Picture]:
-        places = shown.places(row)
-        edges = edges_at(shown, row)
-        if not edges or is_of_edges(shown) or len(places) > MOST_NODES:
-            return []
-        order = {place: node for node, place in enumerate(places)}
-        inside = [(order[start], order[end]) for start, end in edges if start in order and end in order]
+        nodes, edges = self._nodes_and_edges(shown, row)
         names = names_at(shown, row)
-        return [graph_picture([names[place] for place in places], inside, values[places], scale)]
+        return [graph_picture([names[place] for place in nodes], edges, values[nodes], scale)] if edges else []
+
+    def _nodes_and_edges(self, shown: Shown, row: int) -> tuple[list[int], list[tuple[int, int]]]:
+        """Return the entities of a sample's graph, and its edges between their places in that list; no large graph."""
+        nodes, edges = shown.places(row), [] if is_of_edges(shown) else edges_at(shown, row)
+        if not edges or len(nodes) > MOST_NODES:
+            return [], []
+        node_at = {place: node for node, place in enumerate(nodes)}
+        return nodes, [(node_at[start], node_at[end]) for start, end in edges if start in node_at and end in node_at]
 
     def _heads(self, panels: Sequence[Panel], width: int) -> Picture:
         heads = [text(shortened(in_words(p.name), 26), width=TRACK + NUMBER + 2, height=ROW, size=10) for p in panels]
@@ -261,9 +264,9 @@ class Entities(Modality):
             places = set(shown.places(row))
             own = names_at(shown, row)[:MOST_ENTITIES]
             names.append([name if place in places else None for place, name in enumerate(own)])
-            edges = [] if is_of_edges(shown) or len(own) > MOST_NODES else edges_at(shown, row)
-            at = [[round(100 * x), round(100 * y)] for x, y in places_of(len(own), edges)] if edges else []
-            graphs.append({"at": at, "edges": [list(edge) for edge in edges]})
+            nodes, edges = self._nodes_and_edges(shown, row)
+            at = [[round(100 * x), round(100 * y)] for x, y in places_of(len(nodes), edges)]
+            graphs.append({"nodes": nodes, "at": at, "edges": [list(edge) for edge in edges]})
         return {"names": names, **({"graphs": graphs} if any(graph["edges"] for graph in graphs) else {})}, None
 
     def tab_maps(self, shown: Shown, values: Tensor, rows: Sequence[int]) -> Tensor:  # noqa: ARG002

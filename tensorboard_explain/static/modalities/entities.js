@@ -22,23 +22,23 @@ function strongest(places, values, others) {
 }
 
 function graph(value, names, values, { full, letter, unit }) {
-  const at = list(mapping(value).at).map((point) => list(point).map(number));
-  const known = (place) => at[place]?.length === 2 && at[place].every(Number.isFinite) && names[place] !== null;
+  const spots = list(mapping(value).at).map((point) => list(point).map((part) => MARGIN + (number(part) / 100) * (SIDE - 2 * MARGIN)));
+  const places = list(mapping(value).nodes).map((place) => whole(place));
+  const known = (node) => places[node] >= 0 && spots[node]?.length === 2 && spots[node].every(Number.isFinite);
   const edges = list(mapping(value).edges).map((edge) => list(edge).map((end) => whole(end))).filter((edge) => edge.length === 2 && edge.every(known));
   if (!edges.length) return null;
-  const spot = (place) => at[place].map((part) => MARGIN + (part / 100) * (SIDE - 2 * MARGIN));
   const lines = edges.map(([start, end]) => {
-    const [[x1, y1], [x2, y2]] = [spot(start), spot(end)];
+    const [[x1, y1], [x2, y2]] = [spots[start], spots[end]];
     return svg("line", { x1, y1, x2, y2, stroke: "var(--soft)", "stroke-width": 1.5 });
   });
-  const nodes = at.map((_, place) => {
-    if (!known(place)) return null;
-    const [cx, cy] = spot(place);
+  const nodes = places.map((place, node) => {
+    if (!known(node)) return null;
+    const [cx, cy] = spots[node];
     const { ground, ink } = signedInk(values[place] ?? NaN, full);
     const name = words(names[place]);
     return svg("g", {}, svg("title", { text: `${short(name, 80)}: ${figure(values[place])} ${unit}` }),
-      svg("circle", { cx, cy, r: 11, stroke: "var(--soft)", style: { fill: ground } }),
-      svg("text", { x: cx, y: cy + 3, "text-anchor": "middle", style: { fill: ink, "font-size": "9px" }, text: short(name.replace(/ /g, ""), 4) }));
+      svg("circle", { cx, cy, r: places.length > 20 ? 6 : 11, stroke: "var(--soft)", style: { fill: ground } }),
+      places.length <= 20 && svg("text", { x: cx, y: cy + 3, "text-anchor": "middle", style: { fill: ink, "font-size": "9px" }, text: short(name.replace(/ /g, ""), 4) }));
   });
   return el("figure", { class: "tile", style: { display: "inline-block" } },
     svg("svg", { viewBox: `0 0 ${SIDE} ${SIDE}`, width: SIDE, height: SIDE, role: "img", "aria-label": `graph ${letter}`.trim() }, ...lines, ...nodes),
