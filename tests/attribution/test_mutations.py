@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import lightning_explain
-import tests.attribution.lrp_dense as dense
-import tests.attribution.test_first_layer as first_layer
-import tests.attribution.test_integrated_gradients as integrated
-import tests.attribution.test_lrp_operations as operations
+import tests.attribution.integrated_gradients.test_first_layer as first_layer
+import tests.attribution.integrated_gradients.test_method as integrated
+import tests.attribution.lrp.dense as dense
+import tests.attribution.lrp.operations.test_handler as operations
 import tests.drift.test_error as errors
 import tests.drift.test_similarity as similarity
 import tests.test_drift_alert as alert
@@ -72,9 +72,9 @@ from lightning_explain.faithfulness import (
 from lightning_explain.feeding import input_weights
 from lightning_explain.isolation import explaining
 from lightning_explain.neurons import unit_layers
-from tests.attribution.lrp_nets import read_beside, with_statistics
+from tests.attribution.integrated_gradients.plain_bisection import bisected
+from tests.attribution.lrp.nets import read_beside, with_statistics
 from tests.attribution.nets import convnet, drawn, mlp, seeded
-from tests.attribution.plain_bisection import bisected
 
 PACKAGE = Path(lightning_explain.__file__).parent
 SOURCES = {path: path.read_text() for path in PACKAGE.rglob("*.py")}

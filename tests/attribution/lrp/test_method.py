@@ -27,7 +27,7 @@ from lightning_explain.attribution import (
     ZPlusRule,
 )
 from lightning_explain.errors import ConfigurationError, ExplanationError
-from tests.attribution.lrp_nets import (
+from tests.attribution.lrp.nets import (
     BasicBlock,
     Functional,
     ReadBeside,

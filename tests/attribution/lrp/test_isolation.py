@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution import LRP, EpsilonGammaBox
-from tests.attribution.lrp_nets import resnet
+from tests.attribution.lrp.nets import resnet
 
 
 class Failing(nn.Module):

@@ -8,7 +8,7 @@ from captum.attr._utils.lrp_rules import EpsilonRule as CaptumEpsilon
 from captum.attr._utils.lrp_rules import GammaRule as CaptumGamma
 from torch import Tensor, nn
 
-import tests.attribution.lrp_dense as dense
+import tests.attribution.lrp.dense as dense
 from lightning_explain.attribution import (
     LRP,
     AlphaBetaRule,

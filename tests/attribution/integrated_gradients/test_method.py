@@ -17,7 +17,7 @@ from lightning_explain.attribution import LayerConductance
 from lightning_explain.attribution.integrated_gradients.quadrature import relative_distance
 from lightning_explain.attribution.result import flat
 from lightning_explain.errors import ConfigurationError, ExplanationError, ExplanationWarning
-from tests.attribution.plain_bisection import bisected
+from tests.attribution.integrated_gradients.plain_bisection import bisected
 from tests.models import digits
 
 SEEDS = st.integers(0, 10_000)
