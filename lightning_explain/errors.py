@@ -33,7 +33,7 @@ _listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", def
 
 
 @contextmanager
-def doubts_told_to(listener: Callable[[str], None]) -> Generator[None, None, None]:
+def doubts_reported_to(listener: Callable[[str], None]) -> Generator[None, None, None]:
     """Pass the warnings of `doubt` inside to a listener, which knows the monitor and earlier warnings."""
     token = _listener.set(listener)
     try:

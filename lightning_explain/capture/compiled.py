@@ -30,7 +30,7 @@ def _is_torchs_own(module: nn.Module) -> bool:
     return type(module).__module__.startswith(("torch.nn.", "torch.ao."))
 
 
-def names_left_alone(model: nn.Module) -> frozenset[str]:
+def names_outside_compiled(model: nn.Module) -> frozenset[str]:
     """Name the modules of torch that run eagerly although a module that they are in was compiled in place.
 
     `module.compile()` compiles the forwards of modules of one's own that it meets, and leaves alone those of torch
@@ -39,7 +39,7 @@ def names_left_alone(model: nn.Module) -> frozenset[str]:
     Example:
         >>> net = nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), nn.ReLU())
         >>> net[0].compile(backend="eager")
-        >>> sorted(names_left_alone(net))
+        >>> sorted(names_outside_compiled(net))
         ['0', '0.0', '0.1']
     """
     found: list[str] = []

@@ -14,7 +14,7 @@ from torch.nn.modules import module as module_hooks
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.hooks import RemovableHandle
 
-from lightning_explain.capture.compiled import names_left_alone
+from lightning_explain.capture.compiled import names_outside_compiled
 from lightning_explain.capture.hooks import Hook
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ def hook_output(model: nn.Module, module: nn.Module, receive: Callable[[Any], No
         module: The part.
         receive: Takes the output.
     """
-    alone = names_left_alone(model)
+    alone = names_outside_compiled(model)
     fused = isinstance(module, nn.TransformerEncoderLayer)
     if not fused and not any(part is module and name in alone for name, part in model.named_modules()):
         return module.register_forward_hook(Hook(receive))

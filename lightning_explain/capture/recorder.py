@@ -170,7 +170,7 @@ class Recorder:
         self._masks.forget()
         self.recording = True
 
-    def look_away(self) -> None:
+    def pause(self) -> None:
         """Pause for a backward pass in which activation checkpointing runs layers again.
 
         A compiled region is not told: run again it must do just what it did before, or checkpointing refuses it. What
@@ -180,14 +180,14 @@ class Recorder:
             self._aside = self._raw, self._calls
             self._raw, self._calls = {}, {}
 
-    def look_again(self) -> None:
-        """Resume after `look_away`."""
+    def resume(self) -> None:
+        """Resume after `pause`."""
         if self._aside is not None:
             (self._raw, self._calls), self._aside = self._aside, None
 
     def stop(self) -> dict[str, Any]:
         """Stop recording and return the result: layer name (`#n` for its n-th further call) -> reduction."""
-        self.look_again()
+        self.resume()
         self.recording = False
         seen, self.seen = self.seen, {}
         raw, self._raw = self._raw, {}

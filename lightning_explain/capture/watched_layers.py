@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from lightning_explain.capture.compiled import names_left_alone
+from lightning_explain.capture.compiled import names_outside_compiled
 from lightning_explain.capture.padding_masks import MaskSource
 from lightning_explain.errors import ConfigurationError
 
@@ -183,5 +183,5 @@ def select_layers(model: nn.Module, layers: str | Sequence[str] | None = None) -
             f"{type(model).__name__} has no layer to watch: neither activation modules nor linear or convolution "
             "layers were found. Name the modules to watch with layers=['name', 'glob.*']."
         )
-    alone = names_left_alone(model)
+    alone = names_outside_compiled(model)
     return [Layer(name, modules[name], _unit_dim(modules[name]), left_alone=name in alone) for name in chosen]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lightning_explain.attribution.baselines import Baseline
 from lightning_explain.attribution.result import Attribution, Forward, Method, Target
 from lightning_explain.attribution.traits import traits_of
-from lightning_explain.errors import ConfigurationError, ExplanationWarning, doubts_told_to
+from lightning_explain.errors import ConfigurationError, ExplanationWarning, doubts_reported_to
 from lightning_explain.faithfulness.randomisation import cascading_randomisation
 from lightning_explain.faithfulness.removal import RemovalCurve, deletion, insertion
 from lightning_explain.faithfulness.robustness import infidelity, max_sensitivity
@@ -118,6 +118,6 @@ def examine(claim: Claim, measure: str) -> dict[str, Tensor]:
     if measure not in FAITHFULNESS:
         raise ConfigurationError(f"faithfulness={measure!r} is unknown; expected some of {list(FAITHFULNESS)}.")
     # what a method says of itself was said when it explained; of a net with random weights it need not be said
-    with doubts_told_to(lambda _: None), warnings.catch_warnings():
+    with doubts_reported_to(lambda _: None), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExplanationWarning)
         return FAITHFULNESS[measure](claim)

@@ -50,7 +50,7 @@ def _projection(name: str, modules: Mapping[str, nn.Module], n_heads: int) -> nn
     return None
 
 
-def unseen_attention(model: nn.Module) -> list[str]:
+def unobservable_attention(model: nn.Module) -> list[str]:
     """Name modules that look like attention, but whose heads cannot be observed."""
     modules = dict(model.named_modules())
     found = {name: _n_heads(module) for name, module in modules.items()}
@@ -67,7 +67,7 @@ def _enclosing(name: str, modules: Mapping[str, nn.Module], kinds: tuple[type[nn
     return None
 
 
-def _seen_rightly(layer: Layer, modules: Mapping[str, nn.Module]) -> Layer:
+def _with_view(layer: Layer, modules: Mapping[str, nn.Module]) -> Layer:
     """Give a layer the view that its type of module needs."""
     module: Any = layer.module
     if isinstance(module, nn.TransformerEncoderLayer):
@@ -132,10 +132,10 @@ def unit_layers(model: nn.Module, layers: str | Sequence[str] | None = None) -> 
     modules = {name: module for name, module in model.named_modules() if name}
     if layers is not None:
         # what was asked for by name is counted as it is, not as what a function makes of it
-        return [replace(_seen_rightly(layer, modules), then=None) for layer in select_layers(model, layers)]
+        return [replace(_with_view(layer, modules), then=None) for layer in select_layers(model, layers)]
     # names are taken as they are, not as globs; None lets select_layers choose, or say that there is nothing to watch
     names = [name.replace("[", "[[]") for name in _default(modules)] or None
-    return [_seen_rightly(layer, modules) for layer in select_layers(model, names)]
+    return [_with_view(layer, modules) for layer in select_layers(model, names)]
 
 
 def with_functional(model: nn.Module, layers: Sequence[Layer], use: FunctionalUse) -> list[Layer]:
@@ -153,7 +153,7 @@ def with_functional(model: nn.Module, layers: Sequence[Layer], use: FunctionalUs
     wanted = [*use.fed, *use.wrapped]
     kept = {} if guessed and wanted else {layer.name: layer for layer in layers}
     missing = [name.replace("[", "[[]") for name in wanted if name not in kept]
-    found = [_seen_rightly(layer, modules) for layer in select_layers(model, missing)] if missing else []
+    found = [_with_view(layer, modules) for layer in select_layers(model, missing)] if missing else []
     added = {layer.name: replace(layer, fed=layer.name in use.fed) for layer in found}
     return [layer for name in modules for layer in (kept | added).values() if layer.name == name]
 

@@ -119,16 +119,16 @@ class MaskedMessages:
     layer: AffineMap
     feed: Feed
     labels: Tensor
-    own: Tensor
-    n_own: int
+    target_labels: Tensor
+    n_targets: int
 
     def of(self, term: Term, part: Tensor, s: Tensor) -> Tensor:
         """Return [units of the layer, units of the source] of one sample."""
         per_block = max(1, LARGEST_BLOCK // max(part.numel(), s.numel()))
         blocks: list[Tensor] = []
-        for first in range(0, self.n_own, per_block):
-            units = torch.arange(first, min(first + per_block, self.n_own), device=s.device)
-            masked = s * (self.own == units.reshape(-1, *[1] * s.ndim))
+        for first in range(0, self.n_targets, per_block):
+            units = torch.arange(first, min(first + per_block, self.n_targets), device=s.device)
+            masked = s * (self.target_labels == units.reshape(-1, *[1] * s.ndim))
             back = self.layer.transpose(masked, term.weight, part.expand(len(units), *part.shape))
             blocks.append(_by_unit(back * part, self.labels, self.feed.n_units))
         return torch.cat(blocks)
@@ -140,18 +140,18 @@ class MixedMessages:
 
     Attributes:
         feed: What came from the source.
-        found: [batch, units of the layer, units of the source].
+        values: [batch, units of the layer, units of the source].
     """
 
     feed: Feed
-    found: Tensor
+    values: Tensor
 
 
 Messages = MixedMessages | DenseMessages | ChannelMessages | MapMessages | MaskedMessages
 
 
 def messages_from(
-    layer: AffineMap, feed: Feed, labels: Tensor, own: Tensor, n_own: int, *, keep_positions: bool
+    layer: AffineMap, feed: Feed, labels: Tensor, target_labels: Tensor, n_targets: int, *, keep_positions: bool
 ) -> Messages:
     """Return the messages of a layer to one of its sources, in the cheapest form.
 
@@ -159,8 +159,8 @@ def messages_from(
         layer: The layer's map.
         feed: What came from the source.
         labels: Unit of the source that each element of a sample comes from.
-        own: Unit of each element of the layer's output.
-        n_own: How many units it has.
+        target_labels: Unit of each element of the layer's output.
+        n_targets: How many units it has.
         keep_positions: Whether positions are units of their own.
     """
     if isinstance(layer, Dense) and (not keep_positions or labels.ndim == 1):
@@ -172,20 +172,26 @@ def messages_from(
             return ChannelMessages(layer, feed, labels)
         if layer.groups == 1:
             return MapMessages(layer, feed, labels)
-    return MaskedMessages(layer, feed, labels, own, n_own)
+    return MaskedMessages(layer, feed, labels, target_labels, n_targets)
 
 
 def message_matrix(messages: Messages, terms: Sequence[Term], read: Tensor, sample: int) -> Tensor:
     """Return the messages of one sample [units of the layer, units of the source], in units of the output."""
     if isinstance(messages, MixedMessages):
-        return messages.found[sample]
+        return messages.values[sample]
     part = messages.feed.part[sample]
     found = [messages.of(term, of_sign(part, read[sample], term.sign), term.s[sample]) for term in terms]
     return found[0] if len(found) == 1 else torch.stack(found).sum(0)
 
 
 def mixed_messages(
-    read: Tensor, layer: AffineMap, terms: Sequence[Term], feed: Feed, source: FeedSource, own: Tensor, n_own: int
+    read: Tensor,
+    layer: AffineMap,
+    terms: Sequence[Term],
+    feed: Feed,
+    source: FeedSource,
+    target_labels: Tensor,
+    n_targets: int,
 ) -> MixedMessages:
     """Compute messages to units that were mixed on the way, for all samples.
 
@@ -195,15 +201,15 @@ def mixed_messages(
         terms: Its rule.
         feed: What came from the source.
         source: The source.
-        own: Unit of each element of the layer's output.
-        n_own: How many units it has.
+        target_labels: Unit of each element of the layer's output.
+        n_targets: How many units it has.
 
     Cost: for each unit of the layer one pass back through it and what lies before it.
 
     Raises:
         ConfigurationError: There are too many units for that.
     """
-    n_numbers = len(read) * n_own * source.n_units
+    n_numbers = len(read) * n_targets * source.n_units
     if n_numbers > MOST_MIXED:
         raise ConfigurationError(
             f"The units of {source.name!r} are mixed before the next layer reads them (pooling with positions kept, a "
@@ -211,9 +217,9 @@ def mixed_messages(
             f"most {MOST_MIXED:,} can. Give keep_positions=False or fewer samples."
         )
     values, held = source.values.detach(), read.detach()
-    found = values.new_zeros(len(read), n_own, source.n_units)
-    for unit in range(n_own):
-        mask = own == unit
+    found = values.new_zeros(len(read), n_targets, source.n_units)
+    for unit in range(n_targets):
+        mask = target_labels == unit
         back = torch.zeros_like(held)
         for term in terms:
             handed = layer.transpose(term.s * mask, term.weight, held)

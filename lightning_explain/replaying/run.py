@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from lightning_explain.callbacks import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from lightning_explain.randomness import rng_preserved
-from lightning_explain.replaying.as_found import left_as_found
+from lightning_explain.replaying.restoring import module_restored
 from lightning_explain.replaying.saved import Checkpoint, checkpoint_files, read_checkpoints
 from lightning_explain.replaying.trainer_hooks import Loading, Monitor, TrainingPass
 from lightning_explain.weights.checkpoint_file import UnusableCheckpointError
@@ -106,7 +106,7 @@ def replay(
     steps: list[int] = []
     bar = tqdm(found, desc="Explaining checkpoints", unit="checkpoint", disable=not progress)
     with (
-        left_as_found(model),
+        module_restored(model),
         _lent(trainer, [loading, *monitors, TrainingPass(monitors if train_data else [])]),
         _set_up_once(datamodule, trainer),
     ):

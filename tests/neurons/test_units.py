@@ -13,7 +13,7 @@ from lightning_explain.capture import Call, Recorder
 from lightning_explain.isolation import isolated
 from lightning_explain.neurons.activity import HEAD_SHARE, head_activity, unit_activity
 from lightning_explain.neurons.functional import FunctionalUse, followed, functional_use
-from lightning_explain.neurons.units import unit_layers, unseen_attention, with_functional
+from lightning_explain.neurons.units import unit_layers, unobservable_attention, with_functional
 from lightning_explain.neurons.views import Units
 
 
@@ -111,8 +111,8 @@ def test_heads_of_a_home_made_attention_are_read_before_its_projection() -> None
     parts = net[0].gathered.split(4, dim=-1)
     for h, part in enumerate(parts):
         torch.testing.assert_close(found["0"].values[..., h].detach(), part.pow(2).sum(-1).sqrt())
-    assert unseen_attention(net) == []
-    assert unseen_attention(nn.Sequential(MyAttention("gather"))) == ["0"]
+    assert unobservable_attention(net) == []
+    assert unobservable_attention(nn.Sequential(MyAttention("gather"))) == ["0"]
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])

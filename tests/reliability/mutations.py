@@ -137,15 +137,15 @@ MUTATIONS: Mapping[str, tuple[Switch, Case]] = {
         replace(QUICK, lazy="inference tensors"),
     ),
     "compiled regions are told to look away": (
-        lambda: patch.object(capture.Recorder, "look_away", lambda self: vars(self).update(recording=False)),
+        lambda: patch.object(capture.Recorder, "pause", lambda self: vars(self).update(recording=False)),
         replace(QUICK, compiled="aot_eager", checkpointing="body"),
     ),
     "hooks sit on what a compiler leaves alone": (
-        lambda: patch.object(capture.layers, "names_left_alone", lambda model: frozenset()),
+        lambda: patch.object(capture.layers, "names_outside_compiled", lambda model: frozenset()),
         replace(QUICK, compiled="in place"),
     ),
     "a hook sits on a transformer layer": (
-        lambda: patch.object(units, "_seen_rightly", lambda layer, modules: layer),
+        lambda: patch.object(units, "_with_view", lambda layer, modules: layer),
         replace(QUICK, block="padded, norm first", layers="by name"),
     ),
     "explanations run in the run's own mode": (_eval_mode_left_to_the_user, replace(QUICK, cadence="steps")),

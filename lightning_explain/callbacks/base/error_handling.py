@@ -13,7 +13,7 @@ from lightning_explain.errors import (
     ExplanationError,
     ExplanationWarning,
     LoggerError,
-    doubts_told_to,
+    doubts_reported_to,
 )
 
 OnError = Literal["warn", "raise"]
@@ -84,7 +84,7 @@ class Guard:
             blame: Finds out what a failure is due to, and what to do about that; empty if it is due to something else.
         """
         try:
-            with doubts_told_to(self._doubt):
+            with doubts_reported_to(self._doubt):
                 yield
         except Exception as error:  # whatever the user's model raises must not end the run
             if at_set_up and isinstance(error, ConfigurationError) and self.owner not in str(error):

@@ -23,7 +23,7 @@ from lightning_explain.callbacks.neurons.padding import counted_samples
 from lightning_explain.capture import Layer, names_inside_compiled
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.neurons import LayerProfile, unit_layers
-from lightning_explain.neurons.units import unseen_attention
+from lightning_explain.neurons.units import unobservable_attention
 from lightning_explain.schedule import Stopwatch
 
 Stage = Literal["train", "val"]
@@ -122,7 +122,7 @@ class NeuronWatch:
             chosen = self._outside_compiled(pl_module, chosen, asked_for=layers is not None)
         self._following.begin(pl_module, chosen, default=layers is None)
         if layers is None:
-            self._tell_unseen(unseen_attention(pl_module))
+            self._tell_unseen(unobservable_attention(pl_module))
         for labels in self._labels.values():
             labels.forget()
         for stage in STAGES:
@@ -211,9 +211,9 @@ class NeuronWatch:
         self._following.pause(paused=not listening)
         recorder = self._counts["train"].recorder
         if listening:
-            recorder.look_again()
+            recorder.resume()
         else:
-            recorder.look_away()
+            recorder.pause()
 
     def end_batch(self, stage: Stage, *, redirected: bool = False) -> None:
         """Count the batch.

@@ -27,7 +27,7 @@ def _refill(container: Any, content: Any) -> None:
 
 
 @contextmanager
-def left_as_found(module: nn.Module) -> Generator[None, None, None]:
+def module_restored(module: nn.Module) -> Generator[None, None, None]:
     """Restore weights, buffers, devices, modes and attributes of a module at the end.
 
     Cost: as much memory again as the weights take.
