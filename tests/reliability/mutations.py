@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain import capture, isolation
+from lightning_explain.callbacks.attribution import explainer as explanation
 from lightning_explain.callbacks.base import default_probe as probe_source
-from lightning_explain.callbacks.base import explainer as explanation
 from lightning_explain.callbacks.paths import explanation as path_explanation
 from lightning_explain.neurons import units
 from tests.reliability.matrix import Case
