@@ -28,7 +28,7 @@ def blurred(images: Tensor, *, sigma: float | None = None) -> Tensor:
     Source: Fong, Vedaldi (2017), Interpretable Explanations of Black Boxes by Meaningful Perturbation, Section 4.1.
 
     Args:
-        images: What to blur.
+        images: The images.
         sigma: Standard deviation in pixels; by default a tenth of the shorter side.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What an input is compared with: the point where the path of integrated gradients starts."""
+"""Baselines: the inputs that explained inputs are compared with, where the path of integrated gradients starts."""
 
 import functools
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class NamedBaseline:
     """A baseline tensor with a name of its own, for tags, titles and records.
 
     Attributes:
-        name: What it is.
+        name: Its name.
         values: A tensor that broadcasts to the inputs, or a tuple of them.
 
     Example:

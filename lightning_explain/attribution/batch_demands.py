@@ -1,4 +1,4 @@
-"""What a model demands of its batch: a size of its own, or samples that are looked at together."""
+"""Models that constrain their batch: a fixed size, samples that depend on each other, layers without a gradient."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +117,7 @@ def _with_others(x: Tensor, n_rows: int) -> Tensor:
 
 
 def _moved(forward: Forward, one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> float | None:
-    """Return how far the first row's scores are apart, as a share of the largest; None where there are no scores."""
+    """Return the distance of the first row's scores as a share of the largest; None where there are no scores."""
     a, b = (forward(*(x.clone() for x in rows)) for rows in (one, other))
     if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.ndim == 0 or len(a) != len(one[0]):
         return None

@@ -44,7 +44,7 @@ class ModelAccess:
         return tuple(a.to(dtype) if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
 
     def counting(self, model: Forward) -> Forward:
-        """Count what goes through `model`: a module keeps its identity, since captum hooks into it."""
+        """Count the rows that go through `model`: a module keeps its identity, since captum hooks into it."""
         if isinstance(model, nn.Module):
             # no handle is kept: the isolation puts the module's hooks back
             model.register_forward_pre_hook(lambda _module, args: self._converted(args))
@@ -64,11 +64,11 @@ class ModelAccess:
 
 
 def keep_outputs(layers: Any, *, at_input: bool) -> None:
-    """Let what follows some layers write into a copy of what they gave; the isolation takes the hooks off again.
+    """Give operations that follow some layers a copy of the outputs to write into; the isolation removes the hooks.
 
     Args:
-        layers: A module, several of them, or anything else, which is left alone.
-        at_input: Whether the layers' inputs are asked about, which in-place layers write into themselves.
+        layers: A module, several of them, or anything else, which is ignored.
+        at_input: True if the layers' inputs are explained, which in-place layers write into.
     """
     for layer in layers if isinstance(layers, list | tuple) else (layers,):
         if not isinstance(layer, nn.Module):
@@ -92,7 +92,7 @@ def _copied(output: Any) -> Any:
 
 
 def seed_streams(seed: int) -> None:
-    """Seed what captum's methods draw from: torch, and numpy and python for those that shuffle."""
+    """Seed the random streams that captum's methods use: torch, and numpy and python for those that shuffle."""
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the legacy stream is the one that captum uses
     random.seed(seed)

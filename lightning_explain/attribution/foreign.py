@@ -28,7 +28,7 @@ SAMPLEWISE = (
 """Classes of captum that draw nothing and explain each sample of a batch on its own."""
 
 MODEL_PARAMETERS = ("forward_func", "model")
-"""What captum calls the first argument of a class that explains a model directly."""
+"""Names in captum of the first argument of a class that explains a model directly."""
 
 
 def from_captum(
@@ -41,7 +41,7 @@ def from_captum(
             `attribute(inputs, target=...)`, e.g. `lambda model: NoiseTunnel(Saliency(model))`.
         seed: Seed of the global random streams while captum explains; they are put back afterwards. Methods that
             draw samples thus draw the same ones each time, and two explanations differ by the model alone.
-        one_by_one: Ask captum about each sample on its own, seeded alike: then a method that draws samples explains
+        one_by_one: Explain each sample in a call of its own, seeded alike: then a method that draws samples explains
             a sample the same way whatever else is in the batch, so that several processes can share a probe. Tensors
             among the arguments must fit a single sample.
         **kwargs: For the class (e.g. `layer`, which may be a module's name) or for `attribute` (e.g.
@@ -115,7 +115,7 @@ class CaptumMethod:
         building: Keyword arguments for `build`; a `layer` given by name is looked up in the model.
         attributing: Keyword arguments for `attribute`.
         seed: Seed of the random streams that captum draws from.
-        one_by_one: Whether captum is asked about each sample on its own.
+        one_by_one: True if each sample is explained in a call of its own.
 
     Cost: whatever the captum method costs.
     """
@@ -127,7 +127,7 @@ class CaptumMethod:
     one_by_one: bool = False
 
     accepts_integers = False
-    has_own_baseline = True
+    has_undeclared_baseline = True
 
     def __post_init__(self) -> None:
         # as a function has one: what the method is called
@@ -237,7 +237,7 @@ class CaptumMethod:
 
 
 def _has_delta(explainer: Any) -> bool:
-    """Whether captum gives a convergence delta that is one of the values."""
+    """Return True if captum gives a convergence delta of the values themselves."""
     if "return_convergence_delta" not in inspect.signature(explainer.attribute).parameters:
         return False
     has_delta: Callable[[], bool] = getattr(explainer, "has_convergence_delta", lambda: False)
@@ -245,7 +245,7 @@ def _has_delta(explainer: Any) -> bool:
 
 
 def _is_relevance(explainer: Any) -> bool:
-    """Whether captum's delta has the other sign, F(x) - sum(values): that of its relevance propagation has."""
+    """Return True if captum's delta is F(x) - sum(values), the other sign, as in its relevance propagation."""
     captum = sys.modules.get("captum.attr")
     return captum is not None and isinstance(explainer, captum.LRP)
 

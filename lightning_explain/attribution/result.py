@@ -1,4 +1,4 @@
-"""What every attribution method returns, and what counts as a method."""
+"""The result of every attribution method, and the call that makes a method."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields

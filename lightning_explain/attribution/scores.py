@@ -101,7 +101,7 @@ def check_differentiable(inputs: tuple[Tensor, ...], *, tokens: str = AT_EMBEDDI
 
     Args:
         inputs: Each [batch, ...].
-        tokens: What to do where they look like token ids.
+        tokens: Remedy named in the message where they look like token ids.
 
     Raises:
         ConfigurationError: No input is of floating-point type.

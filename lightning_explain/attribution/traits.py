@@ -1,4 +1,4 @@
-"""What monitors must know of an attribution method: attributes of the method, each with a default."""
+"""Traits of attribution methods: declared by attributes of the method, each with a default, read by monitors."""
 
 import copy
 import functools
@@ -24,10 +24,10 @@ class MethodTraits:
     Attributes:
         description: Name of the method in titles, records and descriptions of tags. Default: the name of its class or
             function.
-        baseline: What inputs are compared with, as for `IntegratedGradients`; None for a method that compares with
+        baseline: Baseline of the inputs, as for `IntegratedGradients`; None for a method that compares with
             nothing, or does not say with what.
         baseline_name: The baseline in words; None where there is none. Default: as `baseline` says.
-        has_own_baseline: True if the method may use a baseline that it does not declare. Default: True unless
+        has_undeclared_baseline: True if the method may use a baseline that it does not declare. Default: True unless
             `baseline` is declared.
         n_draws: Number of baselines that are averaged.
         seed: Seed of a baseline that is drawn at random.
@@ -52,7 +52,7 @@ class MethodTraits:
     description: str = ""
     baseline: Baseline | None = None
     baseline_name: str | None = None
-    has_own_baseline: bool = True
+    has_undeclared_baseline: bool = True
     n_draws: int = 1
     seed: int = 0
     tolerance: float | None = None
@@ -68,7 +68,7 @@ class MethodTraits:
 KINDS: dict[str, type] = {
     "description": str,
     "baseline_name": str,
-    "has_own_baseline": bool,
+    "has_undeclared_baseline": bool,
     "n_draws": Integral,
     "seed": Integral,
     "tolerance": Real,
@@ -125,7 +125,7 @@ def _declarations(method: Any) -> dict[str, Any]:
 
 
 def traits_of(method: Any) -> MethodTraits:
-    """Return what a method declares of itself, with the defaults for what it does not.
+    """Return the traits of a method: those that it declares, and the defaults of the others.
 
     Args:
         method: Any method: an object, a function, a `functools.partial`.
@@ -140,7 +140,7 @@ def traits_of(method: Any) -> MethodTraits:
     defaults: dict[str, Any] = {
         "description": method_name(method),
         "baseline_name": None if baseline is None else baseline_name(baseline, n_draws=n_draws, seed=seed),
-        "has_own_baseline": "baseline" not in found,
+        "has_undeclared_baseline": "baseline" not in found,
     }
     return MethodTraits(**(defaults | declared), baseline=baseline if is_baseline(baseline) else None)
 
@@ -168,6 +168,26 @@ def as_method(function: Callable[..., Attribution], **traits: Any) -> Method:
     vars(method).update(traits)
     traits_of(method)
     return method
+
+
+_NO_DEFAULT = object()
+
+
+def options_of(method: Any) -> dict[str, tuple[Any, Any]]:
+    """Return the options that tell methods of one class apart: (value, default) by name; a default may be missing.
+
+    Example:
+        >>> options_of(functools.partial(len, depth=3))["depth"][0]
+        3
+    """
+    if isinstance(method, functools.partial):
+        return {**options_of(method.func), **{name: (value, _NO_DEFAULT) for name, value in method.keywords.items()}}
+    named = traits_of(method).named_options
+    if named is not None:
+        return {name: (value, _NO_DEFAULT) for name, value in named.items()}
+    if not is_dataclass(method):
+        return {}
+    return {option.name: (getattr(method, option.name), option.default) for option in fields(method)}
 
 
 def takes_baseline(method: Any) -> bool:

@@ -128,7 +128,7 @@ def test_a_baseline_that_cannot_be_resolved_is_only_named(baseline: Any, name: s
     traits = traits_of(Mine(baseline=baseline))
     assert traits.baseline_name == name
     assert (traits.baseline is not None) is resolved
-    assert not traits.has_own_baseline
+    assert not traits.has_undeclared_baseline
 
 
 @pytest.mark.parametrize(

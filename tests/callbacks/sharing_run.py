@@ -1,4 +1,4 @@
-"""What several processes find when they share a probe, beside what each finds alone; called by test_sharing."""
+"""What several processes find when they share a probe, beside what each finds alone; called by test_sharding."""
 
 import warnings
 from collections.abc import Callable
@@ -54,6 +54,19 @@ class Pair(nn.Module):
 
     def forward(self, numbers: Tensor, ids: Tensor) -> Tensor:
         return self.last(torch.tanh(self.tokens(ids).mean(1) + self.numbers(numbers)))
+
+
+class Talking(nn.Module):
+    """Averages its scores over the processes in its forward, as a model does whose weights are spread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = convolutional()
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = torch.ones(1)
+        torch.distributed.all_reduce(scale)
+        return self.net(x) * scale / torch.distributed.get_world_size()
 
 
 class Counter:
@@ -185,6 +198,14 @@ def share_several_inputs(rank: int, count: int) -> dict[str, Any]:
     return {"one": numbers(alone), "together": numbers(together), "words": words}
 
 
+def share_a_model_that_communicates(rank: int, count: int) -> dict[str, Any]:
+    """Explain with numbers of passes that differ by sample: processes that share would wait for each other for ever."""
+    methods: dict[str, Method] = {"adaptive": IntegratedGradients(), "fixed": IntegratedGradients(n_steps=3)}
+    alone, _, _ = explained(convolutional(), digits(5), methods, Ranks())
+    together, rows, _ = explained(Talking(), digits(5), methods, Ranks(rank, count))
+    return {"one": numbers(alone), "together": numbers(together), "rows": rows}
+
+
 def fail_in_one(rank: int, count: int) -> dict[str, Any]:
     """One process cannot explain its share; then all can again."""
     probe = digits(5)
@@ -223,6 +244,7 @@ def of_two() -> dict[str, Any]:
         "everything": share_everything(rank, 2, 7, True),
         "inputs": share_several_inputs(rank, 2),
         "failure": fail_in_one(rank, 2),
+        "communicating": share_a_model_that_communicates(rank, 2),
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.callbacks.fsdp_run import N_VAL, of_two
-from tests.callbacks.test_sharing import assert_same
+from tests.callbacks.test_sharding import assert_same
 from tests.processes import together
 
 

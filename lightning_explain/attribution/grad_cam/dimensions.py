@@ -35,7 +35,7 @@ Axes = tuple[Dimension, ...]
 
 
 def holds(dimension: Dimension) -> tuple[str, ...]:
-    """Return what a dimension holds, without what is unknown."""
+    """List the known kinds of a dimension's parts."""
     return tuple(part.holds for part in dimension if part.holds != UNKNOWN)
 
 
@@ -86,7 +86,7 @@ def sized(dimension: Dimension) -> int:
 
 
 def _agreed(candidates: Sequence[Dimension], size: int) -> Dimension:
-    """Return what the operands of an elementwise operation say about a dimension, if they do not contradict."""
+    """Return the dimension that the operands of an elementwise operation agree on; an unknown one otherwise."""
     known = [dimension for dimension in candidates if sized(dimension) == size and holds(dimension)]
     if known and all(holds(dimension) == holds(known[0]) for dimension in known):
         return known[0]
@@ -136,7 +136,7 @@ def _unsqueezed(node: Node, axes: Axes, shape: Sequence[int]) -> Axes:
 
 
 def _sliced(node: Node, axes: Axes, shape: Sequence[int]) -> Axes:
-    """Keep what a part of a dimension holds; tokens without those before the patches are the patches."""
+    """Shorten a dimension; tokens without those before the patches are the patches."""
     dim, size = number(node, "dim", len(axes)), shape[number(node, "dim", len(axes))]
     if sized(axes[dim]) == size:
         return axes

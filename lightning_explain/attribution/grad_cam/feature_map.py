@@ -10,7 +10,7 @@ from lightning_explain.attribution.grad_cam.tensor_axes import CHANNELS, COLUMNS
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """How an output holds a feature map.
+    """The places and channels of a feature map in a layer's output.
 
     Attributes:
         order: The output's dimensions as [batch, channels, height, width], or as [batch, channels, tokens].
@@ -37,7 +37,7 @@ class FeatureMap:
         return values[..., self.first : self.first + self.n_places].unflatten(-1, self.grid)
 
     def is_bypassed(self, gradient: Tensor) -> bool:
-        """Whether the score depends on other tokens alone: behind the last attention, on the class token."""
+        """Return True if the score depends on other tokens alone: behind the last attention, on the class token."""
         return self.grid is not None and bool(gradient.any()) and not bool(self.of(gradient).any())
 
 

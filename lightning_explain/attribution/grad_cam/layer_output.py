@@ -62,15 +62,15 @@ class LayerOutput:
 
     @property
     def is_overwritten(self) -> bool:
-        """Whether something has written into the output since."""
+        """True if something has written into the output since."""
         return self._watched._version != self._version
 
     def may_be_map(self, n_samples: int) -> bool:
-        """Whether it has a sample's worth of places and channels for each sample, and a gradient."""
+        """Return True if it has places and channels for each sample, and a gradient."""
         return self.edge is not None and self.values.ndim in (3, 4) and len(self.values) == n_samples
 
     def axes(self, image: Tensor) -> Axes | None:
-        """Return what its dimensions hold, `image` being the explained input."""
+        """Return the kinds of its dimensions, `image` being the explained input."""
         return None if self.edge is None else axes_of(self.edge.node, image, self.edge.output_nr)
 
     def gradient(self, score: Tensor) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""What each dimension of a tensor holds, read off the operations that made it; a coincidence of sizes tells nothing.
+"""The kinds of a tensor's dimensions, read off the operations that made it; a coincidence of sizes tells nothing.
 
 Convolutions and the image itself say which dimensions are which, and what comes after them moves, merges, splits or
 keeps these.
@@ -157,7 +157,7 @@ def reads_channels_last(score: Tensor, image: Tensor) -> bool:
 
 
 def axes_of(node: Node, image: Tensor, place: int = 0) -> Axes | None:
-    """Return what the dimensions of a node's result hold.
+    """Return the kinds of the dimensions of a node's result.
 
     Args:
         node: The node of the autograd graph.

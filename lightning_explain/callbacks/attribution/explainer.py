@@ -1,4 +1,4 @@
-"""One explanation of the probe: what it is, and how it is made."""
+"""One explanation of the probe by every method, and the measures of its faithfulness."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Explanation:
         step: The step it is logged at.
         scores: The model's scores for the probe [batch, classes] or [batch].
         attributions: The attributions by the name of the method; one that failed is missing.
-        faithfulness: For each method the measures of faithfulness that were asked for, per sample [batch].
+        faithfulness: For each method its measures of faithfulness, per sample [batch].
         primary: Name of the first method.
     """
 
@@ -63,7 +63,7 @@ class Explanation:
 
     @property
     def unit(self) -> Literal["output", "logits"]:
-        """What attributions are measured in: a single output, whatever a sample's class, or each class's own."""
+        """Unit of the attributions: a single output, whatever a sample's class, or the logit of its class."""
         return "output" if self.target is None else "logits"
 
 
@@ -93,15 +93,15 @@ def on_cpu(attribution: Attribution) -> Attribution:
 
 @dataclass(frozen=True, kw_only=True)
 class Examiner:
-    """Explains the probe by every method and puts each explanation to the tests that were asked for.
+    """Explains the probe by every method and measures the faithfulness of each explanation.
 
     Attributes:
         methods: The attribution methods by name.
         measures: Names of measures of faithfulness, as for `examine`.
         question: How the explained function is reached.
-        guard: What fails ends that one method or measure, and is told once.
+        guard: A failure ends that one method or measure, with one warning.
         sharing: How several processes share the probe.
-        subject: What is explained, in words.
+        subject: The explained samples, in words.
     """
 
     methods: Methods
@@ -128,8 +128,8 @@ class Examiner:
         Args:
             pl_module: The module.
             inputs: The probe's inputs on the module's device.
-            single: Whether the probe's inputs are one tensor rather than a tuple.
-            targets: Says, given the scores, which output is explained for each sample.
+            single: True if the probe's inputs are one tensor rather than a tuple.
+            targets: From scores to the explained output of each sample.
             step: The step it is logged at.
             ranks: The processes of the run.
 
@@ -250,7 +250,7 @@ class Examiner:
 
 
 def blamed_baseline(method: Method, pl_module: nn.Module, module: nn.Module, inputs: tuple[Tensor, ...]) -> str:
-    """Say so if the network, which took the probe, does not take the baseline of a method; empty if it does."""
+    """Return a message if the network, which accepts the probe, fails at the baseline of a method; empty otherwise."""
     baseline, found = traits_of(method).baseline, ""
     if baseline is None:
         return ""
@@ -270,6 +270,6 @@ def blamed_baseline(method: Method, pl_module: nn.Module, module: nn.Module, inp
 
 
 def removal_baseline(methods: Methods) -> Baseline:
-    """Choose what a deleted feature becomes, whichever method is measured: the first one's baseline, or zeros."""
+    """Return the baseline of deleted features, for every method: that of the first one, or zeros."""
     baseline = traits_of(next(iter(methods.values()))).baseline
     return "zeros" if baseline is None else baseline

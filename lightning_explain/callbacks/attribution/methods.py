@@ -1,13 +1,11 @@
 """The methods of an attribution monitor and their names: in tags, in titles and records, in descriptions."""
 
-import dataclasses
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lightning_explain.attribution import IntegratedGradients, Method, traits_of
 from lightning_explain.attribution.baselines import baseline_name, is_tensors
-from lightning_explain.attribution.traits import method_name
+from lightning_explain.attribution.traits import method_name, options_of
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.log.tags import tag_part
 
@@ -23,7 +21,7 @@ TAKEN = (
     "mass_in_mask", "max_sensitivity", "n_evaluations", "overhead", "randomisation", "randomisation_absolute", "record",
     "summary", "total_attribution",
 )  # fmt: skip
-"""What stands in a tag where a further method's name would, beside everything that begins with `drift`."""
+"""Parts of tags in the place of a further method's name; so is everything that begins with `drift`."""
 
 EXPECTED = "expected a method such as IntegratedGradients(), a list of them, or a mapping from names to methods"
 
@@ -50,7 +48,7 @@ def named_methods(method: Method | Sequence[Method] | Mapping[str, Method] | Non
     else:
         listed = list(method) if isinstance(method, Sequence) else [method]
         _check_methods(listed)
-        named = _told_apart(listed)
+        named = _distinct_names(listed)
     _check_names(list(named))
     return named
 
@@ -89,7 +87,7 @@ def versus(a: str, b: str) -> str:
     return f"{tag_part(a)}{VERSUS}{tag_part(b)}"
 
 
-def _told_apart(methods: list[Method]) -> Methods:
+def _distinct_names(methods: list[Method]) -> Methods:
     names = [method_name(method) for method in methods]
     options = [_options(method) for method in methods]
     for index, (name, own) in enumerate(zip(list(names), options, strict=True)):
@@ -110,16 +108,9 @@ _DEFAULT = ""
 
 def _options(method: Method) -> dict[str, str]:
     """Write the options that tell methods of one class apart; those at their default as `_DEFAULT`."""
-    if isinstance(method, functools.partial):
-        return {**_options(method.func), **{key: _written(option) for key, option in method.keywords.items()}}
-    named = traits_of(method).named_options
-    if named is not None:
-        return {key: _written(option) for key, option in named.items()}
-    if not dataclasses.is_dataclass(method):
-        return {}
     # compared as words: tensors have no single answer to ==
-    written = {option.name: (option, _written(getattr(method, option.name))) for option in dataclasses.fields(method)}
-    return {key: _DEFAULT if words == _written(option.default) else words for key, (option, words) in written.items()}
+    written = {name: (_written(value), _written(default)) for name, (value, default) in options_of(method).items()}
+    return {name: _DEFAULT if words == default else words for name, (words, default) in written.items()}
 
 
 def _written(option: Any) -> str:
@@ -161,4 +152,4 @@ def described(name: str, method: Method) -> str:
     traits = traits_of(method)
     if traits.baseline_name is not None:
         return full_name(name, method)
-    return f"{full_name(name, method)} ({'baseline: its own' if traits.has_own_baseline else 'no baseline'})"
+    return f"{full_name(name, method)} ({'baseline: its own' if traits.has_undeclared_baseline else 'no baseline'})"

@@ -146,7 +146,7 @@ def drift_figures(
 
 
 def quality_figures(prefix: tuple[str, ...], attribution: Attribution, probe: Probe) -> dict[str, Figure]:
-    """Return what is known of an explanation itself: completeness, error, size, cost, share inside the masks."""
+    """Return the metrics of a single explanation: completeness, error, size, cost, share inside the masks."""
     found = {
         "total_attribution": Figure(
             float(flat(attribution.values).abs().sum(1).mean()),

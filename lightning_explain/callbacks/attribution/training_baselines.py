@@ -33,11 +33,11 @@ class TrainingBaselines:
 
     def __init__(self, methods: Methods) -> None:
         self._methods = methods
-        self._asked = {name: kind for name, method in methods.items() if (kind := mean_of_training_data(method))}
+        self._kinds = {name: kind for name, method in methods.items() if (kind := mean_of_training_data(method))}
         self._found: dict[str, tuple[Tensor, ...]] = {}
 
     def find(self, trainer: Any, question: Question) -> None:
-        """Work out what is asked for and not known yet, and hand it to the methods.
+        """Compute the means that are not known yet, and give them to the methods.
 
         Args:
             trainer: The Trainer, whose training data are averaged: at most 1,000 samples, seeded.
@@ -46,7 +46,7 @@ class TrainingBaselines:
         Raises:
             ConfigurationError: Training samples cannot be picked by index.
         """
-        for name, kind in self._asked.items():
+        for name, kind in self._kinds.items():
             if kind not in self._found:
                 self._found[kind] = _mean(trainer, question, per_channel=kind == "train_channel_mean")
             baseline = NamedBaseline(kind, _single(self._found[kind]))

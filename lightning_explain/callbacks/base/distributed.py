@@ -47,7 +47,7 @@ class Ranks:
         return [(self.rank + turn * self.count) % n_samples for turn in range(-(-n_samples // self.count))]
 
     def exchanged(self, own: T) -> list[T]:
-        """Return what each process has, in the order of ranks."""
+        """Return the objects of all processes, in the order of ranks."""
         if self.count == 1:
             return [own]
         found: list[Any] = [None] * self.count

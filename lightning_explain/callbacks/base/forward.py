@@ -1,4 +1,4 @@
-"""What is asked of a LightningModule: how to call it, where its scores are, what a batch holds."""
+"""The explained function of a LightningModule: its call, its inputs and targets in a batch, its scores."""
 
 import inspect
 from collections.abc import Callable, Generator
@@ -56,18 +56,18 @@ def check_strategy(trainer: Any) -> None:
 
 
 def takes_positional(forward: Callable[..., Any]) -> bool:
-    """Say whether a forward takes inputs by position: `forward(**batch)` does not."""
+    """Return True if a forward takes inputs by position; `forward(**batch)` does not."""
     by_keyword = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
     return any(parameter.kind not in by_keyword for parameter in inspect.signature(forward).parameters.values())
 
 
 @dataclass
 class OutputChoice:
-    """Where the scores were found in an output of several tensors.
+    """The place of the scores in an output of several tensors.
 
     Attributes:
         place: Index or key; None where there is nothing to choose, or nothing tells.
-        is_settled: Whether it was looked for.
+        is_settled: True once it was looked for.
     """
 
     place: int | str | None = None
@@ -80,7 +80,7 @@ TRIED = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """How the explained function is reached.
+    """The options that define the explained function.
 
     Attributes:
         input: Where a batch holds the input: index, key, attribute, several of them, or a callable; None to find it.
@@ -88,7 +88,7 @@ class Question:
         target: Where it holds the target; None to find it.
         output: Where the model's output holds the scores; None to find them.
         forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.
-        choice: What `settle` found, where the output has several tensors and `output` is None.
+        choice: The place that `settle` chose, where the output has several tensors and `output` is None.
     """
 
     input: Selector = None
@@ -103,7 +103,7 @@ class Question:
 
     @property
     def asked(self) -> Asked:
-        """What is asked, in words: resumed with another question, curves begin anew."""
+        """These options in words: resumed with others, curves start anew."""
         return {
             name: in_words(option)
             for name, option in (("input", self.input), ("output", self.output), ("forward_fn", self.forward_fn))
@@ -140,7 +140,7 @@ class Question:
 
     @property
     def chosen(self) -> Selector:
-        """Where the scores are: as the user said, or as `settle` found."""
+        """The place of the scores: as given by the user, or as `settle` chose."""
         return self.choice.place if self.output is None else self.output
 
     def settle(self, pl_module: nn.Module, inputs: tuple[Tensor, ...], n_classes: int | None) -> str:
@@ -172,7 +172,7 @@ class Question:
         )
 
     def call(self, pl_module: nn.Module) -> Callable[..., Any]:
-        """Return what is called with the inputs: the module, unless that needs keywords or `forward_fn` is given."""
+        """Return the callable for the inputs: the module, unless that needs keywords or `forward_fn` is given."""
         if self.forward_fn is not None:
             return partial(self.forward_fn, pl_module)
         if takes_positional(pl_module.forward):

@@ -83,7 +83,7 @@ def likeliest_scores(candidates: Mapping[Place, Tensor], n_samples: int, n_class
 
 
 def explained_targets(probe: Probe, scores: Tensor, explained: str) -> Tensor | None:
-    """Decide which output is explained for each probe sample: LongTensor [batch]; None for a single output.
+    """Return the explained output of each probe sample: LongTensor [batch]; None for a single output.
 
     Args:
         probe: The probe, with its labels.

@@ -70,7 +70,7 @@ class Share:
 
 @dataclass
 class Sharing:
-    """Decides which samples of a probe each process explains; all processes decide alike.
+    """Assigns the samples of a probe to the processes that explain them; all processes decide alike.
 
     Attributes:
         talks: True if the model communicates with other processes in its forward, so that all must call it equally
@@ -111,7 +111,7 @@ class Sharing:
     def share(
         self, method: Method, inputs: tuple[Tensor, ...], target: Tensor | None, *, single: bool, ranks: Ranks
     ) -> Share:
-        """Return what this process explains: a share of the probe if the method is samplewise, all of it otherwise.
+        """Return the samples of this process: a share of the probe if the method is samplewise, all of it otherwise.
 
         Args:
             method: The method.

@@ -39,6 +39,11 @@ def test_two_find_what_one_finds(two: list[dict[str, Any]], rank: int) -> None:
     # the processes' own random streams differ
     assert_same(two[0]["everything"]["together"], found["together"])
     assert_same(two[rank]["inputs"]["one"], two[rank]["inputs"]["together"])
+    assert_same(two[rank]["communicating"]["one"], two[rank]["communicating"]["together"])
+
+
+def test_processes_of_a_model_that_communicates_run_equally_many_rows(two: list[dict[str, Any]]) -> None:
+    assert two[0]["communicating"]["rows"] == two[1]["communicating"]["rows"]
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2, 3])
@@ -50,7 +55,7 @@ def test_fewer_samples_than_processes(four: list[dict[str, Any]], rank: int) -> 
 def test_each_does_its_share(two: list[dict[str, Any]]) -> None:
     for found in two:
         alone, (first, later) = found["everything"]["rows"]
-        assert first > later  # methods of others are tried once, on the whole probe and on a share
+        assert first > later  # the first time all run the whole probe for its scores
         # 4 of 7 samples, but for two methods that are not split, and gradients at the baseline once per class
         assert later < 0.75 * alone[1]
 
