@@ -1,18 +1,21 @@
-"""LRP by family of network, in gradient passes: `python benchmarks/lrp_families.py [FAMILY ...] [--repeats 5]`.
+"""LRP by family of network, in gradient passes: `python benchmarks/lrp_families.py [FAMILY ...] [--batch 8]`.
 
-Needs timm. Random weights, two images each, processor time of one thread, medians of interleaved runs. For each family:
-what `LRP()` costs, whether its relevance adds up with `attention="cp"` and all offsets zero (in 64 bits, without
-epsilon), and which part of the output offsets take as the network comes.
+Needs timm. Random weights, processor time of one thread, medians of interleaved runs. For each family:
+what `LRP()` costs in time and in peak memory, whether its relevance adds up with `attention="cp"` and all offsets zero
+(in 64 bits, without epsilon), which part of the output offsets take as the network comes, and, where autolrp is
+installed, what that costs with the same rules (z+ in convolutions, epsilon elsewhere), and the time of `LRP()` over it.
 """
 
 import argparse
+import importlib
+import importlib.util
 import statistics
-import time
-from collections.abc import Callable
+import warnings
 from typing import Any
 
 import timm
 import torch
+from measuring import peak_megabytes, seconds
 from torch import Tensor, nn
 
 from lightning_explain.attribution import LRP, Epsilon
@@ -25,6 +28,7 @@ FAMILIES = (
     "fastvit_t8", "repvgg_a0", "inception_next_tiny", "resmlp_12_224", "eva02_tiny_patch14_224",
 )  # fmt: skip
 OFFSETS = ("bias", "pos_embed", "cls_token", "reg_token", "dist_token", "position", "token_projection")
+HEADING = "| family | gradient passes | memory | off without offsets | absorbed share | autolrp | ours : autolrp |"
 
 
 def without_offsets(net: nn.Module) -> nn.Module:
@@ -39,14 +43,22 @@ def without_offsets(net: nn.Module) -> nn.Module:
     return net
 
 
-def seconds(function: Callable[[], Any]) -> float:
-    """Return the processor time of one run."""
-    began = time.process_time()
-    function()
-    return time.process_time() - began
+def by_autolrp(net: nn.Module, x: Tensor, y: Tensor) -> Tensor | None:
+    """Explain by autolrp with z+ in convolutions; None where it is not installed or does not run."""
+    if importlib.util.find_spec("autolrp") is None:
+        return None
+    autolrp: Any = importlib.import_module("autolrp")
+    try:
+        carried = autolrp.tensor(x.clone())
+        score = net(carried).gather(1, y[:, None]).sum()
+        score.lrp(config=autolrp.LRPConfig.composite())
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError, NotImplementedError) as error:
+        print(f"autolrp: {type(error).__name__} {str(error).splitlines()[0][:80]}")
+        return None
+    return carried.relevance
 
 
-def row_of(family: str, repeats: int) -> str:
+def row_of(family: str, batch: int, repeats: int) -> str:
     """Measure one family."""
     torch.manual_seed(0)
     net = timm.create_model(family, pretrained=False, num_classes=10).eval()
@@ -55,7 +67,7 @@ def row_of(family: str, repeats: int) -> str:
         # some begin with a head of zeros, which explains nothing
         nn.init.normal_(head.weight, std=0.05)
     size = net.pretrained_cfg["input_size"][-1]
-    x, y = torch.randn(2, 3, size, size), torch.tensor([1, 2])
+    x, y = torch.randn(batch, 3, size, size), torch.arange(batch) % 10
 
     def gradient_pass() -> Tensor:
         leaf = x.clone().requires_grad_()
@@ -65,25 +77,31 @@ def row_of(family: str, repeats: int) -> str:
         return LRP()(net, x, y)
 
     absorbed = explained().absorbed_share.median()
-    gradient_pass()
+    memory = peak_megabytes(explained) / peak_megabytes(gradient_pass)
     times = [(seconds(gradient_pass), seconds(explained)) for _ in range(repeats)]
-    cost = statistics.median(b for _, b in times) / statistics.median(a for a, _ in times)
-    exact = LRP(Epsilon(0.0), attention="cp")(without_offsets(net).double(), x.double(), y)
+    base, taken = (statistics.median(column) for column in zip(*times, strict=True))
+    peer = "| |"
+    if by_autolrp(net, x, y) is not None:
+        theirs = seconds(lambda: by_autolrp(net, x, y))
+        peer = f"| {theirs / base:.2f} | {taken / theirs:.2f} |"
+    exact = LRP(Epsilon(0.0), attention="cp")(without_offsets(net).double(), x[:1].double(), y[:1])
     score = exact.values.flatten(1).sum(1) - exact.convergence_delta
     off = float((exact.convergence_delta / score).abs().max())
-    return f"| {family} | {cost:.2f} | {off:.0e} | {float(absorbed):.2f} |"
+    return f"| {family} | {taken / base:.2f} | {memory:.2f} | {off:.0e} | {float(absorbed):.2f} {peer}"
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("families", nargs="*")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print("| family | gradient passes | off without offsets | absorbed share |\n|---|---|---|---|")
+    warnings.simplefilter("ignore")
+    print(f"{HEADING}\n|{'---|' * 7}")
     for family in arguments.families or FAMILIES:
-        print(row_of(family, arguments.repeats), flush=True)
+        print(row_of(family, arguments.batch, arguments.repeats), flush=True)
 
 
 if __name__ == "__main__":

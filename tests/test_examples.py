@@ -199,6 +199,33 @@ def test_the_text_classifier_draws_and_writes_its_words(text):
 
 
 @pytest.fixture(scope="module")
+def vit(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vit")
+    return run("vit", "--logdir", str(folder), "--epochs", "5"), folder / "version_0"
+
+
+def test_relevance_of_a_vision_transformer_finds_the_pixels_that_count(vit):
+    printed, _ = vit
+    known = re.search(r"It knows ([\d.]+)% of the held-out digits", printed)
+    assert known is not None and float(known[1]) > 75
+    areas = {name: float(area) for name, area in re.findall(r"^  (\w+) +(0\.\d+)$", printed, re.MULTILINE)}
+    assert areas["LRP"] < areas["InputXGradient"] < areas["Saliency"]
+
+
+def test_both_explanations_of_a_vision_transformer_settle_and_are_compared(vit):
+    printed, folder = vit
+    rows = re.findall(r"^ +(\d+) +([\d.]+) +([\d.]+) +(-?[\d.]+)$", printed, re.MULTILINE)
+    assert [int(epoch) for epoch, *_ in rows] == [0, 1, 2, 3, 4]
+    for column in (1, 2):
+        assert float(rows[-1][column]) < float(rows[0][column])
+    assert float(rows[-1][3]) > 0.2
+    events = Events(folder)
+    assert len(events.curve("explain/attribution/LRP/absorbed_share")) == 6
+    with Image.open(folder / "vit.png") as picture:
+        assert picture.size[0] > 700
+
+
+@pytest.fixture(scope="module")
 def cat(tmp_path_factory):
     picture = tmp_path_factory.mktemp("cat") / "cat.png"
     return run("cat", "--n-steps", "24", "--out", str(picture)), picture

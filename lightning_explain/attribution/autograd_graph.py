@@ -189,6 +189,8 @@ def _in_words(node: Node, maker: str, function: str) -> str:
         words = f"{products[operation]} ({words})"
     if isinstance(node, torch.autograd.function.BackwardCFunction):
         words = f"the custom autograd function {operation}"
+    elif not function:
+        words = f"{operation}, called where torch functions cannot be followed (TorchScript, vmap, a C++ extension)"
     return f"{maker}: {words}" if maker else words
 
 

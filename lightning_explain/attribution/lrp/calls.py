@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.attribution.lrp.maps import AffineMap, ChannelScaling, Convolution, Dense, laid_out
+from lightning_explain.attribution.lrp.maps import AffineMap, ChannelScaling, Convolution, Dense
 from lightning_explain.errors import ConfigurationError
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -44,9 +44,7 @@ def _convolution(
         padding, missing = _same_padding(weight, dilation)
     padding = (0,) * n if padding == "valid" else _per_dimension(padding, n)
     steps, none = _per_dimension(stride, n), (0,) * n
-    return input, Convolution(
-        laid_out(weight.detach()), _fixed(bias), steps, padding, dilation, groups, False, none, missing
-    )
+    return input, Convolution(weight.detach(), _fixed(bias), steps, padding, dilation, groups, False, none, missing)
 
 
 def _transposed_convolution(  # noqa: PLR0917
@@ -61,7 +59,7 @@ def _transposed_convolution(  # noqa: PLR0917
 ) -> tuple[Tensor, AffineMap]:
     n = weight.ndim - 2
     steps, paddings, dilations, ends = (_per_dimension(v, n) for v in (stride, padding, dilation, output_padding))
-    return input, Convolution(laid_out(weight.detach()), _fixed(bias), steps, paddings, dilations, groups, True, ends)
+    return input, Convolution(weight.detach(), _fixed(bias), steps, paddings, dilations, groups, True, ends)
 
 
 def _dense(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, AffineMap]:  # noqa: A002

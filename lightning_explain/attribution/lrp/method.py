@@ -59,7 +59,8 @@ class LRP:
         attention: `"attnlrp"` or `"cp"`: whether the weights of an attention are explained too, or count as constants.
         gates: `"signal"` or `"uniform"`: whether the signal gets all the relevance of a product with a gate, or half.
 
-    Cost: one forward and one backward pass, and for z+ and gamma one more application of each layer.
+    Cost: one forward and one backward pass, and for z+ and gamma one more application of each layer (two where it reads
+    inputs of both signs).
 
     Raises:
         ConfigurationError: `rules` is neither a composite nor a mapping, or another name for `attention` or `gates`.

@@ -16,7 +16,7 @@ from lightning_explain.attribution.lrp.module_calls import ModuleCalls
 from lightning_explain.attribution.lrp.operations.handler import Handler, Operation, Tracer
 from lightning_explain.attribution.lrp.operations.products import product
 from lightning_explain.attribution.lrp.rules import ZeroRule
-from lightning_explain.attribution.lrp.steps import RelevanceCall, Ruled, keep, keeps
+from lightning_explain.attribution.lrp.steps import RelevanceCall, Ruled, keep, keeps, merged
 from lightning_explain.errors import ConfigurationError
 
 KINDS: dict[str, type[nn.Module]] = {
@@ -89,8 +89,7 @@ class Layers:
             given = (*operation.args[1:5], *operation.kwargs.values())
             name, kind = self._calls.caller(given, NORMS.get(z.ndim, nn.BatchNorm1d))
             return self._ruled(self._call(z, scaling, name, kind), compute)
-        merged = before.layer.rescaled(scaling.weight, scaling.bias)
-        y = self._ruled(replace(before, layer=merged), compute)
+        y = self._ruled(replace(before, scalings=(*before.scalings, (scaling.weight, scaling.bias))), compute)
         node: Node = z.grad_fn
         # what was merged into this one goes along
         self.merged |= dict.fromkeys([node, *(n for n, into in self.merged.items() if into is node)], y.grad_fn)
@@ -138,7 +137,8 @@ class Layers:
             readers = readers_of(score.grad_fn)
             for node in self._rectified:
                 if readers.get(node, set()) - {"Relu"}:
-                    layer, read = self.nodes[node].layer, self.nodes[node].read.detach()
+                    call, read = self.nodes[node], self.nodes[node].read.detach()
+                    layer = merged(call.layer, call.scalings)
                     keep(node, layer.apply(read.to(layer.weight.dtype), layer.weight, layer.bias))
         # what the layers read would be kept until the end of the way back
         self.nodes.clear()
@@ -162,7 +162,7 @@ class Layers:
         if self._cut is None:
             out: Any = Ruled.apply(call.read, call, compute)
         else:
-            _, out = self._cut(call.read, call.layer, call.rule, call.name, compute)
+            _, out = self._cut(call.read, merged(call.layer, call.scalings), call.rule, call.name, compute)
         self.nodes[out.grad_fn] = call
         return out
 

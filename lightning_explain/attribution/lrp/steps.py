@@ -16,12 +16,29 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class RelevanceCall:
-    """What a layer read, the map it applied, its rule, and its name where it has one."""
+    """What a layer read, the map it applied, its rule, and its name where it has one.
+
+    Attributes:
+        read: The layer's input.
+        layer: The layer itself.
+        rule: Its rule.
+        name: Its name, if it has one.
+        scalings: Scale and shift of the batch norms behind it. Weights are scaled when they are needed, since copies of
+            all of them at once may take more memory than a pass.
+    """
 
     read: Tensor
     layer: AffineMap
     rule: AnyRule
     name: str | None = None
+    scalings: tuple[tuple[Tensor, Tensor], ...] = ()
+
+
+def merged(layer: AffineMap, scalings: tuple[tuple[Tensor, Tensor], ...]) -> AffineMap:
+    """Merge a layer with the batch norms behind it."""
+    for scale, shift in scalings:
+        layer = layer.rescaled(scale, shift)
+    return layer
 
 
 class Ruled(torch.autograd.Function):
@@ -31,7 +48,7 @@ class Ruled(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, call: RelevanceCall, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """Compute what the layer always does."""
         z = compute(a)
-        ctx.layer, ctx.rule = call.layer, call.rule
+        ctx.layer, ctx.rule, ctx.scalings = call.layer, call.rule, call.scalings
         ctx.save_for_backward(a)
         # not a copy: the trace makes one when something writes into z
         keep(ctx, z)
@@ -41,7 +58,7 @@ class Ruled(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         """Hand relevance down by the layer's rule."""
         (read,) = ctx.saved_tensors
-        layer, rule = ctx.layer, ctx.rule
+        layer, rule = merged(ctx.layer, ctx.scalings), ctx.rule
         # a model that opens autocast itself computes in 16 bits; relevance goes back in the type of the weights
         a, gradient = (part.to(layer.weight.dtype) for part in (read, gradients[0]))
         # it was let go of when a BatchNorm took the layer over, or something that the trace did not see wrote in it;

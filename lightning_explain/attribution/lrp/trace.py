@@ -151,11 +151,10 @@ class RelevanceTrace(TorchFunctionMode):
     def _written(self, operation: Operation, handler: Handler) -> Tensor:
         """Work out of place, and write the result where it belongs."""
         target: Tensor = operation.args[0] if operation.args else operation.kwargs["input"]
-        is_activation = operation.name in ACTIVATIONS
-        if is_activation and self.depends(target) and not target._is_view():
+        if operation.name in ACTIVATIONS and self.depends(target) and not target._is_view():
             return handler(self, operation)
         self.layers.before_write(target)
-        result: Tensor = handler(self, out_of_place(operation, keeps_nothing=is_activation))
+        result: Tensor = handler(self, out_of_place(operation))
         rank = self.rank(result)
         target.copy_(result)
         self._ranks[target] = rank

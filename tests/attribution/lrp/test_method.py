@@ -194,6 +194,11 @@ def test_in_place_operations_change_nothing(build, name: str):
         lambda z, x: z.mul_(2.0),
         lambda z, x: z.copy_(z * 2 + x),
         lambda z, x: functional.leaky_relu(z, inplace=True),
+        lambda z, x: functional.silu(z, inplace=True),
+        lambda z, x: functional.elu(z, inplace=True),
+        lambda z, x: torch.tanh_(z),
+        lambda z, x: functional.silu(z[:, :2], inplace=True).repeat(1, 2) + z,
+        lambda z, x: torch.relu(z) + functional.hardswish(z, inplace=True),
     ],
 )
 def test_writing_into_a_layers_output_does_not_change_what_it_remembers(write):

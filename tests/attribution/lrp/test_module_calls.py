@@ -211,3 +211,10 @@ def test_integer_inputs_are_carried_along_and_get_no_relevance(rules) -> None:
     by_name = {layer.name: layer.contribution for layer in graph.layers}
     assert set(by_name) >= {"input 0", "input 1", "input 2", "net.0"}
     assert not by_name["input 1"].any() and bool(by_name["input 0"].any())
+
+
+def test_what_torch_functions_do_not_show_is_refused_with_the_reason() -> None:
+    hidden = nn.Linear(4, 4)
+    net = nn.Sequential(OrderedDict(mapped=_Calls(torch.vmap(hidden)), head=nn.Linear(4, 2)))
+    with pytest.raises(ConfigurationError, match=r"'mapped' .*cannot be followed \(TorchScript"):
+        LRP()(net, X, 0)

@@ -15,6 +15,7 @@ from lightning_explain.attribution import (
     EpsilonRule,
     FlatRule,
     GammaRule,
+    Rule,
     WSquareRule,
     ZBoxRule,
     ZeroRule,
@@ -211,3 +212,17 @@ def test_impossible_parameters_are_refused(build, said: str):
 def test_input_outside_the_box_is_refused():
     with pytest.raises(ConfigurationError, match="outside its box"):
         LRP({nn.Linear: ZBoxRule(0.0, 1.0)})(nn.Linear(2, 2), torch.tensor([[0.5, 2.0]]), 0)
+
+
+@pytest.mark.parametrize("rule", [ZPlusRule(), GammaRule(0.5), AlphaBetaRule(2.0, 1.0)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_few_bits_are_enough_for_inputs_of_both_signs(rule: Rule, dtype: torch.dtype):
+    torch.manual_seed(0)
+    # so few contributions that all of an output's are negative now and then
+    net = nn.Sequential(nn.Conv2d(4, 4, 2, groups=4), nn.SiLU(), nn.Conv2d(4, 4, 2, groups=4), nn.Flatten()).to(dtype)
+    x = torch.randn(3, 4, 6, 6, generator=torch.Generator().manual_seed(1)).to(dtype)
+    rules = {nn.Conv2d: rule}
+    found = LRP(rules)(net, x, 5).values.double()
+    wanted = LRP(rules)(net.double(), x.double(), 5).values
+    scale = {torch.float32: 1e-5, torch.bfloat16: 0.2}[dtype]
+    torch.testing.assert_close(found, wanted, rtol=0, atol=scale * float(wanted.abs().max()))

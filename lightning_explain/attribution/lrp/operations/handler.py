@@ -131,10 +131,10 @@ def name_of(function: Callable[..., Any]) -> tuple[str, bool]:
     return ALIASES.get(name, name), in_place or name == "setitem"
 
 
-def out_of_place(operation: Operation, *, keeps_nothing: bool) -> Operation:
-    """Return the same operation on what it would write into, or on a copy of that if it keeps it for the way back.
+def out_of_place(operation: Operation) -> Operation:
+    """Return the same operation on a copy of what it would write into, which it may keep for the way back.
 
-    Activations keep nothing. They say by a boolean, the only one among their options, whether they work in place.
+    Activations say by a boolean, the only one among their options, whether they work in place.
     """
     target = operation.args[0] if operation.args else operation.kwargs["input"]
     args = tuple(False if option is True else option for option in operation.args[1:])
@@ -142,7 +142,7 @@ def out_of_place(operation: Operation, *, keeps_nothing: bool) -> Operation:
     function = operation.function
     if operation.in_place:
         function = next(getattr(place, operation.name) for place in PLACES if hasattr(place, operation.name))
-    return Operation(function, operation.name, (target if keeps_nothing else target.clone(), *args), kwargs)
+    return Operation(function, operation.name, (target.clone(), *args), kwargs)
 
 
 def works_in_place(operation: Operation) -> bool:
