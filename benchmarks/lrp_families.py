@@ -1,6 +1,6 @@
 """LRP by family of network, in gradient passes: `python benchmarks/lrp_families.py [FAMILY ...] [--batch 8]`.
 
-Needs timm. Random weights, processor time of one thread, medians of interleaved runs. For each family:
+Needs timm, or torchvision for families named `torchvision/...`. Random weights, processor time of one thread, medians of interleaved runs. For each family:
 what `LRP()` costs in time and in peak memory, whether its relevance adds up with `attention="cp"` and all offsets zero
 (in 64 bits, without epsilon), which part of the output offsets take as the network comes, and, where autolrp is
 installed, what that costs with the same rules (z+ in convolutions, epsilon elsewhere), and the time of `LRP()` over it.
@@ -27,7 +27,7 @@ FAMILIES = (
     "tf_efficientnetv2_b0", "ghostnet_100", "edgenext_xx_small", "poolformer_s12", "xcit_nano_12_p16_224", "hgnetv2_b0",
     "fastvit_t8", "repvgg_a0", "inception_next_tiny", "resmlp_12_224", "eva02_tiny_patch14_224",
 )  # fmt: skip
-OFFSETS = ("bias", "pos_embed", "cls_token", "reg_token", "dist_token", "position", "token_projection")
+OFFSETS = ("bias", "pos_embed", "cls_token", "class_token", "reg_token", "dist_token", "position", "token_projection")
 HEADING = "| family | gradient passes | memory | off without offsets | absorbed share | autolrp | ours : autolrp |"
 
 
@@ -58,15 +58,23 @@ def by_autolrp(net: nn.Module, x: Tensor, y: Tensor) -> Tensor | None:
     return carried.relevance
 
 
-def row_of(family: str, batch: int, repeats: int) -> str:
-    """Measure one family."""
-    torch.manual_seed(0)
+def network_of(family: str) -> tuple[nn.Module, int]:
+    """Make a network with random weights; the size of its images."""
+    if family.startswith("torchvision/"):
+        models: Any = importlib.import_module("torchvision.models")
+        return models.get_model(family.removeprefix("torchvision/"), weights=None).eval(), 224
     net = timm.create_model(family, pretrained=False, num_classes=10).eval()
     head = net.get_classifier()
     if isinstance(head, nn.Linear):
         # some begin with a head of zeros, which explains nothing
         nn.init.normal_(head.weight, std=0.05)
-    size = net.pretrained_cfg["input_size"][-1]
+    return net, net.pretrained_cfg["input_size"][-1]
+
+
+def row_of(family: str, batch: int, repeats: int) -> str:
+    """Measure one family."""
+    torch.manual_seed(0)
+    net, size = network_of(family)
     x, y = torch.randn(batch, 3, size, size), torch.arange(batch) % 10
 
     def gradient_pass() -> Tensor:
