@@ -27,7 +27,12 @@ import lightning_explain
 import tests.attribution.integrated_gradients.test_first_layer as first_layer
 import tests.attribution.integrated_gradients.test_method as integrated
 import tests.attribution.lrp.dense as dense
-import tests.attribution.lrp.operations.test_handler as operations
+import tests.attribution.lrp.operations.applied as applied
+import tests.attribution.lrp.operations.test_activations as activations
+import tests.attribution.lrp.operations.test_attention as attention
+import tests.attribution.lrp.operations.test_normalisation as normalisation
+import tests.attribution.lrp.operations.test_recurrent as recurrent
+import tests.attribution.lrp.test_method as relevance_propagation
 import tests.drift.test_error as errors
 import tests.drift.test_similarity as similarity
 import tests.test_drift_alert as alert
@@ -367,23 +372,23 @@ def rules_after_batch_norm() -> None:
     close(LRP(rules)(apart, x, 5).values, LRP(rules)(merged, x, 5).values)
 
 
-absorbed_share = operations.test_offsets_absorb_and_their_share_is_told
+absorbed_share = relevance_propagation.test_offsets_absorb_and_their_share_is_told
 
 
 def rules_of_operations() -> None:
-    operations.test_activations_hand_relevance_on_by_any_name("sin")
+    activations.test_activations_hand_relevance_on_by_any_name("sin")
     for name in ("layer", "group", "root mean square"):
-        operations.test_the_spread_of_a_normalisation_is_a_constant(name)
+        normalisation.test_the_spread_of_a_normalisation_is_a_constant(name)
     x, y = drawn(3, 4), drawn(3, 4, seed=1)
     products = ((lambda a, b: a * b.sigmoid(), 1.0), (lambda a, b: a * b, 0.5), (lambda a, b: a / (b * b), 1.0))
     for function, of_x in products:
-        relevance = function(x, y) * operations.weights(4)
-        found = LRP({})(operations.Apply(function), (x, y))
+        relevance = function(x, y) * applied.weights(4)
+        found = LRP({})(applied.Apply(function), (x, y))
         close(found.parts[0], of_x * relevance)
         close(found.parts[1], (1 - of_x) * relevance)
-    operations.test_attention_equals_its_dense_form(operations.fused, "bias")
+    attention.test_attention_equals_its_dense_form(attention.fused, "bias")
     for kind in ("lstm", "gru"):
-        operations.test_recurrent_layers_give_the_same_output_and_conserve(kind, {"bidirectional": True}, packed=True)
+        recurrent.test_recurrent_layers_give_the_same_output_and_conserve(kind, {"bidirectional": True}, packed=True)
 
 
 def activations_hand_on() -> None:

@@ -76,3 +76,37 @@ def reported(folder: Path, out: Path, *more: Path, **options: Any) -> Element:
     path = out / "report.html"
     assert run([folder, *more], output=path, version="1.2.3", **options) == 0
     return parsed(path)
+
+
+FREE = {
+    "html", "head", "meta", "title", "style", "body", "header", "h1", "nav", "a", "p", "main", "section", "h2", "h3",
+    "h4", "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "bdi", "small", "details", "summary", "ul",
+    "li", "img", "span", "svg", "g", "path", "line", "circle", "text",
+}  # fmt: skip
+
+
+def names_in(element: Element) -> set[str]:
+    return {element.name} | {name for c in element.children if isinstance(c, Element) for name in names_in(c)}
+
+
+def attributes_in(element: Element) -> list[tuple[str, str]]:
+    own = list(element.attributes.items())
+    return own + [pair for c in element.children if isinstance(c, Element) for pair in attributes_in(c)]
+
+
+def assert_loads_nothing(page: Element) -> None:
+    """No element that loads or runs anything, no attribute that does, and a policy that forbids it."""
+    assert names_in(page) - {""} <= FREE
+    for key, value in attributes_in(page):
+        assert not key.startswith("on") and key != "style", key
+        if key in ("src", "href"):
+            assert value.startswith(("data:image/png;base64,", "#")), value
+    (policy,) = [m.attributes["content"] for m in page.all("meta") if "http-equiv" in m.attributes]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == "data:"
+    assert "unsafe" not in policy
+
+
+def texts(elements: list[Element]) -> list[str]:
+    return [" ".join(element.text.split()) for element in elements]

@@ -123,3 +123,14 @@ def read_beside(relu: Callable[[Tensor], Tensor], *, rule: Rule, norm: bool) -> 
     nets = [with_statistics(ReadBeside(relu, norm=norm, twice=twice)).double().eval() for twice in (False, True)]
     once, twice = (LRP({nn.Linear: rule, nn.BatchNorm1d: rule})(net, x, 1).values for net in nets)
     return once, twice
+
+
+class Lambda(nn.Module):
+    """A function of the module itself and its input."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function, self.weight = function, nn.Parameter(torch.ones(4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self, x)

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize, prune, weight_norm
 
-from lightning_explain.attribution import LRP, EpsilonRule, GammaRule, ZBoxRule
+from lightning_explain.attribution import LRP, EpsilonRule, GammaRule, ZBoxRule, ZeroRule, ZPlusRule
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths import contributions
+from tests.attribution.lrp.operations.applied import drawn
 
 EPSILON = EpsilonRule(1e-9)
 X = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
@@ -211,6 +212,27 @@ def test_integer_inputs_are_carried_along_and_get_no_relevance(rules) -> None:
     by_name = {layer.name: layer.contribution for layer in graph.layers}
     assert set(by_name) >= {"input 0", "input 1", "input 2", "net.0"}
     assert not by_name["input 1"].any() and bool(by_name["input 0"].any())
+
+
+def test_rules_by_name_apply_to_the_call_whatever_its_weight_is():
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+            self.second.weight = self.first.weight
+            self.last = parametrizations.weight_norm(nn.Linear(4, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.second(self.first(x).relu()).relu())
+
+    net, x = Tied().double(), drawn(3, 4)
+    plain = LRP({nn.Linear: ZeroRule()})(net, x, 0).values
+    found = [LRP({name: ZPlusRule(), nn.Linear: ZeroRule()})(net, x, 0).values for name in ("first", "second", "last")]
+    for one in found:
+        assert not torch.allclose(one, plain)
+    assert not torch.allclose(found[0], found[1])
+    assert all(parameter.requires_grad for parameter in net.parameters())
 
 
 def test_what_torch_functions_do_not_show_is_refused_with_the_reason() -> None:
