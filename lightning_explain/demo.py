@@ -187,9 +187,9 @@ def _percent(share: float) -> str:
 
 
 def _classes(neurons: ActiveNeuronMonitor) -> str:
-    figures = neurons.class_figures
+    metrics = neurons.class_figures
     rows = [
-        [name, *(f"{figures[figure][c]:.3f}" for figure in ("precision", "recall", "f1"))]
+        [name, *(f"{metrics[metric][c]:.3f}" for metric in ("precision", "recall", "f1"))]
         for c, name in enumerate(neurons.class_names)
     ]
     return table("Held-out digits, by class", ["class", "precision", "recall", "F1"], rows)
@@ -198,8 +198,8 @@ def _classes(neurons: ActiveNeuronMonitor) -> str:
 def _layers(neurons: ActiveNeuronMonitor) -> str:
     rows: list[list[str]] = []
     for layer, profile in neurons.profiles["val"].items():
-        figures = profile.scalars()
-        shares = [_percent(figures[share]) for share in ("dead", "always_on", "exclusive")]
+        metrics = profile.scalars()
+        shares = [_percent(metrics[share]) for share in ("dead", "always_on", "exclusive")]
         rows.append([layer, str(profile.rates.shape[1]), *shares])
     title = "Neurons: never active, active for every digit, in the active set of one class only"
     return table(title, ["layer", "neurons", "dead", "always on", "exclusive"], rows)

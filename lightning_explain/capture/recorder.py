@@ -118,9 +118,9 @@ class Recorder:
 
         Where only what is known of layers has changed, hooks stay as they are, so that a compiler need not look again.
         """
-        told = {layer.name: layer for layer in layers}
-        same = list(told) == list(self._layers) and not any(use.mask for layer in layers for use in layer.calls)
-        self.layers, self._layers = tuple(layers), told
+        by_name = {layer.name: layer for layer in layers}
+        same = list(by_name) == list(self._layers) and not any(use.mask for layer in layers for use in layer.calls)
+        self.layers, self._layers = tuple(layers), by_name
         if self._attached and not same:
             self._remove()
             self.attach()
@@ -173,7 +173,7 @@ class Recorder:
     def pause(self) -> None:
         """Pause for a backward pass in which activation checkpointing runs layers again.
 
-        A compiled region is not told: run again it must do just what it did before, or checkpointing refuses it. What
+        A compiled region is not paused: run again it must do just what it did before, or checkpointing refuses it. What
         it keeps meanwhile is forgotten.
         """
         if self.recording and self._aside is None:

@@ -78,7 +78,7 @@ FAITHFULNESS: dict[str, Callable[[Claim], dict[str, Tensor]]] = {
     },
     "randomisation": _randomisation,
 }
-"""The measures by name. Each gives figures per sample [batch] by the name of the figure."""
+"""The measures by name. Each returns metrics per sample [batch] by name."""
 
 
 def examine(claim: Claim, measure: str) -> dict[str, Tensor]:
@@ -86,13 +86,13 @@ def examine(claim: Claim, measure: str) -> dict[str, Tensor]:
 
     Args:
         claim: The explanation and what it explains.
-        measure: One of these, with the figures it gives and its cost:
+        measure: One of these, with its metrics and its cost:
 
             - `"deletion"`: `deletion_auc`, low is good; 21 forward passes.
             - `"insertion"`: `insertion_auc`, high is good; 21 forward passes.
             - `"infidelity"`: `infidelity` under noise, low is good, in squared units of the output; 11 forward passes.
               It is 0 only where the output is linear in the input around the sample: an exact explanation of a curved
-              output gets more. Values are taken for contributions, slope times the way from the baseline (zeros where
+              output gets more. Values count as contributions, slope times the way from the baseline (zeros where
               there is none), unless the method declares `gives_slopes`, as Saliency and SmoothGrad do.
             - `"max_sensitivity"`: `max_sensitivity`, 0 is best; 11 explanations.
             - `"randomisation"`: `randomisation` and `randomisation_absolute`, rank correlation with the explanation
@@ -100,7 +100,7 @@ def examine(claim: Claim, measure: str) -> dict[str, Tensor]:
               weights, and one more.
 
     Returns:
-        Figures per sample [batch], by name.
+        Metrics per sample [batch], by name.
 
     Raises:
         ConfigurationError: The name is unknown, or the measure does not fit the explanation's form.

@@ -16,7 +16,7 @@ def mass_in_mask(attribution: Attribution | Tensor, mask: Tensor) -> Tensor:
             the values; one without the channel dimension, [batch or 1, height, width], counts for all channels.
 
     Returns:
-        Shares from 0 to 1 [batch]; NaN where all attributions are 0, since nothing has no place.
+        Shares from 0 to 1 [batch]; NaN where all attributions are 0.
 
     Raises:
         ConfigurationError: Several inputs, a mask that does not fit, or one with values outside [0, 1].

@@ -46,7 +46,7 @@ def infidelity(
     `mean over I of (sum(I * slope) - (F(x) - F(x - I)))^2`, where the slope is the attribution of a method that
     gives gradients. Lower is better, and what an explanation is measured against depends on I:
 
-    - With noise (the default) it is how well a straight line with these slopes foretells the score around x. 0 needs
+    - With noise (the default) it is how well a linear function with these slopes predicts the score around x. 0 needs
       a score that is linear there. The exact gradient keeps what bends: for F(x) = x^2 and noise of standard deviation
       s it gets 3 s^4. Exact integrated gradients are no local slopes, and get the difference as well: their slope is
       the mean gradient on the way from the baseline, here x instead of 2x, which adds s^2 x^2.
@@ -61,7 +61,7 @@ def infidelity(
         target: What was explained: class index, LongTensor [batch], or None.
         attribution: The explanation, or its values, shaped like the inputs.
         baseline: For methods that give `slope * (input - baseline)`, such as IntegratedGradients and (with
-            "zeros") InputXGradient: their baseline, so that the slope can be had back. A feature at its baseline
+            "zeros") InputXGradient: their baseline, to recover the slope. A feature at its baseline
             has slope 0. None: the values are slopes.
         perturb: From inputs and generator to I; by default Gaussian noise of a fifth of each sample's range.
         n_draws: Perturbations per sample.

@@ -166,7 +166,7 @@ def feeding_features(
         model: The model; run in eval mode and left as found.
         inputs: Probe samples [batch, ...], or a tuple of them.
         labels: Their classes: int64 [batch]; None for one class, 0.
-        profiles: Layer -> profile, whose active sets say which neurons are asked about.
+        profiles: Layer -> profile, whose active sets select the neurons.
         layers: The same layers, from `unit_layers`.
         method: Attribution method: `method(model, inputs, target) -> Attribution`.
         most_neurons: Most neurons of each class and layer: the most telling ones of the active set.

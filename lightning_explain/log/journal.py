@@ -40,16 +40,16 @@ def defined(values: Mapping[str, float]) -> dict[str, float]:
     return {tag: value for tag, value in values.items() if not math.isnan(value)}
 
 
-def _log_figures(
-    logger: Any, sink: Sink | None, figures: Mapping[str, float], words: Mapping[str, str], step: int
+def _log_metrics(
+    logger: Any, sink: Sink | None, metrics: Mapping[str, float], words: Mapping[str, str], step: int
 ) -> None:
     """Log metrics in the form this logger takes, with descriptions if it has a place for them."""
     if isinstance(sink, MLflowSink):
-        figures = {mlflow_name(key): value for key, value in figures.items()}
+        metrics = {mlflow_name(key): value for key, value in metrics.items()}
     if isinstance(sink, TensorBoardSink) and words:
-        sink.described_scalars({key: (figures[key], text) for key, text in words.items()}, step)
-        figures = {key: value for key, value in figures.items() if key not in words}
-    logger.log_metrics(figures, step=step)
+        sink.described_scalars({key: (metrics[key], text) for key, text in words.items()}, step)
+        metrics = {key: value for key, value in metrics.items() if key not in words}
+    logger.log_metrics(metrics, step=step)
 
 
 class Journal:
@@ -117,13 +117,13 @@ class Journal:
         """Log metrics by tag; undefined ones (NaN) are left out, because a curve has no point there.
 
         Args:
-            values: The figures.
-            descriptions: What figures mean, for loggers that show it: to be given with a tag's first value.
+            values: Metrics by tag.
+            descriptions: Descriptions by tag, for loggers that show them: to be given with a tag's first value.
         """
-        figures = defined(values)
-        words = {key: text for key, text in (descriptions or {}).items() if key in figures}
+        metrics = defined(values)
+        words = {key: text for key, text in (descriptions or {}).items() if key in metrics}
         for logger, sink in self._places:
-            self._try(logger, lambda logger=logger, sink=sink: _log_figures(logger, sink, figures, words, self.step))
+            self._try(logger, lambda logger=logger, sink=sink: _log_metrics(logger, sink, metrics, words, self.step))
         self._settle()
 
     def image(self, tag: str, picture: Picture, *, description: str = "") -> None:

@@ -99,7 +99,7 @@ class TensorBoardSink:
     Attributes:
         writer: The logger's `SummaryWriter`.
         folder: For the records.
-        prefix: What the logger sets before the tags of figures.
+        prefix: The logger's prefix for tags of metrics.
     """
 
     writer: Any
@@ -112,7 +112,7 @@ class TensorBoardSink:
         image = Summary.Image(encoded_image_string=png_bytes(picture), height=height, width=width, colorspace=channels)
         self._add([Summary.Value(tag=tag, image=image, metadata=_metadata("images", description))], step)
 
-    def described_scalars(self, figures: Mapping[str, tuple[float, str]], step: int) -> None:
+    def described_scalars(self, metrics: Mapping[str, tuple[float, str]], step: int) -> None:
         """Add metrics by tag, each with the description that TensorBoard shows beside it.
 
         The logger's `log_metrics` has no place for them. TensorBoard keeps the words of a tag's first value, so the
@@ -121,7 +121,7 @@ class TensorBoardSink:
         self._add(
             [
                 Summary.Value(tag=self.prefix + tag, simple_value=value, metadata=_metadata("scalars", words))
-                for tag, (value, words) in figures.items()
+                for tag, (value, words) in metrics.items()
             ],
             step,
         )

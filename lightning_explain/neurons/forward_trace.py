@@ -56,7 +56,7 @@ class ForwardTrace:
 
     Attributes:
         calls: Module -> its calls in the order in which they ended.
-        functions: Calls of the functions that were asked about.
+        functions: Recorded calls of functions.
         masks: Axis of tokens -> where its padding mask is seen.
         samples: Axes along which samples lie.
     """
@@ -87,8 +87,8 @@ class ForwardTrace:
             letters.append(found or "p")
         if not any("b" in letter for letter in letters) and _may_hold_samples(dims[0]):
             letters[0] = "b"
-        told = any("b" in letter for letter in letters) and (has_units(dims) or len(dims) == 2)
-        return tuple(letters) if told else None
+        known = any("b" in letter for letter in letters) and (has_units(dims) or len(dims) == 2)
+        return tuple(letters) if known else None
 
     def mask_of(self, dims: Dims) -> MaskSource | None:
         """Return the source of the padding mask for a tensor's tokens."""

@@ -137,9 +137,9 @@ def functional_use(model: nn.Module, trace: ForwardTrace) -> FunctionalUse:
 
 
 def _unseen(use: FunctionalUse, name: str, where: str) -> None:
-    told = f"{name} in {where!r}" if where else f"{name} in the model's own forward"
-    if told not in use.unseen:
-        use.unseen.append(told)
+    described = f"{name} in {where!r}" if where else f"{name} in the model's own forward"
+    if described not in use.unseen:
+        use.unseen.append(described)
 
 
 def followed(

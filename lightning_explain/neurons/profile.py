@@ -242,7 +242,7 @@ class LayerProfile:
 
     def scalars(self) -> dict[str, float]:
         """Return the layer's metrics: shares of dead, dormant, always-on and exclusive neurons; means of the rest."""
-        figures = {
+        metrics = {
             "dead": float(self.dead.float().mean()),
             "dormant": float(self.dormant.float().mean()),
             "always_on": float(self.always_on.float().mean()),
@@ -252,7 +252,7 @@ class LayerProfile:
         }
         only_with_classes = {"exclusive", "selectivity", "overlap"}
         several = int(self.seen.sum()) > 1
-        return {name: value for name, value in figures.items() if several or name not in only_with_classes}
+        return {name: value for name, value in metrics.items() if several or name not in only_with_classes}
 
 
 def rate_gaps(train: LayerProfile, validation: LayerProfile) -> Tensor:

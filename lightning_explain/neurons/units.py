@@ -131,7 +131,7 @@ def unit_layers(model: nn.Module, layers: str | Sequence[str] | None = None) -> 
     """
     modules = {name: module for name, module in model.named_modules() if name}
     if layers is not None:
-        # what was asked for by name is counted as it is, not as what a function makes of it
+        # a layer requested by name is counted itself, not the result of a function
         return [replace(_with_view(layer, modules), then=None) for layer in select_layers(model, layers)]
     # names are taken as they are, not as globs; None lets select_layers choose, or say that there is nothing to watch
     names = [name.replace("[", "[[]") for name in _default(modules)] or None
@@ -172,11 +172,11 @@ def described(
         use: Functional activations in it.
         unit_dims: Names or globs of layers -> the dimension that counts units there, whatever was seen.
     """
-    asked = {
+    requested = {
         layer.name: dim for layer in layers for glob, dim in unit_dims.items() if fnmatch.fnmatchcase(layer.name, glob)
     }
     return [
-        _described(layer, trace, use.fed.get(layer.name, {}) if layer.fed else {}, asked.get(layer.name))
+        _described(layer, trace, use.fed.get(layer.name, {}) if layer.fed else {}, requested.get(layer.name))
         for layer in layers
     ]
 

@@ -91,7 +91,7 @@ def _chosen(names: Sequence[str], layers: str | Sequence[str] | None) -> list[st
 class Contributions:
     """The contribution graphs of a batch, computed one sample at a time: `contributions[3]`.
 
-    A graph is worked out when it is asked for, from the weights as they are then: ask before training goes on.
+    A graph is computed on access, from the current weights: access it before training continues.
 
     Attributes:
         units: How each input falls into units.
@@ -128,14 +128,15 @@ def contributions(
 ) -> Contributions:
     """Compute the contribution of every unit to the explained output, and the edges along which it flows.
 
-    An edge carries the message of layer-wise relevance propagation, `c_ij / z_j R_j`, which says how much of the
-    output that unit j is responsible for came to it from unit i. Units are neurons of linear layers, channels of
+    An edge carries the message of layer-wise relevance propagation, `c_ij / z_j R_j`, the part of the
+    output that reaches unit j from unit i. Units are neurons of linear layers, channels of
     convolutions, features of tables and patches of images. A BatchNorm belongs to the layer before it, an activation,
-    pooling or dropout likewise. What unit j got from its bias goes no further: in every layer, the units' contributions
+    pooling or dropout likewise; the statistics of other normalisations count as constants, and of a product with a gate
+    the signal gets everything. What unit j got from its bias goes no further: in every layer, the units' contributions
     and what biases above absorbed add up to the output. With residual connections that holds of a cut through all
     branches, not of one layer.
 
-    Conductance says what a unit contributes, but not which part of it went where, so it makes no edges.
+    Conductance gives contributions of units, but not of edges.
 
     Source: Bach et al. (2015), On pixel-wise explanations, Eq. 49 and 56 to 58 (messages); Montavon et al. (2019).
 
@@ -144,7 +145,7 @@ def contributions(
         inputs: Tensor [batch, ...], or a tuple of them, of floating-point type.
         target: Class index, LongTensor [batch], or None where the output is one number per sample.
         rules: A composite, or a mapping from layer type, name or glob to zero, epsilon, gamma or z+ rule; by default
-            epsilon (1e-6) everywhere, with which contributions are those of input times gradient.
+            epsilon (1e-6) everywhere, which on ReLU networks equals input times gradient.
         layers: Names or globs of the linear layers and convolutions kept; by default all, or six of more.
         feature_names: Names of the features of tabular inputs.
         patch: Side of an image's patches in pixels; by default about seven patches along the longer side.
@@ -156,7 +157,7 @@ def contributions(
 
     Raises:
         ConfigurationError: A layer or operation that contributions cannot pass (softmax, attention, recurrent layers,
-            products of activations, ...), named; rules or layers that do not fit.
+            ...), named; rules or layers that do not fit.
         ExplanationError: NaN or infinite scores, or an output that does not depend on the inputs.
 
     Example:

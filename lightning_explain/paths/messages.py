@@ -21,7 +21,7 @@ LARGEST_BLOCK = 1 << 24
 """Most numbers held at once."""
 
 MOST_MIXED = 1 << 26
-"""Most messages worked out one by one."""
+"""Most messages computed one by one."""
 
 FEW = 8
 """Rows are picked out where fewer than one in so many are needed: a copy costs as much as the sum saved."""
@@ -213,7 +213,7 @@ def mixed_messages(
     if n_numbers > MOST_MIXED:
         raise ConfigurationError(
             f"The units of {source.name!r} are mixed before the next layer reads them (pooling with positions kept, a "
-            f"mean or sum over channels), so that {n_numbers:,} messages would have to be worked out one by one; at "
+            f"mean or sum over channels), so that {n_numbers:,} messages would have to be computed one by one; at "
             f"most {MOST_MIXED:,} can. Give keep_positions=False or fewer samples."
         )
     values, held = source.values.detach(), read.detach()

@@ -144,7 +144,7 @@ def run_in_pieces(
 
 
 def _check_samples_first(found: PiecewisePass) -> None:
-    """Refuse layers whose first dimension is not that of the samples: their units could not be told by sample."""
+    """Refuse layers whose first dimension is not that of the samples: their units could not be assigned to samples."""
     n_samples = len(found.score)
     mixed = [layer for layer in found.layers if len(layer.output) != n_samples]
     if mixed:

@@ -15,7 +15,7 @@ from lightning_explain.paths.path_units import InputUnits, neuron_labels
 from lightning_explain.paths.terms import Term, terms_of
 
 MOST_UNITS = 8192
-"""Most units of one layer with positions kept: their messages are worked out one by one."""
+"""Most units of one layer with positions kept: their messages are computed one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +68,8 @@ def all_sources(trace: PiecewisePass, units: Sequence[InputUnits], keep_position
         n_units = int(labels.max()) + 1
         if keep_positions and n_units > MOST_UNITS:
             raise ConfigurationError(
-                f"Layer {layer.name!r} has {n_units:,} units with positions kept; at most {MOST_UNITS:,} can be worked "
-                "out. Give keep_positions=False, so that each channel is one unit."
+                f"Layer {layer.name!r} has {n_units:,} units with positions kept; at most {MOST_UNITS:,} are "
+                "possible. Give keep_positions=False, so that each channel is one unit."
             )
         found.append(FeedSource(layer.name, layer.output, labels, n_units))
     return tuple(found)

@@ -60,9 +60,9 @@ def replay(
 
     The monitors see each checkpoint as they would see a validation at its step, with the same tags, pictures, records
     and events for the Explain tab. One probe serves for all; drift is measured from checkpoint to checkpoint, and to
-    the first of them. What is logged stands at the checkpoint's own step, the number of optimizer steps done (a watched
-    run logs that moment one lower, as Lightning does, which counts the batch that is running). The figures that the
-    module's own `validation_step` logs are logged too.
+    the first of them. Everything is logged at the checkpoint's own step, the number of optimizer steps (a watched run
+    logs the same state one step lower, as Lightning does, which logs at the index of the running batch). The metrics
+    that the module's own `validation_step` logs are logged too.
 
     Checkpoints are read without executing anything in them (`weights_only`). One that does not fit is named in a
     warning and skipped. The module is left as it was found: weights, buffers, device, modes, attributes.
@@ -70,7 +70,7 @@ def replay(
     Args:
         model: The LightningModule, whatever its weights.
         checkpoints: A folder, or files. Checkpoints of Lightning, files `{"state_dict": ...}`, or with tensors by name.
-        callbacks: Monitors that have watched nothing yet; when they explain is the checkpoints' affair.
+        callbacks: Monitors that have watched nothing yet; their schedule is ignored.
         datamodule: A LightningDataModule; it is set up as for `fit`.
         train_dataloaders: Training data, if there is no datamodule and the module brings none itself; needed for
             `train_data` and for baselines that are means of training data.
