@@ -141,7 +141,7 @@ MUTATIONS: Mapping[str, tuple[Switch, Case]] = {
         replace(QUICK, compiled="aot_eager", checkpointing="body"),
     ),
     "hooks sit on what a compiler leaves alone": (
-        lambda: patch.object(capture.layers, "names_outside_compiled", lambda model: frozenset()),
+        lambda: patch.object(capture.watched_layers, "names_outside_compiled", lambda model: frozenset()),
         replace(QUICK, compiled="in place"),
     ),
     "a hook sits on a transformer layer": (
