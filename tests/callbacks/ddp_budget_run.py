@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor, Probe, Saliency
 from lightning_explain import schedule as schedule_module
-from lightning_explain.callbacks.neurons import counting as neuron_counts
+from lightning_explain.callbacks.neurons.counting import stage_counts as neuron_counts
 from tests.models import digits
 
 

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor, Probe, Saliency
 from lightning_explain import schedule as schedule_module
-from lightning_explain.callbacks.neurons import counting as neuron_counts
+from lightning_explain.callbacks.neurons.counting import stage_counts as neuron_counts
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor
-from lightning_explain.callbacks.neurons.labels import ALL_SAMPLES, LabelEvidence, without_labels
+from lightning_explain.callbacks.neurons.counting.labels import ALL_SAMPLES, LabelEvidence, without_labels
 from lightning_explain.errors import ExplanationWarning
 from tests.models import quiet_trainer
 from tests.training import fit

@@ -15,7 +15,7 @@ from lightning_explain.attribution.integrated_gradients import passes
 from lightning_explain.callbacks.attribution import history
 from lightning_explain.callbacks.base import error_handling as guard
 from lightning_explain.callbacks.base import explanation_monitor
-from lightning_explain.callbacks.neurons import counting as neuron_counts
+from lightning_explain.callbacks.neurons.counting import stage_counts as neuron_counts
 from lightning_explain.capture import recorder
 from lightning_explain.log import sinks
 from lightning_explain.neurons import LayerProfile

@@ -1,4 +1,4 @@
-"""What a neuron monitor asks of its probe: what feeds the neurons, and how the channels of a sample look."""
+"""The probe of a neuron monitor: the input features that feed its neurons, and activation maps of a sample."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lightning_explain.attribution import Attribution, IntegratedGradients
 from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.callbacks.base.default_probe import flat_loaders, to_device
+from lightning_explain.callbacks.base.error_handling import DRAWING_A_PROBE, Guard
 from lightning_explain.callbacks.base.forward import Question, undisturbed
 from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
 from lightning_explain.callbacks.neurons.activation_maps import activation_maps
@@ -22,6 +23,8 @@ N_POINTS = 4
 MOST_FEATURES = 20
 """Features kept of each neuron."""
 
+COLLECTING = "collecting a probe"
+
 NO_FEEDING = (
     "Token ids feed no neuron with a sign: give feeding=0 to do without, or, for numbers that are none, "
     "input=lambda batch: batch[0].float()."
@@ -33,10 +36,14 @@ class NeuronProbe:
 
     Args:
         keeper: Keeps the monitor's probe.
-        question: How the module is called, and where batches hold input and target.
+        question: Where batches hold input and target, and how the module is called.
+        guard: The monitor's error handling.
+        wanted: Find a probe. None is drawn for nothing: token ids, say, feed no neuron with a sign and have no maps.
     """
 
-    def __init__(self, keeper: ProbeKeeper, *, question: Question) -> None:
+    def __init__(self, keeper: ProbeKeeper, *, question: Question, guard: Guard, wanted: bool) -> None:
+        self._guard = guard
+        self._wanted = wanted
         self._question = question
         self._keeper = keeper
         self._sought = False
@@ -47,32 +54,32 @@ class NeuronProbe:
         return self._keeper.probe
 
     def find(self, trainer: Any) -> None:
-        """Draw the probe, or begin to collect it; once, since what cannot be drawn was said.
-
-        Raises:
-            ConfigurationError: No input is recognised in the validation data.
-        """
-        if not self._sought and flat_loaders(trainer.val_dataloaders):
+        """Draw the probe, or begin to collect it; tried once, since a failure is reported once."""
+        if self._wanted and not self._sought and flat_loaders(trainer.val_dataloaders):
             self._sought = True
-            self._keeper.find(trainer)
+            drawing = "drawing a probe for feeding features and activation maps"
+            with self._guard.doing(drawing, cure=DRAWING_A_PROBE):
+                self._keeper.find(trainer)
 
     def collect(self, batch: Any) -> None:
-        """Take what is still wanted from a validation batch, while the probe is being collected."""
+        """Take the samples still missing from a validation batch, while the probe is being collected."""
         if self._keeper.collecting:
-            self._keeper.collect(batch)
+            with self._guard.doing(COLLECTING, cure=DRAWING_A_PROBE):
+                self._keeper.collect(batch)
 
     def finish(self) -> None:
-        """Make the probe of what was collected."""
+        """Make the probe of the samples collected."""
         if self._keeper.collecting:
-            self._keeper.finish_collecting()
+            with self._guard.doing(COLLECTING, cure=DRAWING_A_PROBE):
+                self._keeper.finish_collecting()
 
     def start_over(self) -> None:
-        """Give up a probe that was drawn: it belonged to another run."""
+        """Drop a probe that was drawn: it belonged to another run."""
         self._keeper.forget()
         self._sought = False
 
     def without_classes(self) -> None:
-        """Take the probe's labels for real values: the samples counted showed that they are no classes."""
+        """Treat the probe's labels as real values: the samples counted showed that they are no classes."""
         self._keeper.without_classes()
 
     def features(

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable, Sequence
 
+from lightning_explain.callbacks.neurons.counting.messages import silent_layers_message
+from lightning_explain.callbacks.neurons.counting.watch import Profiles, Stage
 from lightning_explain.callbacks.neurons.results import LayerReport, NeuronReport
-from lightning_explain.callbacks.neurons.watch import Profiles, Stage, silent_words
 from lightning_explain.feeding import FeedingFeatures, feature_name
 from lightning_explain.log import Journal, class_parts, tag
 from lightning_explain.neurons.profile import LayerProfile, rate_gap
@@ -80,7 +81,8 @@ def doubts(report: NeuronReport) -> str:
     lines = [f"- {markdown_safe(layer)}: {layer_doubts(found.profile)}" for layer, found in report.layers.items()]
     lines = [line for line in lines if not line.endswith(": ")]
     if report.silent:
-        lines.append(f"- {markdown_safe(silent_words(report.silent, 'train' if report.stage == 'train' else 'val'))}")
+        stage = "train" if report.stage == "train" else "val"
+        lines.append(f"- {markdown_safe(silent_layers_message(report.silent, stage))}")
     if report.caveat:
         lines.append(f"- Turnover: {markdown_safe(report.caveat)}")
     return "\n".join(lines)
@@ -89,7 +91,7 @@ def doubts(report: NeuronReport) -> str:
 def log_silent(journal: Journal, name: str, layers: Sequence[str], stage: Stage) -> None:
     """Put up a picture where the rates of layers would be that never fired."""
     for layer in layers if journal.shows_pictures else ():
-        words = f"Layer {layer} has no rates: {silent_words([layer], stage)}"
+        words = f"Layer {layer} has no rates: {silent_layers_message([layer], stage)}"
         journal.image(tag(name, layer, "rates"), notice_picture(words))
 
 

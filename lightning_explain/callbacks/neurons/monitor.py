@@ -5,30 +5,27 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-from torch import Tensor
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.callbacks.base.compatibility import Asked, begins_anew, in_words, what_changed
-from lightning_explain.callbacks.base.default_probe import flat_loaders
-from lightning_explain.callbacks.base.error_handling import DRAWING_A_PROBE
-from lightning_explain.callbacks.base.monitor import ProbeMonitor
-from lightning_explain.callbacks.neurons.batch_choice import BatchChoice
-from lightning_explain.callbacks.neurons.counting import ActivityRule
+from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
+from lightning_explain.callbacks.neurons.counting.counting_monitor import CountingMonitor
+from lightning_explain.callbacks.neurons.counting.stage_counts import ActivityRule
+from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Profiles, Stage
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
 from lightning_explain.callbacks.neurons.reporter import NeuronReporter
 from lightning_explain.callbacks.neurons.results import NeuronReport
-from lightning_explain.callbacks.neurons.watch import NeuronWatch, Profiles, Stage
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.log import current_step
 
 
-class ActiveNeuronMonitor(ProbeMonitor):
+class ActiveNeuronMonitor(CountingMonitor):
     """Records which neurons are active for which class, in training and in validation.
 
-    Forward hooks reduce each watched layer's output to one yes or no per sample and neuron; nothing of the run is
-    changed, and no activation is kept. Neurons are linear units, channels, hidden units of recurrent layers, units of
-    a transformer's MLPs, and attention heads (by the size of their output; active when it is at least half of the
-    mean over the layer's heads). Padding of packed sequences and of transformer layers does not count.
+    Forward hooks reduce each watched layer's output to one yes or no per sample and neuron; the run is not changed, and
+    no activation is kept. Neurons are linear units, channels, hidden units of recurrent layers, units of a
+    transformer's MLPs, and attention heads (active when their output is at least half as large as the mean over the
+    layer's heads). Padding of packed sequences and of transformer layers does not count.
 
     Logs, with `{name}` being `neurons` by default, from the validation that ends an epoch (from training where an
     epoch has none):
@@ -41,7 +38,7 @@ class ActiveNeuronMonitor(ProbeMonitor):
       `.../gap` (mean difference between training and validation rates).
     - `explain/{name}/precision/{class}`, `.../recall/{class}`, `.../f1/{class}`: of the validation, and of the tensor
       that the explained forward returns, also where the steps call parts of the module. Where its width does not fit
-      the labels, or its accuracy is far from the one that the module logs, nothing is logged, and that is said.
+      the labels, or its accuracy is far from the one that the module logs, nothing is logged, and a warning says so.
     - `explain/{name}/overhead`: share of wall time spent counting so far.
     - `explain/{name}/{layer}/rates`, `.../overlaps` (images): class x neuron activation rates; overlap of the
       active sets of every two classes.
@@ -49,34 +46,32 @@ class ActiveNeuronMonitor(ProbeMonitor):
       neurons of each class, with signs; after 1, 2, 3, 4, 6, 8, 12, 16, ... reports.
     - `explain/{name}/{layer}/maps` (image): activation maps of one probe sample, for convolutional layers; at
       every `every_n_train_steps` as well.
-    - `explain/{name}/train/{layer}/...`: the figures of the training batches of the epoch so far, at every
+    - `explain/{name}/train/{layer}/...`: the metrics of the training batches of the epoch so far, at every
       `every_n_train_steps`.
-    - `explain/{name}/notes` (text): what speaks against reading the figures (layers that never fired, saturated
-      layers, NaN), where there is anything; a layer that never fired gets these words in place of its rates.
+    - `explain/{name}/notes` (text): limits of these metrics (layers that never fired, saturated layers, NaN), where
+      there are any; a layer that never fired gets this text in place of its rates.
     - `explain/{name}/tab` (blobs): the same for TensorBoard's Explain tab.
     - one JSON line per epoch in `explain/{name}/record.jsonl` in the run's folder.
 
-    Other callbacks can monitor these metrics. From Python, `latest` holds
-    the last report as arrays, and as rows that `pandas.DataFrame` takes: `latest.to_rows()`.
+    Other callbacks can monitor these metrics. From Python, `latest` holds the last report as arrays, and as rows for a
+    `pandas.DataFrame`: `latest.to_rows()`.
 
     Cost: about two passes over each watched output. Feeding features take `4 * feeding` forward and backward passes
     of the probe for each layer that does not read the input, maps one of a sample. The heads of
     `nn.MultiheadAttention` are worked out again, which costs its forward pass: in every batch of the validation, in
     every 8th of training. `nn.TransformerEncoderLayer` runs a second time where it runs fused (in validation).
 
-    Labels, where a batch holds them or `target=` says: integers are labels; real values are as long as all are 0 or 1,
-    in one column or with a single 1 in each row. Where a later batch shows that they are none (several labels for a
-    sample, regression), all samples count as one class, those counted before included; so do those of a single output
-    for more than two different integers.
+    Targets are labels if they are integers, or real values of 0 and 1 in one column or with a single 1 in each row.
+    Where a later batch shows that they are none (several labels for a sample, regression), all samples count as one
+    class, those counted before included; so do those of a single output for more than two different integers.
 
-    Half of `max_overhead` is for counting: if that is not enough for all, every 2nd, 4th, 8th, ... training batch is
-    counted; rates are then those of the samples counted, and title and record say how many batches these are. A
-    validation that is reported is counted wholly, others like training, in case the run stops there.
+    Half of `max_overhead` is for counting. Where it does not suffice, only every 2nd, 4th, 8th, ... training batch is
+    counted, as title and record state. A validation that is reported is counted wholly, others like training.
 
     Args:
         layers: Names or globs of the modules to watch; default: the activation modules, recurrent layers, attention
-            modules, home-made activations, and the layers that feed functional activations (there the figures are
-            those after the function, and what cannot be covered is said by name). A module that runs several times in
+            modules, home-made activations, and the layers that feed functional activations (counted after the
+            function; functions that cannot be covered are named in a warning). A module that runs several times in
             a step is counted per call, as `name`, `name#1`, ...
         unit_dims: Names or globs of layers -> the dimension of their output that counts units, e.g.
             `{"net.mix.*": -1}`. By default it is found out call by call, by following the operations of a stage's
@@ -91,7 +86,7 @@ class ActiveNeuronMonitor(ProbeMonitor):
             none.
         name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
         options: The options that all monitors share, such as `probe`, `every_n_epochs` and `max_overhead`: see
-            `ProbeMonitor`. The probe serves feeding features and activation maps (its first sample).
+            `ProbeMonitor`. The probe is for feeding features and activation maps.
 
     Raises:
         ConfigurationError: At construction or when fitting starts: an option is impossible, or a layer glob matches
@@ -133,9 +128,8 @@ class ActiveNeuronMonitor(ProbeMonitor):
             stopwatch=self._schedule.stopwatch,
             unit_dims=unit_dims,
         )
-        # no probe is drawn for nothing: token ids, say, feed no neuron with a sign and have no maps
-        self._wants_probe = feeding > 0 or maps != 0
-        self._probe = NeuronProbe(self._keeper, question=self.question)
+        wanted = feeding > 0 or maps != 0
+        self._probe = NeuronProbe(self._keeper, question=self.question, guard=self._guard, wanted=wanted)
         self._reporter = NeuronReporter(
             name,
             watch=self._watch,
@@ -148,7 +142,6 @@ class ActiveNeuronMonitor(ProbeMonitor):
             method=method,
             maps=maps,
         )
-        self._counted_stage: Stage = "train"
         self._reports_validation = True
         self._is_reported = False
 
@@ -165,17 +158,17 @@ class ActiveNeuronMonitor(ProbeMonitor):
     @property
     def profiles(self) -> dict[Stage, Profiles]:
         """The last finished profile of each stage, `train` and `val`, by layer."""
-        return self._reporter.profiles
+        return self._reporter.builder.profiles
 
     @property
     def class_figures(self) -> dict[str, list[float]]:
         """Precision, recall and F1 by class, of the last validation."""
-        return self._reporter.class_figures
+        return self._reporter.builder.class_figures
 
     @property
     def class_names(self) -> list[str]:
         """Names of the classes met so far: as given, or their indices."""
-        return self._reporter.class_names
+        return self._reporter.builder.class_names
 
     @property
     def active_sets(self) -> dict[str, dict[int, tuple[int, ...]]]:
@@ -216,107 +209,28 @@ class ActiveNeuronMonitor(ProbeMonitor):
         self._watch.load_state_dict(counts)
         self._is_reported = bool(loaded["reported"])
 
-    # -- hooks on and off --------------------------------------------------------------------------------------
-
-    def _attach(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._watch.attach(pl_module, self.layers, pl_module.device, in_half="16" in str(trainer.precision))
+    # -- probe -------------------------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the hooks on; resume from a checkpoint, or start a new history for a new module."""
-        self._choice.begin_run()
         self._is_reported = False
         super().on_fit_start(trainer, pl_module)
-        self._attach(trainer, pl_module)
-
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the hooks off; warn if the network that fit returns is not the one that was counted."""
-        super().on_fit_end(trainer, pl_module)
-        self._watch.detach()
-        with self._guard.doing("comparing the weights with those counted last"):
-            if self._weights.are_new(trainer, pl_module):
-                self._guard.note(
-                    "the weights were exchanged after the last epoch (averaged, say), so the last report is of the "
-                    "network before that. trainer.validate(model, dataloaders=...) with this callback reports the "
-                    "network that fit returned."
-                )
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Take the hooks off: teardown is not called after an interrupt."""
-        super().on_exception(trainer, pl_module, exception)
-        self._watch.detach()
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Take the hooks off."""
-        del trainer, pl_module, stage
-        self._watch.detach()
-
-    # -- counting ----------------------------------------------------------------------------------------------
-
-    def _begin_batch(
-        self, pl_module: pl.LightningModule, stage: Stage, batch: Any, batch_idx: int, loader: Any
-    ) -> None:
-        if not self._choice.begin_batch(stage, batch_idx):
-            return
-        with self._schedule.stopwatch.spending(), self._guard.doing(f"reading the labels ({stage})"):
-            self._watch.begin_batch(pl_module, stage, batch, batch_idx, loader)
-
-    def _end_batch(self, stage: Stage, trainer: pl.Trainer) -> None:
-        if self._choice.counts:
-            with self._schedule.stopwatch.spending(), self._guard.doing(f"counting active neurons ({stage})"):
-                # a strategy that wraps the module calls its steps in the place of its forward
-                self._watch.end_batch(stage, redirected=trainer.strategy.model is not trainer.lightning_module)
-        self._choice.end_batch(stage, trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the probe, if the validation data are known by now."""
         del pl_module
         if self._is_reported:  # the checkpoint was written after the report of the epoch that is resumed
             self._schedule.mark(trainer)
-        self._find_probe(trainer)
-
-    def _find_probe(self, trainer: pl.Trainer) -> None:
-        if not self._wants_probe:
-            return
-        doing = self._guard.doing("drawing a probe for feeding features and activation maps", cure=DRAWING_A_PROBE)
-        with self._schedule.stopwatch.spending(), doing:
+        with self._schedule.stopwatch.spending():
             self._probe.find(trainer)
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Reset the counts of training."""
-        del pl_module
-        with self._guard.doing("counting active neurons (train)"):
-            self._watch.reset("train")
-        self._choice.begin_stage("train", trainer)
-        self._schedule.begin_epoch()
-        self._counted_stage = "train"
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Listen to the layers."""
-        loaders = flat_loaders(trainer.train_dataloader)
-        self._begin_batch(pl_module, "train", batch, batch_idx, loaders[0] if len(loaders) == 1 else None)
-
-    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        """Pause: activation checkpointing runs the layers again during the backward pass."""
-        del trainer, pl_module, loss
-        self._watch.listen(listening=False)
-
-    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen again under manual optimisation, where a step may go forward more than once.
-
-        Under automatic optimisation only a closure that is called again (LBFGS) would follow, with the same batch.
-        """
-        del trainer
-        if not pl_module.automatic_optimization and self._choice.counts:
-            self._watch.listen(listening=True)
+    # -- reporting ---------------------------------------------------------------------------------------------
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the batch; log the epoch so far after every n-th step."""
-        del outputs, batch, batch_idx
-        self._end_batch("train", trainer)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self._schedule.due_after_step(trainer):
             self._schedule.mark_step_report(trainer)
             if not self._schedule.skips(trainer):
@@ -329,58 +243,33 @@ class ActiveNeuronMonitor(ProbeMonitor):
         if trainer.sanity_checking:
             return
         self._attach(trainer, pl_module)
-        with self._guard.doing("counting active neurons (val)"):
-            self._watch.reset("val")
-            self._watch.scores.begin_validation(trainer.callback_metrics, pl_module)
         is_due = self._schedule.due_in_validation(trainer)
         self._reports_validation = is_due and not self._schedule.skips(trainer)
         if is_due and self._schedule.limit is not None:
             # decided once and by all processes together: one that fails must not ask again alone
             self._schedule.mark(trainer)
         self._schedule.start_report()
-        self._choice.begin_stage("val", trainer, wholly=self._reports_validation)
-        self._find_probe(trainer)
+        self._begin_validation(trainer, pl_module, wholly=self._reports_validation)
+        with self._schedule.stopwatch.spending():
+            self._probe.find(trainer)
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Listen to the layers."""
+        """Listen to the layers; collect the probe where it cannot be drawn."""
+        super().on_validation_batch_start(trainer, pl_module, batch, batch_idx, dataloader_idx)
         if trainer.sanity_checking:
             return
         if batch_idx == 0 and self._reports_validation:
             self._weights.explained(pl_module)  # averages are in place for as long as it validates
-        loaders = flat_loaders(trainer.val_dataloaders)
-        loader = loaders[dataloader_idx] if dataloader_idx < len(loaders) else None
-        self._begin_batch(pl_module, "val", batch, batch_idx, loader)
-        with self._guard.doing("collecting a probe", cure=DRAWING_A_PROBE):
-            self._probe.collect(batch)
-
-    def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Count the batch."""
-        del pl_module, outputs, batch, batch_idx, dataloader_idx
-        if not trainer.sanity_checking:
-            self._end_batch("val", trainer)
-
-    # -- reporting ---------------------------------------------------------------------------------------------
+        self._probe.collect(batch)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report the validation that ends a due epoch."""
         if trainer.sanity_checking:
             return
-        self._counted_stage = "val"
-        with self._guard.doing("reading the accuracy that the module logged"):
-            self._watch.scores.end_validation(trainer.callback_metrics, pl_module)
-        with self._guard.doing("collecting a probe", cure=DRAWING_A_PROBE):
-            self._probe.finish()
-        self._choice.end_stage("val")
+        self._end_validation(trainer, pl_module)
+        self._probe.finish()
         if self._reports_validation:
             self._report(trainer, pl_module, step=current_step(trainer))
 
@@ -403,9 +292,9 @@ class ActiveNeuronMonitor(ProbeMonitor):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report the last epoch, if its report was skipped to stay within the budget."""
+        step = current_step(trainer, after_train_epoch=True)
         if self._schedule.n_skipped and self._schedule.reports_by_step_alone:
             self._reporter.report_step(trainer, pl_module, monitored=False)
         elif self._schedule.n_skipped:
-            step = current_step(trainer, after_train_epoch=True)
             self._report(trainer, pl_module, step=step, monitored=False)
         self._schedule.close(trainer)

@@ -1,4 +1,4 @@
-"""Making a neuron monitor's reports, and the one place where they are written."""
+"""The reports of a neuron monitor: logged, recorded and drawn, all in one place."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from lightning_explain.callbacks.base.early_stopping import update_callback_metr
 from lightning_explain.callbacks.base.error_handling import CALLING, WRITING, Guard
 from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
 from lightning_explain.callbacks.neurons.activation_maps import log_maps
-from lightning_explain.callbacks.neurons.batch_choice import BatchChoice
+from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
+from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Stage
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
-from lightning_explain.callbacks.neurons.labels import ALL_SAMPLES
 from lightning_explain.callbacks.neurons.metrics import (
     MOST_CURVES,
     doubts,
@@ -23,31 +23,33 @@ from lightning_explain.callbacks.neurons.metrics import (
     log_silent,
     report_scalars,
 )
-from lightning_explain.callbacks.neurons.results import Counted, LayerReport, NeuronReport
+from lightning_explain.callbacks.neurons.report_builder import ReportBuilder
+from lightning_explain.callbacks.neurons.results import NeuronReport
 from lightning_explain.callbacks.neurons.tab import log_neuron_tab
-from lightning_explain.callbacks.neurons.watch import NeuronWatch, Profiles, Stage
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.feeding import FeedingFeatures
 from lightning_explain.log import Journal, current_step, running_epoch, tag
-from lightning_explain.neurons import LayerHistory
-from lightning_explain.neurons.profile import rate_gaps
 from lightning_explain.schedule import worth_redrawing
 
 
 class NeuronReporter:
-    """Turns finished counts into reports, keeps what they add up to over the epochs, and writes them.
+    """Logs, records and draws one monitor's reports.
 
     Args:
         name: The monitor's name.
         watch: Counts the neurons.
         probe: For feeding features and maps.
-        guard: For what may fail.
+        guard: The monitor's error handling.
         schedule: Measures the time spent.
-        choice: Says which batches were counted.
+        choice: Knows which batches were counted.
         class_names: As given by the user; may be empty.
         feeding: Neurons of each class and layer whose feeding features are worked out.
         method: Attribution method for them.
         maps: Channels that are drawn: how many, or which.
+
+    Attributes:
+        builder: Builds the reports.
+        latest: The last report.
+        records: One record per report, as in `record.jsonl`, with the logged `scalars`.
 
     Raises:
         ConfigurationError: A number of neurons or channels is negative.
@@ -75,28 +77,14 @@ class NeuronReporter:
             )
         self.latest: NeuronReport | None = None
         self.records: list[dict[str, Any]] = []
-        self.profiles: dict[Stage, Profiles] = {}
-        self.class_figures: dict[str, list[float]] = {}
-        self._caveat = ""
+        self.builder = ReportBuilder(watch=watch, probe=probe, choice=choice, class_names=class_names)
         self._noticed: set[str] = set()
         self._doubts = ""
         self._name = name
         self._watch, self._probe, self._guard = watch, probe, guard
-        self._schedule, self._stopwatch, self._choice = schedule, schedule.stopwatch, choice
-        self._class_names = tuple(class_names)
+        self._schedule, self._stopwatch = schedule, schedule.stopwatch
         self._n_feeding, self._method, self._maps = feeding, method, maps
-        self._histories: dict[Stage, dict[str, LayerHistory]] = {}
-        self._feeding: dict[str, FeedingFeatures] = {}
         self._n_reports = 0
-
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the classes met so far: as given, or their indices; `all samples` where there is only one."""
-        met = [len(profile.rates) for layers in self.profiles.values() for profile in layers.values()]
-        n_classes = max([len(self._class_names), *met])
-        if max(met, default=n_classes) == 1 and not any(self._watch.has_classes(stage) for stage in self.profiles):
-            return [ALL_SAMPLES]
-        return [self._class_names[c] if c < len(self._class_names) else str(c) for c in range(n_classes)]
 
     def start_over(self, caveat: str = "") -> None:
         """Forget all reports.
@@ -104,80 +92,19 @@ class NeuronReporter:
         Args:
             caveat: A sentence that must be known to read turnover from here on.
         """
-        self.profiles, self._histories, self._feeding, self.latest = {}, {}, {}, None
-        self._n_reports = 0
-        self._caveat, self._noticed, self._doubts = caveat, set(), ""
+        self.builder.start_over(caveat)
+        self.latest, self._n_reports, self._noticed, self._doubts = None, 0, set(), ""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the reports so far add up to, as plain tensors and dicts."""
-        histories = {
-            stage: {layer: history.state_dict() for layer, history in layers.items()}
-            for stage, layers in self._histories.items()
-        }
-        return {"histories": histories, "n_reports": self._n_reports}
+        return {"histories": self.builder.state_dict(), "n_reports": self._n_reports}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        histories: dict[Stage, dict[str, LayerHistory]] = {
-            stage: {layer: LayerHistory.from_state_dict(saved) for layer, saved in layers.items()}
-            for stage, layers in state["histories"].items()
-        }
-        self._histories, self._n_reports, self._caveat = histories, int(state["n_reports"]), ""
+        """Continue from what `state_dict` returned."""
+        self.builder.load_state_dict(state["histories"])
+        self._n_reports = int(state["n_reports"])
 
-    # -- making ------------------------------------------------------------------------------------------------
-
-    def _made(self, trainer: pl.Trainer, stage: Stage, *, step: int) -> NeuronReport | None:
-        """Profile a finished stage; None if nothing was counted. A collective call in a distributed run."""
-        profiles = self._watch.profiles(stage, trainer)
-        if not self._watch.has_classes(stage):
-            self._probe.without_classes()
-        if not profiles:
-            return None
-        self.profiles[stage] = profiles
-        if stage == "val":
-            self.class_figures = self._watch.class_figures(trainer)
-            if trainer.state.fn == "fit" or self._watch.counted_training:
-                self.profiles["train"] = self._watch.profiles("train", trainer)
-        epoch, train = running_epoch(trainer), self._comparable_training()
-        known, histories = self._histories.get(stage, {}), dict[str, LayerHistory]()
-        for layer, profile in profiles.items():
-            if layer not in known:
-                histories[layer] = LayerHistory.begin(profile, epoch)
-            elif stage in self._watch.put_together:
-                histories[layer] = known[layer].put_together(profile, epoch)
-            else:
-                histories[layer] = known[layer].after(profile, epoch)
-        self._watch.put_together.discard(stage)
-        self._histories[stage] = histories
-        return NeuronReport(
-            step=step,
-            epoch=epoch,
-            stage=stage,
-            class_names=self.class_names,
-            feature_names=() if self._probe.probe is None else self._probe.probe.feature_names,
-            scores=self.class_figures,
-            counted=self._counted(stage),
-            silent=self._watch.silent.get(stage, ()),
-            caveat=self._caveat,
-            layers={
-                layer: LayerReport(
-                    profile,
-                    histories[layer],
-                    rate_gaps(train[layer], profile) if stage == "val" and layer in train else None,
-                    self._feeding.get(layer),
-                )
-                for layer, profile in profiles.items()
-            },
-        )
-
-    def _comparable_training(self) -> Profiles:
-        """Return the profiles of training, unless its samples are counted by class and the validation's are not."""
-        return self.profiles.get("train", {}) if self._watch.compares_stages else {}
-
-    def _counted(self, stage: Stage) -> dict[str, Counted]:
-        stages: tuple[Stage, ...] = ("train", "val") if stage == "val" else ("train",)
-        found = {each: self._choice.counted(each) for each in stages if each in self.profiles}
-        return {each: counted for each, counted in found.items() if counted is not None}
+    # -- logging -----------------------------------------------------------------------------------------------
 
     def _publish(
         self,
@@ -198,8 +125,7 @@ class NeuronReporter:
     def report_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, monitored: bool = True) -> None:
         """Log the training figures of the epoch so far, and the maps of this step."""
         with self._stopwatch.spending(), self._guard.doing("logging training neurons"):
-            self.profiles["train"] = self._watch.profiles("train", trainer)
-            scalars = layer_scalars(self._name, self.profiles["train"], "train")
+            scalars = layer_scalars(self._name, self.builder.profile_training(trainer), "train")
             self._publish(trainer, scalars, current_step(trainer), monitored=monitored)
         self._draw_maps(trainer, pl_module, current_step(trainer), f"after step {trainer.global_step}")
 
@@ -208,7 +134,7 @@ class NeuronReporter:
     ) -> tuple[NeuronReport, dict[str, float]] | None:
         """Make a report and log its figures; None if nothing was counted, or it failed."""
         with self._stopwatch.spending(), self._guard.doing("logging active neurons"):
-            report = self._made(trainer, stage, step=step)
+            report = self.builder.build(trainer, stage, step=step)
             if report is None:
                 return None
             scalars = report_scalars(self._name, report)
@@ -220,7 +146,7 @@ class NeuronReporter:
                     about="curves of many classes",
                 )
             if stage == "val":
-                scalars |= gap_scalars(self._name, self._comparable_training(), self.profiles["val"])
+                scalars |= gap_scalars(self._name, self.builder.comparable_training(), self.builder.profiles["val"])
             self._publish(trainer, scalars, step, monitored=monitored)
             return report, scalars
         return None
@@ -256,7 +182,7 @@ class NeuronReporter:
         if self._n_feeding and worth_redrawing(self._n_reports):
             with self._stopwatch.spending(), self._guard.doing("working out what feeds the neurons", cure=CALLING):
                 features = self._features(trainer, pl_module, report)
-                self._feeding |= features
+                self.builder.add_feeding(features)
                 report, fresh = report.with_feeding(features), list(features)
         writing = self._guard.doing("recording and drawing active neurons")
         with self._stopwatch.spending(), writing, Journal(trainer, step) as journal:
@@ -307,7 +233,7 @@ class NeuronReporter:
         drawing = self._guard.doing("drawing activation maps", cure=CALLING)
         with self._stopwatch.spending(), drawing:
             maps, probe = self._probe.maps(trainer, pl_module, self._watch.layers), self._probe.probe
-            profiles = self.profiles.get("val") or self.profiles.get("train") or {}
+            profiles = self.builder.profiles.get("val") or self.builder.profiles.get("train") or {}
             with Journal(trainer, step) as journal:
                 if probe is not None and journal.shows_pictures:
                     log_maps(journal, self._name, probe, maps, wanted=self._maps, profiles=profiles, moment=moment)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_explain.callbacks.neurons.counting.watch import Profiles
 from lightning_explain.callbacks.neurons.results import NeuronReport
-from lightning_explain.callbacks.neurons.watch import Profiles
 from lightning_explain.log import Journal, tag
 from lightning_explain.log.tab_names import LONGEST, names_of
 from lightning_explain.neurons import LayerProfile

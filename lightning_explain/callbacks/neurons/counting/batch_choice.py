@@ -4,8 +4,8 @@ from typing import Any
 
 from lightning_explain.budget import stride_within
 from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule, largest
+from lightning_explain.callbacks.neurons.counting.watch import STAGES, Stage
 from lightning_explain.callbacks.neurons.results import Counted
-from lightning_explain.callbacks.neurons.watch import STAGES, Stage
 
 FOR_COUNTING = 0.5
 """Share of the budget that counting may take; the rest is for reports."""

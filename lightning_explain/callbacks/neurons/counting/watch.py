@@ -1,4 +1,4 @@
-"""Watching a module's neurons batch by batch: hooks on and off, labels, counts of both stages."""
+"""The counts of a module's neurons, batch by batch: hooks, labels and both stages together."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -10,39 +10,31 @@ from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import BEGINNING_ANEW, Guard
 from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.callbacks.class_scores.collector import NeuronScores
-from lightning_explain.callbacks.neurons.call_following import CallFollowing
-from lightning_explain.callbacks.neurons.counting import (
+from lightning_explain.callbacks.neurons.counting.call_following import CallFollowing
+from lightning_explain.callbacks.neurons.counting.labels import LabelEvidence, Labels, without_labels
+from lightning_explain.callbacks.neurons.counting.layer_choice import watched_layers
+from lightning_explain.callbacks.neurons.counting.layer_counts import CountShapes
+from lightning_explain.callbacks.neurons.counting.messages import (
+    not_finite_message,
+    silent_layers_message,
+)
+from lightning_explain.callbacks.neurons.counting.padding import counted_samples
+from lightning_explain.callbacks.neurons.counting.stage_counts import (
     ATTENTION_EVERY,
     MOST_CLASSES,
     ActivityRule,
-    CountShapes,
     StageCounts,
 )
-from lightning_explain.callbacks.neurons.labels import LabelEvidence, Labels, without_labels
-from lightning_explain.callbacks.neurons.padding import counted_samples
-from lightning_explain.capture import Layer, names_inside_compiled
+from lightning_explain.capture import Layer
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.neurons import LayerProfile, unit_layers
-from lightning_explain.neurons.units import unobservable_attention
+from lightning_explain.neurons import LayerProfile
 from lightning_explain.schedule import Stopwatch
 
 Stage = Literal["train", "val"]
 STAGES: tuple[Stage, ...] = ("train", "val")
-MOST_NAMED = 8
 
 Profiles = dict[str, LayerProfile]
 """By layer."""
-
-
-def silent_words(layers: Sequence[str], stage: Stage) -> str:
-    """Say what it means that watched layers never fired in a stage, and what to do."""
-    listed = ", ".join(layers[:MOST_NAMED]) + (f" and {len(layers) - MOST_NAMED} more" * (len(layers) > MOST_NAMED))
-    where = "training" if stage == "train" else "validation"
-    return (
-        f"these watched layers never fired: {listed} (in {where}). Is the layer unused, replaced by another module or "
-        "by a function (F.relu), called through another method than forward, or inside a compiled or traced region, "
-        "into which hooks cannot see? Watch another layer with layers=, or compile after the callbacks are attached."
-    )
 
 
 def _is_without_labels(stage: Stage, found: Sequence[dict[Stage, LabelEvidence]]) -> bool:
@@ -54,18 +46,17 @@ class NeuronWatch:
     """Counts which neurons are active for which class, in training and in validation.
 
     Args:
-        rule: When a neuron counts as active.
+        rule: The thresholds of activity.
         by: Group samples by `"label"` or by `"prediction"`.
-        n_classes: Classes to make room for at first.
+        n_classes: Number of classes at first.
         question: Where batches hold the labels and outputs the scores.
-        guard: For saying what cannot be counted.
-        stopwatch: For the time spent.
-        unit_dims: Names or globs of layers -> the dimension that counts their units; None to find all of them out.
+        guard: The monitor's error handling.
+        stopwatch: Measures the time spent.
+        unit_dims: Names or globs of layers -> the dimension that counts their units; None to find all of them.
 
     Attributes:
         silent: Layers that never fired, by stage, as of the last profiles.
         scores: The class scores that the steps compute.
-        put_together: Stages whose classes turned out to be none since this was last emptied.
     """
 
     def __init__(
@@ -92,7 +83,7 @@ class NeuronWatch:
         self._counts: dict[Stage, StageCounts] = {}
         self._restored: dict[str, Any] = {}
         self.silent: dict[Stage, tuple[str, ...]] = {}
-        self.put_together: set[Stage] = set()
+        self._put_together: set[Stage] = set()
         self._batch_labels: Tensor | None = None
         self._counted: Tensor | None = None
 
@@ -109,20 +100,16 @@ class NeuronWatch:
         Args:
             pl_module: The module.
             layers: Names or globs; None for the default.
-            device: Where counts live.
-            in_half: Whether the run computes in 16 bits.
+            device: Device of the counts.
+            in_half: True if the run computes in 16 bits.
 
         Raises:
             ConfigurationError: A layer glob matches nothing.
         """
         if self._counts:
             return
-        chosen = unit_layers(pl_module, layers)
-        if in_half:
-            chosen = self._outside_compiled(pl_module, chosen, asked_for=layers is not None)
+        chosen = watched_layers(pl_module, layers, self._guard, in_half=in_half)
         self._following.begin(pl_module, chosen, default=layers is None)
-        if layers is None:
-            self._tell_unseen(unobservable_attention(pl_module))
         for labels in self._labels.values():
             labels.forget()
         for stage in STAGES:
@@ -139,33 +126,7 @@ class NeuronWatch:
         self.scores.attach(pl_module)
         restored, self._restored = self._restored, {}
         with self._guard.doing("taking up the counts of a checkpoint", consequence=BEGINNING_ANEW):
-            self._counts["train"].load_state_dict(restored, device)
-
-    def _outside_compiled(self, pl_module: nn.Module, chosen: list[Layer], *, asked_for: bool) -> list[Layer]:
-        """Leave out, in 16 bits, what runs inside compiled code: what a hook looks at there must be rounded."""
-        inside = names_inside_compiled(pl_module)
-        fused = [layer.name for layer in chosen if layer.name in inside]
-        if not fused:
-            return chosen
-        cost = "a hook on them makes the compiler write down, in 16 bits, what it would have kept in 32"
-        if asked_for:
-            self._guard.note(
-                f"{', '.join(fused)} run inside code that torch.compile made, and {cost}. They are watched, since "
-                "layers= names them; the run may differ in its last bits from one that is not watched."
-            )
-            return chosen
-        self._guard.note(
-            f"{', '.join(fused)} run inside code that torch.compile made, and {cost}; so they are not watched, and "
-            "the run stays as it is. To watch them all the same, name them with layers=."
-        )
-        return [layer for layer in chosen if layer.name not in inside]
-
-    def _tell_unseen(self, attention: list[str]) -> None:
-        if attention:
-            self._guard.note(
-                f"the attention heads of {', '.join(attention)} cannot be seen: no linear layer called proj, out_proj, "
-                "c_proj, o_proj or to_out in it takes them side by side. Its other layers are watched as usual."
-            )
+            self._counts["train"].counts.load_state_dict(restored, device)
 
     def detach(self) -> None:
         """Take the hooks off; does nothing when they are off."""
@@ -176,7 +137,7 @@ class NeuronWatch:
         self._counts = {}
 
     def reset(self, stage: Stage) -> None:
-        """Begin a stage anew."""
+        """Set the counts of a stage to zero."""
         self._counts[stage].reset()
 
     def begin_batch(self, pl_module: nn.Module, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
@@ -184,21 +145,21 @@ class NeuronWatch:
 
         Args:
             pl_module: The module.
-            stage: Where the batch belongs.
-            batch: As the step gets it.
+            stage: The stage of the batch.
+            batch: The batch, as the step gets it.
             batch_idx: Its index in this process.
-            loader: Where it came from; None if unknown.
+            loader: The loader it came from; None if unknown.
         """
         self._batch_labels = self._labels[stage].of(batch)
         self._counted = None
         if self._batch_labels is not None:
             labels = self._batch_labels
             self._counted = counted_samples(loader, batch_idx, len(labels), labels.device)
-        elif self._by == "label" and self._counts[stage].n_classes > 1:
+        elif self._by == "label" and self._counts[stage].counts.n_classes > 1:
             self._counts[stage].put_together()  # room for named classes, or a checkpoint's counts
         self._counts[stage].begin(self._batch_labels, self._counted, count_now=self._by == "label", batch_idx=batch_idx)
         if self._wants_scores(stage):
-            known = max(counts.n_classes for counts in self._counts.values())
+            known = max(stage.counts.n_classes for stage in self._counts.values())
             self.scores.begin_batch(pl_module, batch, known if self._labels[stage].classes else None)
         others = [counts for other, counts in self._counts.items() if other != stage]
         self._following.begin_batch(self._counts[stage], others, batch)
@@ -207,7 +168,7 @@ class NeuronWatch:
         return self._by == "prediction" or (stage == "val" and bool(self._labels[stage].classes))
 
     def listen(self, *, listening: bool) -> None:
-        """Look away while the backward pass runs (activation checkpointing runs layers again), and listen again."""
+        """Pause while the backward pass runs (activation checkpointing runs layers again), or listen again."""
         self._following.pause(paused=not listening)
         recorder = self._counts["train"].recorder
         if listening:
@@ -219,8 +180,8 @@ class NeuronWatch:
         """Count the batch.
 
         Args:
-            stage: Where the batch belongs.
-            redirected: Whether the strategy called the step in the place of the module's forward.
+            stage: The stage of the batch.
+            redirected: True if the strategy called the step in the place of the module's forward.
 
         Raises:
             ConfigurationError: Samples are grouped by prediction, but no class scores were seen.
@@ -247,18 +208,18 @@ class NeuronWatch:
         )
 
     def has_classes(self, stage: Stage) -> bool:
-        """Whether the samples of a stage are counted by class."""
+        """Return True if the samples of a stage are counted by class."""
         return self._by == "prediction" or self._labels[stage].classes is not False
 
     @property
     def compares_stages(self) -> bool:
-        """Whether both stages are counted by class, or neither."""
+        """True if both stages are counted by class, or neither is."""
         return self.has_classes("train") == self.has_classes("val")
 
     def _settle_labels(self, ranks: Ranks) -> None:
-        """Put the counts of classes together that turned out to be none; a collective call in a distributed run."""
+        """Merge the counts of classes that turned out to be none; a collective call in a distributed run."""
         own: dict[Stage, LabelEvidence] = {stage: labels.evidence() for stage, labels in self._labels.items()}
-        n_classes = max(counts.n_classes for counts in self._counts.values())
+        n_classes = max(stage.counts.n_classes for stage in self._counts.values())
         single = self.scores.explained_width == 1 and not self._n_classes
         everywhere = ranks.exchanged((own, n_classes if single else 0))
         many = max(number for _, number in everywhere)
@@ -268,18 +229,24 @@ class NeuronWatch:
         words = " and ".join("training" if stage == "train" else "validation" for stage in gone)
         for stage in gone:
             self._labels[stage].give_up(words, why if many > 2 else "")
-            if self._by == "label" and self._counts[stage].n_classes > 1:
+            if self._by == "label" and self._counts[stage].counts.n_classes > 1:
                 self._counts[stage].put_together()
-                self.put_together.add(stage)
+                self._put_together.add(stage)
+
+    def newly_put_together(self, stage: Stage) -> bool:
+        """Return True once after the classes of a stage turned out to be none."""
+        is_new = stage in self._put_together
+        self._put_together.discard(stage)
+        return is_new
 
     @property
     def counted_training(self) -> bool:
-        """Whether training batches were counted, so that there are profiles of them."""
-        return bool(self._counts) and self._counts["train"].counted
+        """True if training batches were counted, so that there are profiles of them."""
+        return bool(self._counts) and not self._counts["train"].counts.is_empty
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """What is watched; empty while the hooks are off."""
+        """The watched layers; empty while the hooks are off."""
         return self._counts["val"].recorder.layers if self._counts else ()
 
     def profiles(self, stage: Stage, trainer: Any) -> Profiles:
@@ -287,20 +254,24 @@ class NeuronWatch:
         self._settle_labels(Ranks.of(trainer))
         counts = self._counts[stage]
         # counts must be of the same layers and have one shape on all processes to be added up
-        shapes = Ranks.of(trainer).exchanged(counts.shapes())
+        shapes = Ranks.of(trainer).exchanged(counts.counts.shapes())
         layers = {key: n_neurons for each in shapes for key, n_neurons in each.layers.items()}
         agreed = CountShapes(max(each.n_classes for each in shapes), layers)
         self.silent[stage] = tuple(counts.silent_layers())
         if self.silent[stage]:
             self._guard.note(
-                silent_words(self.silent[stage], stage), about=f"never fired: {stage} {self.silent[stage]}"
+                silent_layers_message(self.silent[stage], stage), about=f"never fired: {stage} {self.silent[stage]}"
             )
-        profiles = counts.profiles(agreed, trainer.strategy.root_device)
+        profiles = counts.counts.profiles(
+            agreed,
+            [layer.name for layer in counts.recorder.layers],
+            device=trainer.strategy.root_device,
+            min_rate=self._rule.min_rate,
+        )
         odd = [layer for layer, profile in profiles.items() if bool(profile.not_finite.any())]
         if odd:
             self._guard.note(
-                f"the neurons of {', '.join(odd)} gave NaN or infinity ({stage}), which counts as not active. Has "
-                "training diverged? Look at the loss, lower the learning rate, or clip gradients.",
+                not_finite_message(odd, stage),
                 about="not finite",
             )
         return profiles
@@ -308,12 +279,12 @@ class NeuronWatch:
     def class_figures(self, trainer: Any) -> dict[str, list[float]]:
         """Return precision, recall and F1 by class of the validation; a collective call in a distributed run."""
         # of labels beyond any number of classes it was said that they are none
-        are_classes = bool(self._labels["val"].classes) and self._counts["val"].n_classes < MOST_CLASSES
+        are_classes = bool(self._labels["val"].classes) and self._counts["val"].counts.n_classes < MOST_CLASSES
         return self.scores.figures(trainer) if any(Ranks.of(trainer).exchanged(are_classes)) else {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the running epoch's training counts, or those restored and not yet taken up."""
-        return self._counts["train"].state_dict() if self._counts else self._restored
+        """Return the running epoch's training counts, or those loaded and not yet in use."""
+        return self._counts["train"].counts.state_dict() if self._counts else self._restored
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Keep a checkpoint's counts until the hooks are put on."""

@@ -72,7 +72,6 @@ class StepFollower:
     Attributes:
         n_followed: Calls that were followed.
         error: Why a call could not be followed; None if all could.
-        paused: Follow nothing: the backward pass may run layers again.
 
     Cost: one forward pass more, in the batch that is followed.
     """
@@ -95,7 +94,7 @@ class StepFollower:
         self._followed: Any = None
         self._handles: list[RemovableHandle] = []
         self._hooks: dict[nn.Module, frozenset[int]] = {}
-        self.paused = False
+        self._paused = False
         self.n_followed = 0
         self.error: Exception | None = None
 
@@ -114,9 +113,13 @@ class StepFollower:
         self._handles = []
         self._followed = None
 
+    def pause(self, *, paused: bool) -> None:
+        """Follow nothing for a while, as the backward pass may run layers again; or continue."""
+        self._paused = paused
+
     def _before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         # a strategy puts the step itself in the place of `forward` for a moment
-        if self._busy or self.paused or self._open is not None or "forward" in vars(module):
+        if self._busy or self._paused or self._open is not None or "forward" in vars(module):
             return
         if is_recording_paused():
             return  # another monitor explains between the batch's begin and its step
@@ -156,19 +159,18 @@ class StepFollower:
         finally:
             self._busy = False
 
+    def follow_batch(self, batch: Any, question: Question) -> None:
+        """Follow a call with a batch's inputs, where no hook may sit on what the step calls."""
+        try:
+            question.check(self._module)
+            inputs = input_of(batch, question.input)
+        except Exception as error:  # noqa: BLE001 - as in `follow`
+            self.error = error
+            return
+        self.follow(question.call(self._module), inputs if isinstance(inputs, tuple) else (inputs,), {})
+
     def _leave_out_hooks_of_the_step(self) -> None:
         """Let hooks that the step itself put on see nothing of this pass; the isolation puts them back."""
         for module, known in self._hooks.items():
             for number in set(_hooks_on(module)) - known:
                 del _hooks_on(module)[number]
-
-
-def by_question(follower: StepFollower, pl_module: nn.Module, batch: Any, question: Question) -> None:
-    """Follow a call with a batch's inputs, where no hook may sit on what the step calls."""
-    try:
-        question.check(pl_module)
-        inputs = input_of(batch, question.input)
-    except Exception as error:  # noqa: BLE001 - as in `follow`
-        follower.error = error
-        return
-    follower.follow(question.call(pl_module), inputs if isinstance(inputs, tuple) else (inputs,), {})

@@ -7,9 +7,9 @@ from torch import nn
 
 from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.callbacks.base.forward import Question
-from lightning_explain.callbacks.neurons.counting import StageCounts
-from lightning_explain.callbacks.neurons.functional_layers import refined, tell_not_followed, tell_unseen
-from lightning_explain.callbacks.neurons.step_follower import StepFollower, by_question
+from lightning_explain.callbacks.neurons.counting.functional_layers import refined, tell_not_followed, tell_unseen
+from lightning_explain.callbacks.neurons.counting.stage_counts import StageCounts
+from lightning_explain.callbacks.neurons.counting.step_follower import StepFollower
 from lightning_explain.capture import Layer, names_inside_compiled
 from lightning_explain.isolation import is_whole
 from lightning_explain.neurons.forward_trace import ForwardTrace
@@ -69,28 +69,28 @@ class CallFollowing:
         """
         n_followed = self._n_followed.get(id(counts), 0)
         module = self._module
-        if module is None or (n_followed and not (counts.unknown and n_followed < MOST_FOLLOWED)):
+        if module is None or (n_followed and not (counts.has_unknown and n_followed < MOST_FOLLOWED)):
             return
-        counts.unknown = False
+        counts.begin_following()
 
         def receive(trace: ForwardTrace) -> None:
             layers, self._unseen = refined(
                 module, self._chosen, trace, default=self._default, unit_dims=self._unit_dims
             )
-            counts.followed = True
-            for each in (counts, *(other for other in others if not other.followed)):
+            counts.end_following()
+            for each in (counts, *(other for other in others if not other.is_followed)):
                 each.watch(layers)
 
         self._follower = StepFollower(module, receive=receive, stopwatch=self._stopwatch, in_training=n_followed > 0)
         if not names_inside_compiled(module):
             self._follower.attach()
         elif is_whole(module):
-            by_question(self._follower, module, batch, self._question)
+            self._follower.follow_batch(batch, self._question)
 
     def pause(self, *, paused: bool) -> None:
         """Follow nothing for a while, or go on."""
         if self._follower is not None:
-            self._follower.paused = paused
+            self._follower.pause(paused=paused)
 
     def stop(self) -> None:
         """Follow no more calls of this step."""
@@ -112,8 +112,8 @@ class CallFollowing:
         if self._unseen is not None and self._default:
             tell_unseen(self._unseen, self._guard)
         self._tell_masks(module, counts.recorder.layers)
-        # what is still unknown is asked for from here on
-        counts.followed = counts.followed or is_whole(module)
+        if is_whole(module):
+            counts.end_following()
 
     def _tell_masks(self, pl_module: nn.Module, layers: Sequence[Layer]) -> None:
         """Say where padding counts: a mask that compiled code takes cannot be seen."""

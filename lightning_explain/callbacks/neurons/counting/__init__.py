@@ -1,0 +1,1 @@
+"""Counting of active neurons in the batches of training and validation."""
