@@ -34,8 +34,8 @@ class ExplanationMonitor(ProbeMonitor, Generic[E, H]):
     """Explains the probe at the first batch of a validation that ends a due epoch; reports at that validation's end.
 
     At the first batch averaged weights (EMA, SWA) are in place whatever the order of callbacks; at the end metrics are
-    in time for callbacks that monitor them. Epochs without validation are explained at their end. What a budget skipped
-    last is explained at the end of training, and so are weights that arrive there: averages of SWA.
+    in time for callbacks that monitor them. Epochs without validation are explained at their end. The end of training
+    makes up for a last explanation that was skipped, and explains weights that arrive there: averages of SWA.
 
     Args:
         explained: The output that is explained: the sample's `"label"`, or the class that was `"predicted"` for it at
@@ -153,9 +153,7 @@ class ExplanationMonitor(ProbeMonitor, Generic[E, H]):
 
     # -- explaining and reporting ------------------------------------------------------------------------------
 
-    def _explain_and_report(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, step: int, monitored: bool
-    ) -> None:
+    def _explain_and_report(self, trainer: Any, pl_module: pl.LightningModule, *, step: int, monitored: bool) -> None:
         explanation = self._explained(trainer, pl_module, step)
         if explanation is not None:
             self._reported(trainer, explanation, monitored=monitored)
@@ -201,10 +199,7 @@ class ExplanationMonitor(ProbeMonitor, Generic[E, H]):
         ranks.agreed(lambda: self._check_model(trainer, pl_module))
 
     def _explain_new_weights(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
-        """Explain weights that were exchanged after the last epoch; return True if there were any.
-
-        Called in `on_train_end`, and again in `on_fit_end`: averages may come from a callback that is listed later.
-        """
+        """Explain weights that were exchanged after the last epoch; return True if there were any."""
         with self._guard.doing("comparing the weights with those explained last"):
             if self.probe is not None and self._weights.are_new(trainer, pl_module):
                 self._explain_and_report(trainer, pl_module, step=current_step(trainer), monitored=False)
@@ -225,8 +220,7 @@ class ExplanationMonitor(ProbeMonitor, Generic[E, H]):
 
         A network whose lazy layers have no weights yet is explained from its first epoch on.
         """
-        doing = self._guard.doing("setting up", at_set_up=True, cure=SET_UP)
-        with self._schedule.stopwatch.spending(), doing:
+        with self._schedule.stopwatch.spending(), self._guard.doing("setting up", at_set_up=True, cure=SET_UP):
             self._find_probe(trainer, pl_module)
         if self._history.count == 0 and is_whole(pl_module):
             self._explain_and_report(trainer, pl_module, step=current_step(trainer), monitored=False)
@@ -250,12 +244,7 @@ class ExplanationMonitor(ProbeMonitor, Generic[E, H]):
             self._find_probe(trainer, pl_module)
 
     def on_validation_batch_start(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Collect the probe where it cannot be drawn; explain at the first batch of the validation of a due epoch."""
         if trainer.sanity_checking or dataloader_idx != 0:
@@ -287,8 +276,8 @@ class ExplanationMonitor(ProbeMonitor, Generic[E, H]):
         if self._schedule.due_after_epoch(trainer):
             self._schedule.mark(trainer)
             if not self._schedule.skips(trainer):
-                step = current_step(trainer, after_train_epoch=True)
-                self._explain_and_report(trainer, pl_module, step=step, monitored=True)
+                now = current_step(trainer, after_train_epoch=True)
+                self._explain_and_report(trainer, pl_module, step=now, monitored=True)
         self._weights.epoch_ended(pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -246,8 +246,7 @@ class ActiveNeuronMonitor(CountingMonitor):
         is_due = self._schedule.due_in_validation(trainer)
         self._reports_validation = is_due and not self._schedule.skips(trainer)
         if is_due and self._schedule.limit is not None:
-            # decided once and by all processes together: one that fails must not ask again alone
-            self._schedule.mark(trainer)
+            self._schedule.mark(trainer)  # decided together: a process that fails must not ask again alone
         self._schedule.start_report()
         self._begin_validation(trainer, pl_module, wholly=self._reports_validation)
         with self._schedule.stopwatch.spending():

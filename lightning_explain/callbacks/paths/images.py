@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from lightning_explain.callbacks.base.forward import probabilities
-from lightning_explain.callbacks.paths.explanation import MOST_CLASSES, Group, PathExplanation, PathHistory, PathOptions
+from lightning_explain.callbacks.paths.explanation import MOST_CLASSES, Group, PathExplanation
+from lightning_explain.callbacks.paths.path_history import PathHistory
+from lightning_explain.callbacks.paths.path_options import PathOptions
 from lightning_explain.callbacks.paths.record import parts_of_classes
 from lightning_explain.paths import PathGraph
 from lightning_explain.paths.path_units import is_image

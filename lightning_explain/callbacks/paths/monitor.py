@@ -16,8 +16,10 @@ from lightning_explain.callbacks.base.error_handling import BY_PROBE, CALLING
 from lightning_explain.callbacks.base.explanation_monitor import ExplanationMonitor
 from lightning_explain.callbacks.base.forward import check_strategy, undisturbed
 from lightning_explain.callbacks.class_scores.output_check import check_outputs, settle_output
-from lightning_explain.callbacks.paths.explanation import PathExplanation, PathHistory, PathOptions, explain_paths
+from lightning_explain.callbacks.paths.explanation import PathExplanation, explain_paths
 from lightning_explain.callbacks.paths.images import path_pictures
+from lightning_explain.callbacks.paths.path_history import PathHistory
+from lightning_explain.callbacks.paths.path_options import PathOptions
 from lightning_explain.callbacks.paths.reporter import PathReporter
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import is_whole
@@ -199,7 +201,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
                 question=self.question,
                 options=self.options,
                 targets=self._targets,
-                history=self._history,
+                change=self._history.change,
                 step=step,
                 epoch=running_epoch(trainer) if trainer.global_step or self._history.count else None,
                 ranks=Ranks.of(trainer),

@@ -5,14 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from lightning_explain.callbacks.paths.explanation import (
-    ALL,
-    MOST_CLASSES,
-    ClassPath,
-    PathExplanation,
-    PathOptions,
-    Show,
-)
+from lightning_explain.callbacks.paths.explanation import ALL, MOST_CLASSES, ClassPath, PathExplanation
+from lightning_explain.callbacks.paths.path_options import PathOptions, Show
 from lightning_explain.log import class_parts, tag
 from lightning_explain.paths import PathGraph, Ranked
 from lightning_explain.probe import Probe

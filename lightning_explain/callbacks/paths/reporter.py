@@ -5,8 +5,10 @@ from typing import Any
 from lightning_explain.callbacks.base.early_stopping import update_callback_metrics
 from lightning_explain.callbacks.base.error_handling import WRITING, Guard
 from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
-from lightning_explain.callbacks.paths.explanation import MOST_CLASSES, PathExplanation, PathHistory, PathOptions
+from lightning_explain.callbacks.paths.explanation import MOST_CLASSES, PathExplanation
 from lightning_explain.callbacks.paths.images import path_pictures
+from lightning_explain.callbacks.paths.path_history import PathHistory
+from lightning_explain.callbacks.paths.path_options import PathOptions
 from lightning_explain.callbacks.paths.record import path_record, path_scalars, ranking_table, undecided_classes
 from lightning_explain.log import Journal, tag
 from lightning_explain.probe import Probe

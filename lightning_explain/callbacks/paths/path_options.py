@@ -1,0 +1,74 @@
+"""The options of a path monitor that decide what is computed and shown."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from lightning_explain.attribution.lrp.composites import Composite, LayerRules
+from lightning_explain.callbacks.base.compatibility import Asked, in_words
+from lightning_explain.paths import ContributionGraph, Contributions, InputUnits, PathGraph, contributions, path_graph
+from lightning_explain.probe import Probe
+
+Show = Literal["class", "sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathOptions:
+    """The options of a path monitor that decide what is computed and shown.
+
+    Attributes:
+        rules: As in `contributions`, like `layers`, `patch` and `keep_positions`.
+        show: The pictures show the mean over a `"class"`, or its first `"sample"`.
+        every_sample: Keep the graph of every single sample.
+        n_units: As in `path_graph`, like `n_paths`.
+    """
+
+    rules: Composite | LayerRules | None
+    layers: str | list[str] | None
+    patch: int | None
+    keep_positions: bool
+    show: Show
+    every_sample: bool
+    n_units: int
+    n_paths: int
+
+    @property
+    def asked(self) -> Asked:
+        """The options that decide which edges there are, as text."""
+        own = {"layers": self.layers, "patch": self.patch, "keep_positions": self.keep_positions}
+        return {"rules": self.rules_name, **{key: in_words(option) for key, option in own.items()}}
+
+    @property
+    def rules_name(self) -> str:
+        """Name of the rules in titles and records."""
+        if self.rules is None:
+            return "LRP-epsilon"
+        return "LRP by own rules" if isinstance(self.rules, Mapping) else f"LRP {type(self.rules).__name__}"
+
+    def contributions(
+        self, model: nn.Module, inputs: tuple[Tensor, ...], target: Tensor | None, probe: Probe, names_from: nn.Module
+    ) -> Contributions:
+        """Run the model, ready to compute graphs."""
+        return contributions(
+            model,
+            inputs if isinstance(probe.inputs, tuple) else inputs[0],
+            target,
+            rules=self.rules,
+            layers=self.layers,
+            feature_names=probe.feature_names,
+            patch=self.patch,
+            keep_positions=self.keep_positions,
+            names_from=names_from,
+        )
+
+    def shown(self, graph: ContributionGraph, units: tuple[InputUnits, ...], output_name: str) -> PathGraph:
+        """Choose the units and edges of a graph that are shown."""
+        return path_graph(
+            graph,
+            input_names=[unit.names for unit in units],
+            output_name=output_name,
+            n_units=self.n_units,
+            n_paths=self.n_paths,
+        )
