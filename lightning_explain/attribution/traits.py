@@ -194,7 +194,10 @@ def takes_baseline(method: Any) -> bool:
     """Return True if a copy of a method with another baseline can be made."""
     if isinstance(method, functools.partial):
         return takes_baseline(method.func)
-    return hasattr(method, "with_baseline") or "baseline" in _option_names(method)
+    if hasattr(method, "with_baseline") or "baseline" in _option_names(method):
+        return True
+    inner = getattr(method, "__dict__", {}).get("wraps")
+    return inner is not None and takes_baseline(inner)
 
 
 def _option_names(method: Any) -> list[str]:
@@ -204,8 +207,8 @@ def _option_names(method: Any) -> list[str]:
 def with_baseline(method: Any, baseline: Baseline) -> Any:
     """Return a copy of a method that compares with another baseline.
 
-    That is `method.with_baseline(baseline)` where the method defines it; the `baseline` field of a dataclass is
-    replaced otherwise.
+    That is `method.with_baseline(baseline)` where the method defines it; otherwise the `baseline` field of a dataclass
+    is replaced, or that of the method which it holds as an attribute `wraps`.
 
     Raises:
         ConfigurationError: The method has neither.
@@ -221,13 +224,19 @@ def with_baseline(method: Any, baseline: Baseline) -> Any:
             f"baseline={baseline_name(baseline)!r} cannot be given to {method_name(method)}. A method takes one by a "
             "dataclass field baseline=, or by a function with_baseline(baseline) that returns a copy of the method."
         )
+    if "baseline" not in _option_names(method):
+        return _with(method, "wraps", with_baseline(method.wraps, baseline))
     try:
         return replace(method, baseline=baseline)
     except TypeError:
         # a subclass with a constructor of its own
-        changed = copy.copy(method)
-        object.__setattr__(changed, "baseline", baseline)
-        return changed
+        return _with(method, "baseline", baseline)
+
+
+def _with(method: Any, name: str, value: Any) -> Any:
+    changed = copy.copy(method)
+    object.__setattr__(changed, name, value)
+    return changed
 
 
 def for_rows(method: Any, whole: tuple[Tensor, ...], rows: list[int]) -> Any:

@@ -47,6 +47,15 @@ class Mine:
     def __call__(self, model: Any, inputs: Any, target: Any = None) -> Any: ...
 
 
+class Halved:
+    description = "halved"
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self.wraps = method
+
+    def __call__(self, model: Any, inputs: Any, target: Any = None) -> Any: ...
+
+
 def plain(model: Any, inputs: Any, target: Any = None, *, factor: float = 1.0) -> Any: ...
 
 
@@ -101,14 +110,6 @@ def test_functions_partials_and_adapters_declare_by_attributes() -> None:
 
 
 def test_a_wrapper_takes_what_it_does_not_declare_from_the_method_it_wraps() -> None:
-    class Halved:
-        description = "halved"
-
-        def __init__(self, method: Callable[..., Any]) -> None:
-            self.wraps = method
-
-        def __call__(self, model: Any, inputs: Any, target: Any = None) -> Any: ...
-
     inner = IntegratedGradients(baseline="noise", seed=3, tolerance=0.2)
     traits, expected = traits_of(Halved(inner)), traits_of(inner)
     changed = {entry.name for entry in fields(traits) if getattr(traits, entry.name) != getattr(expected, entry.name)}
@@ -168,7 +169,11 @@ def test_with_baseline_is_the_methods_own_where_it_has_one() -> None:
             return ("own", baseline)
 
     assert with_baseline(Own(), "mean") == ("own", "mean")
+    held = Halved(Mine(baseline="zeros"))
+    assert traits_of(with_baseline(held, "mean")).baseline == "mean"
+    assert traits_of(held).baseline == "zeros"
     assert not takes_baseline(plain)
+    assert not takes_baseline(Halved(plain))
     with pytest.raises(ConfigurationError, match="cannot be given to plain.*with_baseline"):
         with_baseline(plain, "mean")
     with pytest.raises(ConfigurationError, match="token ids have none"):

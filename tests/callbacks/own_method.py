@@ -1,4 +1,4 @@
-"""A method that a user adds in a file of its own, and runs of it; used by test_own_method, also in two processes."""
+"""A method that a user adds in a file of its own, and runs of it, also in two processes (test_sharding)."""
 
 import warnings
 from collections.abc import Callable
@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 
 from lightning_explain import Attribution, AttributionMonitor, IntegratedGradients, Probe
 from lightning_explain.attribution.baselines import resolve_baseline
-from tests.models import digits, quiet_trainer
+from tests.models import digits
+from tests.training import fit
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,10 @@ class Digits(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.05)
 
 
-def fit(monitor: AttributionMonitor, *, epochs: int = 1, **options: Any) -> pl.Trainer:
-    pl.seed_everything(0, verbose=False)
+def train(monitor: AttributionMonitor, *, epochs: int = 1, **options: Any) -> None:
     train, val = digits(32, 32)
-    trainer = quiet_trainer(callbacks=[monitor], max_epochs=epochs, **options)
-    trainer.fit(Digits(), DataLoader(train, 16), DataLoader(val, 16))
-    return trainer
+    loaders = DataLoader(train, 16), DataLoader(val, 16)
+    fit(monitor, model=Digits, data=loaders, max_epochs=epochs, **options)
 
 
 def shared() -> dict[str, Any]:
@@ -100,7 +99,7 @@ def shared() -> dict[str, Any]:
     monitor = AttributionMonitor(method=methods, probe=probe, every_n_epochs=9, on_error="raise")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        fit(monitor, devices=2, strategy="ddp")
+        train(monitor, devices=2, strategy="ddp")
     assert monitor.latest is not None
     alone = {name: method(monitor_net(), probe.parts[0], probe.labels) for name, method in methods.items()}
     return {

@@ -28,6 +28,7 @@ from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness import FAITHFULNESS
 from lightning_explain.probe import Probe
+from tests.callbacks.own_method import shared
 
 Method = Callable[..., Attribution]
 
@@ -245,6 +246,7 @@ def of_two() -> dict[str, Any]:
         "inputs": share_several_inputs(rank, 2),
         "failure": fail_in_one(rank, 2),
         "communicating": share_a_model_that_communicates(rank, 2),
+        "run": shared(),
     }
 
 

@@ -16,11 +16,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_explain import LRP, Attribution, AttributionMonitor, IntegratedGradients, Probe, Saliency
 from lightning_explain.attribution import AtEmbedding, as_method, from_captum
 from lightning_explain.errors import ConfigurationError
-from tests.callbacks.own_method import TwoSided, fit, shared
+from tests.callbacks.own_method import TwoSided, train
 from tests.events import Events
 from tests.modalities import Learner, Reader, sentences
 from tests.models import digits, quiet_trainer
-from tests.processes import together
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[AttributionMonitor, E
         on_error="raise",
     )
     logger = TensorBoardLogger(folder, "run", version=0)
-    fit(monitor, epochs=2, logger=logger)
+    train(monitor, epochs=2, logger=logger)
     return monitor, Events(logger.log_dir)
 
 
@@ -64,19 +63,6 @@ def test_own_method_gets_the_mean_of_the_training_data_and_its_tolerance_is_chec
     assert found.convergence_delta is not None
     gap = found.convergence_delta.abs() / (found.parts[0].flatten(1).sum(1) - found.convergence_delta).abs()
     assert line["missed_tolerance"] == (gap > 0.5).nonzero().flatten().tolist()
-
-
-def test_processes_share_the_probe_only_where_a_method_declares_that_they_can() -> None:
-    first, second = together(2, shared)
-    for found in (first, second):
-        assert found["seen"] == [found["n_samples"] // 2]
-        for name, values in found["alone"].items():
-            torch.testing.assert_close(
-                torch.tensor(found["together"][name]), torch.tensor(values), atol=1e-5, rtol=1e-4, msg=name
-            )
-    assert len(first["notes"]) == 1
-    assert "with undeclared" in first["notes"][0] and "is_samplewise" in first["notes"][0]
-    assert not second["notes"]
 
 
 # -- token ids --------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+import torch
 
 from tests.callbacks.sharing_run import of_four, of_two
 from tests.processes import together
@@ -79,3 +80,16 @@ def test_all_leave_what_one_cannot_explain(two: list[dict[str, Any]]) -> None:
     assert "process 1 of 2" in told[0] and "this sample is disliked" in told[0]
     assert not [words for words in second["words"] if "skipped" in words]
     assert "process 1 of 2" in first["refused"] and "not like this" in second["refused"]
+
+
+def test_in_a_run_the_probe_is_shared_only_where_a_method_declares_that_it_can_be(two: list[dict[str, Any]]) -> None:
+    first, second = (found["run"] for found in two)
+    for found in (first, second):
+        assert found["seen"] == [found["n_samples"] // 2]
+        for name, values in found["alone"].items():
+            torch.testing.assert_close(
+                torch.tensor(found["together"][name]), torch.tensor(values), atol=1e-5, rtol=1e-4, msg=name
+            )
+    assert len(first["notes"]) == 1
+    assert "with undeclared" in first["notes"][0] and "is_samplewise" in first["notes"][0]
+    assert not second["notes"]

@@ -243,9 +243,10 @@ class Examiner:
             except Exception as error:
                 if ran_out_of_memory(error):
                     continue
+                remedy = "" if AT_EMBEDDING in str(error) else f". If they are token ids: {AT_EMBEDDING} {FLOATS}"
                 raise ConfigurationError(
                     f"{name} does not explain the probe, whose inputs are integers ({inputs[0].dtype}): "
-                    f"{type(error).__name__}: {error}. If they are token ids: {AT_EMBEDDING} {FLOATS}"
+                    f"{type(error).__name__}: {error}{remedy}"
                 ) from error
 
 
