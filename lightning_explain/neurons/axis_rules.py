@@ -13,12 +13,13 @@ from lightning_explain.neurons.operation import AxisOperation, Rule
 
 _POOLS = [
     *(f"{kind}_pool{n}d" for kind in ("max", "avg", "lp", "adaptive_avg", "adaptive_max") for n in (1, 2, 3)),
-    *(f"{kind}_pool{n}d_with_indices" for kind in ("max", "adaptive_max", "fractional_max") for n in (1, 2, 3)),
-    *(f"{kind}{n}d" for kind in ("max_unpool", "fractional_max_pool") for n in (1, 2, 3)),
+    *(f"{kind}_pool{n}d_with_indices" for kind in ("max", "adaptive_max") for n in (1, 2, 3)),
+    *(f"fractional_max_pool{n}d{ending}" for n in (2, 3) for ending in ("", "_with_indices")),
+    *(f"max_unpool{n}d" for n in (1, 2, 3)),
 ]
 
 _BY_NAMES: Mapping[Rule, str] = {
-    layers.features_last: "linear rnn_tanh_cell rnn_relu_cell gru_cell lstm_cell multi_linear",
+    layers.features_last: "linear rnn_tanh_cell rnn_relu_cell gru_cell lstm_cell",
     layers.bilinear: "bilinear",
     layers.convolution: "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution",
     layers.channels_second: "batch_norm group_norm instance_norm local_response_norm native_batch_norm",
@@ -30,7 +31,7 @@ _BY_NAMES: Mapping[Rule, str] = {
     layers.unfold: "unfold im2col",
     moves.refactored: "view reshape flatten unflatten view_as reshape_as ravel",
     moves.permuted_by: "permute",
-    moves.swap: "transpose swapaxes swapdims t T mT adjoint H mH matrix_transpose",
+    moves.swap: "transpose swapaxes swapdims t T mT adjoint H mH",
     moves.movedim: "movedim moveaxis",
     moves.unsqueeze: "unsqueeze",
     moves.squeeze: "squeeze",
@@ -38,13 +39,13 @@ _BY_NAMES: Mapping[Rule, str] = {
     moves.repeat: "repeat tile",
     moves.reduced: "sum mean max min amax amin prod std var median mode nanmean nansum logsumexp argmax argmin all any "
               "std_mean var_mean count_nonzero nanmedian quantile",
-    moves.norm_over: "norm vector_norm",
+    moves.norm_over: "norm linalg_norm linalg_vector_norm",
     moves.pieces: "split chunk tensor_split hsplit vsplit split_with_sizes repeat_interleave",
     moves.unbind: "unbind",
     moves.selected: "select",
     moves.joined: "cat concat concatenate",
     moves.stacked: "stack",
-    layers.matmul: "matmul __matmul__ mm bmm mv dot",
+    layers.matmul: "matmul linalg_matmul __matmul__ mm bmm mv dot",
     layers.reversed_matmul: "__rmatmul__",
     layers.addmm: "addmm addbmm baddbmm",
     layers.einsum: "einsum",

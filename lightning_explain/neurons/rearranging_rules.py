@@ -89,7 +89,7 @@ def swap(op: AxisOperation) -> Dims | None:
     if source is None:
         return None
     names = ("dim0", "dim1") if op.name == "transpose" else ("axis0", "axis1") if op.name == "swapaxes" else ("", "")
-    last = op.name in ("t", "T", "mT", "adjoint", "H", "mH", "matrix_transpose")
+    last = op.name in ("t", "T", "mT", "adjoint", "H", "mH")
     one, other = (-2, -1) if last else (op.given(1, names[0], 0), op.given(2, names[1], 1))
     order = list(range(len(source)))
     if len(order) > 1:

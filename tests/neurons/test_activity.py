@@ -1,5 +1,8 @@
 """Which neurons are active, against loops over samples, neurons and positions."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +10,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lightning_explain.neurons import activity as activity_module
-from lightning_explain.neurons.activity import Activity, ClassCounts, CountBuffer, class_rows, unit_activity
+from lightning_explain.neurons.activity import (
+    HEAD_SHARE,
+    Activity,
+    ClassCounts,
+    CountBuffer,
+    class_rows,
+    head_activity,
+    unit_activity,
+)
 
 LAYOUTS = {
     "flat": ((4, 5), 1),
@@ -134,6 +145,7 @@ def test_maps_are_neither_changed_nor_kept() -> None:
     torch.testing.assert_close(found.activation, kept)
 
 
+@settings(max_examples=30)
 @given(order=st.permutations(range(6)))
 def test_neurons_are_counted_each_for_itself(order: list[int]) -> None:
     output = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
@@ -159,6 +171,7 @@ def test_each_sample_is_counted_for_its_class_and_ignored_ones_for_none() -> Non
     assert found.active.tolist() == [[1, 1], [0, 0], [2, 2]]
 
 
+@settings(max_examples=30)
 @given(seed=st.integers(0, 999), n_classes=st.integers(1, 5))
 def test_class_counts_are_sums_over_the_samples_of_the_class(seed: int, n_classes: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -181,3 +194,38 @@ def test_a_drained_buffer_begins_anew() -> None:
     assert first.samples.tolist() == [1, 1] and first.alive.tolist() == [1, 1, 1]
     assert all(bool((part == 0).all()) for part in buffer.drain())
     assert first.samples.tolist() == [1, 1]  # what was handed over stays
+
+
+def padded_by_loops(values: Tensor, valid: Tensor, threshold: float, min_fraction: float) -> tuple[Any, ...]:
+    n, _, units = values.shape
+    active, mean, size, alive = np.zeros((n, units)), np.zeros((n, units)), np.zeros((n, units)), np.zeros(units)
+    for b in range(n):
+        for j in range(units):
+            kept = [float(v) for v, ok in zip(values[b, :, j], valid[b], strict=True) if ok]
+            above = sum(v > threshold for v in kept)
+            active[b, j] = len(kept) > 0 and above > 0 and above >= min_fraction * len(kept) - 1e-9
+            mean[b, j] = sum(kept) / max(1, len(kept))
+            size[b, j] = sum(abs(v) for v in kept) / max(1, len(kept))
+            alive[j] = max(alive[j], above > 0)
+    return active, mean, alive, size
+
+
+@pytest.mark.parametrize("min_fraction", [0.0, 0.25, 0.5, 1.0])
+def test_padding_neither_counts_nor_is_counted(min_fraction: float) -> None:
+    torch.manual_seed(2)
+    values, valid = torch.randn(6, 5, 4), torch.arange(5)[None] < torch.tensor([5, 4, 3, 2, 1, 0])[:, None]
+    spoiled = values.masked_fill(~valid[..., None], torch.nan)
+    found = unit_activity(spoiled, unit_dim=-1, threshold=0.1, min_fraction=min_fraction, valid=valid)
+    for tensor, expected in zip(found, padded_by_loops(values, valid, 0.1, min_fraction), strict=True):
+        np.testing.assert_allclose(tensor, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_head_is_active_when_it_is_not_small_beside_the_others() -> None:
+    norms = torch.tensor([[[1.0, 4.0, 0.0], [2.0, 4.0, 0.0]], [[0.0, 9.0, 0.0], [5.0, 5.0, 5.0]]])
+    valid = torch.tensor([[True, True], [True, False]])
+    found = head_activity(norms, valid)
+    assert found.activation.tolist() == [[1.5, 4, 0], [0, 9, 0]]
+    # the means over heads are 11/6 and 3
+    assert found.active.tolist() == [[1, 1, 0], [0, 1, 0]] and HEAD_SHARE == 0.5
+    assert found.alive.tolist() == [1, 1, 0] and found.magnitude is None
+    assert head_activity(norms).alive.tolist() == [1, 1, 1]

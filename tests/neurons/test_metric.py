@@ -237,3 +237,18 @@ def test_classes_are_counted_each_for_itself(order: list[int]) -> None:
     place = torch.tensor(order).argsort()
     found = fed([(x, place[y]) for x, y in batches()]).compute()
     torch.testing.assert_close(found.rates, fed(batches()).compute().rates[order], equal_nan=True)
+
+
+def test_samples_left_out_do_not_count_for_dormancy() -> None:
+    metric = ActiveNeurons(2, 2)
+    output, labels = torch.tensor([[1.0, -3.0], [50.0, 0.0], [70.0, 0.0]]), torch.tensor([0, 1, -100])
+    metric.update(output, labels, torch.tensor([True, False, True]))
+    assert metric.compute().magnitude.tolist() == [1, 3]
+
+
+def test_the_size_of_signed_maps_is_the_mean_of_absolute_values() -> None:
+    maps = torch.randn(6, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    metric = ActiveNeurons(2, 4)
+    metric.update(maps, torch.arange(6) % 2)
+    expected = [float(maps[:, j].abs().mean()) for j in range(4)]
+    assert metric.compute().magnitude.tolist() == pytest.approx(expected, rel=1e-5)

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from lightning_explain.neurons import ActiveNeurons, LayerProfile, turnover
-from lightning_explain.neurons.profile import active_sets, jaccard, rate_gap, selectivity
+from lightning_explain.neurons.profile import active_sets, dormancy, jaccard, rate_gap, rate_gaps, selectivity
 
 NAN = math.nan
 
@@ -42,6 +42,7 @@ def test_selectivity_has_the_closed_form_of_morcos() -> None:
     torch.testing.assert_close(selectivity(means), torch.tensor([3 / 5, 0.0, 1.0, 1.5 / 2.5]))
 
 
+@settings(max_examples=30)
 @given(seed=st.integers(0, 999), n_classes=st.integers(2, 6))
 def test_selectivity_is_that_of_loops(seed: int, n_classes: int) -> None:
     means = torch.randn(n_classes, 5, generator=torch.Generator().manual_seed(seed))
@@ -63,12 +64,14 @@ def test_selectivity_leaves_out_classes_without_samples_and_needs_two() -> None:
     assert selectivity(-torch.ones(3, 2)).isnan().all()
 
 
+@settings(max_examples=30)
 @given(order=st.permutations(range(4)), neurons=st.permutations(range(5)), scale=st.floats(0.01, 100))
 def test_selectivity_does_not_mind_order_or_scale(order: list[int], neurons: list[int], scale: float) -> None:
     means = torch.rand(4, 5, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(selectivity(means[order][:, neurons] * scale), selectivity(means)[neurons])
 
 
+@settings(max_examples=30)
 @given(a=booleans(4, 6), b=booleans(4, 6))
 def test_jaccard_and_turnover_are_those_of_sets(a: Tensor, b: Tensor) -> None:
     expected = [jaccard_by_sets(x, y) for x, y in zip(a, b, strict=True)]
@@ -144,9 +147,40 @@ def test_the_gap_is_the_mean_difference_over_classes_that_both_saw() -> None:
     assert math.isnan(rate_gap(profile([[NAN]]), profile([[1.0]])))
 
 
+@settings(max_examples=30)
 @given(classes=st.permutations(range(3)), neurons=st.permutations(range(5)))
 def test_figures_do_not_mind_the_order_of_classes_and_neurons(classes: list[int], neurons: list[int]) -> None:
     rates = torch.rand(3, 5, generator=torch.Generator().manual_seed(2)).round(decimals=1)
     plain, mixed = profile(rates.tolist()), profile(rates[classes][:, neurons].tolist())
     assert mixed.scalars() == pytest.approx(plain.scalars())
     torch.testing.assert_close(mixed.overlap, plain.overlap[classes][:, classes], equal_nan=True)
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 999), signed=st.booleans())
+def test_dormancy_is_that_of_its_definition(seed: int, signed: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    output = torch.randn(12, 5, generator=generator)
+    output = output if signed else output.clamp_min(0)
+    output[:, 2] = 0
+    labels = torch.randint(0, 3, (12,), generator=generator)
+    metric = ActiveNeurons(3, 5)
+    metric.update(output[:7], labels[:7])
+    metric.update(output[7:], labels[7:])
+    found = LayerProfile.of(metric.compute(), 0.5)
+    sizes = [sum(abs(float(v)) for v in output[:, j]) / 12 for j in range(5)]
+    mean = sum(sizes) / 5
+    assert found.dormancy.tolist() == pytest.approx([size / mean for size in sizes], rel=1e-4)
+    assert found.dormant.tolist() == [size / mean <= 0.025 for size in sizes] and bool(found.dormant[2])
+
+
+def test_dormancy_of_a_silent_layer_and_of_none() -> None:
+    assert dormancy(torch.zeros(3)).tolist() == [0, 0, 0]
+    assert dormancy(torch.full((2,), torch.nan)).isnan().all()
+
+
+def test_gaps_are_differences_where_both_saw_the_class() -> None:
+    train, validation = profile([[1.0, 0.5]]), profile([[0.8, 0.6], [1.0, 0.0]])
+    gaps = rate_gaps(train, validation)
+    torch.testing.assert_close(gaps[0], torch.tensor([0.2, -0.1]))
+    assert gaps[1].isnan().all()

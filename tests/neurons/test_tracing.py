@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_explain.isolation import isolated
-from lightning_explain.neurons.axes import fresh, is_units, reshaped, size_of
 from lightning_explain.neurons.functional import followed, functional_use
 from lightning_explain.neurons.units import described, unit_layers
 
@@ -40,7 +39,10 @@ def heads(x: Tensor) -> Tensor:
 
 
 IMAGE, SERIES, VOLUME, IDS = (6, 1, 6, 6), (6, 6, 6), (6, 1, 6, 6, 6), "ids"
+
+
 LAST, FIRST = ("b", "p", "u"), ("b", "u", "p")
+
 
 # what the activation is given -> the shape of the input, and what lies along each dimension of what it gives
 LAYOUTS: dict[str, tuple[Forward, Any, tuple[str, ...]]] = {
@@ -89,6 +91,9 @@ LAYOUTS: dict[str, tuple[Forward, Any, tuple[str, ...]]] = {
     ),
     "embedding": (lambda n, x: n.act(n.words(x)), IDS, LAST),
     "a table of weights": (lambda n, x: n.act(n.weight[x.clamp_max(5)]), IDS, LAST),
+    "the length of vectors": (
+        lambda n, x: n.act(torch.linalg.vector_norm(n.thick(x), dim=2)), VOLUME, ("b", "u", "p", "p"),
+    ),
     "flat input": (lambda n, x: n.act(x.flatten(1)), SERIES, ("b", "pp")),
 }  # fmt: skip
 
@@ -118,58 +123,3 @@ UNKNOWN: dict[str, tuple[Forward, Any]] = {
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_where_nothing_tells_nothing_is_said(name: str) -> None:
     assert layout_of(*UNKNOWN[name]) is None
-
-
-def test_factors_split_and_come_together_again() -> None:
-    batch, units, width = fresh(6), fresh(6, units=True), fresh(6)
-    folded = reshaped((batch, units, width), (36, 6))
-    assert folded is not None and [len(dim) for dim in folded] == [2, 1]
-    assert reshaped(folded, (6, 6, 6)) == (batch, units, width)
-    split = reshaped((batch, units, width), (6, 2, 3, 6))
-    assert split is not None and [is_units(dim) for dim in split] == [False, True, True, False]
-    assert reshaped((batch, units), (4, 9)) is None
-    assert [size_of(dim) for dim in reshaped((units,), (1, 6, 1)) or ()] == [1, 6, 1]
-
-
-class Swish(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(x)
-
-
-class Gelu(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return 0.5 * x * (1 + torch.tanh(0.8 * (x + 0.04 * x**3)))
-
-
-def test_a_home_made_activation_is_watched_and_a_function_inside_one_that_mixes_units_is_named() -> None:
-    class Mixing(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.ones(4, 4))
-
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.relu(x @ self.weight) @ self.weight
-
-    net = nn.Sequential(nn.Linear(3, 4), Swish(), nn.Linear(4, 4), Gelu(), Mixing())
-    with isolated(net):
-        use = functional_use(net, followed(net, net, (torch.rand(2, 3),)))
-    assert use.wrapped == ["1", "3"] and not use.fed and use.unseen == ["relu in '4'"]
-
-
-def test_a_call_that_feeds_two_functions_is_counted_after_the_first_and_the_second_is_named() -> None:
-    class Both(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b = nn.Linear(3, 4), nn.Linear(4, 4)
-
-        def forward(self, x: Tensor) -> Tensor:
-            h = self.a(x)
-            return self.b(torch.relu(h)) + torch.tanh(self.b(torch.sigmoid(h)))
-
-    net = Both()
-    with isolated(net):
-        use = functional_use(net, followed(net, net, (torch.rand(2, 3),)))
-    assert {name: {n: f.function.__name__ for n, f in calls.items()} for name, calls in use.fed.items()} == {
-        "a": {0: "relu"}, "b": {1: "tanh"}
-    }  # fmt: skip
-    assert use.unseen == ["sigmoid in the model's own forward"]

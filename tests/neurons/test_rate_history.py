@@ -1,4 +1,4 @@
-"""When neurons became active or died, against a loop over epochs; dormancy against its definition."""
+"""When neurons became active or died, against a loop over epochs."""
 
 import math
 
@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lightning_explain.neurons import ActiveNeurons, LayerHistory, LayerProfile
-from lightning_explain.neurons.profile import dormancy, rate_gaps
+from lightning_explain.neurons import LayerHistory, LayerProfile
 
 
 def profile(rates: Tensor, seen: list[bool] | None = None) -> LayerProfile:
@@ -61,47 +60,3 @@ def test_nothing_dies_where_nothing_was_measured_and_another_width_begins_anew()
     dead = unmeasured.after(profile(torch.tensor([[0.0, 1.0, 0.2]])), 1)
     assert dead.died.tolist() == [1, -1, -1]
     assert dead.after(profile(torch.ones(1, 2)), 2).became_active.tolist() == [[2, 2]]
-
-
-@given(seed=st.integers(0, 999), signed=st.booleans())
-def test_dormancy_is_that_of_its_definition(seed: int, signed: bool) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    output = torch.randn(12, 5, generator=generator)
-    output = output if signed else output.clamp_min(0)
-    output[:, 2] = 0
-    labels = torch.randint(0, 3, (12,), generator=generator)
-    metric = ActiveNeurons(3, 5)
-    metric.update(output[:7], labels[:7])
-    metric.update(output[7:], labels[7:])
-    found = LayerProfile.of(metric.compute(), 0.5)
-    sizes = [sum(abs(float(v)) for v in output[:, j]) / 12 for j in range(5)]
-    mean = sum(sizes) / 5
-    assert found.dormancy.tolist() == pytest.approx([size / mean for size in sizes], rel=1e-4)
-    assert found.dormant.tolist() == [size / mean <= 0.025 for size in sizes] and bool(found.dormant[2])
-
-
-def test_samples_left_out_do_not_count_for_dormancy() -> None:
-    metric = ActiveNeurons(2, 2)
-    output, labels = torch.tensor([[1.0, -3.0], [50.0, 0.0], [70.0, 0.0]]), torch.tensor([0, 1, -100])
-    metric.update(output, labels, torch.tensor([True, False, True]))
-    assert metric.compute().magnitude.tolist() == [1, 3]
-
-
-def test_dormancy_of_a_silent_layer_and_of_none() -> None:
-    assert dormancy(torch.zeros(3)).tolist() == [0, 0, 0]
-    assert dormancy(torch.full((2,), torch.nan)).isnan().all()
-
-
-def test_gaps_are_differences_where_both_saw_the_class() -> None:
-    train, validation = profile(torch.tensor([[1.0, 0.5]])), profile(torch.tensor([[0.8, 0.6], [1.0, 0.0]]))
-    gaps = rate_gaps(train, validation)
-    torch.testing.assert_close(gaps[0], torch.tensor([0.2, -0.1]))
-    assert gaps[1].isnan().all()
-
-
-def test_the_size_of_signed_maps_is_the_mean_of_absolute_values() -> None:
-    maps = torch.randn(6, 4, 3, 3, generator=torch.Generator().manual_seed(0))
-    metric = ActiveNeurons(2, 4)
-    metric.update(maps, torch.arange(6) % 2)
-    expected = [float(maps[:, j].abs().mean()) for j in range(4)]
-    assert metric.compute().magnitude.tolist() == pytest.approx(expected, rel=1e-5)
