@@ -14,13 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from lightning_explain import (
-    ActiveNeuronMonitor,
-    AttributionMonitor,
-    DecisionPathMonitor,
-    IntegratedGradients,
-    replay,
-)
+from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor, IntegratedGradients, replay
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer

@@ -1,0 +1,37 @@
+"""Random streams go on as if nothing had been drawn inside."""
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_explain.randomness import rng_preserved
+
+STREAMS: dict[str, Callable[[], float]] = {
+    "python": random.random,
+    "numpy": lambda: float(np.random.rand()),
+    "torch": lambda: float(torch.rand(1)),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_stream_goes_on_where_it_was(name: str, fails: bool) -> None:
+    draw = STREAMS[name]
+    with rng_preserved():
+        expected = [draw() for _ in range(3)]
+    with pytest.raises(KeyError) if fails else rng_preserved(), rng_preserved():
+        draw()
+        random.seed(0)
+        np.random.seed(0)
+        torch.manual_seed(0)
+        if fails:
+            raise KeyError
+    assert [draw() for _ in range(3)] == expected
+
+
+def test_what_is_drawn_inside_differs_from_draw_to_draw() -> None:
+    with rng_preserved():
+        assert len({float(torch.rand(1)) for _ in range(3)}) == 3
