@@ -12,6 +12,9 @@ from lightning_explain.replaying.config import run_of
 from tests.replaying import digits_project
 from tests.replaying.cli_config import CONFIG, HOME
 
+# jsonargparse 4.35 has no other name yet for what later releases call deprecated
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 
 def described(folder: Path, sections: dict[str, Any], **options: Any) -> Any:
     path = folder / "config.yaml"
