@@ -10,7 +10,7 @@ from lightning_explain.errors import (
     ExplanationWarning,
     LoggerError,
     doubt,
-    doubts_told_to,
+    doubts_reported_to,
 )
 
 
@@ -27,9 +27,9 @@ def test_a_listener_hears_doubts_instead_of_the_user() -> None:
     told: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with doubts_told_to(told.append):
+        with doubts_reported_to(told.append):
             doubt("one")
-            with doubts_told_to(lambda _: None):
+            with doubts_reported_to(lambda _: None):
                 doubt("inner")
             doubt("two")
     assert told == ["one", "two"]
@@ -37,7 +37,7 @@ def test_a_listener_hears_doubts_instead_of_the_user() -> None:
 
 def test_a_failure_inside_leaves_no_listener() -> None:
     told: list[str] = []
-    with pytest.raises(KeyError), doubts_told_to(told.append):
+    with pytest.raises(KeyError), doubts_reported_to(told.append):
         raise KeyError
     with pytest.warns(ExplanationWarning, match="later"):
         doubt("later")
