@@ -108,9 +108,10 @@ def test_early_stopping_can_monitor_drift() -> None:
 
 def test_checkpoint_can_monitor_drift(tmp_path: Path) -> None:
     checkpoint = ModelCheckpoint(tmp_path, monitor="explain/attribution/drift/first", mode="max")
-    trainer = quiet_trainer(enable_checkpointing=True, callbacks=[AttributionMonitor(), checkpoint])
-    trainer.fit(DigitNet(), DigitData())
-    assert checkpoint.best_model_score is not None
+    monitor = AttributionMonitor()
+    quiet_trainer(enable_checkpointing=True, callbacks=[monitor, checkpoint]).fit(DigitNet(), DigitData())
+    drifts = [record["scalars"].get("explain/attribution/drift/first", 0.0) for record in monitor.records]
+    assert float(checkpoint.best_model_score) == pytest.approx(max(drifts)) and max(drifts) > 0
 
 
 @pytest.mark.parametrize("logger", [False, "csv", "none_dir"])

@@ -133,8 +133,9 @@ def test_the_model_is_left_as_found_when_the_forward_fails() -> None:
 def test_weights_take_the_models_type() -> None:
     model = nn.Linear(2, 2).double()
     with isolated(model):
-        put_in(model, nn.Linear(2, 2).state_dict())
-        assert model(torch.rand(1, 2).double()).dtype == torch.double
+        other, x = nn.Linear(2, 2), torch.rand(1, 2).double()
+        put_in(model, other.state_dict())
+        assert torch.equal(model(x), other.double()(x))
 
 
 def test_what_a_partial_checkpoint_lacks_keeps_its_value() -> None:
