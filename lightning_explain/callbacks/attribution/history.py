@@ -1,4 +1,4 @@
-"""What an attribution monitor remembers of earlier explanations, for each of its methods."""
+"""The earlier explanations of an attribution monitor, for each of its methods."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class Kept:
 
 @dataclass
 class Film:
-    """What the pictures of one input remember.
+    """The film and the colour scale of one input.
 
     Attributes:
         columns: Step and maps of the explanations that the filmstrip shows.
@@ -161,7 +161,7 @@ class History:
         return self.memories.setdefault(method, Memory())
 
     def knows(self, reference: str, methods: Iterable[str]) -> bool:
-        """Say whether every one of these methods has an explanation kept under the user's name."""
+        """Return True if every one of these methods has an explanation kept under the user's name."""
         return all(method in self.memories and reference in self.memories[method].named for method in methods)
 
     def keep(self, methods: list[str]) -> None:

@@ -81,7 +81,7 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
             target at the same moment; `{method}` in tags is the name: the class, with the options that tell methods
             of one class apart. `IntegratedGradients(baseline="train_mean")` or `"train_channel_mean"` compares with the
             mean of 1,000 seeded training samples; token ids are explained by `AtEmbedding(...)`.
-        explained: Which output is explained: the sample's `"label"`, or what was `"predicted"` for it at the first
+        explained: The output that is explained: the sample's `"label"`, or the class `"predicted"` for it at the first
             explanation. Either way it stays the same for the whole run.
         measures: Drift measures; the first `cosine` among them is `drift/...`.
         compare_with: Checkpoints of the same network, or steps of this run, by names of your own: `{"pretrained":

@@ -1,4 +1,4 @@
-"""What becomes of an explanation: it is compared, logged, recorded and drawn."""
+"""Comparing, logging, recording and drawing of explanations."""
 
 from typing import Any
 
@@ -24,15 +24,15 @@ from lightning_explain.render.words import markdown_safe
 
 
 class Reporter:
-    """Tells of one monitor's explanations.
+    """Compares, logs, records and draws one monitor's explanations.
 
     Args:
         name: The monitor's name.
         methods: Its methods.
         measures: Drift measures.
-        guard: What fails is told once, and takes nothing else along.
+        guard: The monitor's error handling.
         schedule: Measures the time spent.
-        comparisons: What the user wants to compare with, beside the previous and the first.
+        comparisons: The comparisons that the user wants, beside the previous and the first explanation.
         alarm: Looks for what is unusual; None if nobody asked for alerts.
 
     Attributes:
@@ -71,10 +71,10 @@ class Reporter:
 
         Args:
             trainer: The Trainer.
-            explanation: What to tell of.
-            probe: What was explained.
-            history: What it is compared with; it is added.
-            monitored: Whether other callbacks may monitor the figures.
+            explanation: The explanation.
+            probe: The probe.
+            history: The earlier explanations; this one is added.
+            monitored: Make the metrics available to callbacks that monitor them.
         """
         found = compare(
             explanation,

@@ -1,4 +1,4 @@
-"""Where the default probe comes from: the Trainer's validation data, without touching any random stream."""
+"""The default probe, drawn from the Trainer's validation data, without touching any random stream."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -81,11 +81,11 @@ def probe_from_loader(
     Args:
         trainer: The Trainer, for converting batches.
         loader: One validation loader.
-        question: Where batches hold what.
+        question: Where batches hold input and target.
         seed: Seed of the choice.
         per_class: Samples of each class.
         max_samples: Most samples in all.
-        display: Says where the names of entities are in a batch.
+        display: Tells where a batch holds the names of entities.
 
     Returns:
         The probe.
@@ -161,8 +161,8 @@ class PassingProbe:
     """Collects the default probe from validation batches as they pass, where samples cannot be picked by index.
 
     Args:
-        question: Where batches hold what.
-        display: Says where the names of entities are in a batch.
+        question: Where batches hold input and target.
+        display: Tells where a batch holds the names of entities.
     """
 
     def __init__(self, question: Question, display: Display | None = None) -> None:

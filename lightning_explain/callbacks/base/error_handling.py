@@ -41,7 +41,7 @@ class Guard:
     Args:
         owner: The monitor's class and name, for messages.
         on_error: `"warn"`, or `"raise"` to let every failure through.
-        memory: What to do where memory runs out.
+        memory: Advice where memory runs out.
 
     Raises:
         ConfigurationError: `on_error` is neither.
@@ -77,10 +77,10 @@ class Guard:
         """Run something that may fail; a failure ends the block, not the training.
 
         Args:
-            what: What is being done, e.g. "explaining the probe".
-            at_set_up: Whether training has not begun, so that a `ConfigurationError` must be raised.
-            cure: What to do about a failure of which nothing better is known.
-            consequence: What follows from the failure, if more than that the thing is missing.
+            what: The work, e.g. "explaining the probe".
+            at_set_up: True before training begins, where a `ConfigurationError` is raised.
+            cure: Advice on failures of which nothing better is known.
+            consequence: The consequence of a failure, if more than that the result is missing.
             blame: Finds out what a failure is due to, and what to do about that; empty if it is due to something else.
         """
         try:
@@ -117,11 +117,11 @@ class Guard:
         )
 
     def note(self, message: str, *, about: str | None = None) -> None:
-        """Say something once that is no failure but limits what can be read off the results.
+        """Warn once of something that is no failure but limits what the results show.
 
         Args:
-            message: What to say.
-            about: What it is about, if the words may differ from time to time and should still be said once.
+            message: The message.
+            about: The subject, if the message may differ from time to time and should still appear once.
         """
         if self._speaks and (about or message) not in self._told:
             self._told.add(about or message)
@@ -129,12 +129,12 @@ class Guard:
 
 
 def cure_of(error: BaseException, otherwise: str = "", memory: str = BY_METHOD) -> str:
-    """Say what to do about a failure; empty where its own message says it.
+    """Return advice on a failure; empty where its own message has it.
 
     Args:
-        error: What was raised.
-        otherwise: What to do if nothing is known of this kind of failure.
-        memory: What to do where memory runs out.
+        error: The exception.
+        otherwise: Advice on other kinds of failures.
+        memory: Advice where memory runs out.
 
     Example:
         >>> cure_of(OSError(errno.ENOSPC, "No space left on device"))

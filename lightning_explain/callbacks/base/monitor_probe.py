@@ -21,7 +21,7 @@ class ProbeKeeper:
 
     Args:
         probe: The user's own, or None for one drawn from the validation data.
-        question: Where batches hold what.
+        question: Where batches hold input and target.
         guard: The monitor's, for messages.
         class_names: Given to the probe if it has none.
         feature_names: Given to the probe if it has none.
@@ -47,7 +47,7 @@ class ProbeKeeper:
         self._given = None if probe is None else self._named(probe)
         self.probe = self._given
         self.data_changed = False
-        """Whether the validation data are not those that a checkpoint's probe was drawn from."""
+        """True if the validation data are not those that a checkpoint's probe was drawn from."""
         self._to_compare = False
 
     def forget(self) -> None:
@@ -94,7 +94,7 @@ class ProbeKeeper:
 
     @property
     def collecting(self) -> bool:
-        """Whether the probe is being collected from validation batches."""
+        """True while the probe is being collected from validation batches."""
         return self._passing is not None
 
     def collect(self, batch: Any) -> None:

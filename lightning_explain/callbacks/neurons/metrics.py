@@ -1,4 +1,4 @@
-"""What a neuron monitor says of its report: figures by tag, tables, pictures."""
+"""Metrics, tables and pictures of a neuron monitor's report."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ def _percent(share: float) -> str:
 
 
 def layer_doubts(profile: LayerProfile) -> str:
-    """Say in words what speaks against reading a layer's rates; empty if nothing does."""
+    """Return the limits of a layer's rates as text; empty if there are none."""
     words: list[str] = []
     n_odd = int(profile.not_finite.sum())
     if n_odd:
@@ -77,7 +77,7 @@ def layer_doubts(profile: LayerProfile) -> str:
 
 
 def doubts(report: NeuronReport) -> str:
-    """Say as markdown what speaks against reading the report; empty if nothing does."""
+    """Return the limits of a report as markdown; empty if there are none."""
     lines = [f"- {markdown_safe(layer)}: {layer_doubts(found.profile)}" for layer, found in report.layers.items()]
     lines = [line for line in lines if not line.endswith(": ")]
     if report.silent:

@@ -202,8 +202,8 @@ class NeuronReporter:
         """Write a report: this is where everything of it is at hand, and where all of it goes out.
 
         Args:
-            journal: Where to.
-            report: What was found; feeding features of an earlier report where there are no new ones.
+            journal: The loggers.
+            report: The report, with feeding features of an earlier report where there are no new ones.
             scalars: Its figures by tag, logged already.
             fresh: The layers whose feeding features are new.
         """

@@ -1,4 +1,4 @@
-"""What a neuron monitor found in one epoch, as arrays and as rows."""
+"""A neuron monitor's report of one epoch, as arrays and as rows."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ MOST_CLASSES = 100
 
 @dataclass(frozen=True)
 class Counted:
-    """How much of a stage was counted under a budget: every n-th batch.
+    """The share of a stage that was counted under a budget: every n-th batch.
 
     Attributes:
         n_batches: Batches that were counted.
@@ -37,7 +37,7 @@ class Counted:
     of: int
 
     def words(self) -> str:
-        """Say it, for a title; nothing where all were counted."""
+        """Return it as text for a title; empty where all were counted."""
         return f"Counted in {self.n_batches:,} of {self.of:,} batches." if self.n_batches < self.of else ""
 
 
@@ -47,7 +47,7 @@ class LayerReport:
 
     Attributes:
         profile: Rates, mean activations, active sets, dead, dormant, exclusive neurons, overlap of classes.
-        history: When neurons became active or died, and the turnover since the previous report.
+        history: The epochs in which neurons became active or died, and the turnover since the previous report.
         gaps: Training minus validation rates [classes, neurons]; None where the two were not both measured. Training
             is counted while the weights change, and with dropout.
         feeding: The input features that feed the classes' neurons, as last worked out; None if never.
@@ -130,7 +130,7 @@ def _rounded(values: Tensor) -> list[float | None]:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class NeuronReport:
-    """What the neurons of all watched layers do for the classes, at one epoch.
+    """The activity of the neurons of all watched layers by class, at one epoch.
 
     Attributes:
         step: The step it was logged at.
@@ -140,7 +140,7 @@ class NeuronReport:
         feature_names: Name of each feature of tabular inputs; may be empty.
         layers: Layer -> arrays.
         scores: Precision, recall and F1 by class, of the validation.
-        counted: How many batches of each stage were counted; empty without a budget, where all are.
+        counted: Number of batches of each stage that were counted; empty without a budget, where all are.
         silent: Watched layers that never fired.
         caveat: A sentence that must be known to read turnover; empty if there is none.
     """
@@ -206,7 +206,7 @@ class NeuronReport:
         }
 
     def counted_words(self) -> str:
-        """Say how many batches were counted, for titles; nothing where all were."""
+        """Return the number of batches counted as text for titles; empty where all were."""
         return self.counted[self.stage].words() if self.stage in self.counted else ""
 
     def with_feeding(self, feeding: Mapping[str, FeedingFeatures]) -> "NeuronReport":

@@ -1,4 +1,4 @@
-"""What a neuron monitor writes for the Explain tab: class x neuron rates of every layer, one event per epoch."""
+"""The events of a neuron monitor for the Explain tab: class x neuron rates of every layer, one event per epoch."""
 
 import base64
 import math
@@ -150,11 +150,11 @@ def log_neuron_tab(
     """Write an epoch's event for the Explain tab.
 
     Args:
-        journal: Where to.
+        journal: The loggers.
         name: The monitor's name.
-        report: What was found.
+        report: The report.
         scalars: The logged figures by tag, which hold the turnover.
-        count: How many epochs were logged so far, this one included.
+        count: Number of epochs logged so far, this one included.
     """
     if not journal.shows_tab:
         return

@@ -34,7 +34,7 @@ class Group:
         name: Of the class.
         index: Class index; None where all samples make one group.
         members: Rows of the probe.
-        has_output: Whether the class has an output of its own, which is what is explained.
+        has_output: True if the class has an output of its own, which is then explained.
     """
 
     name: str

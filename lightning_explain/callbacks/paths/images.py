@@ -61,10 +61,10 @@ def picture_of(
 
     Args:
         explanation: The explanation.
-        probe: What was explained.
-        history: Where the units stand.
-        place: Which of the explanation's classes.
-        options: Whether a class or a sample is shown.
+        probe: The probe.
+        history: Knows the places of the units.
+        place: Place of the class in the explanation.
+        options: The options of the monitor.
     """
     found = explanation.classes[place]
     graph, rows = explanation.drawn(found, options.show)

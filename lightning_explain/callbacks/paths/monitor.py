@@ -47,7 +47,7 @@ def _with_own_cure() -> Generator[None, None, None]:
     """Add to a refusal that names another method what can be done in this monitor, which has none to choose.
 
     Raises:
-        ConfigurationError: What was raised inside, with a cure.
+        ConfigurationError: The error raised inside, with advice.
     """
     try:
         yield
@@ -92,16 +92,16 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
     Args:
         layers: Names or globs of the linear layers and convolutions shown; by default all, or six of more. An
             activation belongs to the layer before it.
-        explained: Which output is explained: the sample's `"label"`, or what was `"predicted"` for it at the first
+        explained: The output that is explained: the sample's `"label"`, or the class `"predicted"` for it at the first
             explanation. Either way it stays the same for the whole run.
-        show: Whether the pictures show the mean over a `"class"`, or its first `"sample"`.
+        show: The pictures show the mean over a `"class"`, or its first `"sample"`.
         every_sample: Keep the graph of every single sample in `latest.samples`.
-        rules: How contributions are shared out: a composite, or a mapping from layer type, name or glob to
+        rules: Rules of relevance propagation: a composite, or a mapping from layer type, name or glob to
             `ZeroRule`, `EpsilonRule`, `GammaRule` or `ZPlusRule`; by default epsilon everywhere.
         patch: Side of an image's patches in pixels; by default about seven along the longer side.
         keep_positions: Make each position of a channel a unit of its own (small networks only).
         n_units: Most nodes of a layer in the graph: a larger layer shows `n_units - 2` units and bundles the others.
-        n_paths: How many of the strongest paths are searched for.
+        n_paths: Number of the strongest paths searched for.
         name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
         options: The options that all monitors share, such as `probe`, `every_n_epochs` and `max_overhead`: see
             `ProbeMonitor`.

@@ -1,4 +1,4 @@
-"""What a path monitor says of an explanation: figures by tag, a table, and a record for machines."""
+"""Metrics by tag, table and machine-readable record of an explanation by paths."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What becomes of an explanation of decision paths: it is compared, logged, recorded and drawn."""
+"""Logging, recording and drawing of explanations by decision paths."""
 
 from typing import Any
 

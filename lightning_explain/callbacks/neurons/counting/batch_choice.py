@@ -1,4 +1,4 @@
-"""Which batches a neuron monitor counts, where a budget does not allow all."""
+"""The batches that a neuron monitor counts, where a budget does not allow all."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class StageChoice:
         every: n.
         n_counted: Batches counted since the stage began.
         n_batches: Batches since then.
-        is_timed: Whether n was found by timing.
+        is_timed: True if n was found by timing.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class StageChoice:
 
 
 class BatchChoice:
-    """Lets batches pass that a budget does not allow to count; without a budget all are counted.
+    """Skips batches that a budget does not allow to count; without a budget all are counted.
 
     How rarely is decided by all processes together: when a stage begins, and after 16, 128, 1024, ... batches of a
     training epoch, where processes are in step with each other; within a validation they need not be.
@@ -77,7 +77,7 @@ class BatchChoice:
         schedule: The time that is spent, and the budget.
 
     Attributes:
-        counts: Whether the running batch is counted.
+        counts: True if the running batch is counted.
     """
 
     def __init__(self, schedule: MonitorSchedule) -> None:
@@ -114,7 +114,7 @@ class BatchChoice:
         choice.begin()
 
     def begin_batch(self, stage: Stage, batch_idx: int) -> bool:
-        """Say whether to count a batch."""
+        """Return True if a batch is to be counted."""
         self.counts = (
             self._schedule.limit is None
             or (stage == "val" and self._wholly)
@@ -139,7 +139,7 @@ class BatchChoice:
             self._stages[stage].every = self._stages[stage].stride(FOR_COUNTING * self._schedule.limit)
 
     def counted(self, stage: Stage) -> Counted | None:
-        """Say how many batches of a stage were counted; None without a budget."""
+        """Return the number of batches of a stage that were counted; None without a budget."""
         choice = self._stages[stage]
         return None if self._schedule.limit is None else Counted(choice.n_counted, choice.n_batches)
 

@@ -49,7 +49,7 @@ class CallFollowing:
         Args:
             pl_module: The module.
             chosen: The layers that are watched.
-            default: Whether nobody named them, so that layers that feed functions belong to them.
+            default: True if the user named none, so that layers that feed functions belong to them.
 
         Raises:
             ConfigurationError: `unit_dims` names no layer that is watched.
@@ -98,7 +98,7 @@ class CallFollowing:
             self._follower.detach()
 
     def end_batch(self, counts: StageCounts) -> None:
-        """Say what the step that was followed left open."""
+        """Warn of what the step that was followed left open."""
         follower, self._follower = self._follower, None
         module = self._module
         if follower is None or module is None:
@@ -116,7 +116,7 @@ class CallFollowing:
             counts.end_following()
 
     def _tell_masks(self, pl_module: nn.Module, layers: Sequence[Layer]) -> None:
-        """Say where padding counts: a mask that compiled code takes cannot be seen."""
+        """Warn where padding counts: a mask that compiled code takes cannot be seen."""
         compiled = names_inside_compiled(pl_module)
         inside = {id(module) for name, module in pl_module.named_modules() if name in compiled}
         names = [layer.name for layer in layers if any(u.mask and id(u.mask.module) in inside for u in layer.calls)]

@@ -57,7 +57,7 @@ def tell_unseen(use: FunctionalUse, guard: Guard) -> None:
 
 
 def tell_not_followed(pl_module: nn.Module, layers: Sequence[Layer], error: Exception, guard: Guard) -> None:
-    """Say that a module may apply functions, but that its calls could not be followed."""
+    """Warn that a module may apply functions, but that its calls could not be followed."""
     mentioned = mentioned_functions(pl_module)
     if mentioned:
         guard.note(

@@ -25,13 +25,13 @@ WHERE = "target=1, target='label' or target=lambda batch: ..."
 
 
 class LabelEvidence(NamedTuple):
-    """What the targets of one stage have shown so far.
+    """The evidence of the targets of one stage so far.
 
     Attributes:
-        form: How they are read; None where they hold no labels, or no batch has passed.
-        none: Whether they are known to hold no labels.
-        odd: Whether some target has no label of this form.
-        beyond: Whether some target has no label at all.
+        form: Their form; None where they hold no labels, or no batch has passed.
+        none: True if they are known to hold no labels.
+        odd: True if some target has no label of this form.
+        beyond: True if some target has no label at all.
     """
 
     form: LabelForm | None = None
@@ -71,7 +71,7 @@ class Labels:
         self._form: LabelForm | None = None
         self._oddities: Tensor | None = None
         self.classes: bool | None = None
-        """Whether batches hold class labels; None before the first batch."""
+        """True if batches hold class labels; None before the first batch."""
 
     def forget(self) -> None:
         """Begin a run."""
@@ -127,8 +127,8 @@ class Labels:
         """Read no labels from here on; say so if batches were read as holding some.
 
         Args:
-            stages: Where there are none, in words.
-            why: What speaks against labels, if not the targets' values.
+            stages: The stages without labels, as text.
+            why: The evidence against labels, if not the targets' values.
         """
         if self.classes is not False and self._form is not None:
             seen = why or (

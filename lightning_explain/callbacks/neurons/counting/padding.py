@@ -32,7 +32,7 @@ def counted_samples(loader: Any, batch_idx: int, n_samples: int, device: torch.d
         loader: The loader that the batch came from.
         batch_idx: Index of the batch in this process.
         n_samples: Samples in it.
-        device: Where to put the result.
+        device: Device of the result.
     """
     sampler = _distributed_sampler(loader)
     if sampler is None or sampler.num_replicas == 1:

@@ -71,7 +71,7 @@ class StepFollower:
 
     Attributes:
         n_followed: Calls that were followed.
-        error: Why a call could not be followed; None if all could.
+        error: The exception of a call that could not be followed; None if all could.
 
     Cost: one forward pass more, in the batch that is followed.
     """
