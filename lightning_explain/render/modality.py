@@ -242,3 +242,8 @@ def unpadded(shown: Shown, masks: Sequence[Tensor]) -> Tensor:
             kept &= mask != 0
     # a sample of nothing but padding is shown as it is
     return kept | ~kept.any(1, keepdim=True)
+
+
+def without_padding(shown: Shown, values: Tensor, rows: Sequence[int]) -> Tensor:
+    """Return values [samples, positions] of these samples with 0 at padding, whose attributions no scale should see."""
+    return values if shown.kept is None else values * shown.kept[list(rows)]

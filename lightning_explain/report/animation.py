@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lightning_explain.report.checked import words
 from lightning_explain.report.filmstrip import ReportFilm, films, inputs, spread
+from lightning_explain.report.layouts import layout_of
 from lightning_explain.report.pictures import AGAINST, FOR, RISE, Numbers
 from lightning_explain.report.reading import LoggedRun, Series
 
@@ -23,7 +23,7 @@ def heatmap_film(run: LoggedRun) -> tuple[Series, ReportFilm] | None:
     """Find the heatmaps that an animation shows: the first monitor's, by its first method; None if there are none."""
     for series in run.of("attribution"):
         for film in films(series, MOST_FRAMES):
-            if words(film.frames[-1].header.get("form")) in ("image", "signal"):
+            if layout_of(film) == "pictures":
                 return series, film
     return None
 

@@ -93,6 +93,7 @@ def test_a_mask_leaves_padding_out_of_everything() -> None:
     assert masked.places(1) == [0, 1]
     assert full_scale(masked, values) == 3.0
     assert [place for place, _, _ in MODALITY.top_features(masked, values, 1)] == [0, 1]
+    assert float(MODALITY.tab_maps(masked, values[[1]], [1]).max()) == 3.0
     header, _ = MODALITY.tab_inputs(masked, [0, 1])
     assert header["names"][1] == ["entity 0", "entity 1", None, None] and "graphs" not in header
 

@@ -17,6 +17,7 @@ MADE = {
     "known": logs.known_run,
     "long": logs.long_run,
     "malformed": logs.malformed_run,
+    "newer": logs.newer_run,
     "other": logs.other_data,
     "path": logs.path_run,
     "signal": logs.signal_run,

@@ -306,6 +306,12 @@ def test_entities_are_bars_under_their_names_and_nodes_of_their_graph(tab: Tab, 
     assert tab.texts(f"{second} .bar-row .value.b")[1].startswith("−")
 
 
+def test_a_kind_of_input_that_is_not_known_is_drawn_by_its_layout(tab: Tab) -> None:
+    tab.open(run="newer")
+    assert tab.texts(".card[data-sample='1'] .bar-row .name") == ["O", "數字"]
+    assert not tab.frame.locator(".trouble").is_visible()
+
+
 def colour_of(tab: Tab, word: int, line: int = 1) -> str:
     selector = f".card[data-sample='0'] .text-line:nth-of-type({line + 1}) .token"
     return tab.frame.locator(selector).nth(word).evaluate("w => getComputedStyle(w).backgroundColor")

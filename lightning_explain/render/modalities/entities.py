@@ -23,6 +23,7 @@ from lightning_explain.render.modality import (
     spread_rows,
     strongest_places,
     unpadded,
+    without_padding,
 )
 from lightning_explain.render.page_layout import Panel, colour_scale, in_words, legend, sign_words, titled
 from lightning_explain.render.sheet import BLUE, GREY, RED
@@ -269,9 +270,9 @@ class Entities(Modality):
             graphs.append({"nodes": nodes, "at": at, "edges": [list(edge) for edge in edges]})
         return {"names": names, **({"graphs": graphs} if any(graph["edges"] for graph in graphs) else {})}, None
 
-    def tab_maps(self, shown: Shown, values: Tensor, rows: Sequence[int]) -> Tensor:  # noqa: ARG002
+    def tab_maps(self, shown: Shown, values: Tensor, rows: Sequence[int]) -> Tensor:
         """Return a row for each sample."""
-        return by_entity(shown, values)[:, None, :MOST_ENTITIES]
+        return without_padding(shown, by_entity(shown, values), rows)[:, None, :MOST_ENTITIES]
 
 
 MODALITY = Entities()

@@ -20,6 +20,7 @@ from lightning_explain.render.modality import (
     spread_rows,
     strongest_places,
     unpadded,
+    without_padding,
 )
 from lightning_explain.render.page_layout import Panel, colour_scale, in_words, legend, legends, titled
 from lightning_explain.render.sprites import Sprite
@@ -275,7 +276,7 @@ class Tokens(Modality):
 
     def tab_maps(self, shown: Shown, values: Tensor, rows: Sequence[int]) -> Tensor:
         """Return a row for each text."""
-        return super().tab_maps(shown, values, rows)[..., :MOST_TOKENS]
+        return without_padding(shown, values, rows)[:, None, :MOST_TOKENS]
 
 
 MODALITY = Tokens()
