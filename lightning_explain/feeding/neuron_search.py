@@ -154,6 +154,7 @@ def feeding_features(
     method: Method,
     most_neurons: int = 4,
     n_top: int = 5,
+    as_maps: bool = True,
     forward: Callable[..., Any] | None = None,
 ) -> dict[str, FeedingFeatures]:
     """Find the input features that feed the active neurons of each class, with their signs.
@@ -171,6 +172,7 @@ def feeding_features(
         method: Attribution method: `method(model, inputs, target) -> Attribution`.
         most_neurons: Most neurons of each class and layer: the most telling ones of the active set.
         n_top: Features kept of each neuron.
+        as_maps: Values of what looks like an image or a sequence may be drawn as maps; False for sets of entities.
         forward: Called as `forward(*inputs)` instead of the model.
 
     Returns:
@@ -187,7 +189,7 @@ def feeding_features(
     known = torch.zeros(len(parts[0]), dtype=torch.long) if labels is None else labels.cpu()
     probe = _Probed(parts, known, single=not isinstance(inputs, tuple))
     shape = tuple(parts[0].shape[1:])
-    is_image = len(parts) == 1 and len(shape) in (2, 3) and min(shape[-2:]) > 1
+    is_image = as_maps and len(parts) == 1 and len(shape) in (2, 3) and min(shape[-2:]) > 1
     run = forward or model
     with explaining(model):
         first = tuple(part[:1].detach().clone() for part in parts)

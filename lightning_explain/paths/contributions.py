@@ -124,6 +124,7 @@ def contributions(
     feature_names: Sequence[str] = (),
     patch: int | None = None,
     keep_positions: bool = False,
+    input_units_given: Sequence[InputUnits | None] = (),
     names_from: nn.Module | None = None,
 ) -> Contributions:
     """Compute the contribution of every unit to the explained output, and the edges along which it flows.
@@ -150,6 +151,7 @@ def contributions(
         feature_names: Names of the features of tabular inputs.
         patch: Side of an image's patches in pixels; by default about seven patches along the longer side.
         keep_positions: Whether each position of a channel is a unit of its own.
+        input_units_given: Units of inputs whose shape does not tell them (entities of a set), or None, by input.
         names_from: The module after whose layers the graph's are named, if `model` only wraps it.
 
     Cost: one forward and one backward pass, about four more through what lies between the layers, and for each sample
@@ -171,7 +173,7 @@ def contributions(
     given = parts_of(inputs)
     check_differentiable(given)
     composite: Any = Epsilon() if rules is None else ByLayer(rules) if isinstance(rules, Mapping) else rules
-    units = input_units(given, feature_names=feature_names, patch=patch)
+    units = input_units(given, feature_names=feature_names, patch=patch, given=input_units_given)
     with explaining(model):
         indices = target_tensor(target, len(given[0]), given[0].device)
         trace = run_in_pieces(model, given, indices, composite, names_from=names_from or model)

@@ -62,7 +62,11 @@ def _features(shape: torch.Size, feature_names: Sequence[str]) -> InputUnits:
 
 
 def input_units(
-    parts: tuple[Tensor, ...], *, feature_names: Sequence[str] = (), patch: int | None = None
+    parts: tuple[Tensor, ...],
+    *,
+    feature_names: Sequence[str] = (),
+    patch: int | None = None,
+    given: Sequence[InputUnits | None] = (),
 ) -> tuple[InputUnits, ...]:
     """Divide each input into units: an image into square patches (all channels together), anything else by feature.
 
@@ -70,6 +74,7 @@ def input_units(
         parts: The inputs, each [batch, ...].
         feature_names: Names of the features of the first input, if it is no image.
         patch: Side of a patch in pixels; by default about seven patches along the longer side.
+        given: Units of the inputs whose shape does not tell them; None, or nothing, for others.
 
     Raises:
         ConfigurationError: `patch` is below 1.
@@ -83,7 +88,10 @@ def input_units(
         raise ConfigurationError(f"patch={patch}; expected the side of a patch in pixels, at least 1, or None.")
     units: list[InputUnits] = []
     for place, part in enumerate(parts):
-        if is_image(part):
+        own = given[place] if place < len(given) else None
+        if own is not None:
+            units.append(own)
+        elif is_image(part):
             units.append(_patches(part.shape[1:], patch or max(1, round(max(part.shape[-2:]) / PATCHES_ACROSS))))
         else:
             units.append(_features(part.shape[1:], feature_names if place == 0 else ()))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_explain.display import Display
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.paths.path_units import InputUnits
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.page_layout import Panel, colour_scale
 from lightning_explain.render.sprites import Sprite
@@ -97,6 +98,7 @@ class Modality(ABC):
         caption_over: The thing over which a sample's caption stands.
         film_part: What each explanation is in a film: a column or a stripe.
         if_named: Kind of an input of this kind whose features the user has named; None for the same.
+        is_grid: Positions mean the same in all samples, so that the mean over samples may be drawn as a map.
         shapes: Shapes of such inputs in words, by their number of dimensions; empty for any.
     """
 
@@ -105,6 +107,7 @@ class Modality(ABC):
     caption_over: ClassVar[str] = "sample"
     film_part: ClassVar[str] = "column"
     if_named: ClassVar[str | None] = None
+    is_grid: ClassVar[bool] = True
     shapes: ClassVar[Mapping[int, str]] = {}
 
     def recognises(self, inputs: Tensor) -> bool:  # noqa: ARG002
@@ -166,6 +169,10 @@ class Modality(ABC):
 
     def top_features(self, shown: Shown, values: Tensor, row: int) -> Named | None:  # noqa: ARG002
         """Return the strongest features of a sample by name, for the record; None where they have no names."""
+        return None
+
+    def units(self, shown: Shown) -> InputUnits | None:  # noqa: ARG002
+        """Return the units of a sample for decision paths; None to choose patches or features by its shape."""
         return None
 
     def fits_tab(self, shown: Shown) -> bool:  # noqa: ARG002

@@ -6,8 +6,9 @@ from dataclasses import replace
 from torch import Tensor
 
 from lightning_explain.display import Display, is_mask
+from lightning_explain.paths.path_units import InputUnits
 from lightning_explain.probe import Probe
-from lightning_explain.render.modalities import form_of, modality_of
+from lightning_explain.render.modalities import form_of, modality, modality_of
 from lightning_explain.render.modality import Shown
 
 
@@ -67,3 +68,20 @@ def check_shown(probe: Probe, *, explains_tokens: bool = True) -> None:
     for shown in shown_inputs(probe, explains_tokens=explains_tokens):
         if shown.form is not None:
             modality_of(shown).check(shown)
+
+
+def declared_units(probe: Probe) -> list[InputUnits | None]:
+    """Return the units of each input whose kind is declared and says what they are; None for the others."""
+    display = probe.display or Display()
+    found: list[InputUnits | None] = []
+    for index, part in enumerate(probe.parts):
+        form = display.declared_form(index)
+        shown = Shown(inputs=part, form=form, index=index, display=display, parts=probe.parts)
+        found.append(None if form is None else modality_of(shown).units(shown))
+    return found
+
+
+def is_of_grid(probe: Probe) -> bool:
+    """Return False if the first input is declared to be of a kind whose mean over samples makes no map."""
+    form = (probe.display or Display()).declared_form()
+    return form is None or modality(form).is_grid

@@ -7,12 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from lightning_explain import AttributionMonitor, Display, IntegratedGradients, Probe
+from lightning_explain import (
+    ActiveNeuronMonitor,
+    AttributionMonitor,
+    DecisionPathMonitor,
+    Display,
+    IntegratedGradients,
+    Probe,
+)
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.render.sheet import BLUE, RED
-from tests.molecules import Molecules, fit_molecules
+from tests.models import quiet_trainer
+from tests.molecules import MessagePassing, Molecules, fit_molecules
 
 QUICK = IntegratedGradients(n_steps=8)
 INPUTS = ["x", "adjacency", "mask"]
@@ -150,3 +160,31 @@ def test_without_names_and_edges_entities_are_numbered(tmp_path: Path) -> None:
     assert entry["form"] == "entities" and entry["strongest"][0][0][1].startswith("atom ")
     assert {"explain/attribution/heatmaps", "explain/attribution/filmstrip"} <= set(events.images)
     assert torch.isfinite(plain.latest.attribution.parts[0]).all()
+
+
+class Deep(MessagePassing):
+    """Without bonds: a sum over atoms."""
+
+    def forward(self, x: Tensor, adjacency: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        return self.score(torch.relu(self.embed(x)).sum(1))
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self(batch["x"])
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_other_monitors_make_no_image_of_entities(tmp_path: Path, declared: bool) -> None:
+    display = Display(form="entities", entity="atom") if declared else None
+    probe = Probe.from_dataset(Molecules(), input="x", display=display)
+    paths = DecisionPathMonitor(probe=probe, on_error="raise")
+    neurons = ActiveNeuronMonitor(probe=probe, feeding=3, on_error="raise", target="y", input="x")
+    logger = TensorBoardLogger(tmp_path, "run", version=0)
+    trainer = quiet_trainer(callbacks=[paths, neurons], logger=logger, max_epochs=1)
+    trainer.fit(Deep(), DataLoader(Molecules(), 16), DataLoader(Molecules(32, 1000), 16))
+    assert paths.latest is not None and neurons.latest is not None
+    (units,) = paths.latest.units
+    assert (units.boxes == ()) == declared
+    if declared:
+        assert units.names[:2] == ("atom 0", "atom 1") and len(units.names) == 7
+    feedings = [layer.feeding for layer in neurons.latest.layers.values() if layer.feeding is not None]
+    assert feedings and all((feeding.maps is None) or not declared for feeding in feedings)

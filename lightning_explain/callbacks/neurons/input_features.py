@@ -16,6 +16,7 @@ from lightning_explain.capture import Layer
 from lightning_explain.feeding import FeedingFeatures, feeding_features
 from lightning_explain.neurons import LayerProfile
 from lightning_explain.probe import Probe
+from lightning_explain.render.shown_inputs import is_of_grid
 
 N_POINTS = 4
 """Points of the path by which a neuron's activation is shared out: signs and order need no more."""
@@ -113,6 +114,7 @@ class NeuronProbe:
                 method=method or IntegratedGradients(n_steps=N_POINTS, chunk_size=max(64, len(self.probe))),
                 most_neurons=most_neurons,
                 n_top=MOST_FEATURES,
+                as_maps=is_of_grid(self.probe),
                 forward=self._question.call(pl_module),
             )
 

@@ -10,7 +10,6 @@ from lightning_explain.callbacks.paths.path_history import PathHistory
 from lightning_explain.callbacks.paths.path_options import PathOptions
 from lightning_explain.callbacks.paths.record import parts_of_classes
 from lightning_explain.paths import PathGraph
-from lightning_explain.paths.path_units import is_image
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.modalities.image import input_pictures
@@ -29,7 +28,7 @@ def _output_lines(explanation: PathExplanation, group: Group, graph: PathGraph, 
 
 def _input_picture(explanation: PathExplanation, part: Tensor, rows: Sequence[int]) -> InputPicture:
     mean = part[list(rows)].float().mean(0, keepdim=True)
-    if is_image(part):
+    if explanation.units[0].boxes:
         return InputPicture(input_pictures(mean)[0], explanation.units[0].boxes)
     if part[0].numel() != len(explanation.units[0].names):
         return InputPicture()

@@ -10,6 +10,7 @@ from lightning_explain.attribution.lrp.composites import Composite, LayerRules
 from lightning_explain.callbacks.base.compatibility import Asked, in_words
 from lightning_explain.paths import ContributionGraph, Contributions, InputUnits, PathGraph, contributions, path_graph
 from lightning_explain.probe import Probe
+from lightning_explain.render.shown_inputs import declared_units
 
 Show = Literal["class", "sample"]
 
@@ -59,6 +60,7 @@ class PathOptions:
             layers=self.layers,
             feature_names=probe.feature_names,
             patch=self.patch,
+            input_units_given=declared_units(probe),
             keep_positions=self.keep_positions,
             names_from=names_from,
         )

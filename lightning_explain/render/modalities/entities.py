@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_explain.entity_names import is_looked_up
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.paths.path_units import InputUnits
 from lightning_explain.render.colour import Picture, signed_colours
 from lightning_explain.render.graph import graph_picture, places_of
 from lightning_explain.render.layout import below, beside, grid
@@ -114,6 +115,7 @@ class Entities(Modality):
     """Sets and graphs [batch, entities, features], or ids [batch, entities]: a bar for each entity of each sample."""
 
     layout = "lists"
+    is_grid = False
     shapes: ClassVar[Mapping[int, str]] = {2: "[batch, entities] of ids", 3: "[batch, entities, features]"}
 
     def check(self, shown: Shown) -> None:
@@ -256,6 +258,14 @@ class Entities(Modality):
         found = by_entity(shown, values[row : row + 1])[0]
         chosen = [places[i] for i in strongest_places(found[places])]
         return [[place, names[place], rounded(float(found[place]))] for place in chosen]
+
+    def units(self, shown: Shown) -> InputUnits | None:
+        """Return a unit for each entity, by its place: the names differ from sample to sample."""
+        n_entities = shown.inputs.shape[1]
+        if is_of_edges(shown):
+            return None
+        labels = torch.arange(n_entities).reshape(-1, *[1] * (shown.inputs.ndim - 2)).expand(shown.inputs.shape[1:])
+        return InputUnits(labels.contiguous(), tuple(f"{shown.display.entity} {place}" for place in range(n_entities)))
 
     def tab_inputs(self, shown: Shown, rows: Sequence[int]) -> tuple[dict[str, Any], Sprite | None]:
         """Return the names of each sample's entities by place, None for padding, and its graph where there is one."""
