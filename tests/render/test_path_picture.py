@@ -8,7 +8,7 @@ import pytest
 
 from lightning_explain.paths import PathGraph, path_graph
 from lightning_explain.render.paths import InputPicture, path_picture
-from lightning_explain.render.paths.layout import ROW, TOP, laid_out, sticky_slots
+from lightning_explain.render.paths.node_places import ROW, TOP, laid_out, sticky_slots
 from lightning_explain.render.paths.scene import RADIUS, scene_of
 from lightning_explain.render.sheet import BLUE, RED, Sheet, few_colours, ink_on, pale, sign_colour
 from lightning_explain.render.text import fitting

@@ -1,7 +1,7 @@
 """The left side of a path picture: the image with its patches, or the features with their values."""
 
 from lightning_explain.paths import PathNode
-from lightning_explain.render.paths.layout import INPUT_WIDTH
+from lightning_explain.render.paths.node_places import INPUT_WIDTH
 from lightning_explain.render.paths.scene import RADIUS, Scene, draw_node, middle_of_image, write_node
 from lightning_explain.render.sheet import GREY, SOFT, Sheet, sign_colour
 from lightning_explain.render.text import INK, fitting

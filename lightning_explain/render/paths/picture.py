@@ -6,7 +6,7 @@ from lightning_explain.paths import PathGraph
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.layout import below, framed
 from lightning_explain.render.paths.inputs import draw_inputs, write_inputs
-from lightning_explain.render.paths.layout import OUTPUT_WIDTH
+from lightning_explain.render.paths.node_places import OUTPUT_WIDTH
 from lightning_explain.render.paths.scene import InputPicture, Scene, draw_edges, draw_node, scene_of, write_node
 from lightning_explain.render.sheet import SOFT, Sheet, few_colours
 from lightning_explain.render.text import INK, fitting, wrapped

@@ -7,7 +7,7 @@ import torch
 
 from lightning_explain.paths import PathEdge, PathGraph, PathNode
 from lightning_explain.render.colour import Picture, signed_colours
-from lightning_explain.render.paths.layout import TOP, Layout, Slots, laid_out, sticky_slots
+from lightning_explain.render.paths.node_places import TOP, Layout, Slots, laid_out, sticky_slots
 from lightning_explain.render.sheet import GREY, Colour, Sheet, ink_on, pale, sign_colour
 from lightning_explain.render.text import INK
 
