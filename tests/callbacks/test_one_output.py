@@ -14,7 +14,7 @@ import lightning_explain.render.page_layout as page
 from lightning_explain import AttributionMonitor, DecisionPathMonitor
 from lightning_explain.callbacks.attribution.captions import captions
 from lightning_explain.callbacks.paths.images import _output_lines, _title
-from lightning_explain.report.heatmap_section import _scale
+from lightning_explain.report.layouts import _scale
 from tests.events import tab_headers
 from tests.modalities import fit
 
