@@ -13,7 +13,6 @@ from lightning_explain.attribution import (
     LRP,
     AlphaBetaRule,
     EpsilonRule,
-    FlatRule,
     GammaRule,
     Rule,
     WSquareRule,
@@ -33,6 +32,8 @@ ANY_SIGN = {
     "w2": (WSquareRule(), dense.w_square),
     "zB": (ZBoxRule(-4.0, 5.0), dense.z_box(-4.0, 5.0)),
 }
+
+
 LAYERS = {
     "linear": (lambda: nn.Linear(5, 4), (5,)),
     "conv1d": (lambda: nn.Conv1d(2, 3, 3, stride=2, padding=1), (2, 7)),
@@ -46,6 +47,8 @@ LAYERS = {
     "conv3d": (lambda: nn.Conv3d(1, 2, 2), (1, 3, 3, 2)),
     "transposed": (lambda: nn.ConvTranspose2d(2, 4, 3, stride=2, padding=1, output_padding=1, groups=2), (2, 3, 3)),
 }
+
+
 PADDED = {"conv2d reflect"}
 
 
@@ -96,21 +99,6 @@ def test_rule_equals_its_dense_form_with_biases(kind: str, name: str, nonnegativ
     values = LRP({type(layer): rule})(model, x).values
     model = Scored(layer, model.weights)
     torch.testing.assert_close(values, expected(model, layer, x, oracle), rtol=1e-9, atol=1e-11)
-
-
-@pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
-@pytest.mark.parametrize("kind", sorted(LAYERS.keys() - PADDED))
-def test_flat_shares_evenly_among_the_inputs_that_exist(kind: str):
-    build, shape = LAYERS[kind]
-    layer = build().double()
-    ones = build().double()
-    nn.init.ones_(ones.weight)
-    nn.init.zeros_(ones.bias)
-    connected, _ = dense.matrix_of(ones, shape)
-    x = torch.randn(3, *shape, dtype=torch.float64)
-    model = Scored(layer)
-    values = LRP({type(layer): FlatRule()})(model, x).values
-    torch.testing.assert_close(values, expected(model, layer, x, dense.flat(connected)), rtol=1e-9, atol=1e-11)
 
 
 def test_dense_forms_catch_a_wrong_rule():
@@ -207,11 +195,6 @@ def test_agrees_with_captum_without_biases(ours, theirs):
 def test_impossible_parameters_are_refused(build, said: str):
     with pytest.raises(ConfigurationError, match=said):
         build()
-
-
-def test_input_outside_the_box_is_refused():
-    with pytest.raises(ConfigurationError, match="outside its box"):
-        LRP({nn.Linear: ZBoxRule(0.0, 1.0)})(nn.Linear(2, 2), torch.tensor([[0.5, 2.0]]), 0)
 
 
 @pytest.mark.parametrize("rule", [ZPlusRule(), GammaRule(0.5), AlphaBetaRule(2.0, 1.0)])
