@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import Baseline, resolve_baseline
+from lightning_explain.attribution.batch_demands import check_rows_apart
+from lightning_explain.attribution.integrated_gradients.bypass import carries_everything
 from lightning_explain.attribution.integrated_gradients.layer_paths import PathSums, Taps, accumulate
 from lightning_explain.attribution.integrated_gradients.passes import RowLimit
 from lightning_explain.attribution.integrated_gradients.path import StraightPath
@@ -54,16 +56,18 @@ def integrated_gradients_and_conductance(
         The attribution of the inputs, and for each layer (`name#1` for the second call of a module that runs
         several times) one whose `values` are shaped like that layer's output [batch, ...], signed, in units of the
         explained output. Every one has its own `convergence_delta`, `coarse` (half the steps) and `error`
-        (estimated from the two; NaN for one step). For a layer that is bypassed (a skip connection), the delta is
-        what goes past it, and no fault.
+        (estimated from the two, and never below |delta| / sum |values|; NaN for one step). For a layer that is
+        bypassed (a skip connection), the delta is what goes past it, and no fault.
 
     Cost: `n_steps + 1` forward and backward passes however many layers are watched, and for each layer three
-    element-wise operations per point and about seven tensors of its output's size for `chunk_size` rows.
+    element-wise operations per point, about seven tensors of its output's size for `chunk_size` rows, and two forward
+    passes of two samples.
 
     Raises:
         ConfigurationError: The model is no `nn.Module`, a layer does not exist or does not run, an option or the
             target is impossible.
-        ExplanationError: NaN or infinite gradients, or an output that does not depend on the inputs.
+        ExplanationError: NaN or infinite gradients, an output that does not depend on the inputs, or samples whose
+            scores depend on each other.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
@@ -82,16 +86,19 @@ def integrated_gradients_and_conductance(
         baselines = resolve_baseline(baseline, parts)
         path = StraightPath(model, parts, baselines, indices, RowLimit(chunk_size or len(parts[0])))
         chosen = select_layers(model, layers)
+        if chunk_size != 1:
+            check_rows_apart(model, parts, None)
         taps = Taps()
         with watched(chosen, reduce=taps.tap, differentiable=True) as recorder:
             sums = accumulate(path, recorder, taps, n_steps)
         _check_silent(chosen, sums)
+        closed = {name for name in sums.layers if carries_everything(path, model, name)}
         check_finite((*(total for total, _ in sums.inputs), *(total for total, _ in sums.layers.values())), sums.change)
         start = tuple(b.expand_as(x).clone() for b, x in zip(baselines, parts, strict=True))
     common = _Common(sums.change, indices, shaped_like(start, inputs), n_steps)
     values, coarse = (tuple(pair[which] for pair in sums.inputs) for which in (0, 1))
-    at_input = common.attribution(shaped_like(values, inputs), shaped_like(coarse, inputs))
-    return at_input, {name: common.attribution(*pair) for name, pair in sums.layers.items()}
+    at_input = common.attribution(shaped_like(values, inputs), shaped_like(coarse, inputs), complete=True)
+    return at_input, {name: common.attribution(*pair, complete=name in closed) for name, pair in sums.layers.items()}
 
 
 def neuron_importance(conductance: Attribution, *, unit_dim: int = 1) -> Tensor:
@@ -125,15 +132,20 @@ class _Common:
     baseline: Inputs
     n_steps: int
 
-    def attribution(self, values: Inputs, coarse: Inputs) -> Attribution:
+    def attribution(self, values: Inputs, coarse: Inputs, *, complete: bool) -> Attribution:
+        """Put values and error together; the error of values that ought to be `complete` is at least their gap."""
         fine = flat(values)
-        distance = relative_distance(fine, flat(coarse))
+        delta = fine.sum(1) - self.change
+        error = ERROR_PER_REFINEMENT * relative_distance(fine, flat(coarse))
+        if complete:
+            gap = torch.where(delta == 0, torch.zeros_like(delta), delta.abs() / fine.abs().sum(1))
+            error = torch.maximum(error, gap)
         # with one step there is nothing coarser to compare with
-        unknown = torch.full_like(distance, torch.nan)
+        unknown = torch.full_like(error, torch.nan)
         return Attribution(
             values=values,
-            convergence_delta=fine.sum(1) - self.change,
-            error=ERROR_PER_REFINEMENT * distance if self.n_steps > 1 else unknown,
+            convergence_delta=delta,
+            error=error if self.n_steps > 1 else unknown,
             target=self.target,
             baseline=self.baseline,
             n_evaluations=torch.full((len(fine),), self.n_steps + 1),
@@ -204,7 +216,8 @@ class LayerConductance:
         Raises:
             ConfigurationError: The layer is none, or several, or does not run; or as
                 `integrated_gradients_and_conductance`.
-            ExplanationError: NaN or infinite gradients, or an output that does not depend on the inputs.
+            ExplanationError: NaN or infinite gradients, an output that does not depend on the inputs, or samples whose
+                scores depend on each other.
         """
         _, at_layers = integrated_gradients_and_conductance(
             model,

@@ -203,7 +203,7 @@ def test_importance_of_neurons_and_the_input_come_from_one_walk():
     calls: list[int] = []
     net[0].register_forward_hook(lambda *_: calls.append(1))
     at_input, at_layers = integrated_gradients_and_conductance(net, x, TARGET, layers=["1", "4", "6"], n_steps=30)
-    assert len(calls) == 31 + 1  # at the baseline itself
+    assert len(calls) == 31 + 1 + 2 + 2 * 3  # the baseline itself; rows apart; what goes past layers
     assert at_input.values.shape == x.shape
     for name, n_neurons in (("1", 4), ("4", 5), ("6", 5)):
         found = neuron_importance(at_layers[name])
@@ -220,7 +220,7 @@ def test_in_place_networks_are_walked_again_only_once():
     calls: list[int] = []
     net[0].register_forward_hook(lambda *_: calls.append(1))
     integrated_gradients_and_conductance(net, x, TARGET, layers=["0", "1"], n_steps=5)
-    assert len(calls) == 6 + 1 + 1  # at the baseline itself, and once again there
+    assert len(calls) == 6 + 1 + 1 + 2 + 2 * 2  # the baseline, twice; rows apart; what goes past
 
 
 def test_a_unit_that_is_ignored_gets_zero():
@@ -320,3 +320,30 @@ def test_the_coarser_rule_goes_to_the_end_of_the_path(n_steps):
     for found in (at_input, at_layers["0"]):
         torch.testing.assert_close(found.coarse, found.values)
         torch.testing.assert_close(found.error, torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+class Bypassed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.act, self.last = nn.Linear(4, 8), nn.ReLU(), nn.Linear(12, 3)
+
+    def forward(self, x):
+        return self.last(torch.cat([self.act(self.first(x)), x], 1))
+
+
+def test_the_error_is_never_below_the_gap_unless_something_goes_past_the_layer():
+    net, x = mlp(), drawn(4, 4)
+    at_input, at_layers = integrated_gradients_and_conductance(net, x, TARGET, n_steps=5)
+    for found in (at_input, *at_layers.values()):
+        gap = found.convergence_delta.abs() / found.values.flatten(1).abs().sum(1)
+        assert (found.error >= gap * 0.9999).all()
+        assert found is at_layers["3"] or gap.max() > 1e-3  # from there on the network is linear
+    _, past = integrated_gradients_and_conductance(seeded(Bypassed()), x, TARGET, layers="act", n_steps=5)
+    gap = past["act"].convergence_delta.abs() / past["act"].values.abs().sum(1)
+    assert (past["act"].error < gap).any()
+
+
+def test_samples_that_depend_on_each_other_are_refused():
+    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.ReLU(), nn.Linear(8, 3))
+    with pytest.raises(ExplanationError, match="move by .* when the other samples of its batch change"):
+        LayerConductance("2")(net.double(), drawn(4, 4), TARGET)

@@ -1,21 +1,18 @@
 """Refining the path of each sample where its gradient changes, and nowhere else."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
+from lightning_explain.attribution.integrated_gradients.marking import bulk, rank, share_to_cut
 from lightning_explain.attribution.integrated_gradients.path import StraightPath, contributions_at
 from lightning_explain.attribution.integrated_gradients.pieces import TRAPEZOIDS, Nodes, PieceRule, Pieces
 from lightning_explain.attribution.integrated_gradients.quadrature import relative_distance
 
-LEFT_OF_A_PIECE = 0.5
-"""Share of a piece's error that is expected to be left when it is bisected: what a jump leaves on average. With less,
-fewer pieces are bisected at once, which saves a few points and takes more rounds."""
-
-MOST_AT_ONCE = 0.8
-"""Share of a sample's error that is bisected in one round at most: the pieces that hold the rest are many and small."""
+KINKED = 0.3
+"""Share of jumps from which on a path is integrated by trapezoids, whatever rule was asked for."""
 
 SMALLEST_CHANGE = 0.01
 """The completeness gap is taken relative to |F(x) - F(baseline)|, but at least to this share of sum |values|:
@@ -68,16 +65,20 @@ class Totals:
     Attributes:
         values: The attributions by all nodes, parts side by side [batch, features].
         difference: By how much they moved from what the coarse rule says [batch, features].
+        squares: The same of every piece on its own, squared and added up [batch, features].
         change: F(input) - F(baseline) [batch].
         error: Bound on the relative L1 error, never below the completeness gap over sum |values| [batch].
+        per_distance: Error of an average over several paths, over its distance from the coarser average [batch].
         n_evaluations: Nodes of each sample [batch].
         unfinished: Whether nodes ran out before the sample was good enough [batch].
     """
 
     values: Tensor
     difference: Tensor
+    squares: Tensor
     change: Tensor
     error: Tensor
+    per_distance: Tensor
     n_evaluations: Tensor
     unfinished: Tensor
 
@@ -85,6 +86,12 @@ class Totals:
     def distance(self) -> Tensor:
         """Relative distance between the rule and the coarser one: [batch]."""
         return relative_distance(self.values, self.values - self.difference)
+
+    @property
+    def rooted(self) -> Tensor:
+        """Relative size of `difference` as if pieces were independent: root sums of squares, over features [batch]."""
+        total = self.squares.clamp_min(0).sqrt().sum(1)
+        return torch.where(total == 0, total, total / self.values.abs().sum(1))
 
     @property
     def gap(self) -> Tensor:
@@ -96,8 +103,7 @@ class Totals:
     @classmethod
     def joined(cls, several: Sequence["Totals"]) -> "Totals":
         """Put those of several batches one after the other."""
-        names = ("values", "difference", "change", "error", "n_evaluations", "unfinished")
-        return cls(*(torch.cat([getattr(one, name) for one in several]) for name in names))
+        return cls(*(torch.cat([getattr(one, field.name) for one in several]) for field in fields(cls)))
 
 
 @dataclass(frozen=True)
@@ -139,16 +145,54 @@ def refined(
     and memory for the gradients at all of them.
     """
     totals, nodes, known = _begun(path, beginning, start_scores, rule)
-    while True:
+    if rule is not TRAPEZOIDS:
+        nodes, known = _bisected(path, totals, nodes, known, goal, rule)
+        known = _by_trapezoids(totals, nodes, known) if len(known.error) else known
+    _bisected(path, totals, nodes, known, goal, TRAPEZOIDS)
+    return totals
+
+
+def _bisected(
+    path: StraightPath, totals: Totals, nodes: Nodes, known: _Measured, goal: Goal, rule: PieceRule
+) -> tuple[Nodes, _Measured]:
+    """Bisect until every sample is good enough, and return what there is of those that the rule does not suit."""
+    unsuited = known.chosen(torch.zeros_like(known.error, dtype=torch.bool))
+    while len(known.error):
         marked = _marked(totals, known, goal, rule)
-        if not bool(marked.any()):
-            return totals
+        suits = ~_unsuited(totals, known, rule)[known.pieces.sample]
+        unsuited = unsuited.joined(known.chosen(~suits))
+        marked &= suits
         going_on = torch.zeros_like(totals.unfinished)
         going_on[known.pieces.sample[marked]] = True
         rest = known.chosen(~marked & going_on[known.pieces.sample])
+        if not bool(marked.any()):
+            break
         cut = known.pieces.chosen(marked)
         nodes, halves = _cut(path, nodes, cut)
         known = rest.joined(_replaced(totals, nodes, cut, halves, rule))
+    return nodes, unsuited
+
+
+def _unsuited(totals: Totals, known: _Measured, rule: PieceRule) -> Tensor:
+    """Find samples with kinks, which trapezoids suit better; the first nodes may merely be too far apart [batch]."""
+    if rule is TRAPEZOIDS:
+        return torch.zeros_like(totals.unfinished)
+    squares = _by_sample(totals, known)
+    is_refined = totals.n_evaluations > rule.n_first_nodes
+    return is_refined & (rule.bound.jumps(squares[:, 0], squares[:, 1]) > KINKED)
+
+
+def _by_trapezoids(totals: Totals, nodes: Nodes, known: _Measured) -> _Measured:
+    """Integrate samples by trapezoids over the same nodes, from pieces that another rule does not suit."""
+    pieces = known.pieces
+    while pieces.rows.shape[1] > TRAPEZOIDS.n_intervals + 1:
+        pieces = pieces.divided()
+    by_piece = pieces.integrated(nodes.contributions, TRAPEZOIDS.difference)
+    fine = pieces.integrated(nodes.contributions, TRAPEZOIDS.fine)
+    for total, parts in ((totals.values, fine), (totals.difference, by_piece), (totals.squares, by_piece.square())):
+        total.index_fill_(0, pieces.sample, 0).index_add_(0, pieces.sample, parts)
+    totals.per_distance.index_fill_(0, pieces.sample, TRAPEZOIDS.bound.average)
+    return _Measured.of(pieces, nodes, by_piece, TRAPEZOIDS)
 
 
 def _begun(
@@ -172,8 +216,10 @@ def _begun(
     totals = Totals(
         values=pieces.integrated(nodes.contributions, rule.fine).unflatten(0, (-1, n)).sum(0),
         difference=by_piece.unflatten(0, (-1, n)).sum(0),
+        squares=by_piece.unflatten(0, (-1, n)).square().sum(0),
         change=nodes.scores[n * last :] - start_scores,
         error=torch.zeros_like(start_scores),
+        per_distance=torch.full_like(start_scores, rule.bound.average),
         n_evaluations=torch.full((n,), rule.n_first_nodes, device=device),
         unfinished=torch.zeros(n, dtype=torch.bool, device=device),
     )
@@ -186,68 +232,30 @@ def _marked(totals: Totals, known: _Measured, goal: Goal, rule: PieceRule) -> Te
     totals.unfinished.copy_((error > goal.error) | (totals.gap > goal.gap))
     wide = known.pieces.width >= goal.smallest_width(rule)
     urgency = torch.maximum(
-        _bulk(torch.where(wide, known.error, 0.0), sample, _share_to_cut(error, goal.error)),
-        _bulk(torch.where(wide, known.gap, 0.0), sample, _share_to_cut(totals.gap, goal.gap)),
+        bulk(torch.where(wide, known.error, 0.0), sample, share_to_cut(error, goal.error)),
+        bulk(torch.where(wide, known.gap, 0.0), sample, share_to_cut(totals.gap, goal.gap)),
     )
     room = (goal.max_steps - totals.n_evaluations) // rule.n_intervals
     if bool((room >= totals.n_evaluations).all()):  # which is more than there are pieces
         return urgency > 0
-    return (urgency > 0) & (_rank(urgency, sample) < room[sample])
+    return (urgency > 0) & (rank(urgency, sample) < room[sample])
 
 
 def _bounded(totals: Totals, known: _Measured, rule: PieceRule) -> Tensor:
     """Bound the error of every sample whose pieces are known, and return the bounds of all [batch]."""
-    sample = known.pieces.sample
-    squares = torch.zeros(len(totals.change), 3).to(known.squares).index_add_(0, sample, known.squares)
+    sample, squares = known.pieces.sample, _by_sample(totals, known)
     size = totals.values.abs().sum(1)
-    found = rule.bound(totals.distance, squares[:, 0], squares[:, 1], squares[:, 2] / size**2)
+    jumps = rule.bound.jumps(squares[:, 0], squares[:, 1])
+    found = rule.bound(totals.distance, totals.rooted, jumps, squares[:, 2] / size**2)
     gap = (totals.values.sum(1) - totals.change).abs()
     found = torch.where(gap == 0, found, torch.maximum(found, gap / size))
     is_known = torch.zeros_like(totals.unfinished).index_fill_(0, sample, value=True)
     return totals.error.copy_(torch.where(is_known, found, totals.error))
 
 
-def _share_to_cut(found: Tensor, wanted: float) -> Tensor:
-    """Return the share of each sample's error that must be bisected to bring it down to what is wanted: [batch]."""
-    return ((1 - wanted / found) / (1 - LEFT_OF_A_PIECE)).clamp(0, MOST_AT_ONCE)
-
-
-def _bulk(size: Tensor, sample: Tensor, share: Tensor) -> Tensor:
-    """Choose the fewest pieces that hold at least a share of each sample's sizes.
-
-    Source: Doerfler (1996), A convergent adaptive algorithm for Poisson's equation, Section 4.2 (marking strategy).
-
-    Args:
-        size: What is wrong with each piece [pieces].
-        sample: Whose piece it is [pieces].
-        share: Of the sum of each sample's sizes [batch].
-
-    Returns:
-        For chosen pieces their part of the sample's sum, 0 for the others: [pieces].
-    """
-    if not bool((share > 0).any()):
-        return torch.zeros_like(size)
-    total = size.new_zeros(len(share)).index_add_(0, sample, size)[sample]
-    part = torch.where(size > 0, size / total, 0.0)
-    order, first = _by_size(part, sample)
-    in_order = part[order].double()
-    before = in_order.cumsum(0) - in_order
-    before = torch.empty_like(before).index_copy_(0, order, before - before[first])
-    return torch.where(before < share[sample], part, 0.0)
-
-
-def _by_size(size: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
-    """Order pieces by sample, each one's largest first; and for each place where its sample begins: both [pieces]."""
-    order = size.argsort(descending=True, stable=True)
-    order = order[sample[order].argsort(stable=True)]
-    counts = sample.bincount()
-    return order, (counts.cumsum(0) - counts)[sample[order]]
-
-
-def _rank(size: Tensor, sample: Tensor) -> Tensor:
-    """Number each sample's pieces from the largest on: [pieces]."""
-    order, first = _by_size(size, sample)
-    return torch.empty_like(order).index_copy_(0, order, torch.arange(len(order), device=order.device) - first)
+def _by_sample(totals: Totals, known: _Measured) -> Tensor:
+    """Add up what is known of pieces [batch, 3]."""
+    return torch.zeros(len(totals.change), 3).to(known.squares).index_add_(0, known.pieces.sample, known.squares)
 
 
 def _cut(path: StraightPath, nodes: Nodes, pieces: Pieces) -> tuple[Nodes, Pieces]:
@@ -261,8 +269,9 @@ def _cut(path: StraightPath, nodes: Nodes, pieces: Pieces) -> tuple[Nodes, Piece
 def _replaced(totals: Totals, nodes: Nodes, pieces: Pieces, halves: Pieces, rule: PieceRule) -> _Measured:
     """Count the halves instead of the pieces."""
     at, more = nodes.contributions, halves.integrated(nodes.contributions, rule.difference)
-    totals.difference.index_add_(0, halves.sample, more)
-    totals.difference.index_add_(0, pieces.sample, pieces.integrated(at, rule.difference), alpha=-1)
+    less = pieces.integrated(at, rule.difference)
+    totals.difference.index_add_(0, halves.sample, more).index_add_(0, pieces.sample, less, alpha=-1)
+    totals.squares.index_add_(0, halves.sample, more.square()).index_add_(0, pieces.sample, less.square(), alpha=-1)
     if rule is TRAPEZOIDS:
         # spares two sums: the coarse rule of the halves is the fine one of the pieces
         totals.values.index_add_(0, halves.sample, more)

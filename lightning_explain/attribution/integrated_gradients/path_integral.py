@@ -11,7 +11,13 @@ from lightning_explain.attribution.integrated_gradients.passes import memory_bud
 from lightning_explain.attribution.integrated_gradients.path import Parts, StraightPath, weighted_gradients
 from lightning_explain.attribution.integrated_gradients.path_ends import at_baseline, end_scores
 from lightning_explain.attribution.integrated_gradients.pieces import TRAPEZOIDS, PieceRule
-from lightning_explain.attribution.integrated_gradients.quadrature import QuadratureRule, relative_distance, split_error
+from lightning_explain.attribution.integrated_gradients.quadrature import (
+    SPLIT_BOUNDS,
+    QuadratureRule,
+    relative_distance,
+    second_differences,
+    split_error,
+)
 from lightning_explain.attribution.result import flat
 from lightning_explain.attribution.scores import check_finite
 
@@ -28,6 +34,7 @@ class Integral:
         coarse: The same by a coarser rule; None where there is none.
         change: F(input) - F(baseline) [batch].
         error: Estimated relative L1 error [batch].
+        per_distance: Error of an average over several paths, over its distance from the coarser average [batch].
         n_evaluations: Gradient evaluations spent [batch].
         unfinished: Whether the points ran out before error and completeness gap were within the tolerance [batch].
     """
@@ -36,6 +43,7 @@ class Integral:
     coarse: Parts | None
     change: Tensor
     error: Tensor
+    per_distance: Tensor
     n_evaluations: Tensor
     unfinished: Tensor
 
@@ -47,30 +55,47 @@ def _scaled(path: StraightPath, sums: Parts, factor: float) -> Parts:
 def integrate_fixed(path: StraightPath, rule: QuadratureRule) -> Integral:
     """Integrate with a fixed rule.
 
-    The error estimate compares the rule's even points with its odd ones, at no further cost; NaN for one point.
+    The error estimate compares the rule's even points with its odd ones and sums second differences, at no further
+    evaluation; NaN for one point.
 
     Cost: a gradient evaluation per node and sample, one forward pass at the inputs and one at the baselines.
     """
     n_steps = len(rule.nodes)
     even = torch.arange(n_steps) % 2 == 0
     halves = torch.stack([torch.where(even, rule.weights, 0.0), torch.where(even, 0.0, rule.weights)])
-    halves = halves if n_steps > 1 else halves[:1]
-    sums, scores = weighted_gradients(path, rule.nodes, halves)
-    values = _scaled(path, tuple(total.sum(0) for total in sums), 1.0)
+    weights = torch.cat([halves, second_differences(rule)]) if n_steps > 1 else halves[:1]
+    sums, scores = weighted_gradients(path, rule.nodes, weights)
+    values = _scaled(path, tuple(total[:2].sum(0) for total in sums), 1.0)
     change = end_scores(path)
     check_finite(values, scores.sum(0) + change)
     coarse, error = None, torch.full_like(change, torch.nan)
     if n_steps > 1:
         shares = halves.sum(1).tolist()
         coarse, other = (_scaled(path, tuple(t[i] for t in sums), 1 / shares[i]) for i in (0, 1))
-        size = flat(values).abs().sum(1)
-        split = (flat(coarse) - flat(other)).abs().sum(1)
-        summed = (flat(coarse).sum(1) - flat(other).sum(1)).abs()
-        gap = (flat(values).sum(1) - change).abs()
-        known = split_error(split / size, summed / size, gap / size, rule.name)
-        error = torch.where((split == 0) & (gap == 0), torch.zeros_like(size), known)
-    n_evaluations = torch.full((len(path),), n_steps)
-    return Integral(values, coarse, change, error, n_evaluations, torch.zeros_like(change, dtype=torch.bool))
+        bends = [_scaled(path, tuple(t[i] for t in sums), 1.0) for i in range(2, len(weights))]
+        error = _fixed_error(values, coarse, other, bends, change, rule.name)
+    return Integral(
+        values,
+        coarse,
+        change,
+        error,
+        per_distance=torch.full_like(change, SPLIT_BOUNDS[rule.name].average),
+        n_evaluations=torch.full((len(path),), n_steps),
+        unfinished=torch.zeros_like(change, dtype=torch.bool),
+    )
+
+
+def _fixed_error(
+    values: Parts, coarse: Parts, other: Parts, bends: Sequence[Parts], change: Tensor, rule: str
+) -> Tensor:
+    """State the error of a fixed rule [batch]."""
+    size, total = flat(values).abs().sum(1), flat(values).sum(1)
+    split = (flat(coarse) - flat(other)).abs().sum(1)
+    summed = (flat(coarse).sum(1) - flat(other).sum(1)).abs()
+    bent = torch.stack([flat(parts).abs().sum(1) for parts in bends]).mean(0) if bends else split
+    gap = (total - change).abs()
+    known = split_error(split / size, bent / size, summed / size, gap / size, rule)
+    return torch.where((split == 0) & (gap == 0), torch.zeros_like(size), known)
 
 
 def integrate_adaptive(
@@ -100,6 +125,7 @@ def integrate_adaptive(
         coarse=_as_parts(totals.values - totals.difference, path),
         change=totals.change,
         error=totals.error,
+        per_distance=totals.per_distance,
         n_evaluations=totals.n_evaluations.cpu(),
         unfinished=totals.unfinished,
     )
@@ -124,21 +150,23 @@ def _as_parts(values: Tensor, path: StraightPath) -> Parts:
     return tuple(parts)
 
 
-def averaged(integrals: Sequence[Integral], *, error_per_distance: float) -> Integral:
+def averaged(integrals: Sequence[Integral]) -> Integral:
     """Average the integrals along several paths to the same inputs; evaluations add up.
+
+    The errors of single paths partly cancel, so that they cannot be averaged themselves: the distance of the average
+    from its coarser twin says what is left.
 
     Args:
         integrals: One for each path.
-        error_per_distance: Error of the average over the distance to its coarser twin: the errors of single paths
-            partly cancel, so that they cannot be averaged themselves.
     """
     if len(integrals) == 1:
         return integrals[0]
     values = _mean_of_parts([integral.values for integral in integrals])
     coarse = _mean_of_parts([integral.coarse for integral in integrals if integral.coarse is not None])
     error = torch.full_like(integrals[0].error, torch.nan)
+    per_distance = torch.stack([integral.per_distance for integral in integrals]).mean(0)
     if coarse:
-        error = error_per_distance * relative_distance(flat(values), flat(coarse))
+        error = per_distance * relative_distance(flat(values), flat(coarse))
     change = torch.stack([integral.change for integral in integrals]).mean(0)
     gap = (flat(values).sum(1) - change).abs()
     error = torch.where(gap == 0, error, torch.maximum(error, gap / flat(values).abs().sum(1)))
@@ -147,6 +175,7 @@ def averaged(integrals: Sequence[Integral], *, error_per_distance: float) -> Int
         coarse or None,
         change,
         error,
+        per_distance,
         torch.stack([integral.n_evaluations for integral in integrals]).sum(0),
         torch.stack([integral.unfinished for integral in integrals]).any(0),
     )

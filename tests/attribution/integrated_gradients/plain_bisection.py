@@ -51,8 +51,10 @@ def _simpson(at: Known, low: float, high: float) -> Tensor:
     return (4 * _by_halves(at, low, high) - _trapezoid(at, low, high)) / 3
 
 
-def _bound(at: Known, pieces: list[Piece], distance: float, size: float, *, smooth: bool) -> float:
-    """State the error: more of the distance where the scores tell of kinks, and their gaps."""
+def _bound(
+    at: Known, pieces: list[Piece], distance: float, rooted: float, size: float, *, smooth: bool
+) -> tuple[float, float]:
+    """State the error: more of the distance where the scores tell of kinks, and their gaps; and the share of kinks."""
     unexplained = spread = gaps = 0.0
     for low, high in pieces:
         change = at(high)[1] - at(low)[1]
@@ -65,9 +67,9 @@ def _bound(at: Known, pieces: list[Piece], distance: float, size: float, *, smoo
         spread += float((fine - other).sum()) ** 2
         for a, b in pairwise(quarters):
             gaps += (float(_trapezoid(at, a, b).sum()) - at(b)[1] + at(a)[1]) ** 2
-    kink, flat, jumping, gap = (0.5, 1.3, 12.0, 1.2) if smooth else (0.12, 0.45, 0.3, 1.0)
+    kink, flat, jumping, independent, gap = (0.5, 1.3, 26.0, 0.0, 2.0) if smooth else (0.12, 0.36, 0.15, 0.19, 0.95)
     jumps = unexplained / (unexplained + kink**2 * spread) if unexplained else 0.0
-    return (flat + jumps * jumping) * distance + jumps * gap * gaps**0.5 / size
+    return (flat + jumps * jumping) * distance + jumps * (independent * rooted + gap * gaps**0.5 / size), jumps
 
 
 def bisected(
@@ -76,8 +78,6 @@ def bisected(
     """Explain output 0 at `x` from zero: nodes, attributions, the coarser attributions, and the estimated error."""
     pieces: list[Piece] = [(0.0, 0.5), (0.5, 1.0)]
     known: dict[float, tuple[Tensor, float]] = {}
-    less, more = (_simpson_by_halves, _boole) if smooth else (_trapezoid, _by_halves)
-    per_piece = 4 if smooth else 2
 
     def at(node: float) -> tuple[Tensor, float]:
         if node not in known:
@@ -87,17 +87,25 @@ def bisected(
         return known[node]
 
     while True:
-        coarse = torch.stack([less(at, *piece) for piece in pieces]).sum(0)
+        less, more = (_simpson_by_halves, _boole) if smooth else (_trapezoid, _by_halves)
+        moves = torch.stack([more(at, *piece) - less(at, *piece) for piece in pieces])
         values = torch.stack([more(at, *piece) for piece in pieces]).sum(0)
+        coarse = values - moves.sum(0)
         size = float(values.abs().sum())
         change = at(1.0)[1] - at(0.0)[1]
-        error = _bound(at, pieces, float((values - coarse).abs().sum()) / size, size, smooth=smooth)
+        distance, rooted = float(moves.sum(0).abs().sum()) / size, float((moves**2).sum(0).sqrt().sum()) / size
+        error, jumps = _bound(at, pieces, distance, rooted, size, smooth=smooth)
+        if smooth and jumps > 0.3 and len(known) > 9:
+            # kinks: trapezoids from now on
+            pieces = [half for a, b in pieces for half in ((a, (a + b) / 2), ((a + b) / 2, b))]
+            smooth = False
+            continue
         error = max(error, abs(float(values.sum()) - change) / size)
         gap = abs(float(values.sum()) - change) / max(abs(change), 0.01 * float(values.abs().sum()))
-        errors = [float((more(at, *piece) - less(at, *piece)).abs().sum()) for piece in pieces]
+        errors = [float(move.abs().sum()) for move in moves]
         gaps = [abs(float(more(at, a, b).sum()) - at(b)[1] + at(a)[1]) for a, b in pieces]
         bad = _bad(errors, gaps, 1 - tolerance / max(error, 1e-30), 1 - tolerance / max(gap, 1e-30))
-        bad = bad[: (max_steps - len(known)) // per_piece]
+        bad = bad[: (max_steps - len(known)) // (4 if smooth else 2)]
         if not bad:
             return sorted(known), values, coarse, error
         cut = [((a + b) / 2, a, b) for a, b in (pieces[index] for index in bad)]
