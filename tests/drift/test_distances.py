@@ -286,7 +286,7 @@ def test_a_drift_says_how_far_it_may_be_from_that_of_an_exact_integral() -> None
             groups = [None, *(labels == c for c in labels.unique())]
             off = torch.tensor([abs(found.mean(name, group) - truth.mean(name, group)) for group in groups])
             stated = torch.tensor([found.error(name, group) for group in groups])
-            assert off[0] <= stated[0] < 0.35 * truth.mean(name), name
+            assert off[0] <= stated[0] < 0.45 * truth.mean(name), name
             beyond.append((off > stated)[1:])
             ratios.append(off.mean() / stated.mean())
     assert torch.cat(beyond).float().mean() < 0.05
