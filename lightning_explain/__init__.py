@@ -1,4 +1,4 @@
-"""See what a network looks at and which neurons it uses, while PyTorch Lightning trains it.
+"""Explanations of a network while PyTorch Lightning trains it: what it looks at, and which neurons it uses.
 
 Importing this package loads neither torch nor lightning; the names below are loaded when first used.
 """

@@ -28,7 +28,7 @@ class _Kept:
 
 
 def _kept(*_args: Any, **_kwargs: Any) -> Generator[None, None, None]:
-    """Replaces what non-reentrant checkpointing does before and after a part runs."""
+    """Replacement for the contexts of non-reentrant checkpointing around a part."""
     yield
 
 

@@ -73,7 +73,7 @@ class BudgetDecision(IntEnum):
 
 
 class SkipRule:
-    """Decides which of the explanations that are due are skipped to stay within a budget.
+    """Skip rule: the explanations that are due and skipped to stay within a budget.
 
     The next explanation is expected to cost as much as the more expensive one of the last two. It is made if the budget
     leaves room for it and for another one: the last of the run, which is always made, as is the first.

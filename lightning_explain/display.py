@@ -1,4 +1,4 @@
-"""How samples are shown: what their numbers stood for before they were made ready for the network."""
+"""Display of samples: the meaning of their numbers before they were made ready for the network."""
 
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ TOKENS_EXPECTED = "expected a tokenizer, a list of words, a mapping between ids 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Display:
-    """How the samples of a probe are shown. It changes pictures, texts and records only, never an explanation.
+    """Display of a probe's samples. It changes pictures, texts and records only, never an explanation.
 
     Attributes:
         mean: What was subtracted from each channel of an image, in units of the picture (0 to 1, or 0 to 255).
@@ -89,7 +89,7 @@ class Display:
 
     @property
     def is_normalised(self) -> bool:
-        """Whether it is known how pictures were normalised."""
+        """True if the normalisation of images is known."""
         return self.mean is not None or self.std is not None
 
     def as_seen(self, images: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class Display:
 
 
 def _word_of(tokens: Any) -> Callable[[int], Any]:
-    """Return what names a token id; it may return None or raise.
+    """Return the function that names a token id; it may return None or raise.
 
     Raises:
         ConfigurationError: Nothing in it says what an id stands for.
@@ -179,5 +179,5 @@ def _by_channel(given: PerChannel, name: str, n_channels: int) -> Tensor | None:
 
 
 def is_mask(part: Tensor) -> bool:
-    """Say whether an input is carried along only: booleans, or integers that are 0 or 1."""
+    """Return True if an input is carried along only: booleans, or integers that are 0 or 1."""
     return part.dtype == torch.bool or (not part.is_floating_point() and bool(((part == 0) | (part == 1)).all()))

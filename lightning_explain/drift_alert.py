@@ -1,4 +1,4 @@
-"""When a drift is worth a warning: a decision from its size, its error and what the run had before."""
+"""Drift alerts: a decision from a drift's size, its error and the run's earlier drifts."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -68,13 +68,13 @@ class Excess:
 
     @property
     def times(self) -> float:
-        """How many times the larger of `usual` and `error` it is."""
+        """Ratio to the larger of `usual` and `error`."""
         return self.value / _level(self.usual, self.error)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """What a monitor found unusual at one explanation; `str(alert)` says it in words.
+    """Unusual metrics of one explanation; `str(alert)` describes them.
 
     Attributes:
         monitor: The monitor's name.
@@ -127,7 +127,7 @@ DEFAULT_FACTORS = {MASS: 1.3}
 
 @dataclass(frozen=True, kw_only=True)
 class DriftAlert:
-    """Says when the explanations of a run move as they did not move before.
+    """Rule for unusual changes of the explanations of a run.
 
     An alert is due when a class, or the whole probe, is more than `factor` times beyond both the figure's own error
     and what was to be expected: the second largest of the group's last 5 figures (of masks, the largest), or the last
@@ -189,11 +189,11 @@ class DriftAlert:
 
     @property
     def times(self) -> float:
-        """How many times beyond the usual the whole probe must be: `factor`, or its default."""
+        """Ratio to the usual at which the whole probe is unusual: `factor`, or its default."""
         return self.factor or DEFAULT_FACTORS.get(self.measure, DEFAULT_FACTOR)
 
     def limit(self, reading: Reading, n_classes: int) -> float:
-        """Return how many times beyond the usual a group must be.
+        """Return the ratio to the usual at which a group is unusual.
 
         Args:
             reading: The group's figure.
@@ -205,7 +205,7 @@ class DriftAlert:
 
 @dataclass(frozen=True, kw_only=True)
 class Past:
-    """What is remembered from explanation to explanation.
+    """State of the rule from explanation to explanation.
 
     Attributes:
         measure: Of which measure.
@@ -224,14 +224,14 @@ class Past:
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> "Past":
-        """Rebuild what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         figures = {group: tuple(values) for group, values in state["figures"].items()}
         return cls(measure=state["measure"], figures=figures, lasting=state["lasting"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlertVerdict:
-    """What is to be thought of an explanation.
+    """Decision about one explanation.
 
     Attributes:
         excesses: The groups that are beyond the factor, by name; the furthest first.
@@ -251,7 +251,7 @@ def _level(usual: float, error: float) -> float:
 def judge(
     rule: DriftAlert, readings: Mapping[str, Reading], past: Past, *, at_least: float = LEAST_DRIFT
 ) -> AlertVerdict:
-    """Decide whether figures are unusual.
+    """Decide about the metrics of one explanation.
 
     Args:
         rule: What counts as unusual.
@@ -287,7 +287,7 @@ def judge(
 
 
 def expected(figures: Sequence[float], *, least: float, lasts: bool = False) -> float:
-    """Return how large a figure may be after those before it without being unusual.
+    """Return the largest value of a metric that is not unusual after those before it.
 
     The second largest of the last 5, since one alone may have been an event itself; for masks, where an event lasts,
     the largest. Where the last two both grew, the last grown once more by the smaller of the two ratios: so do figures

@@ -96,7 +96,7 @@ def _usable(value: T) -> T:
 
 
 def _made(named: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
-    """Exclude what lazy layers create in their first forward pass: there is nothing to restore yet."""
+    """Exclude the parameters that lazy layers create in their first forward pass: there is nothing to restore yet."""
     return (pair for pair in named if not isinstance(pair[1], UNMADE))
 
 

@@ -1,4 +1,4 @@
-"""How TensorBoard finds the tab: the entry point in the group `tensorboard_plugins`."""
+"""Entry point of the tab in the group `tensorboard_plugins`."""
 
 import argparse
 

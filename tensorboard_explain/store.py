@@ -1,4 +1,4 @@
-"""What TensorBoard has read of our monitors, through its data provider and nothing else."""
+"""Monitors' events as read by TensorBoard's data provider."""
 
 import base64
 import binascii
@@ -65,7 +65,7 @@ def parsed(blob: bytes) -> dict[str, Any]:
 
 
 def _kind(content: bytes) -> str:
-    """Read which kind of monitor wrote a time series; empty where it does not say."""
+    """Read the kind of monitor of a time series; empty where it is not given."""
     try:
         kind = json.loads(content)["kind"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -169,7 +169,7 @@ class Store:
                 continue
 
     def curves(self, ctx: Any, experiment: str, run: str, tag: str) -> list[dict[str, Any]]:
-        """Return what is drawn over time: each header's `curve`, with its step, epoch and count."""
+        """Return the points over time: each header's `curve`, with its step, epoch and count."""
         return [
             {
                 "step": event.step,

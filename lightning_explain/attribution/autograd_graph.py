@@ -114,13 +114,13 @@ def _dependent_operands(node: Node, dependent: set[Node]) -> list[int]:
 
 
 def _is_scaling(node: Node, dependent: set[Node]) -> bool:
-    """Whether a product or quotient has one factor that depends on the input, and not as the divisor."""
+    """Return True if a product or quotient has one factor that depends on the input, and not as the divisor."""
     operation, operands = operation_of(node), _dependent_operands(node, dependent)
     return (operation == "Mul" and len(operands) == 1) or (operation == "Div" and operands == [0])
 
 
 def _scales_one(node: Node, dependent: set[Node]) -> bool:
-    """Whether a node moves numbers, or changes those of one dependent operand one by one."""
+    """Return True if a node moves numbers, or changes those of one dependent operand one by one."""
     operation = operation_of(node)
     if operation in ("Add", "Sub"):
         return len(_dependent_operands(node, dependent)) == 1
@@ -161,11 +161,11 @@ def check_passable(
 
 @runtime_checkable
 class Makers(Protocol):
-    """Knows where nodes of the graph come from."""
+    """Origins of the nodes of the graph."""
 
     @property
     def remedy(self) -> str:
-        """What to do about an operation without a rule."""
+        """Advice for an operation without a rule."""
         ...
 
     def accepts(self, node: Node) -> bool:
@@ -195,7 +195,7 @@ def _in_words(node: Node, maker: str, function: str) -> str:
 
 
 def is_input(tensor: Tensor, leaves: Collection[Tensor]) -> bool:
-    """Whether each element is one element of the inputs, moved, or scaled and shifted by constants.
+    """Return True if each element is one element of the inputs, moved, or scaled and shifted by constants.
 
     Cost: stops at the first other operation, so it is cheap in the depth of a network.
     """

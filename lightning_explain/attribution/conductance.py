@@ -125,7 +125,7 @@ def neuron_importance(conductance: Attribution, *, unit_dim: int = 1) -> Tensor:
 
 @dataclass(frozen=True)
 class _Common:
-    """What the explanations of one walk share."""
+    """Shared parts of the explanations of one walk."""
 
     change: Tensor
     target: Tensor | None

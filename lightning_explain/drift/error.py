@@ -1,4 +1,4 @@
-"""How far the distance of two explanations may be from that of exact integrals, by sample and on the mean."""
+"""Numerical error of the distance of two explanations, by sample and of the mean."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How alike two lists of numbers are, row by row: directions, ranks, largest features, maps."""
+"""Similarity of two lists of numbers, row by row: directions, ranks, largest features, maps."""
 
 import math
 

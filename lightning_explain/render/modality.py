@@ -143,7 +143,7 @@ class Modality(ABC):
         return colour_scale(values)
 
     def frame(self, shown: Shown, values: Tensor, labels: Tensor | None) -> Tensor:  # noqa: ARG002
-        """Return what a film keeps of one explanation: by default the attributions of the film's samples."""
+        """Return the frame of one explanation: by default the attributions of the film's samples."""
         return values[film_rows(labels, len(values))]
 
     @abstractmethod
@@ -239,7 +239,7 @@ def rounded(value: float, digits: int = 4) -> float:
 
 
 def unpadded(shown: Shown, masks: Sequence[Tensor]) -> Tensor:
-    """Return which positions of [batch, positions, ...] are no padding, by a mask of that shape or the padding's id."""
+    """Return the mask of positions [batch, positions] that are no padding, by a given mask or the padding's id."""
     inputs, padding = shown.inputs, shown.display.padding
     kept = torch.ones(inputs.shape[:2], dtype=torch.bool)
     if padding is not None and inputs.ndim == 2:

@@ -1,4 +1,4 @@
-"""What feeds neurons: a small heatmap for each neuron of a class, or a table of features against neurons."""
+"""Pictures of feeding features: a small heatmap for each neuron of a class, or a table of features and neurons."""
 
 from collections.abc import Callable, Sequence
 

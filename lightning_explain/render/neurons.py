@@ -74,7 +74,7 @@ def _shown_neurons(rates: Tensor) -> list[int]:
 
 
 def _left_out(rates: Tensor, n_classes: int, n_neurons: int) -> list[str]:
-    """Say what is drawn of much."""
+    """Describe the part that is drawn."""
     words: list[str] = []
     if n_classes < len(rates):
         words.append(f"Drawn are {n_classes} of {len(rates):,} classes, evenly spread.")
@@ -99,7 +99,7 @@ def _row_names(names: Sequence[str], row_height: int) -> Picture:
 
 
 def overlap_picture(overlap: Tensor, *, class_names: Sequence[str], title: str) -> Picture:
-    """Draw how much of their active sets every two classes share: a row and a column for each class.
+    """Draw the overlap of the active sets of every two classes: a row and a column for each class.
 
     Args:
         overlap: Jaccard indices [classes, classes]; NaN where both sets are empty.
@@ -172,5 +172,5 @@ def maps_picture(
 
 
 def has_maps(activation: Tensor) -> bool:
-    """Say whether a layer's output [batch, channels, height, width] is worth drawing as maps."""
+    """Return True if a layer's output [batch, channels, height, width] is worth drawing as maps."""
     return activation.ndim == 4 and min(activation.shape[-2:]) > 1 and bool(torch.isfinite(activation).all())

@@ -68,7 +68,7 @@ def n_columns(n_cells: int, labels: Tensor | None, most: int) -> int:
 
 
 def sign_words(unit: str) -> tuple[str, str]:
-    """Say what negative and positive attributions mean.
+    """Return the legend of negative and positive attributions.
 
     Example:
         >>> sign_words("output"), sign_words("logits")

@@ -32,7 +32,7 @@ def shortened(words: str, n_letters: int) -> str:
 
 
 def text_width(words: str, size: int = TEXT_SIZE) -> int:
-    """Return how many pixels a line of text takes."""
+    """Return the width of a line of text in pixels."""
     return int(np.ceil(font(size).getlength(words)))
 
 

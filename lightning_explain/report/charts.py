@@ -50,7 +50,7 @@ def _marks(low: float, high: float, most: int) -> list[float]:
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where steps and values lie on the paper."""
+    """Scales of steps and values."""
 
     first: float
     last: float
@@ -76,7 +76,7 @@ def _log_marks(low: float, high: float) -> list[float]:
 
 
 def _frame(lines: list[Line], range_: tuple[float, float] | None) -> _Frame:
-    """Find where steps and values go; logarithmic where a few values would press all others to the ground."""
+    """Choose the scales of steps and values; logarithmic where a few values are far above all others."""
     steps = [step for line in lines for step, _, _ in line.points]
     values = sorted(value for line in lines for _, value, _ in line.points if not math.isnan(value))
     tops = [value + error for line in lines for _, value, error in line.points if not math.isnan(value + error)]

@@ -39,7 +39,7 @@ class Frame:
     maps: list[Numbers | None]
 
     def verdict(self, sample: int) -> tuple[str, bool | None]:
-        """Say what the network took a sample for, and whether that was its label; None where there are no classes."""
+        """Return the prediction for a sample, and True if it is its label; None where there are no classes."""
         predicted, labels = indices(self.header.get("predicted")), indices(self.header.get("labels"))
         if sample < len(predicted):
             name = class_name(self.header, predicted[sample])

@@ -1,4 +1,4 @@
-"""What a page says of a neuron monitor: scores by class, layers in figures, which neurons fire for which class."""
+"""Section of a neuron monitor: scores by class, metrics of layers, neurons by class."""
 
 import math
 from typing import Any
@@ -156,7 +156,7 @@ def summary(series: Series) -> tuple[float, float]:
 
 
 def sample_counts(series: Series) -> str:
-    """Say which data were counted."""
+    """Describe the data that were counted."""
     header = series.events[-1].header
     n_samples = sum(n for n in numbers(header.get("n_samples")) if not math.isnan(n))
     stage = {"val": "validation", "train": "training"}.get(words(header.get("stage")), "")

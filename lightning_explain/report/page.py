@@ -153,7 +153,7 @@ def _together(kind: str, pairs: Pairs) -> list[Markup | None]:
 
 
 def _alone(kind: str, most_steps: int, most_samples: int) -> Callable[[Series], list[Markup | None]]:
-    """Say how one run's monitor is shown."""
+    """Return the function that shows one run's monitor."""
 
     def of_attribution(series: Series) -> list[Markup | None]:
         film = heatmap_section.heatmap_block(series, most_steps=most_steps, most_samples=most_samples)

@@ -1,4 +1,4 @@
-"""What a page says of a path monitor: the way to each class as a graph, now and at first."""
+"""Section of a path monitor: the way to each class as a graph, now and at first."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Reading what monitors wrote to event files, whatever else is in them."""
+"""Reading of monitors' events from event files."""
 
 import json
 import math
@@ -37,7 +37,7 @@ class Event:
 
 @dataclass
 class Series:
-    """What one monitor wrote.
+    """Events of one monitor.
 
     Attributes:
         name: The monitor's name.

@@ -60,7 +60,7 @@ class _Measured:
 
 @dataclass(frozen=True)
 class Totals:
-    """What is known of each sample; written into while it is refined.
+    """State of each sample; written into while it is refined.
 
     Attributes:
         values: The attributions by all nodes, parts side by side [batch, features].
@@ -108,7 +108,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Goal:
-    """When a sample is good enough.
+    """Condition under which a sample is refined no further.
 
     Attributes:
         error: Largest estimated relative L1 error.
@@ -259,7 +259,7 @@ def _by_sample(totals: Totals, known: _Measured) -> Tensor:
 
 
 def _cut(path: StraightPath, nodes: Nodes, pieces: Pieces) -> tuple[Nodes, Pieces]:
-    """Evaluate what the halves of each piece need."""
+    """Evaluate the nodes that the halves of each piece need."""
     between = pieces.between
     found = contributions_at(path, pieces.sample.repeat(len(between)), between.flatten())
     rows = torch.arange(len(nodes), len(nodes) + between.numel(), device=between.device)

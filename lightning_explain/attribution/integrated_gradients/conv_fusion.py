@@ -72,7 +72,7 @@ def _cloned(few: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def _plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether a module is of exactly this kind, with parameters of its own, and nobody watches or changes it."""
+    """Return True if a module is of exactly this kind, with its own parameters, and nobody watches or changes it."""
     return (
         type(module) is kind
         and "forward" not in vars(module)

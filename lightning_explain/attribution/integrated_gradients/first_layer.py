@@ -31,7 +31,7 @@ inputs have, a third to a fifteenth of the time on the CPU."""
 
 @dataclass(frozen=True)
 class Ends:
-    """What the first layer puts out at both ends of the path of each sample.
+    """Output of the first layer at both ends of the path of each sample.
 
     Attributes:
         start: At the baselines [batch, ...], or [1, ...] where all samples share it.
@@ -135,7 +135,7 @@ def find_first_layer(model: Scores, inputs: tuple[Tensor, ...]) -> FirstLayer | 
 
 
 def _is_linear(module: nn.Module) -> bool:
-    """Whether a module is exactly what its type says, with parameters of its own."""
+    """Return True if a module is exactly of its type, with its own parameters."""
     return (
         (type(module) is nn.Linear or type(module) in CONVOLUTIONS)
         and ("forward" not in vars(module) or isinstance(vars(module)["forward"], FastConvolution))
@@ -198,7 +198,7 @@ def _look(model: nn.Module, candidates: list[nn.Module], rows: tuple[Tensor, ...
 
 
 def _is_same(x: Tensor, given: Tensor, expected: Tensor) -> bool:
-    """Whether a tensor is the input, unchanged: itself or in another shape, the sample first."""
+    """Return True if a tensor is the input, unchanged: itself or in another shape, the sample first."""
     return (
         x.data_ptr() == given.data_ptr()
         and x.is_contiguous()

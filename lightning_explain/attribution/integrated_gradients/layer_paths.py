@@ -44,7 +44,7 @@ class LayerPath:
 
     @property
     def is_overwritten(self) -> bool:
-        """Whether an in-place operation has changed the values since."""
+        """True if an in-place operation has changed the values since."""
         return self.values._version != self.version
 
 
@@ -65,7 +65,7 @@ class Taps:
         return LayerPath(values, values._version, edge)
 
     def is_intact(self, seen: dict[str, LayerPath]) -> bool:
-        """Whether all is still as it was noted; what is not is copied from now on."""
+        """Return True if all values are as noted; those that are not are copied from now on."""
         overwritten = {key for key, tapped in seen.items() if tapped.is_overwritten}
         self._copied |= overwritten
         return not overwritten

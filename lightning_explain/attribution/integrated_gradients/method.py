@@ -234,7 +234,7 @@ def _warn_of_kinks(model: Forward) -> None:
 
 
 def _mean_baseline(draws: list[Parts], parts: Parts) -> Parts:
-    """Return what the inputs were compared with, of their shape; the mean where there were several draws."""
+    """Return the baseline, of the inputs' shape; the mean where there were several draws."""
     if len(draws) == 1:
         return tuple(b.expand_as(x).clone() for b, x in zip(draws[0], parts, strict=True))
     return tuple(

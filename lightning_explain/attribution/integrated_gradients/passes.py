@@ -1,4 +1,4 @@
-"""How many rows go through the model in one pass: chosen from a memory budget, halved when memory runs out."""
+"""Rows of a forward pass: chosen from a memory budget, halved when memory runs out."""
 
 import math
 from collections import deque
@@ -41,7 +41,7 @@ NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def ran_out_of_memory(problem: BaseException) -> bool:
-    """Say whether an exception means that memory was too small.
+    """Return True if an exception means that memory was too small.
 
     Example:
         >>> ran_out_of_memory(MemoryError()), ran_out_of_memory(RuntimeError("shapes do not match"))
@@ -73,7 +73,7 @@ _limit: ContextVar[int | None] = ContextVar("memory limit", default=None)
 
 @contextmanager
 def memory_limited(n_bytes: int | None) -> Generator[None, None, None]:
-    """Set what `memory_budget` returns, e.g. the smallest budget of several processes; None changes nothing.
+    """Set the value of `memory_budget`, e.g. the smallest budget of several processes; None changes nothing.
 
     Example:
         >>> with memory_limited(4096):
@@ -118,7 +118,7 @@ def counting_kept_bytes() -> Generator[Callable[[], int], None, None]:
 
 @dataclass
 class RowLimit:
-    """How many rows (points times samples) may go through the model in one pass.
+    """Largest number of rows (points times samples) of one forward pass.
 
     Attributes:
         rows: The limit; None until a first small pass was measured.
@@ -160,7 +160,7 @@ class RowLimit:
 
 
 def _tell(failed: int, fitting: int, cure: str) -> None:
-    """Say that passes were made smaller; only once it helped, since what fails altogether is told by who asked."""
+    """Warn that passes were made smaller; only once it helped, since complete failures are reported by the caller."""
     doubt(f"A pass of {failed} rows ran out of memory, so the explanation goes on with {fitting}. {cure}", stacklevel=3)
 
 

@@ -43,12 +43,12 @@ class StraightPath:
 
     @property
     def device(self) -> torch.device:
-        """Where the path is."""
+        """Position on the path."""
         return self.inputs[0].device
 
     @property
     def shares_baseline(self) -> bool:
-        """Whether every sample starts at the same point."""
+        """True if every sample starts at the same point."""
         pairs = zip(self.inputs, self.baselines, strict=True)
         return all(x.is_floating_point() and len(b) == 1 for x, b in pairs)
 

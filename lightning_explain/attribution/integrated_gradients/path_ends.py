@@ -1,4 +1,4 @@
-"""Where a path starts and ends: the gradient at the baseline, and the scores at baseline and input."""
+"""Both ends of a path: the gradient at the baseline, and the scores at baseline and input."""
 
 from collections.abc import Callable
 from dataclasses import replace

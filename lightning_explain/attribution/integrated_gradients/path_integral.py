@@ -132,7 +132,7 @@ def integrate_adaptive(
 
 
 def _samples_together(path: StraightPath, contributions: Tensor) -> int:
-    """Return how many samples are refined at a time, so that the gradients at their nodes fit into memory."""
+    """Return the number of samples that are refined at a time, so that the gradients at their nodes fit into memory."""
     budget = memory_budget(path.device) if path.limit.budget is None else path.limit.budget
     at_first_layer = 0 if path.first_layer is None else path.first_layer.bytes_per_sample
     return max(1, budget // (EXPECTED_NODES * contributions[:1].nbytes + at_first_layer))

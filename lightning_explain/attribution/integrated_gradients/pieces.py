@@ -64,7 +64,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class PieceRule:
-    """How to integrate over a piece of a path from equally spaced nodes, and how to do so less exactly.
+    """Rule for a piece of a path from equally spaced nodes, with a coarser rule for its error.
 
     Attributes:
         fine: Weight of each node, for a piece of width 1.
@@ -89,7 +89,7 @@ class PieceRule:
 
     @property
     def n_intervals(self) -> int:
-        """Into how many intervals the nodes divide a piece."""
+        """Number of intervals into which the nodes divide a piece."""
         return len(self.fine) - 1
 
     @property
@@ -123,7 +123,7 @@ Where the scores tell of kinks, trapezoids take its place."""
 
 @dataclass(frozen=True)
 class Nodes:
-    """What was found at the nodes: gradient times way [rows, features], its sum and the score [rows]."""
+    """Values at the nodes: gradient times way [rows, features], its sum and the score [rows]."""
 
     contributions: Tensor
     sums: Tensor

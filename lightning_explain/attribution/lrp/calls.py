@@ -67,7 +67,7 @@ def _dense(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[T
 
 
 def layer_of(kind: type[nn.Module], args: Any, kwargs: Any) -> tuple[Tensor, AffineMap]:
-    """Return what the function of a type of layer is applied to, and the map it applies."""
+    """Return the input of a layer type's function, and the map it applies."""
     if kind is nn.Linear:
         return _dense(*args, **kwargs)
     if kind in TRANSPOSED:
@@ -85,7 +85,7 @@ def scaling_of(  # noqa: PLR0917
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> tuple[Tensor, ChannelScaling]:
-    """Return what `F.batch_norm` is applied to, and the scaling it applies with its running statistics.
+    """Return the input of `F.batch_norm`, and the scaling by its running statistics.
 
     Raises:
         ConfigurationError: It uses the statistics of the batch, which mixes samples.

@@ -1,4 +1,4 @@
-"""How relevance passes attention and gates: what a user may choose beside the rules of layers."""
+"""Choices of a user for attention and gates, beside the rules of layers."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ GATES = ("signal", "uniform")
 
 @dataclass(frozen=True)
 class Choices:
-    """Which rule attention and gates have.
+    """Rules for attention and gates.
 
     Args:
         attention: `"attnlrp"`: the weights of an attention get half of its relevance, and hand it on to query and key

@@ -1,4 +1,4 @@
-"""Which rule goes to which layer, and which layers relevance cannot pass."""
+"""Composites: the rule of each layer, and the layers that relevance cannot pass."""
 
 import fnmatch
 from collections.abc import Mapping

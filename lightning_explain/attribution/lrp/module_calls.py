@@ -1,4 +1,4 @@
-"""Which module makes a call, and which module made a node of the autograd graph."""
+"""The module that makes a call, and the module that made a node of the autograd graph."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -80,7 +80,7 @@ class ModuleCalls:
 
     @property
     def n_heads(self) -> int:
-        """How many heads the innermost module has, if it is torch's attention; 0 for others."""
+        """Number of heads of the innermost module, if it is torch's attention; 0 for others."""
         module = self._running[-1][0] if self._running else None
         return module.num_heads if isinstance(module, nn.MultiheadAttention) else 0
 

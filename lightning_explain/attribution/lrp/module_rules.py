@@ -195,7 +195,7 @@ class Layers:
         return any(isinstance(rule, InputRule | ChosenRule) for rule in candidates) and is_input(a, self._inputs)
 
     def handlers(self) -> dict[str, Handler]:
-        """Return what runs the functions of layers."""
+        """Return the handlers of the functions of layers."""
         return {
             **dict.fromkeys(KINDS, self._linear),
             "batch_norm": self.batch_norm,

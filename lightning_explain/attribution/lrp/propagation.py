@@ -76,7 +76,7 @@ class Pass:
         return None
 
     def _add_to_inputs(self, values: list[Tensor], read: Tensor, relevance: Tensor) -> None:
-        """Add what arrived at a first layer to the inputs that it read."""
+        """Add the relevance that arrived at a first layer to the inputs that it read."""
         place = self._place(read)
         if place is not None:
             values[place] = values[place] + relevance

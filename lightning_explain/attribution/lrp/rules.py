@@ -1,4 +1,4 @@
-"""How one layer hands its relevance down: the rules of layer-wise relevance propagation.
+"""Rules of layer-wise relevance propagation: each hands a layer's relevance down to its input.
 
 Relevance is carried as `activation * gradient`, with a gradient that each rule modifies. So relevance of zero
 activations is zero, sums, views, concatenations and pooling need no rule of their own, and nothing is divided
@@ -111,7 +111,7 @@ class GammaRule(Rule):
         return back.add_(of_sizes) if nonnegative else torch.addcmul(back, of_sizes, a.sign(), out=back)
 
     def _of_negative(self, z: Tensor, total: Tensor, gradient: Tensor) -> Tensor | None:
-        """Return what negative outputs share out, with its sign turned; None if nothing comes back from any.
+        """Return the relevance of negative outputs, with its sign turned; None if nothing comes back from any.
 
         Args:
             z: The layer's output.

@@ -16,7 +16,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class RelevanceCall:
-    """What a layer read, the map it applied, its rule, and its name where it has one.
+    """Input of a layer, the map it applied, its rule, and its name where it has one.
 
     Attributes:
         read: The layer's input.
@@ -46,7 +46,7 @@ class Ruled(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, call: RelevanceCall, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """Compute what the layer always does."""
+        """Compute the layer's ordinary output."""
         z = compute(a)
         ctx.layer, ctx.rule, ctx.scalings = call.layer, call.rule, call.scalings
         ctx.save_for_backward(a)

@@ -128,7 +128,7 @@ class RelevanceTrace(TorchFunctionMode):
             self._made.append((began, sequence_number(), func))
 
     def _dependent(self, operation: Operation, tensors: Sequence[Tensor]) -> Any:
-        """Run what depends on the inputs by its rule."""
+        """Run an operation that depends on the inputs by its rule."""
         handler = self._handlers.get(operation.name)
         if handler is None:
             if operation.in_place:
@@ -139,7 +139,7 @@ class RelevanceTrace(TorchFunctionMode):
         return handler(self, operation)
 
     def _independent(self, operation: Operation, tensors: Sequence[Tensor]) -> Any:
-        """Run what does not depend on the inputs, but look after truth values that do."""
+        """Run an operation that does not depend on the inputs, but look after truth values that do."""
         if not self._compared or not any(tensor in self._compared for tensor in tensors):
             return operation.run()
         if operation.name in CONVERSIONS:
@@ -161,7 +161,7 @@ class RelevanceTrace(TorchFunctionMode):
         return target
 
     def _other(self, operation: Operation, tensors: Sequence[Tensor]) -> Any:
-        """Run what has no rule of its own: whether relevance may pass it shows in the graph."""
+        """Run an operation without a rule of its own: the graph shows if relevance may pass it."""
         # methods of `Tensor` written in Python call the one of their base class, which torch takes for the same
         is_open = operation.name in UNOPENED or operation.function in self._opened
         function = None if is_open else opened(operation.function)
@@ -214,11 +214,11 @@ class RelevanceTrace(TorchFunctionMode):
         return (*(part for part in self._inputs if part.requires_grad), *(leaf for _, leaf in self.layers.first))
 
     def rank(self, tensor: Tensor) -> int:
-        """Return how much of a gate a tensor is."""
+        """Return a tensor's rank as a gate."""
         return int(self._ranks.get(tensor) or Rank.SIGNAL)
 
     def note_rank(self, result: Any, rank: int) -> None:
-        """Remember how much of a gate a result is."""
+        """Remember a result's rank as a gate."""
         for tensor in tensors_in(result):
             if rank:
                 self._ranks[tensor] = rank
@@ -226,7 +226,7 @@ class RelevanceTrace(TorchFunctionMode):
                 self._ranks.pop(tensor, None)
 
     def kept(self, target: Tensor) -> Tensor:
-        """Return what a tensor holds, for when something has written into it."""
+        """Return the current values of a tensor, for when something has written into it."""
         return self.layers.copy_of(target)
 
     def layer(self, a: Tensor, layer: AffineMap, kind: type[nn.Module], tensors: Sequence[Any]) -> Tensor:
@@ -241,7 +241,7 @@ class RelevanceTrace(TorchFunctionMode):
 
     @contextmanager
     def trusted(self) -> Generator[None, None, None]:
-        """Accept what runs inside with its own gradient."""
+        """Accept operations inside with their own gradients."""
         began = sequence_number()
         try:
             yield
@@ -261,7 +261,7 @@ class RelevanceTrace(TorchFunctionMode):
 
     @property
     def remedy(self) -> str:
-        """What to do about an operation without a rule."""
+        """Advice for an operation without a rule."""
         known = "matrix products, convolutions, activations, softmax, normalisations, sums, products, indexing"
         if self._is_cut:
             known = "linear layers, convolutions, activations, normalisations, pooling, sums, indexing"

@@ -21,7 +21,7 @@ FULL = 1 - 1e-6
 
 
 def _relative(share: Tensor) -> Tensor:
-    """Return what is inside relative to outside; a share of 1 would be infinite."""
+    """Return the odds of a share inside a mask; a share of 1 would be infinite."""
     share = share.clamp(max=FULL)
     return share / (1 - share)
 
@@ -54,7 +54,7 @@ class Alarm:
 
     @property
     def words(self) -> str:
-        """Say what counts as unusual."""
+        """Describe the figures that count as unusual."""
         return f"{self.rule.measure} more than {self.rule.times:g} times beyond its error and what was usual"
 
     def check(self, probe: Probe) -> None:

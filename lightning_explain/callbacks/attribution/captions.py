@@ -1,4 +1,4 @@
-"""What is said of a probe's samples: what each is, and what the model takes it for."""
+"""Captions of a probe's samples: the label of each, and the model's prediction."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from lightning_explain.render.shown_inputs import check_shown, shown_inputs
 
 
 def is_multi_label(probe: Probe) -> bool:
-    """Say whether classes do not exclude each other: as the display says, or the targets show."""
+    """Return True if classes do not exclude each other: as the display says, or the targets show."""
     if probe.display is not None and probe.display.multi_label:
         return True
     targets = probe.targets
@@ -24,7 +24,7 @@ def is_multi_label(probe: Probe) -> bool:
 
 
 def independent_confidence(probe: Probe, explanation: Explanation) -> Tensor | None:
-    """Return how sure the model is of each sample's explained class alone [batch]; None for exclusive classes."""
+    """Return the probability of each sample's explained class alone [batch]; None for exclusive classes."""
     scores, target = explanation.scores, explanation.target
     if target is None or scores.ndim != 2 or not is_multi_label(probe):
         return None
@@ -32,7 +32,7 @@ def independent_confidence(probe: Probe, explanation: Explanation) -> Tensor | N
 
 
 def captions(probe: Probe, explanation: Explanation) -> list[str]:
-    """Say of each sample what it is and what the model takes it for: `7 (as 1, 63 %)`, `7 (98 %)`, `1: -0.3`."""
+    """Return the caption of each sample, label and prediction: `7 (as 1, 63 %)`, `7 (98 %)`, `1: -0.3`."""
     labels, scores = probe.labels, explanation.scores
     if scores.ndim != 2 or scores.shape[1] < 2:
         values = scores.flatten().tolist()

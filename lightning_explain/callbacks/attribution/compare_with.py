@@ -1,4 +1,4 @@
-"""What a user wants explanations compared with, beside the previous and the first: checkpoints, and steps."""
+"""Comparisons that a user asks for, beside the previous and the first explanation: checkpoints, and steps."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ References = Mapping[str, str | int | Path]
 
 @dataclass(frozen=True)
 class Reference:
-    """What an explanation is compared with.
+    """A comparison: the other side of a drift.
 
     Attributes:
         name: The user's name for it.
@@ -53,12 +53,12 @@ class Reference:
 
     @property
     def asked(self) -> str:
-        """What was asked for, in words."""
+        """Description of the comparison."""
         return f"step {self.source}" if isinstance(self.source, int) else f"checkpoint {self.source}"
 
     @property
     def tells(self) -> str:
-        """What is said of a checkpoint where its explanation is shown."""
+        """Caption of a checkpoint's explanation."""
         return self.asked if isinstance(self.source, int) else f"checkpoint {self.source.name}"
 
     def weights(self, pl_module: pl.LightningModule) -> Mapping[str, Tensor]:
@@ -84,7 +84,7 @@ class Reference:
 
 
 def named_references(compare_with: Any) -> list[Reference]:
-    """Take what a user wants to compare with.
+    """Read the comparisons that a user asks for.
 
     Args:
         compare_with: `References`, or None for nothing; anything else is refused.
@@ -150,7 +150,7 @@ class Comparisons:
 
     @property
     def words(self) -> dict[str, str]:
-        """What each reference is going to be, in words that go on "how far the explanation is from"."""
+        """Descriptions of the comparisons, which go on "how far the explanation is from"."""
         return {reference.name: f"that of {reference.tells}" for reference in self.references}
 
     def check(self, pl_module: pl.LightningModule, *, history: History, full_names: Mapping[str, str]) -> None:
@@ -176,7 +176,7 @@ class Comparisons:
                 reference.weights(pl_module)
 
     def keep(self, history: History) -> None:
-        """Forget what is no longer asked for, or is of another checkpoint or step."""
+        """Forget comparisons that are no longer wanted, or of another checkpoint or step."""
         asked = {reference.name: reference.asked for reference in self.references}
         for memory in history.memories.values():
             memory.named = {name: one for name, one in memory.named.items() if asked.get(name) == one.asked}

@@ -1,4 +1,4 @@
-"""What an explanation says beside those before it and those of other methods: drift and agreement."""
+"""Comparison of an explanation with those before it and those of other methods: drift and agreement."""
 
 import itertools
 from collections.abc import Mapping

@@ -58,7 +58,7 @@ class Film:
 
 @dataclass
 class Memory:
-    """What is remembered of one method's explanations.
+    """History of one method's explanations.
 
     Attributes:
         count: Explanations so far.
@@ -92,7 +92,7 @@ class Memory:
 
     @property
     def references(self) -> dict[str, ComparableExplanation]:
-        """What an explanation is compared with: the previous one, the first and the named ones, as far as known."""
+        """Earlier explanations to compare with: the previous one, the first and the named ones, as far as known."""
         always = {"previous": self.previous, "first": self.first}
         named = {name: kept.explanation for name, kept in self.named.items()}
         return {**{name: found for name, found in always.items() if found is not None}, **named}
@@ -115,7 +115,7 @@ class Memory:
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> "Memory":
-        """Rebuild what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         return cls(
             count=state["count"],
             first=_comparable(state["first"]),
@@ -136,7 +136,7 @@ class Memory:
 
 @dataclass
 class History:
-    """What a monitor remembers; survives resume through `state_dict`.
+    """History of a monitor; survives resume through `state_dict`.
 
     Attributes:
         count: Explanations so far.
@@ -157,7 +157,7 @@ class History:
     attempted: set[str] = field(default_factory=set[str])
 
     def of(self, method: str) -> Memory:
-        """Return what is remembered of a method, by its full name."""
+        """Return the history of a method, by its full name."""
         return self.memories.setdefault(method, Memory())
 
     def knows(self, reference: str, methods: Iterable[str]) -> bool:
@@ -194,7 +194,7 @@ class History:
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> "History":
-        """Rebuild what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         memories = {method: Memory.from_state_dict(memory) for method, memory in state["memories"].items()}
         return cls(
             count=state["count"],

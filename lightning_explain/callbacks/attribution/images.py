@@ -152,7 +152,7 @@ class Gallery:
         return explanation_picture(shown, panels, words)
 
     def _kept(self, explanation: Explanation) -> dict[str, Kept]:
-        """Return what the first method's explanation is compared with, as the user named it; not with itself."""
+        """Return the comparisons of the first method's explanation, as the user named them; not with itself."""
         if explanation.primary not in explanation.attributions:
             return {}
         named = self._memory(explanation.primary).named
@@ -187,7 +187,7 @@ class Gallery:
         ).strip()
 
     def _beside(self, explanation: Explanation) -> str:
-        """Say what else stands in the picture: explanations that the user wanted to compare with."""
+        """Describe the other explanations in the picture: those that the user compares with."""
         words = [f"{name} is {one.words}" for name, one in self._kept(explanation).items()]
         return f" ({'; '.join(words)})" if words else ""
 

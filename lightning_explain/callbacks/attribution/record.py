@@ -1,4 +1,4 @@
-"""What an attribution monitor says in words, and its record for machines."""
+"""Summary of an explanation in words, and its record for machines."""
 
 import math
 import re
@@ -96,7 +96,7 @@ def missed(attribution: Attribution, method: Method) -> list[int]:
 
 
 def missed_words(attribution: Attribution, method: Method) -> str:
-    """Say how many samples are beyond the tolerance, and how far; empty if none is."""
+    """Describe the samples beyond the tolerance: their number and distance; empty if none is."""
     rows, gaps = missed(attribution, method), completeness_gaps(attribution)
     if not rows or gaps is None:
         return ""
@@ -118,7 +118,7 @@ def absorbed_words(attribution: Attribution) -> str:
 
 
 def below_error(moved: Drift) -> bool:
-    """Say whether a drift cannot be told from no change: it is smaller than its own error."""
+    """Describe a drift that is smaller than its own error, and so cannot be told from no change; else empty."""
     measure = next(iter(moved.values))
     return moved.mean(measure) < moved.error(measure)
 
@@ -227,7 +227,7 @@ def _mean(values: Tensor) -> float:
 
 
 def trust(attribution: Attribution, drifts: Drifts, method: Method) -> str:
-    """Say in a picture's title how far it can be trusted."""
+    """Return the sentence of a picture's title about its error."""
     beyond = missed_words(attribution, method)
     words = [said for said in (beyond, absorbed_words(attribution)) if said]
     error = attribution.error
@@ -243,7 +243,7 @@ def trust(attribution: Attribution, drifts: Drifts, method: Method) -> str:
 
 
 def agreement_words(findings: Findings) -> str:
-    """Say in a picture's title how far the methods agree."""
+    """Return the sentence of a picture's title about the agreement of methods."""
     pairs = [f"{a} and {b} {_mean(values):.2f}" for (a, b), values in findings.agreement.items()]
     return f"Agreement (rank correlation): {', '.join(pairs)}." if pairs else ""
 

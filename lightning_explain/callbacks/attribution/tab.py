@@ -1,4 +1,4 @@
-"""What an attribution monitor writes for the Explain tab: one event per explanation, and the probe once."""
+"""Events of an attribution monitor for the Explain tab: one per explanation, and the probe once."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -81,7 +81,7 @@ def probe_tab(probe: Probe, shown: Shown | None = None) -> tuple[dict[str, Any],
 
 
 def _predictions(probe: Probe, explanation: Explanation, rows: Sequence[int]) -> dict[str, Any]:
-    """Say what the model takes each sample for: class and confidence, or the output's value."""
+    """Return the prediction for each sample: class and confidence, or the output's value."""
     scores, alone = explanation.scores, independent_confidence(probe, explanation)
     if alone is not None:
         return {"outputs": _numbers(alone[list(rows)])}

@@ -11,7 +11,7 @@ MOST_SAMPLES = 100
 
 
 def input_records(attribution: Attribution, inputs: list[Shown]) -> list[dict[str, Any]]:
-    """Describe what an explanation says of each input: its sums, and the strongest features by name.
+    """Return a row for each input: its sums, and its top features by name.
 
     Args:
         attribution: The explanation.

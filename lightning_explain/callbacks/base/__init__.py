@@ -1,1 +1,1 @@
-"""What all monitors share: the probe, the schedule, the budget, errors, processes."""
+"""Parts that all monitors share: the probe, the schedule, the budget, errors, processes."""

@@ -61,7 +61,7 @@ class Guard:
         self._told.clear()
 
     def begin_shared_work(self, *, speaks: bool) -> None:
-        """Begin what several processes do together: warnings come from one of them."""
+        """Begin a task of several processes: warnings come from one of them."""
         self._speaks = speaks
 
     @contextmanager
@@ -154,7 +154,7 @@ def cure_of(error: BaseException, otherwise: str = "", memory: str = BY_METHOD) 
 
 
 def identity_of(error: BaseException) -> str:
-    """Name what failures of one cause have in common, whatever they interrupted.
+    """Return the key that failures of one cause share, whatever they interrupted.
 
     Example:
         >>> full = [OSError(errno.ENOSPC, "No space left on device", name) for name in ("a.png", "b.png")]

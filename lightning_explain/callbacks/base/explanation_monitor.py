@@ -81,7 +81,7 @@ class ExplanationMonitor(ProbeMonitor, Generic[E, H]):
         raise NotImplementedError
 
     def _draw_last(self, trainer: pl.Trainer) -> None:
-        """Draw what grows with every explanation and was not drawn with the last one."""
+        """Draw the pictures that grow with every explanation and were not drawn with the last one."""
         raise NotImplementedError
 
     def _compared_options(self) -> Asked:

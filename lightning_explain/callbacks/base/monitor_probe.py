@@ -98,7 +98,7 @@ class ProbeKeeper:
         return self._passing is not None
 
     def collect(self, batch: Any) -> None:
-        """Take what is still wanted from a validation batch, while collecting."""
+        """Take the samples that are still missing from a validation batch, while collecting."""
         if self._passing is not None:
             self._passing.add(batch)
 

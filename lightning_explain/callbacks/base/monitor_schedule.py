@@ -19,7 +19,7 @@ def largest(trainer: Any, number: int) -> int:
 
 
 class MonitorSchedule:
-    """Decides when a monitor reports: when its schedule says so, once for each optimizer step, if its budget allows.
+    """Schedule of a monitor's reports: due ones, once for each optimizer step, if the budget allows.
 
     Monitors of one Trainer that have a budget share it evenly, so that together they stay within it too.
 

@@ -37,7 +37,7 @@ def predicted_classes(scores: Tensor, threshold: float | Tensor = 0.0) -> tuple[
 
 
 def outside_probabilities(scores: Tensor) -> Tensor:
-    """Return whether any score is no probability: boolean [], on the scores' device."""
+    """Return True if any score is no probability: boolean [], on the scores' device."""
     return ~((scores >= 0) & (scores <= 1)).all()
 
 
@@ -98,7 +98,7 @@ class ScoreCounts(Metric):
 
 
 class Tally(NamedTuple):
-    """How predictions and labels agree.
+    """Counts of a tensor's predictions against the labels.
 
     Attributes:
         n_columns: Columns of the scores.
@@ -136,13 +136,13 @@ class Tally(NamedTuple):
         return float(self.hits.sum() / self.actual.sum()), float(recall[self.actual > 0].mean())
 
     def distance(self, logged: Mapping[str, float]) -> float:
-        """Return how far the accuracies are from the nearest that the module logged; NaN where it logged none."""
+        """Return the distance of the accuracy to the nearest that the module logged; NaN where it logged none."""
         gaps = [abs(own - other) for own in self.accuracies for other in logged.values()]
         return min(gaps, default=float("nan"))
 
 
 def doubt(tally: Tally, logged: Mapping[str, float], *, named: bool) -> str:
-    """Say why a tensor cannot hold the class scores; empty if nothing speaks against it.
+    """Return the reason for which a tensor cannot hold the class scores; empty if there is none.
 
     Args:
         tally: How its largest columns agree with the labels.
@@ -172,7 +172,7 @@ def doubt(tally: Tally, logged: Mapping[str, float], *, named: bool) -> str:
 
 @dataclass(frozen=True)
 class ScoreCheck:
-    """What became of a validation's class scores.
+    """Outcome of the check of a validation's class scores.
 
     Attributes:
         figures: Precision, recall and F1 by class; empty where no tensor fits.
@@ -186,7 +186,7 @@ class ScoreCheck:
 def verdict(
     explained: Tally | None, others: Mapping[str, Tally], logged: Mapping[str, float], *, named: bool
 ) -> ScoreCheck:
-    """Decide which tensor holds the class scores.
+    """Choose the tensor that holds the class scores.
 
     Args:
         explained: Of what the explained forward returns, if the validation step computed that.
@@ -226,7 +226,7 @@ class ClassScores:
         self._counts: dict[str, ScoreCounts] = {}
 
     def reset(self) -> None:
-        """Forget what was counted."""
+        """Forget all counts."""
         self._counts = {}
 
     def add(self, name: str, scores: Tensor, labels: Tensor, counted: Tensor | None) -> None:
@@ -248,7 +248,7 @@ class ClassScores:
         return {name: counts.n_columns for name, counts in self._counts.items()}
 
     def tallies(self, widths: Mapping[str, int], device: torch.device) -> dict[str, Tally]:
-        """Return what was counted of each tensor.
+        """Return the counts of each tensor.
 
         In a distributed run every process must call this.
 

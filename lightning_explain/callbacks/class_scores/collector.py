@@ -104,7 +104,7 @@ class NeuronScores:
         self._catcher.start()
 
     def end_batch(self, labels: Tensor | None, *, redirected: bool) -> dict[str, Tensor]:
-        """Return what may be the class scores of this batch, by name.
+        """Return the candidates for the class scores of this batch, by name.
 
         Args:
             labels: Class of each sample, if known.

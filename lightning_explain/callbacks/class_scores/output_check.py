@@ -1,4 +1,4 @@
-"""Whether what a module returns for a probe can be scores of the classes that the probe's labels name."""
+"""Check of a module's output for a probe: can it hold scores of the classes that the labels name."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from lightning_explain.probe import Probe
 
 
 def n_classes_of(probe: Probe) -> int | None:
-    """Return how many classes a probe knows of: by names, or by its largest label; None without labels."""
+    """Return the number of classes that a probe knows: by names, or by its largest label; None without labels."""
     labels = probe.labels
     if labels is None:
         return None
@@ -49,7 +49,7 @@ def settle_output(question: Question, pl_module: Any, inputs: tuple[Tensor, ...]
 
 
 def output_words(probe: Probe, scores: Tensor) -> str:
-    """Say where more outputs than classes want an explanation; empty where they do not.
+    """Describe outputs that outnumber the classes; empty where they do not.
 
     Args:
         probe: The probe.

@@ -17,7 +17,7 @@ EXPLAINED = ""
 
 
 class ScoreCatcher:
-    """Keeps what a step computes that may be class scores [batch, classes].
+    """Keeps the tensors of a step that may be class scores [batch, classes].
 
     First of all that is what the explained forward returns: the module's own output where the step calls `self(x)`,
     and where it calls parts of the module, the output of the part that is known to return the same. Where nothing is

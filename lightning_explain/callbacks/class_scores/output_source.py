@@ -1,4 +1,4 @@
-"""Which parts of a module return what its explained forward returns: the steps of many modules call the parts."""
+"""Parts of a module that return the output of its explained forward: the steps of many modules call the parts."""
 
 from dataclasses import dataclass, field
 from functools import partial

@@ -93,7 +93,7 @@ class NeuronProbe:
         method: Callable[..., Attribution] | None,
         most_neurons: int,
     ) -> dict[str, FeedingFeatures]:
-        """Find what feeds the neurons, isolated; every process of a distributed run must call it.
+        """Find the feeding features of neurons, isolated; every process of a distributed run must call it.
 
         Raises:
             ConfigurationError: The module cannot be called with the probe, or its input is no real number.

@@ -148,7 +148,7 @@ def _feature(index: int, feeding: FeedingFeatures, report: NeuronReport) -> str:
 
 
 def feeding_table(report: NeuronReport, layer: str) -> str:
-    """Return what feeds a layer's neurons as a table in markdown."""
+    """Return the feeding features of a layer's neurons as a table in markdown."""
     found = report.layers[layer]
     feeding = found.feeding
     if feeding is None:

@@ -20,7 +20,7 @@ from lightning_explain.log import current_step
 
 
 class ActiveNeuronMonitor(CountingMonitor):
-    """Records which neurons are active for which class, in training and in validation.
+    """Records the active neurons of each class, in training and in validation.
 
     Forward hooks reduce each watched layer's output to one yes or no per sample and neuron; the run is not changed, and
     no activation is kept. Neurons are linear units, channels, hidden units of recurrent layers, units of a

@@ -96,7 +96,7 @@ class NeuronReporter:
         self.latest, self._n_reports, self._noticed, self._doubts = None, 0, set(), ""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the reports so far add up to, as plain tensors and dicts."""
+        """Return the history of all reports, as plain tensors and dicts."""
         return {"histories": self.builder.state_dict(), "n_reports": self._n_reports}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

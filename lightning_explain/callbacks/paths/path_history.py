@@ -67,7 +67,7 @@ class PathHistory:
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> "PathHistory":
-        """Rebuild what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         return cls(
             count=state["count"],
             target=state["target"],

@@ -75,7 +75,7 @@ def modality_of(shown: Shown) -> Modality:
 
 
 def film_frame(shown: Shown, values: Tensor, labels: Tensor | None) -> Tensor:
-    """Return what a film keeps of one explanation: maps of some samples, or class means."""
+    """Return the frame of one explanation: maps of some samples, or class means."""
     drawn = drawn_as(shown, values)
     return modality_of(drawn).frame(drawn, values, labels)
 

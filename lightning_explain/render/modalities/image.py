@@ -154,7 +154,7 @@ def _in_squares(pictures: Sequence[Picture], inputs: Tensor) -> list[Picture]:
 
 
 def said_of_image(inputs: Tensor) -> str:
-    """Say what of an image's form the picture cannot show: channels without colours, pixels put together."""
+    """Describe the parts of an image that the picture cannot show: channels without colours, merged pixels."""
     words: list[str] = []
     if inputs.ndim == 4 and inputs.shape[1] not in (1, 3):
         words.append(f"Grey: mean of {inputs.shape[1]} channels.")
@@ -218,7 +218,7 @@ class Image(Modality):
         return inputs.ndim in (3, 4) and min(inputs.shape[-2:]) > 1
 
     def check(self, shown: Shown) -> None:
-        """Refuse what has no height and width, and a normalisation of another number of channels."""
+        """Refuse inputs without height and width, and a normalisation of another number of channels."""
         super().check(shown)
         shown.display.as_seen(shown.inputs[:1])
 

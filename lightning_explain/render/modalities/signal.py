@@ -46,7 +46,7 @@ LABEL_WIDTH = 44
 
 
 def said_of_bins(signals: Tensor) -> str:
-    """Say how many time steps a column adds up; empty where each has its own."""
+    """Describe the number of time steps that a column adds up; empty where each has its own."""
     n_steps = lanes_of(signals).shape[-1]
     if n_steps <= MOST_COLUMNS:
         return ""

@@ -229,7 +229,7 @@ class Tokens(Modality):
         return inputs.ndim == 2 and not inputs.is_floating_point()
 
     def kept(self, shown: Shown, masks: Sequence[Tensor]) -> Tensor | None:
-        """Return which tokens are no padding."""
+        """Return the mask of tokens that are no padding."""
         return unpadded(shown, masks)
 
     def scale(self, shown: Shown, values: Tensor) -> float:

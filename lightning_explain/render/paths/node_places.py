@@ -1,4 +1,4 @@
-"""Where the nodes of a path graph stand: the same place for the same unit from one picture to the next."""
+"""Layout of a path graph: the same place for the same unit from one picture to the next."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

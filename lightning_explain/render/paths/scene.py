@@ -1,4 +1,4 @@
-"""What is drawn of a path graph, with everything decided: places, colours, widths, and the input beside it."""
+"""Scene of a path graph: places, colours, widths, and the input beside it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class InputPicture:
-    """What stands at the left of the graph.
+    """The input at the left of the graph.
 
     Attributes:
         image: The sample as uint8 [height, width, 3]; None for tabular data.

@@ -1,1 +1,1 @@
-"""What each torch operation becomes when relevance passes through it."""
+"""Rules of torch operations for relevance."""

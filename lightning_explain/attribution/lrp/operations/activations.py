@@ -32,7 +32,7 @@ def _passed_on(rank: Rank, tracer: Tracer, operation: Operation) -> Any:
 
 
 def activation(rank: Rank) -> Handler:
-    """Return what runs an activation so that it hands relevance on unchanged.
+    """Return the handler of an activation: relevance passes unchanged.
 
     Source: Bach et al. (2015); for activations that are not monotonous Achtibat et al. (2024), AttnLRP, section 3.3.1.
     """

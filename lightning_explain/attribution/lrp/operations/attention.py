@@ -19,7 +19,7 @@ from lightning_explain.attribution.lrp.steps import shared
 
 
 def _shares(tracer: Tracer, query: Tensor, key: Tensor, value: Tensor, mask: Any) -> tuple[float, float, float, float]:
-    """Return which part of its own gradient each operand gets."""
+    """Return the share of its own gradient that each operand gets."""
     weights = [tracer.depends(part) for part in (query, key, mask)]
     is_constant = tracer.choices.attention == "cp"
     of_weights = (0.0 if is_constant else 0.5) if tracer.depends(value) else 1.0

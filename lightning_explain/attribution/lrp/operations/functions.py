@@ -1,4 +1,4 @@
-"""What each torch function becomes under the trace, by its name."""
+"""Handlers of torch functions under the trace, by name."""
 
 from lightning_explain.attribution.lrp.operations import activations, attention, normalisation, products, recurrent
 from lightning_explain.attribution.lrp.operations.handler import Handler

@@ -7,7 +7,7 @@ from lightning_explain.attribution.lrp.choices import Choices
 
 
 class Rank(IntEnum):
-    """How much of a gate a tensor is: in a product the one of the lowest rank is the signal."""
+    """Rank of a tensor as a gate: in a product the factor of the lowest rank is the signal."""
 
     SIGNAL = 0
     ACTIVATED = 1

@@ -58,7 +58,7 @@ class Operation:
 
 @runtime_checkable
 class Tracer(Protocol):
-    """What the rules of operations need of the trace."""
+    """Interface of the trace for the rules of operations."""
 
     choices: Choices
 
@@ -67,15 +67,15 @@ class Tracer(Protocol):
         ...
 
     def rank(self, tensor: Tensor) -> int:
-        """Return how much of a gate a tensor is, as `gates.Rank`."""
+        """Return a tensor's rank as a gate, as `gates.Rank`."""
         ...
 
     def note_rank(self, result: Any, rank: int) -> None:
-        """Remember how much of a gate a result is."""
+        """Remember a result's rank as a gate."""
         ...
 
     def kept(self, target: Tensor) -> Tensor:
-        """Return what a tensor holds, for when something has written into it."""
+        """Return the current values of a tensor, for when something has written into it."""
         ...
 
     def layer(self, a: Tensor, layer: AffineMap, kind: type[nn.Module], tensors: Sequence[Any]) -> Tensor:
@@ -87,7 +87,7 @@ class Tracer(Protocol):
         ...
 
     def trusted(self) -> AbstractContextManager[Any]:
-        """Accept what runs inside with its own gradient."""
+        """Accept operations inside with their own gradients."""
         ...
 
     def heads(self, output: Tensor) -> None:

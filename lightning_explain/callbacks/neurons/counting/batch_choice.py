@@ -58,7 +58,7 @@ class StageChoice:
             self._n[what] += n
 
     def stride(self, share: float) -> int:
-        """Return how rarely to count by the times since it was last asked; as before where there are none."""
+        """Return the interval of counted batches by the times since the last choice; as before where there are none."""
         if not self._n["counting"]:
             return self.every
         self.is_timed = True
@@ -134,7 +134,7 @@ class BatchChoice:
             choice.every = largest(trainer, choice.stride(FOR_COUNTING * limit))
 
     def end_stage(self, stage: Stage) -> None:
-        """See how rarely to count in the next one; what all processes then do is decided when it begins."""
+        """Choose the interval of the next stage; all processes agree on one when it begins."""
         if self._schedule.limit is not None:
             self._stages[stage].every = self._stages[stage].stride(FOR_COUNTING * self._schedule.limit)
 

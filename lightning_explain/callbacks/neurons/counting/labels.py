@@ -41,7 +41,7 @@ class LabelEvidence(NamedTuple):
 
 
 def without_labels(own: Sequence[LabelEvidence], other: Sequence[LabelEvidence]) -> bool:
-    """Decide whether a stage holds no labels, from the evidence of all processes.
+    """Return True if a stage holds no labels, by the evidence of all processes.
 
     Targets of 0 and 1 may look like labels by chance. What speaks against labels in one stage speaks against those of
     the same form in the other; softened labels do not, as mixup is for training alone.
@@ -119,7 +119,7 @@ class Labels:
         )
 
     def evidence(self) -> LabelEvidence:
-        """Return what the targets have shown; waits for the device."""
+        """Return the evidence of the targets; waits for the device."""
         odd, beyond = (False, False) if self._oddities is None else self._oddities.tolist()
         return LabelEvidence(self._form, self.classes is False, odd, beyond)
 

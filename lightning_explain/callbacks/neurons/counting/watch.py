@@ -43,7 +43,7 @@ def _is_without_labels(stage: Stage, found: Sequence[dict[Stage, LabelEvidence]]
 
 
 class NeuronWatch:
-    """Counts which neurons are active for which class, in training and in validation.
+    """Counts the active neurons of each class, in training and in validation.
 
     Args:
         rule: The thresholds of activity.

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
-from lightning_explain.callbacks.neurons.batch_choice import BatchChoice, StageChoice
+from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice, StageChoice
 
 
 def test_the_interval_keeps_the_share_of_time() -> None:
@@ -71,7 +71,9 @@ def test_without_a_budget_every_batch_counts() -> None:
 
 def test_with_a_budget_every_nth_counts_after_sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
     choice, clock = choice_within(0.2)
-    monkeypatch.setattr("lightning_explain.callbacks.neurons.batch_choice.largest", lambda trainer, value: value)
+    monkeypatch.setattr(
+        "lightning_explain.callbacks.neurons.counting.batch_choice.largest", lambda trainer, value: value
+    )
     choice.begin_stage("train", TRAINER)
     counted = []
     for i in range(64):
@@ -87,7 +89,9 @@ def test_with_a_budget_every_nth_counts_after_sixteen(monkeypatch: pytest.Monkey
 
 def test_a_validation_that_is_wanted_wholly_counts_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     choice, _ = choice_within(0.01)
-    monkeypatch.setattr("lightning_explain.callbacks.neurons.batch_choice.largest", lambda trainer, value: value)
+    monkeypatch.setattr(
+        "lightning_explain.callbacks.neurons.counting.batch_choice.largest", lambda trainer, value: value
+    )
     choice.begin_stage("val", TRAINER)
     assert [i for i in range(9) if choice.begin_batch("val", i)] == [0, 4, 8]
     choice.begin_stage("val", TRAINER, wholly=True)

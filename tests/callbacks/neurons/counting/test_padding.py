@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from lightning_explain.callbacks.neurons.padding import counted_samples
+from lightning_explain.callbacks.neurons.counting.padding import counted_samples
 
 DATA = TensorDataset(torch.arange(7))
 CPU = torch.device("cpu")
