@@ -10,7 +10,7 @@ SCRIPT = Path(__file__).parent / "ddp_budget_run.py"
 
 
 def test_the_slower_process_decides_for_both(tmp_path: Path) -> None:
-    root = str(SCRIPT.parents[2])
+    root = str(SCRIPT.parents[3])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
     ran = subprocess.run(
         [sys.executable, str(SCRIPT), str(tmp_path / "seen"), "2", "1"],

@@ -11,8 +11,8 @@ from lightning_explain.callbacks.base.output_choice import are_probabilities_of,
 from lightning_explain.callbacks.class_scores.output_check import output_words
 from lightning_explain.callbacks.class_scores.output_source import OutputSource, matching
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
-from tests.callbacks.score_nets import Parts, X, Y, fit_scores
-from tests.callbacks.test_class_scores import Decoding, Embedding, FeaturesFirst, Tasked, TwoHeads
+from tests.callbacks.class_scores.score_nets import Parts, X, Y, fit_scores
+from tests.callbacks.class_scores.test_class_metrics import Decoding, Embedding, FeaturesFirst, Tasked, TwoHeads
 
 
 def probe() -> Probe:

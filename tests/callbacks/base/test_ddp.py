@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.callbacks.ddp_run import main, save_other_weights
+from tests.callbacks.base.ddp_run import main, save_other_weights
 from tests.events import Events
 from tests.processes import together
 

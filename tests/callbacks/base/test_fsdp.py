@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.callbacks.fsdp_run import N_VAL, of_two
-from tests.callbacks.test_sharding import assert_same
+from tests.callbacks.base.fsdp_run import N_VAL, of_two
+from tests.callbacks.base.test_sharding import assert_same
 from tests.processes import together
 
 

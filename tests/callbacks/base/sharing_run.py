@@ -28,7 +28,7 @@ from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness import FAITHFULNESS
 from lightning_explain.probe import Probe
-from tests.callbacks.own_method import shared
+from tests.callbacks.attribution.own_method import shared
 
 Method = Callable[..., Attribution]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.callbacks.sharing_run import of_four, of_two
+from tests.callbacks.base.sharing_run import of_four, of_two
 from tests.processes import together
 
 

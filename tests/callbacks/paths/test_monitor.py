@@ -19,8 +19,8 @@ from lightning_explain import DecisionPathMonitor, Probe
 from lightning_explain.attribution import AlphaBetaRule, ZPlusRule
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from lightning_explain.paths import contributions, mean_graph, path_change
-from tests.callbacks.test_attribution_monitor import Tabular
-from tests.callbacks.test_resume import Steady
+from tests.callbacks.attribution.test_monitor import Tabular
+from tests.callbacks.base.test_resume import Steady
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
 from tests.training import logged_fit as fit

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_explain import LRP, Attribution, AttributionMonitor, IntegratedGradients, Probe, Saliency
 from lightning_explain.attribution import AtEmbedding, as_method, from_captum
 from lightning_explain.errors import ConfigurationError
-from tests.callbacks.own_method import TwoSided, train
+from tests.callbacks.attribution.own_method import TwoSided, train
 from tests.events import Events
 from tests.modalities import Learner, Reader, sentences
 from tests.models import digits, quiet_trainer

@@ -230,7 +230,7 @@ def call_me(alert: Alert) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # what jsonargparse and LightningCLI say is not ours
 def test_from_yaml(tmp_path: Path) -> None:
-    rule = {"measure": "spearman", "factor": 4, "on_alert": "tests.callbacks.test_alerts.call_me"}
+    rule = {"measure": "spearman", "factor": 4, "on_alert": "tests.callbacks.attribution.test_alerts.call_me"}
     for form in (rule, {"class_path": "lightning_explain.DriftAlert", "init_args": rule}):
         monitor = fitted_from_yaml({"alert": form, "on_error": "raise"}, tmp_path, train_batches=1)
         assert monitor._alarm.rule == DriftAlert(measure="spearman", factor=4, on_alert=call_me)

@@ -27,7 +27,7 @@ from lightning_explain.callbacks.class_scores.module_accuracies import (
     logged_accuracies,
 )
 from lightning_explain.errors import ExplanationWarning
-from tests.callbacks.score_nets import Parts, X, Y, fit_scores
+from tests.callbacks.class_scores.score_nets import Parts, X, Y, fit_scores
 
 
 def monitor(**options: Any) -> ActiveNeuronMonitor:

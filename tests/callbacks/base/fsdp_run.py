@@ -30,7 +30,7 @@ from lightning_explain.callbacks.base.forward import Question, check_strategy
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.weights import sharded
 from lightning_explain.weights.sharded import sharded_modules
-from tests.callbacks.sharing_run import digits, numbers
+from tests.callbacks.base.sharing_run import digits, numbers
 
 N_TRAIN, N_VAL = 32, 27
 
