@@ -10,13 +10,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LIMITS = {  # where the code does not keep a limit yet, what it has reached: lower it, never raise it
     "files in the largest folder": 27,
-    "files over 300 lines": 10,
+    "files over 300 lines": 1,
     "names of two things in different rooms": 1,
-    "public names with idiosyncratic words": 18,
-    "docstrings that open with an indirect question": 0.22,
-    "isinstance of a method outside attribution/": 22,
-    "modules with a test file of their name": 0.20,
-    "definitions of fit in tests": 22,
+    "public names with idiosyncratic words": 0,
+    "docstrings that open with an indirect question": 0.08,
+    "isinstance of a method outside attribution/": 0,
+    "modules with a test file of their name": 0.67,
+    "definitions of fit in tests": 2,
 }
 
 

@@ -222,7 +222,7 @@ def spread_rows(labels: Tensor | None, n_samples: int, most: int) -> list[int]:
     return sorted(row for rows in chosen for row in rows)
 
 
-def strongest_places(values: Tensor) -> list[int]:
+def top_places(values: Tensor) -> list[int]:
     """Return the places of the strongest values [n], those of 0 left out, the strongest first."""
     top = values.abs().topk(min(N_STRONGEST, len(values)))
     return [place for place, size in zip(top.indices.tolist(), top.values.tolist(), strict=True) if size > 0]

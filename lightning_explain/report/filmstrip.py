@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lightning_explain.report.checked import class_name, indices, items, mapping, number, numbers, tile, words
 from lightning_explain.report.pictures import Bytes, Numbers, cut, opened, values_of
-from lightning_explain.report.reading import Event, Series
+from lightning_explain.report.reading import MonitorEvent, Series
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -112,17 +112,17 @@ def films(series: Series, most_steps: int) -> list[ReportFilm]:
     return made
 
 
-def _method(event: Event, name: str) -> dict[str, Any]:
+def _method(event: MonitorEvent, name: str) -> dict[str, Any]:
     methods = [mapping(method) for method in items(event.header.get("methods"))]
     return next((method for method in methods if method.get("name") == name), {})
 
 
-def _full(event: Event, name: str) -> float:
+def _full(event: MonitorEvent, name: str) -> float:
     full = number(_method(event, name).get("full_colour"))
     return 0.0 if np.isnan(full) else full
 
 
-def _maps(event: Event, sheet: Bytes | None, name: str) -> list[Numbers | None]:
+def _maps(event: MonitorEvent, sheet: Bytes | None, name: str) -> list[Numbers | None]:
     method, size = _method(event, name), tile(event.header.get("tile"))
     scales, first = numbers(method.get("scales"))[:200], method.get("first_tile")
     if sheet is None or size is None or not isinstance(first, int):

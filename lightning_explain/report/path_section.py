@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning_explain.report.checked import items, mapping, number, whole, words
 from lightning_explain.report.markup import Child, Markup, clean, el, figure, join, percent, table
-from lightning_explain.report.reading import Event, Series
+from lightning_explain.report.reading import MonitorEvent, Series
 
 MOST_GRAPHS, MOST_NODES, MOST_EDGES = 30, 400, 2000
 COLUMN, ROW = 132, 34
@@ -63,7 +63,7 @@ class Graph:
         return {(self.key(source), self.key(target)) for source, target, _, _ in self.edges}
 
 
-def _graphs(event: Event) -> list[Graph]:
+def _graphs(event: MonitorEvent) -> list[Graph]:
     return [Graph.of(graph) for graph in items(event.header.get("graphs"))[:MOST_GRAPHS]]
 
 

@@ -21,7 +21,7 @@ Header = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Event:
+class MonitorEvent:
     """One event of a monitor.
 
     Attributes:
@@ -49,8 +49,8 @@ class Series:
 
     name: str
     kind: str = ""
-    events: list[Event] = field(default_factory=list[Event])
-    probe: Event | None = None
+    events: list[MonitorEvent] = field(default_factory=list[MonitorEvent])
+    probe: MonitorEvent | None = None
     figures: dict[str, list[tuple[int, float]]] = field(default_factory=dict[str, list[tuple[int, float]]])
 
 
@@ -110,8 +110,8 @@ class _Reader:
 
     def __init__(self) -> None:
         self.n_unreadable = 0
-        self._found: dict[str, dict[int, Event]] = {}
-        self._probes: dict[str, Event] = {}
+        self._found: dict[str, dict[int, MonitorEvent]] = {}
+        self._probes: dict[str, MonitorEvent] = {}
         self._figures: dict[tuple[str, str], dict[int, float]] = {}
 
     def take(self, step: int, value: Any) -> None:
@@ -128,7 +128,7 @@ class _Reader:
         if header is None:
             self.n_unreadable += 1
             return
-        event = Event(step, header, blobs[1] if len(blobs) > 1 else b"")
+        event = MonitorEvent(step, header, blobs[1] if len(blobs) > 1 else b"")
         if suffix == "probe":
             self._probes[name] = event
         else:

@@ -67,7 +67,7 @@ MUTATIONS: list[Mutation] = [
     ("attribution: forward raises on the probe", isolating._SavedModule, "restore", nothing),
     ("attribution: the disk is full when writing .part", sinks, "write_whole", plainly),
     ("neurons: the disk is full when writing .jsonl", sinks, "append_line", carelessly),
-    ("attribution: the event file has no room", guard, "cure_of", lambda error, cure: ""),
+    ("attribution: the event file has no room", guard, "remedy_for", lambda error, cure: ""),
     ("path: a pass runs out of memory", passes, "ran_out_of_memory", lambda problem: False),
     ("attribution: tensors of the checkpoint are cut off", history.History, "check", nothing),
     (
@@ -108,5 +108,5 @@ def _no_global_hooks() -> None:
 
 
 def test_cures_know_the_common_causes() -> None:
-    assert "Make room" in guard.cure_of(OSError(28, "No space left on device"))
-    assert "chunk_size" in guard.cure_of(torch.OutOfMemoryError("CUDA out of memory"))
+    assert "Make room" in guard.remedy_for(OSError(28, "No space left on device"))
+    assert "chunk_size" in guard.remedy_for(torch.OutOfMemoryError("CUDA out of memory"))

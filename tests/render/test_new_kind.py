@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lightning_explain.render.colour import Picture, signed_colours
 from lightning_explain.render.layout import below, beside
-from lightning_explain.render.modality import Annotations, Modality, Named, Shown, film_rows, rounded, strongest_places
+from lightning_explain.render.modality import Annotations, Modality, Named, Shown, film_rows, rounded, top_places
 from lightning_explain.render.page_layout import Panel, legend, legends, titled
 from lightning_explain.render.sprites import Sprite
 from lightning_explain.render.text import text
@@ -54,7 +54,7 @@ class Day(Modality):
 
     def top_features(self, shown: Shown, values: Tensor, row: int) -> Named:
         """Return [hour, value]."""
-        return [[f"{hour} h", rounded(float(values[row, hour]))] for hour in strongest_places(values[row])]
+        return [[f"{hour} h", rounded(float(values[row, hour]))] for hour in top_places(values[row])]
 
     def tab_inputs(self, shown: Shown, rows: Sequence[int]) -> tuple[dict[str, Any], Sprite | None]:
         """Return the names of the hours."""

@@ -12,9 +12,9 @@ from lightning_explain.render.colour import signed_colours
 from lightning_explain.render.modalities.signal import (
     MOST_COLUMNS,
     binned,
+    bins_note,
     lane_picture,
     lanes_of,
-    said_of_bins,
     signal_film_picture,
     signal_frame,
     signal_picture,
@@ -37,9 +37,9 @@ def test_columns_keep_the_sum_and_the_order(n_steps: int, n_bins: int) -> None:
 
 
 def test_what_was_put_together_is_said() -> None:
-    assert said_of_bins(torch.zeros(1, 1, 200)) == ""
-    assert "of 20 of 4,800 time steps" in said_of_bins(torch.zeros(1, 1, 4800))
-    assert "of 37 to 38 of 9,000 time steps" in said_of_bins(torch.zeros(1, 9000))
+    assert bins_note(torch.zeros(1, 1, 200)) == ""
+    assert "of 20 of 4,800 time steps" in bins_note(torch.zeros(1, 1, 4800))
+    assert "of 37 to 38 of 9,000 time steps" in bins_note(torch.zeros(1, 9000))
 
 
 def test_the_longer_side_is_the_time() -> None:

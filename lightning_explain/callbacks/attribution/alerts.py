@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_explain.attribution.result import flat, parts_of
-from lightning_explain.callbacks.attribution.comparison import Findings
+from lightning_explain.callbacks.attribution.comparison import Comparison
 from lightning_explain.callbacks.attribution.history import Memory
 from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.drift import Drift
@@ -73,7 +73,7 @@ class Alarm:
                 f"{list(probe.parts[0].shape)}. Choose another measure."
             )
 
-    def look(self, found: Findings, probe: Probe, memory: Memory, *, method: str, epoch: int) -> Alert | None:
+    def look(self, found: Comparison, probe: Probe, memory: Memory, *, method: str, epoch: int) -> Alert | None:
         """Judge an explanation, and remember its figures.
 
         Args:
@@ -118,7 +118,7 @@ class Alarm:
             with self._guard.doing("calling on_alert"):
                 self.rule.on_alert(alert)
 
-    def _measured(self, found: Findings, probe: Probe) -> Drift | None:
+    def _measured(self, found: Comparison, probe: Probe) -> Drift | None:
         """Return the measure of each sample and its errors; None where there is none yet."""
         if self.rule.measure == MASS:
             return _shares(found, probe)
@@ -151,7 +151,7 @@ class Alarm:
         return tuple(sorted(rows, key=size.__getitem__, reverse=True)[:MOST_SAMPLES])
 
 
-def _shares(found: Findings, probe: Probe) -> Drift | None:
+def _shares(found: Comparison, probe: Probe) -> Drift | None:
     """Return each sample's share inside the masks, as if it were a distance."""
     attribution = found.explanation.attributions.get(found.explanation.primary)
     if attribution is None or probe.masks is None:

@@ -52,14 +52,14 @@ class Reference:
     source: Path | int
 
     @property
-    def asked(self) -> str:
+    def description(self) -> str:
         """Description of the comparison."""
         return f"step {self.source}" if isinstance(self.source, int) else f"checkpoint {self.source}"
 
     @property
     def tells(self) -> str:
         """Caption of a checkpoint's explanation."""
-        return self.asked if isinstance(self.source, int) else f"checkpoint {self.source.name}"
+        return self.description if isinstance(self.source, int) else f"checkpoint {self.source.name}"
 
     def weights(self, pl_module: pl.LightningModule) -> Mapping[str, Tensor]:
         """Read the weights of a checkpoint; they stay on disk until they are used.
@@ -94,7 +94,7 @@ def named_references(compare_with: Any) -> list[Reference]:
             with another one in tags.
 
     Example:
-        >>> [reference.asked for reference in named_references({"pretrained": "before.ckpt", "warm": 500})]
+        >>> [reference.description for reference in named_references({"pretrained": "before.ckpt", "warm": 500})]
         ['checkpoint before.ckpt', 'step 500']
     """
     if compare_with is None:
@@ -177,9 +177,9 @@ class Comparisons:
 
     def keep(self, history: History) -> None:
         """Forget comparisons that are no longer wanted, or of another checkpoint or step."""
-        asked = {reference.name: reference.asked for reference in self.references}
+        wanted = {reference.name: reference.description for reference in self.references}
         for memory in history.memories.values():
-            memory.named = {name: one for name, one in memory.named.items() if asked.get(name) == one.asked}
+            memory.named = {name: one for name, one in memory.named.items() if wanted.get(name) == one.description}
 
     def explain_checkpoints(
         self,
@@ -233,5 +233,7 @@ class Comparisons:
         words: str,
     ) -> None:
         for method, attribution in explanation.attributions.items():
-            kept = Kept(asked=reference.asked, words=words, explanation=ComparableExplanation.of(attribution))
+            kept = Kept(
+                description=reference.description, words=words, explanation=ComparableExplanation.of(attribution)
+            )
             history.of(full_names[method]).named.setdefault(reference.name, kept)

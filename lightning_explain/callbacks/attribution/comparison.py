@@ -14,7 +14,7 @@ from lightning_explain.drift import ComparableExplanation, agreement, can_agree
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
+class Comparison:
     """An explanation, and what comparing it brought to light.
 
     Attributes:
@@ -43,7 +43,7 @@ def compare(
     measures: tuple[str, ...],
     guard: Guard,
     comparisons: Comparisons,
-) -> Findings:
+) -> Comparison:
     """Compare an explanation with what is remembered, and remember it.
 
     Args:
@@ -75,4 +75,4 @@ def compare(
                 f"the agreement of {a} and {b} is not measured: their attributions have the shapes {one.fine.shapes} "
                 f"and {other.fine.shapes}, so their features cannot be set side by side."
             )
-    return Findings(explanation=explanation, drifts=drifts, references=references, agreement=agreements)
+    return Comparison(explanation=explanation, drifts=drifts, references=references, agreement=agreements)

@@ -22,12 +22,12 @@ class Kept:
     """An explanation that the user wanted kept to compare with.
 
     Attributes:
-        asked: What was asked for: a checkpoint or a step, in words.
+        description: Requested source: a checkpoint or a step, in words.
         words: What it is, in words.
         explanation: The explanation.
     """
 
-    asked: str
+    description: str
     words: str
     explanation: ComparableExplanation
 
@@ -104,7 +104,7 @@ class Memory:
             "first": None if self.first is None else _state(self.first.attribution),
             "previous": None if self.previous is None else _state(self.previous.attribution),
             "named": [
-                [name, kept.asked, kept.words, _state(kept.explanation.attribution)]
+                [name, kept.description, kept.words, _state(kept.explanation.attribution)]
                 for name, kept in self.named.items()
             ],
             "films": [
@@ -122,8 +122,8 @@ class Memory:
             previous=_comparable(state["previous"]),
             # checkpoints of before there were named ones have none
             named={
-                name: Kept(asked=asked, words=words, explanation=_explained(kept))
-                for name, asked, words, kept in state.get("named", [])
+                name: Kept(description=description, words=words, explanation=_explained(kept))
+                for name, description, words, kept in state.get("named", [])
             },
             films={
                 index: Film(columns=[(step, maps) for step, maps in columns], scale=scale)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lightning_explain.callbacks.attribution.captions import captions, explained_inputs, group_names
 from lightning_explain.callbacks.attribution.compare_with import NOW
-from lightning_explain.callbacks.attribution.comparison import Findings
+from lightning_explain.callbacks.attribution.comparison import Comparison
 from lightning_explain.callbacks.attribution.explainer import Explanation
 from lightning_explain.callbacks.attribution.history import Film, History, Kept, Memory
 from lightning_explain.callbacks.attribution.methods import Methods, described, full_name
@@ -79,13 +79,13 @@ class Gallery:
                     ]
                     film.widen(*(full_scale(shown, other) for other in others))
 
-    def show(self, journal: Journal, findings: Findings, *, epoch: int) -> None:
+    def show(self, journal: Journal, findings: Comparison, *, epoch: int) -> None:
         """Draw and log the heatmaps of each input, and each method's filmstrip when it has grown enough."""
         if journal.shows_pictures:
             for shown in self.shown:
                 self._show_input(journal, findings, shown, epoch=epoch)
 
-    def _show_input(self, journal: Journal, findings: Findings, shown: Shown, *, epoch: int) -> None:
+    def _show_input(self, journal: Journal, findings: Comparison, shown: Shown, *, epoch: int) -> None:
         explanation = findings.explanation
         described_methods = [described(name, self.methods[name]) for name in explanation.attributions]
         journal.image(
@@ -99,7 +99,7 @@ class Gallery:
             if worth_redrawing(self._memory(method).count):
                 self._show_filmstrip(journal, method, shown)
 
-    def _write_text(self, journal: Journal, findings: Findings, shown: Shown) -> None:
+    def _write_text(self, journal: Journal, findings: Comparison, shown: Shown) -> None:
         """Write samples that can be read for the text dashboard, the first method's attributions in them."""
         method, attribution = next(iter(findings.explanation.attributions.items()))
         values = attribution.parts[shown.index]
@@ -129,7 +129,7 @@ class Gallery:
                 "for each explanation.",
             )
 
-    def _heatmaps(self, findings: Findings, shown: Shown, *, epoch: int) -> Picture:
+    def _heatmaps(self, findings: Comparison, shown: Shown, *, epoch: int) -> Picture:
         explanation = findings.explanation
         kept = self._kept(explanation)
         alone = len(explanation.attributions) == 1
@@ -158,7 +158,7 @@ class Gallery:
         named = self._memory(explanation.primary).named
         return {n: one for n, one in named.items() if one.explanation.attribution is not explanation.attribution}
 
-    def _captions(self, findings: Findings) -> list[str]:
+    def _captions(self, findings: Comparison) -> list[str]:
         """Caption the samples; those whose first explanation misses its tolerance begin with a question mark."""
         explanation = findings.explanation
         words = captions(self.probe, explanation)
@@ -167,7 +167,7 @@ class Gallery:
             words[row] = f"? {words[row]}"
         return words
 
-    def _title(self, findings: Findings, shown: Shown, *, epoch: int) -> str:
+    def _title(self, findings: Comparison, shown: Shown, *, epoch: int) -> str:
         explanation = findings.explanation
         names = {name: full_name(name, self.methods[name]) for name in explanation.attributions}
         started = self.history.count == 1 and explanation.step == 0
@@ -224,7 +224,7 @@ class Gallery:
         last = self._memory(method).previous
         return shown if last is None else drawn_as(shown, last.attribution.parts[shown.index])
 
-    def _primary_trust(self, findings: Findings) -> str:
+    def _primary_trust(self, findings: Comparison) -> str:
         explanation = findings.explanation
         if explanation.primary not in explanation.attributions:
             return ""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from lightning_explain.attribution.result import Attribution, flat
-from lightning_explain.callbacks.attribution.comparison import Findings
+from lightning_explain.callbacks.attribution.comparison import Comparison
 from lightning_explain.callbacks.attribution.history import Drifts
 from lightning_explain.callbacks.attribution.methods import versus
 from lightning_explain.faithfulness import mass_in_mask
@@ -60,7 +60,7 @@ def method_prefix(name: str, method: str, primary: str) -> tuple[str, ...]:
 
 
 def figures(
-    name: str, findings: Findings, probe: Probe, *, descriptions: Mapping[str, str], removal_baseline: str
+    name: str, findings: Comparison, probe: Probe, *, descriptions: Mapping[str, str], removal_baseline: str
 ) -> dict[str, Figure]:
     """Return every figure of an explanation by tag.
 

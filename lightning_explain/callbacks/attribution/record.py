@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_explain.attribution.result import Attribution, Method, flat
 from lightning_explain.attribution.traits import traits_of
 from lightning_explain.callbacks.attribution.captions import explained_inputs
-from lightning_explain.callbacks.attribution.comparison import Findings
+from lightning_explain.callbacks.attribution.comparison import Comparison
 from lightning_explain.callbacks.attribution.history import Drifts
 from lightning_explain.callbacks.attribution.methods import Methods, full_name, versus
 from lightning_explain.callbacks.attribution.top_features import input_records
@@ -30,7 +30,7 @@ def _numbers(values: Tensor | None) -> list[float] | None:
     return None if values is None else [float(f"{value:.6g}") for value in values.tolist()]
 
 
-def record(findings: Findings, probe: Probe, *, methods: Methods, epoch: int) -> dict[str, Any]:
+def record(findings: Comparison, probe: Probe, *, methods: Methods, epoch: int) -> dict[str, Any]:
     """Return one explanation's figures per sample as plain lists.
 
     The first method's stand at the top, those of all methods under `methods`, by name; pairs under `agreement`.
@@ -50,7 +50,7 @@ def record(findings: Findings, probe: Probe, *, methods: Methods, epoch: int) ->
     }
 
 
-def _method_record(name: str, findings: Findings, probe: Probe, methods: Methods) -> dict[str, Any]:
+def _method_record(name: str, findings: Comparison, probe: Probe, methods: Methods) -> dict[str, Any]:
     explanation = findings.explanation
     attribution = explanation.attributions[name]
     masks = probe.masks
@@ -153,7 +153,7 @@ def charts(name: str, methods: Methods, named: Sequence[str] = ()) -> dict[str, 
     return found
 
 
-def summary(findings: Findings, methods: Methods, caveat: str = "") -> str:
+def summary(findings: Comparison, methods: Methods, caveat: str = "") -> str:
     """Write drift, agreement and faithfulness as markdown tables; empty where there is nothing to say yet."""
     parts = [markdown_safe(caveat)] if caveat else []
     for name, attribution in findings.explanation.attributions.items():
@@ -242,7 +242,7 @@ def trust(attribution: Attribution, drifts: Drifts, method: Method) -> str:
     return " ".join(words)
 
 
-def agreement_words(findings: Findings) -> str:
+def agreement_words(findings: Comparison) -> str:
     """Return the sentence of a picture's title about the agreement of methods."""
     pairs = [f"{a} and {b} {_mean(values):.2f}" for (a, b), values in findings.agreement.items()]
     return f"Agreement (rank correlation): {', '.join(pairs)}." if pairs else ""

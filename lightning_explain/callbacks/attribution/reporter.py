@@ -6,7 +6,7 @@ from lightning_explain.attribution.baselines import baseline_name
 from lightning_explain.callbacks.attribution.alerts import Alarm
 from lightning_explain.callbacks.attribution.captions import explained_inputs
 from lightning_explain.callbacks.attribution.compare_with import Comparisons
-from lightning_explain.callbacks.attribution.comparison import Findings, compare
+from lightning_explain.callbacks.attribution.comparison import Comparison, compare
 from lightning_explain.callbacks.attribution.explainer import Explanation, removal_baseline
 from lightning_explain.callbacks.attribution.history import History
 from lightning_explain.callbacks.attribution.images import Gallery
@@ -99,7 +99,7 @@ class Reporter:
         if alert is not None and self._alarm is not None and trainer.is_global_zero:
             self._alarm.tell(alert)
 
-    def _look(self, found: Findings, probe: Probe, history: History, *, epoch: int) -> Alert | None:
+    def _look(self, found: Comparison, probe: Probe, history: History, *, epoch: int) -> Alert | None:
         if self._alarm is None:
             return None
         primary = found.explanation.primary
@@ -109,7 +109,7 @@ class Reporter:
     def _log_figures(
         self,
         trainer: Any,
-        found: Findings,
+        found: Comparison,
         probe: Probe,
         scalars: dict[str, float],
         *,
@@ -143,7 +143,7 @@ class Reporter:
     def _write(
         self,
         journal: Journal,
-        found: Findings,
+        found: Comparison,
         scalars: dict[str, float],
         *,
         alert: Alert | None,

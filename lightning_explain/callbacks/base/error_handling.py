@@ -108,7 +108,7 @@ class Guard:
         self._told |= {what, cause}
         if known or not self._speaks:
             return
-        words = [f"{type(error).__name__}: {error}", cure_of(error, cure, self._memory), consequence]
+        words = [f"{type(error).__name__}: {error}", remedy_for(error, cure, self._memory), consequence]
         warnings.warn(
             f"{self.owner}: {what} failed and is skipped; training goes on. {' '.join(word for word in words if word)} "
             "(Told once a run. To stop at such errors and see where they come from, give on_error='raise'.)",
@@ -128,7 +128,7 @@ class Guard:
             warnings.warn(f"{self.owner}: {message}", ExplanationWarning, stacklevel=3)
 
 
-def cure_of(error: BaseException, otherwise: str = "", memory: str = BY_METHOD) -> str:
+def remedy_for(error: BaseException, otherwise: str = "", memory: str = BY_METHOD) -> str:
     """Return advice on a failure; empty where its own message has it.
 
     Args:
@@ -137,11 +137,11 @@ def cure_of(error: BaseException, otherwise: str = "", memory: str = BY_METHOD) 
         memory: Advice where memory runs out.
 
     Example:
-        >>> cure_of(OSError(errno.ENOSPC, "No space left on device"))
+        >>> remedy_for(OSError(errno.ENOSPC, "No space left on device"))
         'Make room on the disk: what comes next is written again as soon as there is some.'
     """
     if isinstance(error, LoggerError) and error.__cause__ is not None:
-        return cure_of(error.__cause__, otherwise, memory)
+        return remedy_for(error.__cause__, otherwise, memory)
     if isinstance(error, ConfigurationError | ExplanationError):
         return ""
     if ran_out_of_memory(error):

@@ -86,7 +86,7 @@ class ExplanationMonitor(ProbeMonitor, Generic[E, H]):
 
     def _compared_options(self) -> Asked:
         """Return the options that decide what is compared, as text: with others, a resumed run starts over."""
-        return {"explained": in_words(self.explained), **self.question.asked}
+        return {"explained": in_words(self.explained), **self.question.description}
 
     # -- history -----------------------------------------------------------------------------------------------
 

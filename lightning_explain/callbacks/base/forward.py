@@ -102,7 +102,7 @@ class Question:
             object.__setattr__(self, option, plain_selector(getattr(self, option)))
 
     @property
-    def asked(self) -> Asked:
+    def description(self) -> Asked:
         """These options in words: resumed with others, curves start anew."""
         return {
             name: in_words(option)

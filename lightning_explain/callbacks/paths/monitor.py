@@ -160,7 +160,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
         return PathHistory() if state is None else PathHistory.from_state_dict(state)
 
     def _compared_options(self) -> Asked:
-        return {**super()._compared_options(), **self.options.asked}
+        return {**super()._compared_options(), **self.options.description}
 
     # -- explaining --------------------------------------------------------------------------------------------
 

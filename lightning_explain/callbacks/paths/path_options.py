@@ -36,7 +36,7 @@ class PathOptions:
     n_paths: int
 
     @property
-    def asked(self) -> Asked:
+    def description(self) -> Asked:
         """The options that decide which edges there are, as text."""
         own = {"layers": self.layers, "patch": self.patch, "keep_positions": self.keep_positions}
         return {"rules": self.rules_name, **{key: in_words(option) for key, option in own.items()}}

@@ -22,7 +22,7 @@ from lightning_explain.render.modality import (
     film_rows,
     rounded,
     spread_rows,
-    strongest_places,
+    top_places,
     unpadded,
     without_padding,
 )
@@ -256,7 +256,7 @@ class Entities(Modality):
         """Return [place, name, value] of the strongest entities; places count from 0, padding included."""
         places, names = shown.places(row), names_at(shown, row)
         found = by_entity(shown, values[row : row + 1])[0]
-        chosen = [places[i] for i in strongest_places(found[places])]
+        chosen = [places[i] for i in top_places(found[places])]
         return [[place, names[place], rounded(float(found[place]))] for place in chosen]
 
     def units(self, shown: Shown) -> InputUnits | None:

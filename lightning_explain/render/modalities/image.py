@@ -142,7 +142,7 @@ def heatmap_picture(
     if len(panels) > 1:
         heads = beside([header(name, width=width) for name in ("input", *(panel.name for panel in panels))], gap=1)
         body = below([beside([heads] * across, gap=8), body], gap=2)
-    return titled(body, f"{title} {said_of_image(inputs)}".strip(), legends(panels, unit))
+    return titled(body, f"{title} {image_note(inputs)}".strip(), legends(panels, unit))
 
 
 def _in_squares(pictures: Sequence[Picture], inputs: Tensor) -> list[Picture]:
@@ -153,7 +153,7 @@ def _in_squares(pictures: Sequence[Picture], inputs: Tensor) -> list[Picture]:
     )
 
 
-def said_of_image(inputs: Tensor) -> str:
+def image_note(inputs: Tensor) -> str:
     """Describe the parts of an image that the picture cannot show: channels without colours, merged pixels."""
     words: list[str] = []
     if inputs.ndim == 4 and inputs.shape[1] not in (1, 3):

@@ -19,7 +19,7 @@ from lightning_explain.render.modality import (
     film_rows,
     rounded,
     spread_rows,
-    strongest_places,
+    top_places,
 )
 from lightning_explain.render.page_layout import Panel, colour_scale, in_words, legend, legends, titled
 from lightning_explain.render.sprites import Sprite, picture_sprite
@@ -45,7 +45,7 @@ FILM_ROW = 12
 LABEL_WIDTH = 44
 
 
-def said_of_bins(signals: Tensor) -> str:
+def bins_note(signals: Tensor) -> str:
     """Describe the number of time steps that a column adds up; empty where each has its own."""
     n_steps = lanes_of(signals).shape[-1]
     if n_steps <= MOST_COLUMNS:
@@ -107,7 +107,7 @@ def signal_picture(
     for row in rows:
         strips = [strip(row, name) for name in colours]
         cells.append(below([text(captions[row], width=strips[0].shape[1]), *strips], gap=1))
-    words = [title, said_of_bins(inputs), _said_of_choice(len(rows), len(lanes), channels, lanes.shape[1])]
+    words = [title, bins_note(inputs), _said_of_choice(len(rows), len(lanes), channels, lanes.shape[1])]
     return titled(grid(cells, min(3, len(cells)), gap=10), " ".join(filter(None, words)), legends(panels, unit))
 
 
@@ -160,7 +160,7 @@ def signal_film_picture(
             lines.append(beside([text(step, width=LABEL_WIDTH, height=FILM_ROW, size=10), colours]))
         cells.append(below(lines, gap=1))
     summed = " The line is the mean of the channels, the colours their sum." if lanes_of(inputs).shape[1] > 1 else ""
-    words = f"{title}{summed} {said_of_bins(inputs)}".strip()
+    words = f"{title}{summed} {bins_note(inputs)}".strip()
     return titled(grid(cells, min(2, len(cells)), gap=14), words, legend(scale, unit))
 
 
@@ -214,7 +214,7 @@ class Signal(Modality):
         """Return [channel, time step, value] of the strongest time steps."""
         lanes = lanes_of(values)[row]
         own, n_steps = lanes.flatten(), lanes.shape[1]
-        return [[place // n_steps, place % n_steps, rounded(float(own[place]))] for place in strongest_places(own)]
+        return [[place // n_steps, place % n_steps, rounded(float(own[place]))] for place in top_places(own)]
 
     def tab_inputs(self, shown: Shown, rows: Sequence[int]) -> tuple[dict[str, Any], Sprite | None]:
         """Return the mean over the channels of each signal as a line, all in one range."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_explain.render.colour import Picture
-from lightning_explain.render.modality import Annotations, Modality, Named, Shown, rounded, strongest_places
+from lightning_explain.render.modality import Annotations, Modality, Named, Shown, rounded, top_places
 from lightning_explain.render.page_layout import Panel, sign_words
 from lightning_explain.render.sprites import Sprite
 from lightning_explain.render.text import shortened
@@ -254,7 +254,7 @@ class Table(Modality):
     def top_features(self, shown: Shown, values: Tensor, row: int) -> Named | None:
         """Return [name, value] of the strongest features."""
         own, names = values[row].flatten(), shown.feature_names
-        return [[names[i] if names else f"feature {i}", rounded(float(own[i]))] for i in strongest_places(own)]
+        return [[names[i] if names else f"feature {i}", rounded(float(own[i]))] for i in top_places(own)]
 
     def fits_tab(self, shown: Shown) -> bool:
         """Return True for so many features as a page can hold."""

@@ -18,7 +18,7 @@ from lightning_explain.render.modality import (
     film_rows,
     rounded,
     spread_rows,
-    strongest_places,
+    top_places,
     unpadded,
     without_padding,
 )
@@ -262,7 +262,7 @@ class Tokens(Modality):
     def top_features(self, shown: Shown, values: Tensor, row: int) -> Named | None:
         """Return [place, word, value] of the strongest tokens; places count from 0, padding included."""
         places = shown.places(row)
-        chosen = [places[i] for i in strongest_places(values[row, places])]
+        chosen = [places[i] for i in top_places(values[row, places])]
         return [[place, word_at(shown, row, place), rounded(float(values[row, place]))] for place in chosen]
 
     def tab_inputs(self, shown: Shown, rows: Sequence[int]) -> tuple[dict[str, Any], Sprite | None]:
