@@ -2,12 +2,12 @@
 
 import * as api from "./api.js";
 import { el, short } from "./dom.js";
-import { emptyState } from "./empty.js";
+import { emptyState } from "./views/empty.js";
 import { followDarkMode, onAddress, onReload, readAddress, writeAddress } from "./host.js";
 import { createLive } from "./live.js";
 import { createState } from "./state.js";
-import { toolbar } from "./toolbar.js";
-import { createView, readRuns } from "./view.js";
+import { toolbar } from "./views/toolbar.js";
+import { createView, readRuns } from "./views/view.js";
 
 const CURVES = new Set(["class", "ref", "factor", "log"]);
 

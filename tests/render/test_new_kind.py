@@ -68,7 +68,7 @@ JAVASCRIPT = """// Days: the strongest hour of each.
 
 import { el } from "../dom.js";
 import { barLegend } from "../legend.js";
-import { valuesAt } from "../sample_card.js";
+import { valuesAt } from "../views/sample_card.js";
 
 export function create(onPick) {
   return {

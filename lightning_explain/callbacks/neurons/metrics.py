@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
-from lightning_explain.callbacks.neurons.counting.messages import silent_layers_message
+from lightning_explain.callbacks.neurons.counting.not_counted import silent_layers_message
 from lightning_explain.callbacks.neurons.counting.watch import Profiles, Stage
 from lightning_explain.callbacks.neurons.results import LayerReport, NeuronReport
 from lightning_explain.feeding import FeedingFeatures, feature_name

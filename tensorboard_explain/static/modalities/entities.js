@@ -5,7 +5,7 @@ import { list, mapping, number, whole, words } from "../checked.js";
 import { signedInk } from "../colours.js";
 import { el, figure, short, svg } from "../dom.js";
 import { barLegend } from "../legend.js";
-import { sampleName, valuesAt, verdict } from "../sample_card.js";
+import { sampleName, valuesAt, verdict } from "../views/sample_card.js";
 
 const LARGEST = 20;
 const SIDE = 150;

@@ -1,7 +1,7 @@
 // Time series and audio: the line, and below it a row of colours for each channel.
 
 import { signedLegend } from "../legend.js";
-import { cardGrid } from "../sample_card.js";
+import { cardGrid } from "../views/sample_card.js";
 
 export function create(onPick) {
   return { legend: signedLegend, draw: cardGrid(onPick, "signals") };

@@ -3,7 +3,7 @@
 import { barRow } from "../bars.js";
 import { el, short } from "../dom.js";
 import { barLegend } from "../legend.js";
-import { className, valuesAt } from "../sample_card.js";
+import { className, valuesAt } from "../views/sample_card.js";
 
 const LARGEST = 20;
 

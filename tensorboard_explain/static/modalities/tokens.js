@@ -3,7 +3,7 @@
 import { signedInk } from "../colours.js";
 import { el, figure, short } from "../dom.js";
 import { signedLegend } from "../legend.js";
-import { sampleName, valuesAt, verdict } from "../sample_card.js";
+import { sampleName, valuesAt, verdict } from "../views/sample_card.js";
 
 const LETTERS = 40;
 

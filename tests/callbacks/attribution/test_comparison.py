@@ -163,7 +163,9 @@ def test_every_tag_says_in_tensorboard_what_it_is_by_which_method_and_baseline(t
 def test_a_description_is_written_once_for_each_tag(three: Any) -> None:
     _, _, events = three
     raw = b"".join(path.read_bytes() for path in Path(events._events.path).glob("events.*"))
-    assert raw.count(b"sum of the absolute attributions, mean over the probe, in output units") == 3  # one for each method
+    assert (
+        raw.count(b"sum of the absolute attributions, mean over the probe, in output units") == 3
+    )  # one for each method
     assert len(events.curve("explain/attribution/total_attribution")) == 3
 
 

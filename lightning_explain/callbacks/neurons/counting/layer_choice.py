@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from lightning_explain.callbacks.base.error_handling import Guard
-from lightning_explain.callbacks.neurons.counting.messages import compiled_layers_message, unseen_attention_message
+from lightning_explain.callbacks.neurons.counting.not_counted import compiled_layers_message, unseen_attention_message
 from lightning_explain.capture import Layer, names_inside_compiled
 from lightning_explain.neurons import unit_layers
 from lightning_explain.neurons.units import unobservable_attention

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.callbacks.neurons.counting.layer_counts import LayerCounts, layer_of
-from lightning_explain.callbacks.neurons.counting.messages import (
+from lightning_explain.callbacks.neurons.counting.not_counted import (
     too_large_label_message,
     unknown_units_message,
     wrong_rows_message,

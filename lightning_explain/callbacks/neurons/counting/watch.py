@@ -14,7 +14,7 @@ from lightning_explain.callbacks.neurons.counting.call_following import CallFoll
 from lightning_explain.callbacks.neurons.counting.labels import LabelEvidence, Labels, without_labels
 from lightning_explain.callbacks.neurons.counting.layer_choice import watched_layers
 from lightning_explain.callbacks.neurons.counting.layer_counts import CountShapes
-from lightning_explain.callbacks.neurons.counting.messages import (
+from lightning_explain.callbacks.neurons.counting.not_counted import (
     not_finite_message,
     silent_layers_message,
 )

@@ -1,6 +1,6 @@
 // What stands here while there is nothing to show: how to get it.
 
-import { el } from "./dom.js";
+import { el } from "../dom.js";
 
 const CODE = `import lightning as L
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor

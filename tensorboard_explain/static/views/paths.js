@@ -1,8 +1,8 @@
 // The view of a path monitor: the decision path at A and at B, with the edges that were won and lost between them.
 
-import { pathsOf, refusal } from "./checked.js";
-import { el, labelled, options, short } from "./dom.js";
-import { edgeLegend } from "./legend.js";
+import { pathsOf, refusal } from "../checked.js";
+import { el, labelled, options, short } from "../dom.js";
+import { edgeLegend } from "../legend.js";
 import { pathGraph } from "./path_graph.js";
 
 function understood(loaded) {

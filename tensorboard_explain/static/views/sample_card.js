@@ -1,8 +1,8 @@
 // One probe sample: input, heatmap at A, heatmap at B, their difference; and what the network takes it for.
 
-import { paintPixels, paintSigned } from "./colours.js";
-import { el, figure, percent, short } from "./dom.js";
-import { tilePixels, tileValues } from "./sprite.js";
+import { paintPixels, paintSigned } from "../colours.js";
+import { el, figure, percent, short } from "../dom.js";
+import { tilePixels, tileValues } from "../sprite.js";
 
 /** Name a class by its index. */
 export function className(names, index) {

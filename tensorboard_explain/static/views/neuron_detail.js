@@ -1,10 +1,10 @@
 // One neuron: what it is, how often it fired for each class over training, what feeds it.
 
-import * as api from "./api.js";
-import { chart } from "./chart.js";
-import { list, mapping, number } from "./checked.js";
-import { classColour, classDash } from "./colours.js";
-import { el, figure, percent, short } from "./dom.js";
+import * as api from "../api.js";
+import { chart } from "../chart.js";
+import { list, mapping, number } from "../checked.js";
+import { classColour, classDash } from "../colours.js";
+import { el, figure, percent, short } from "../dom.js";
 
 function flags(layer, neuron, names) {
   const said = [];

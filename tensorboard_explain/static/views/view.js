@@ -1,9 +1,9 @@
 // Fetching what the state asks for, and handing it to the view of the monitor's kind.
 
-import * as api from "./api.js";
+import * as api from "../api.js";
 import { attributionView } from "./attribution.js";
-import { mapping, number, pointsOf, words } from "./checked.js";
-import { count, el, short } from "./dom.js";
+import { mapping, number, pointsOf, words } from "../checked.js";
+import { count, el, short } from "../dom.js";
 import { neuronView } from "./neurons.js";
 import { pathView } from "./paths.js";
 import { indexOf, timeline } from "./timeline.js";

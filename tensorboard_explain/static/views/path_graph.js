@@ -1,6 +1,6 @@
 // A decision path as a drawing: layers from left to right, edges as wide as their share.
 
-import { el, figure, percent, short, svg } from "./dom.js";
+import { el, figure, percent, short, svg } from "../dom.js";
 
 const WIDTH = 600; // of a graph with few layers; more layers make it wider
 const NARROWEST = 130;

@@ -1,7 +1,7 @@
 // Class × neuron rates of a layer as a picture, at A, at B and their difference; a column is a neuron.
 
-import { paintKinds, paintShares, paintSigned } from "./colours.js";
-import { el, percent, short } from "./dom.js";
+import { paintKinds, paintShares, paintSigned } from "../colours.js";
+import { el, percent, short } from "../dom.js";
 
 /** Rate of a class (row) and a neuron (column). */
 export const rateAt = (layer, row, column) => layer.rates[row * layer.neurons.length + column];

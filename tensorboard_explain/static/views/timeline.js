@@ -1,6 +1,6 @@
 // The step sliders: A, and B to compare with; play; how many steps there are.
 
-import { count, el } from "./dom.js";
+import { count, el } from "../dom.js";
 
 const PERIOD = 350;
 

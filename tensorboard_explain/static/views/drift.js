@@ -1,9 +1,9 @@
 // Drift over training with its error, by class; per-class F1 beside it.
 
-import { chart } from "./chart.js";
-import { mapping, number, list } from "./checked.js";
-import { classColour, classDash } from "./colours.js";
-import { el, labelled } from "./dom.js";
+import { chart } from "../chart.js";
+import { mapping, number, list } from "../checked.js";
+import { classColour, classDash } from "../colours.js";
+import { el, labelled } from "../dom.js";
 
 const ALWAYS = ["previous", "first"];
 const MOST_REFERENCES = 20;

@@ -1,6 +1,6 @@
 // Which run and which monitor; whether the page follows a run that is being written.
 
-import { el, labelled, options, short } from "./dom.js";
+import { el, labelled, options, short } from "../dom.js";
 
 const KINDS = { attribution: "what it looks at", neurons: "which neurons it uses", paths: "the way to the class" };
 

@@ -1,8 +1,8 @@
 // The view of a neuron monitor: the layers in figures, one layer's class × neuron rates, one neuron.
 
-import { mapping, neuronsOf, number, refusal } from "./checked.js";
-import { el, labelled, options, percent, short } from "./dom.js";
-import { kindLegend, shareLegend } from "./legend.js";
+import { mapping, neuronsOf, number, refusal } from "../checked.js";
+import { el, labelled, options, percent, short } from "../dom.js";
+import { kindLegend, shareLegend } from "../legend.js";
 import { neuronDetail } from "./neuron_detail.js";
 import { matrices } from "./neuron_matrix.js";
 import { scorePanel } from "./drift.js";

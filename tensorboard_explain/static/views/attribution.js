@@ -1,11 +1,11 @@
 // The view of an attribution monitor: explanations of the probe at A and B, and drift over training.
 
-import { attributionOf, mapping, number, probeOf, refusal } from "./checked.js";
+import { attributionOf, mapping, number, probeOf, refusal } from "../checked.js";
 import { driftPanel } from "./drift.js";
-import { el, labelled, options, percent, short } from "./dom.js";
-import { modalityOf } from "./modality.js";
+import { el, labelled, options, percent, short } from "../dom.js";
+import { modalityOf } from "../modality.js";
 import { className, nSamples } from "./sample_card.js";
-import { tileCount } from "./sprite.js";
+import { tileCount } from "../sprite.js";
 
 const known = new WeakMap(); // what was loaded -> what was read of it
 
