@@ -92,7 +92,10 @@ def integrated_gradients_and_conductance(
         with watched(chosen, reduce=taps.tap, differentiable=True) as recorder:
             sums = accumulate(path, recorder, taps, n_steps)
         _check_silent(chosen, sums)
-        closed = {name for name in sums.layers if carries_everything(path, model, name)}
+        # by the modules that were watched: a wrapped model's layers go by their own names
+        modules = {layer.name: layer.module for layer in chosen}
+        calls = {name: name.partition("#") for name in sums.layers}
+        closed = {name for name, (of, *call) in calls.items() if carries_everything(path, modules[of], "".join(call))}
         check_finite((*(total for total, _ in sums.inputs), *(total for total, _ in sums.layers.values())), sums.change)
         start = tuple(b.expand_as(x).clone() for b, x in zip(baselines, parts, strict=True))
     common = _Common(sums.change, indices, shaped_like(start, inputs), n_steps)

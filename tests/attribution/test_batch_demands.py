@@ -78,7 +78,7 @@ def test_steps_and_quantised_layers_are_refused() -> None:
 def test_the_error_of_tokens_is_that_of_their_sums() -> None:
     torch.manual_seed(1)
     net = nn.Sequential(nn.Embedding(20, 8), nn.Flatten(), nn.Linear(192, 96), nn.ReLU(), nn.Linear(96, 3))
-    net, ids = net.double(), torch.randint(0, 20, (24, 24))
+    net, ids = net.double(), torch.randint(0, 20, (96, 24))
     found = AtEmbedding(IntegratedGradients(tolerance=0.02, max_steps=2049))(net, ids, 1)
     true = AtEmbedding(IntegratedGradients(n_steps=2000, rule="midpoint"))(net, ids, 1)
     apart = (found.values - true.values).abs().sum(1) / found.values.abs().sum(1)

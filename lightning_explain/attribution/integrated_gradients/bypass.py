@@ -1,4 +1,4 @@
-"""Whether everything that a score depends on flows through a layer."""
+"""Check that everything that a score depends on flows through a layer."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ MOVED = 1e-5
 
 
 def carries_everything(path: StraightPath, model: nn.Module, name: str) -> bool:
-    """Hold what a layer puts out at its value at the baseline, and see whether the input still moves the score.
+    """Return True if nothing goes past a layer: with its output held, the input does not move the score.
 
     Args:
         path: Inputs and baselines; call it inside `explaining`.
-        model: What holds the layer.
-        name: Name of the layer, `name#1` for its second call.
+        model: The module that holds the layer.
+        name: Name of the layer in it, empty for `model` itself; with `#1` for its second call.
 
     Returns:
         True where the score stays as it is at the baseline; False where something goes past the layer, or where that

@@ -28,7 +28,7 @@ def sticky_slots(graph: PathGraph, earlier: Slots) -> dict[str, list[int | None]
     Example:
         >>> from lightning_explain.paths import PathNode, Search
         >>> nodes = tuple(PathNode("fc", unit, "", 0.0, 0.0) for unit in (3, 7))
-        >>> graph = PathGraph(0.0, ("fc",), (0.0,), (2,), nodes, (), Search((), 0, True), (), 0.0, 0.0)
+        >>> graph = PathGraph(0.0, ("fc",), (0.0,), (2,), nodes, (), Search((), 0), (), 0.0, 0.0)
         >>> sticky_slots(graph, {"fc": [7, 5]})
         {'fc': [7, 3]}
     """

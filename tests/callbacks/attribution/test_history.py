@@ -56,7 +56,7 @@ def full_history() -> History:
     memory = history.of("IG")
     memory.add(explanation(A))
     memory.add(explanation(B))
-    memory.named["before"] = Kept(asked="step 3", words="step 3 (epoch 0)", explanation=explanation(A))
+    memory.named["before"] = Kept(description="step 3", words="step 3 (epoch 0)", explanation=explanation(A))
     memory.film(0).add(3, torch.ones(2, 2), scale=1.5)
     return history
 
