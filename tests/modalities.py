@@ -51,7 +51,7 @@ class Grouped(TensorDataset):
         return tuple(inputs), target
 
 
-def fit(net: nn.Module, data: Any, monitor: Any, folder: Path, *, epochs: int = 2, **options: Any) -> Events:
+def fit_kind(net: nn.Module, data: Any, monitor: Any, folder: Path, *, epochs: int = 2, **options: Any) -> Events:
     """Train on three quarters of the data with the monitor, as a user would, and read the event file."""
     pl.seed_everything(0, verbose=False)
     n = 3 * len(data) // 4
@@ -162,6 +162,6 @@ def pairs(n: int = 96) -> Grouped:
 
 
 __all__ = [
-    "EEG_CHANNEL", "EEG_STEPS", "PAD", "Grouped", "Learner", "Reader", "Sides", "brainwaves", "fit", "image_net",
+    "EEG_CHANNEL", "EEG_STEPS", "PAD", "Grouped", "Learner", "Reader", "Sides", "brainwaves", "fit_kind", "image_net",
     "pairs", "photographs", "sentences", "sounds",
 ]  # fmt: skip

@@ -9,14 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LIMITS = {  # where the code does not keep a limit yet, what it has reached: lower it, never raise it
-    "files in the largest folder": 27,
-    "files over 300 lines": 1,
-    "names of two things in different rooms": 1,
+    "files in the largest folder": 16,
+    "files over 300 lines": 0,
+    "names of two things in different rooms": 0,
     "public names with idiosyncratic words": 0,
-    "docstrings that open with an indirect question": 0.08,
+    "docstrings that open with an indirect question": 0.01,
     "isinstance of a method outside attribution/": 0,
     "modules with a test file of their name": 0.67,
-    "definitions of fit in tests": 2,
+    "definitions of fit in tests": 1,
 }
 
 

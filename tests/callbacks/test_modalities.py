@@ -23,7 +23,7 @@ from tests.modalities import (
     Reader,
     Sides,
     brainwaves,
-    fit,
+    fit_kind,
     image_net,
     pairs,
     photographs,
@@ -55,7 +55,7 @@ def test_the_normalisation_of_rgb_images_is_undone(tmp_path: Path) -> None:
     mean, std = torch.tensor(MEAN).reshape(3, 1, 1), torch.tensor(STD).reshape(3, 1, 1)
     data = TensorDataset((raw.tensors[0] - mean) / std, raw.tensors[1])
     monitor = AttributionMonitor(method=QUICK, display=Display(mean=MEAN, std=STD), on_error="raise")
-    events = fit(image_net(3, 16), data, monitor, tmp_path)
+    events = fit_kind(image_net(3, 16), data, monitor, tmp_path)
     seen = colours_of(events.picture("explain/attribution/heatmaps"))
     assert monitor.probe is not None
     held_out = raw.tensors[0][72:][list(monitor.probe.indices)]
@@ -78,7 +78,7 @@ def test_images_of_any_number_of_channels(tmp_path: Path, channels: int) -> None
     raw = photographs(n=64)
     data = TensorDataset(torch.cat([raw.tensors[0], raw.tensors[0].flip(1)], 1)[:, :channels], raw.tensors[1])
     monitor = AttributionMonitor(method=QUICK, on_error="raise")
-    events = fit(image_net(channels, 16), data, monitor, tmp_path, epochs=1)
+    events = fit_kind(image_net(channels, 16), data, monitor, tmp_path, epochs=1)
     assert events.picture("explain/attribution/heatmaps").std() > 0
     assert last_record(tmp_path)["inputs"][0]["shape"] == [channels, 16, 16]
 
@@ -86,7 +86,7 @@ def test_images_of_any_number_of_channels(tmp_path: Path, channels: int) -> None
 def test_means_of_the_wrong_number_of_channels_are_told_at_once(tmp_path: Path) -> None:
     monitor = AttributionMonitor(method=QUICK, display=Display(mean=(0.5, 0.5)))
     with pytest.raises(ConfigurationError, match=r"mean=\(0.5, 0.5\) has 2 numbers, but the images have 3 channels"):
-        fit(image_net(3, 16), photographs(n=32), monitor, tmp_path, epochs=1)
+        fit_kind(image_net(3, 16), photographs(n=32), monitor, tmp_path, epochs=1)
 
 
 # texts
@@ -103,7 +103,7 @@ def text_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[AttributionMonit
         on_error="raise",
     )
     data = Grouped(ids, (ids != 0).long(), labels)
-    return monitor, fit(Reader(len(vocabulary)), data, monitor, folder, epochs=4), folder, vocabulary
+    return monitor, fit_kind(Reader(len(vocabulary)), data, monitor, folder, epochs=4), folder, vocabulary
 
 
 def test_texts_are_written_with_their_words_and_without_padding(text_run: Any) -> None:
@@ -153,7 +153,7 @@ def test_hostile_words_are_written_as_words(tmp_path: Path) -> None:
         display=Display(tokens=vocabulary.__getitem__, padding=0),
         on_error="raise",
     )
-    events = fit(Reader(len(vocabulary)), TensorDataset(ids[:40], labels[:40]), monitor, tmp_path, epochs=1)
+    events = fit_kind(Reader(len(vocabulary)), TensorDataset(ids[:40], labels[:40]), monitor, tmp_path, epochs=1)
     text = events.text("explain/attribution/tokens")
     assert "<script" not in text and "&lt;script" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
@@ -168,7 +168,7 @@ def test_time_series_are_drawn_as_lines_on_colours(tmp_path: Path) -> None:
     monitor = AttributionMonitor(method=QUICK, class_names=["low", "high"], on_error="raise")
     data = brainwaves()
     net = nn.Sequential(nn.Flatten(), nn.Linear(4 * 96, 2))
-    events = fit(net, data, monitor, tmp_path, epochs=6)
+    events = fit_kind(net, data, monitor, tmp_path, epochs=6)
     assert monitor.latest is not None
     size = monitor.latest.attribution.parts[0].abs().mean(0)
     # what decides is known: one channel, some steps
@@ -195,7 +195,7 @@ def test_long_waveforms_are_put_together_and_keep_their_sum(tmp_path: Path) -> N
         probe=Probe(inputs=data.tensors[0][:6], targets=data.tensors[1][:6], masks=inside[:6]),
         on_error="raise",
     )
-    events = fit(net, data, monitor, tmp_path, epochs=2)
+    events = fit_kind(net, data, monitor, tmp_path, epochs=2)
     assert list(events.curve("explain/attribution/mass_in_mask").values())[-1] > 0.8
     (entry,) = last_record(tmp_path)["inputs"]
     assert entry["form"] == "signal" and entry["shape"] == [1, 9000]
@@ -212,7 +212,7 @@ def test_each_of_several_inputs_is_drawn_under_its_name(tmp_path: Path) -> None:
         feature_names=load_diabetes().feature_names,
         on_error="raise",
     )
-    events = fit(Sides(), pairs(), monitor, tmp_path)
+    events = fit_kind(Sides(), pairs(), monitor, tmp_path)
     for picture in ("heatmaps", "filmstrip"):
         for name in ("digit", "patient__b_"):
             assert events.picture(f"explain/attribution/{picture}/{name}").std() > 0
@@ -259,7 +259,7 @@ def test_of_several_labels_a_callable_chooses_the_explained_one(tmp_path: Path) 
         on_error="raise",
     )
     loss = nn.functional.binary_cross_entropy_with_logits
-    events = fit(Two(), even_and_large(), monitor, tmp_path, loss=loss)
+    events = fit_kind(Two(), even_and_large(), monitor, tmp_path, loss=loss)
     assert monitor.latest is not None and monitor.probe is not None
     attribution = monitor.latest.attribution
     assert attribution.target is not None and set(attribution.target.tolist()) == {0, 1}
@@ -277,7 +277,7 @@ def large(scores: Tensor) -> Tensor:
 def test_an_output_is_chosen_by_a_callable(tmp_path: Path) -> None:
     monitor = AttributionMonitor(method=QUICK, output=large, on_error="raise")
     loss = nn.functional.binary_cross_entropy_with_logits
-    fit(Two(), even_and_large(), monitor, tmp_path, loss=loss)
+    fit_kind(Two(), even_and_large(), monitor, tmp_path, loss=loss)
     assert monitor.latest is not None
     assert monitor.latest.attribution.target is None and monitor.latest.scores.ndim == 1
     assert last_record(tmp_path)["labels"] is None
@@ -286,7 +286,7 @@ def test_an_output_is_chosen_by_a_callable(tmp_path: Path) -> None:
 def test_several_labels_without_a_choice_are_refused_with_the_cure(tmp_path: Path) -> None:
     loss = nn.functional.binary_cross_entropy_with_logits
     with pytest.raises(ConfigurationError, match=r"target=lambda batch: batch\[1\].argmax\(1\)"):
-        fit(Two(), even_and_large(), AttributionMonitor(method=QUICK), tmp_path, loss=loss)
+        fit_kind(Two(), even_and_large(), AttributionMonitor(method=QUICK), tmp_path, loss=loss)
 
 
 def foreground(scores: Tensor) -> Tensor:
@@ -299,13 +299,13 @@ def test_a_segmentation_is_explained_by_a_scalar_of_its_map(tmp_path: Path) -> N
     data = TensorDataset(images, (images[:, 0] > 0.4).long())  # the class of every pixel
     net = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 2, 3, padding=1))
     monitor = AttributionMonitor(method=QUICK, output=foreground, on_error="raise")
-    events = fit(net, data, monitor, tmp_path, epochs=3)
+    events = fit_kind(net, data, monitor, tmp_path, epochs=3)
     assert monitor.latest is not None
     assert monitor.latest.scores.shape == (len(monitor.probe or ()),)
     assert events.picture("explain/attribution/heatmaps").std() > 0
     without = AttributionMonitor(method=QUICK)
     with pytest.raises(ConfigurationError, match="output=lambda scores: scores.mean"):
-        fit(net, data, without, tmp_path / "without", epochs=1)
+        fit_kind(net, data, without, tmp_path / "without", epochs=1)
 
 
 def test_a_regression_names_its_features(tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_a_regression_names_its_features(tmp_path: Path) -> None:
     x, y = (torch.tensor(part, dtype=torch.float32) for part in (diabetes.data * 20, diabetes.target / 100))
     monitor = AttributionMonitor(method=QUICK, feature_names=diabetes.feature_names, on_error="raise")
     net = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 1), nn.Flatten(0))
-    events = fit(net, TensorDataset(x, y), monitor, tmp_path, loss=nn.functional.mse_loss, epochs=4)
+    events = fit_kind(net, TensorDataset(x, y), monitor, tmp_path, loss=nn.functional.mse_loss, epochs=4)
     (entry,) = last_record(tmp_path)["inputs"]
     assert entry["form"] == "table"
     totals = dict.fromkeys(diabetes.feature_names, 0.0)

@@ -16,7 +16,7 @@ from lightning_explain.callbacks.attribution.captions import captions
 from lightning_explain.callbacks.paths.images import _output_lines, _title
 from lightning_explain.report.layouts import _scale
 from tests.events import tab_headers
-from tests.modalities import fit
+from tests.modalities import fit_kind
 
 CLASSES = ["malignant", "benign"]
 
@@ -56,7 +56,7 @@ def test_every_picture_says_what_its_colours_mean(
     monitor = AttributionMonitor(class_names=CLASSES, on_error="raise")
     n_inputs = int(torch.tensor(shape).prod())
     how = loss if n_outputs == 1 else functional.cross_entropy
-    events = fit(net(n_inputs, n_outputs), data(*shape), monitor, tmp_path, epochs=1, loss=how)
+    events = fit_kind(net(n_inputs, n_outputs), data(*shape), monitor, tmp_path, epochs=1, loss=how)
     assert {"explain/attribution/heatmaps", "explain/attribution/filmstrip"} <= set(events.images)
     assert set(words) == {unit}
     headers = tab_headers(tmp_path / "run" / "version_0", "explain/attribution/tab")
@@ -65,7 +65,7 @@ def test_every_picture_says_what_its_colours_mean(
 
 def test_captions_name_the_class_and_the_output(tmp_path: Path) -> None:
     monitor = AttributionMonitor(class_names=CLASSES, on_error="raise")
-    fit(net(6), data(6), monitor, tmp_path, epochs=1, loss=loss)
+    fit_kind(net(6), data(6), monitor, tmp_path, epochs=1, loss=loss)
     assert monitor.latest is not None and monitor.probe is not None
     said = captions(monitor.probe, monitor.latest)
     value = float(monitor.latest.scores[0, 0])
@@ -74,7 +74,7 @@ def test_captions_name_the_class_and_the_output(tmp_path: Path) -> None:
 
 def test_paths_of_a_class_lead_to_the_output(tmp_path: Path) -> None:
     monitor = DecisionPathMonitor(class_names=CLASSES, on_error="raise")
-    fit(net(6), data(6), monitor, tmp_path, epochs=1, loss=loss)
+    fit_kind(net(6), data(6), monitor, tmp_path, epochs=1, loss=loss)
     assert monitor.latest is not None
     found = monitor.latest.classes[0]
     assert not found.group.has_output and [c.group.name for c in monitor.latest.classes] == CLASSES
