@@ -5,6 +5,8 @@ import torch
 
 from lightning_explain.attribution.integrated_gradients.path import StraightPath
 from lightning_explain.attribution.integrated_gradients.path_integral import (
+    Integral,
+    averaged,
     integrate_adaptive,
     integrate_fixed,
 )
@@ -60,3 +62,42 @@ def test_carried_parts_get_zeros_in_their_own_shape() -> None:
 def test_nan_is_refused() -> None:
     with pytest.raises(ExplanationError, match="1 of 2 samples are NaN"):
         integrate_fixed(StraightPath(lambda x: x.sqrt().sum(1), (X,), (ZERO + 1,), None), gauss_legendre(2))
+
+
+def integral(value: float, coarse: float | None, change: float, n: int, *, unfinished: bool = False) -> Integral:
+    """An integral of one sample with a single feature."""
+    one = torch.ones(1).double()
+    return Integral(
+        values=(value * one[None],),
+        coarse=None if coarse is None else (coarse * one[None],),
+        change=change * one,
+        error=0.3 * one,
+        per_distance=2.0 * one,
+        n_evaluations=torch.tensor([n]),
+        unfinished=torch.tensor([unfinished]),
+    )
+
+
+def test_the_average_of_one_path_is_that_path() -> None:
+    only = integral(1.0, 2.0, 1.0, 5)
+    assert averaged([only]) is only
+
+
+def test_errors_of_several_paths_cancel_where_their_values_do() -> None:
+    # 4 +- 1 by the coarser rule: each path is off by a quarter, their mean by nothing
+    found = averaged([integral(4.0, 5.0, 4.0, 5), integral(4.0, 3.0, 4.0, 7, unfinished=True)])
+    assert found.values[0].tolist() == [[4.0]] and found.coarse is not None and found.coarse[0].tolist() == [[4.0]]
+    assert found.error.tolist() == [0.0]
+    assert found.n_evaluations.tolist() == [12] and found.unfinished.tolist() == [True]
+
+
+def test_the_error_of_an_average_is_its_distance_from_the_coarser_one_times_what_that_is_worth() -> None:
+    found = averaged([integral(4.0, 5.0, 4.0, 5), integral(4.0, 4.0, 4.0, 5)])
+    assert found.error.tolist() == pytest.approx([2.0 * 0.5 / 4.0])
+
+
+def test_the_gap_of_an_average_is_the_least_that_its_error_can_be() -> None:
+    values = [integral(4.0, 4.0, 4.0, 5), integral(4.0, 4.0, 6.0, 5)]  # changes of 5 on average
+    assert averaged(values).error.tolist() == pytest.approx([1.0 / 4.0])
+    rough = averaged([integral(4.0, None, 4.0, 1), integral(4.0, None, 4.0, 1)])
+    assert rough.coarse is None and bool(rough.error.isnan().all())  # nothing to compare with

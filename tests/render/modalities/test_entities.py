@@ -9,7 +9,6 @@ from torch import Tensor
 
 from lightning_explain import Display, Probe
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.render.graph import places_of
 from lightning_explain.render.modalities import explanation_picture, film_frame, film_picture, full_scale
 from lightning_explain.render.modalities.entities import MODALITY, by_entity, names_at, pairs_of
 from lightning_explain.render.modality import Annotations, Shown
@@ -157,16 +156,3 @@ def test_an_input_without_entities_is_refused() -> None:
     probe = Probe(inputs=torch.rand(2, 4, 3, 3), display=Display(form="entities"))
     with pytest.raises(ConfigurationError, match=r"expected \[batch, entities\] of ids or \[batch"):
         check_shown(probe)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 8, 40])
-def test_nodes_are_apart_and_neighbours_are_near(n: int) -> None:
-    edges = [(i // 2, i) for i in range(1, n)]
-    places = np.array(places_of(n, edges))
-    assert (places >= -1e-9).all() and (places <= 1 + 1e-9).all()
-    distances = np.linalg.norm(places[:, None] - places[None], axis=2) + np.eye(n)
-    assert distances.min() > 0.01
-    if n > 3:
-        linked = np.array([distances[edge] for edge in edges])
-        assert linked.mean() < distances[np.triu_indices(n, 1)].mean()
-    assert places_of(n, edges) == places_of(n, edges)

@@ -1,4 +1,4 @@
-"""Signals: nothing is lost when they are put together, and the line goes where the values are."""
+"""A channel as a line: nothing is lost when steps are put together."""
 
 import itertools
 
@@ -12,14 +12,9 @@ from lightning_explain.render.colour import signed_colours
 from lightning_explain.render.modalities.signal import (
     MOST_COLUMNS,
     binned,
-    bins_note,
     lane_picture,
     lanes_of,
-    signal_film_picture,
-    signal_frame,
-    signal_picture,
 )
-from lightning_explain.render.page_layout import Panel
 
 INK = (32, 32, 32)
 
@@ -34,12 +29,6 @@ def test_columns_keep_the_sum_and_the_order(n_steps: int, n_bins: int) -> None:
     if n_steps > n_bins:
         cuts = [-(-k * n_steps // n_bins) for k in range(1, n_bins)]
         np.testing.assert_allclose(found.numpy(), [part.sum() for part in np.split(values.numpy(), cuts)])
-
-
-def test_what_was_put_together_is_said() -> None:
-    assert bins_note(torch.zeros(1, 1, 200)) == ""
-    assert "of 20 of 4,800 time steps" in bins_note(torch.zeros(1, 1, 4800))
-    assert "of 37 to 38 of 9,000 time steps" in bins_note(torch.zeros(1, 9000))
 
 
 def test_the_longer_side_is_the_time() -> None:
@@ -86,24 +75,3 @@ def test_the_inside_of_what_is_dense_shows_its_colour() -> None:
     picture = lane_picture(noise, red, (-1.0, 1.0), height=40)
     assert picture[20, 120].tolist() == [170, 0, 0]
     assert INK in {tuple(colour) for colour in picture[:3, 120].tolist()}
-
-
-@pytest.mark.parametrize("shape", [(3, 100), (3, 1, 9000), (3, 12, 64), (3, 64, 2)])
-@pytest.mark.parametrize("n_methods", [1, 2])
-def test_pictures_and_films_of_every_shape(shape: tuple[int, ...], n_methods: int) -> None:
-    inputs, values = torch.randn(shape), torch.randn(shape)
-    panels = [Panel(name=f"m{i}", values=values, scale=2.0) for i in range(n_methods)]
-    picture = signal_picture(inputs, panels, captions=["a"] * 3, title="t", labels=None)
-    film = signal_film_picture(
-        inputs, [signal_frame(values)] * 3, row_names=["a"] * 3, column_names=["1", "2", "3"], title="t"
-    )
-    for found in (picture, film):
-        assert found.dtype == np.uint8 and found.shape[2] == 3 and found.std() > 0
-    assert float(signal_frame(values).sum()) == pytest.approx(float(values.sum()), abs=1e-2)
-
-
-def test_many_samples_are_drawn_in_part() -> None:
-    panel = [Panel(name="m", values=torch.randn(100, 1, 64), scale=1.0)]
-    labels = torch.arange(100) // 50
-    many = signal_picture(torch.randn(100, 1, 64), panel, captions=["a"] * 100, title="t", labels=labels)
-    assert many.shape[0] < 900

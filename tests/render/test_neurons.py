@@ -1,0 +1,76 @@
+"""Rates, overlaps and maps: every cell in its place and its colour."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_explain.render.colour import share_colours
+from lightning_explain.render.neurons import has_maps, maps_picture, overlap_picture, rates_picture
+from lightning_explain.render.text import text_width
+from tests.render.pictures import NAMES, big, boxes, is_picture
+
+
+def test_each_rate_has_its_cell() -> None:
+    rates = torch.tensor([[0.0, 0.5, 1.0], [1.0, torch.nan, 0.25]])
+    found = rates_picture(rates, class_names=["a", "b"], title="t")
+    top = found.shape[0] - 8 - 16 - 2 * 16
+    cells = found[top : top + 32, 8 + text_width("b") + 2 + 6 :][:, : 3 * 24]
+    expected = share_colours(rates).repeat(16, axis=0).repeat(24, axis=1)
+    assert (cells == expected).all()
+
+
+@pytest.mark.parametrize(("n_classes", "n_neurons"), [(1, 1), (2, 2000), (100, 5), (1000, 3)])
+def test_rates_of_few_and_many_make_a_picture_of_bearable_size(n_classes: int, n_neurons: int) -> None:
+    names = [f"class {c}" for c in range(n_classes)]
+    found = rates_picture(torch.rand(n_classes, n_neurons), class_names=names, title="t")
+    assert is_picture(found) and found.shape[0] < 1200 and found.shape[1] < 2200
+
+
+@pytest.mark.parametrize("words", NAMES)
+def test_rates_take_any_words(words: str) -> None:
+    assert is_picture(rates_picture(torch.rand(1, 3), class_names=[words], title=words))
+
+
+def test_maps_are_in_index_order_and_in_one_scale() -> None:
+    maps = torch.stack([torch.full((4, 4), value) for value in (0.0, 2.0, 1.0)])
+    found = maps_picture(np.zeros((4, 4, 3), dtype=np.uint8), maps, title="t")
+    shades = share_colours(torch.tensor([0.0, 1.0, 0.5]))
+    places = [big(boxes(found, shade))[0][:2] for shade in shades]
+    assert places == sorted(places)
+    assert places[0][0] == places[1][0] < places[2][0]  # two columns
+
+
+def test_only_the_strongest_maps_are_drawn() -> None:
+    maps = torch.stack([torch.full((4, 4), value) for value in (1.0, 3.0, 0.5, 2.0)])
+    found = maps_picture(np.zeros((4, 4, 3), dtype=np.uint8), maps, title="t", largest=2)
+    drawn = [big(boxes(found, shade)) for shade in share_colours(torch.tensor([1, 3, 0.5, 2]) / 3)]
+    assert [len(each) for each in drawn] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5, 100])
+@pytest.mark.parametrize("words", ["", "t" * 5000, "猫"])
+def test_maps_of_any_number_of_channels(channels: int, words: str) -> None:
+    sample = np.zeros((8, 8, 3), dtype=np.uint8)
+    assert is_picture(maps_picture(sample, torch.rand(channels, 4, 4), title=words))
+    assert is_picture(maps_picture(sample, torch.zeros(channels, 4, 4), title=words))
+
+
+def test_only_finite_maps_are_worth_drawing() -> None:
+    assert has_maps(torch.rand(1, 2, 4, 4))
+    assert not has_maps(torch.rand(1, 2, 1, 4))
+    assert not has_maps(torch.rand(1, 2, 4))
+    assert not has_maps(torch.full((1, 2, 4, 4), torch.nan))
+
+
+def test_overlaps_have_a_cell_for_every_two_classes_and_grey_for_undefined() -> None:
+    overlap = torch.tensor([[1.0, 0.0, math.nan], [0.0, 1.0, 0.5], [math.nan, 0.5, math.nan]])
+    picture = overlap_picture(overlap, class_names=["a", "b", "c"], title="t")
+    cells = picture[-8 - 3 * 34 :, :][: 3 * 34]
+    colours = {tuple(c) for c in cells.reshape(-1, 3)}
+    assert (160, 160, 160) in colours
+    for share in (0.0, 0.5, 1.0):
+        assert tuple(share_colours(torch.tensor([share]))[0]) in colours
+    many = overlap_picture(torch.rand(300, 300), class_names=[str(i) for i in range(300)], title="t")
+    assert many.shape[1] <= 460

@@ -1,0 +1,34 @@
+"""Lines and paragraphs: their size, where they stand, and where they are cut."""
+
+import numpy as np
+import pytest
+
+from lightning_explain.render.text import paragraph, shortened, text, text_width
+from tests.render.pictures import NAMES
+
+
+@pytest.mark.parametrize("words", NAMES)
+@pytest.mark.parametrize("width", [1, 20, 200])
+def test_a_text_has_its_size_whatever_it_says(words: str, width: int) -> None:
+    assert text(words, width=width, height=16).shape == (16, width, 3)
+
+
+def test_a_text_stands_where_it_is_aligned() -> None:
+    columns = {
+        align: np.flatnonzero((text("i", width=100, align=align) < 128).any((0, 2))).mean()
+        for align in ("left", "center", "right")
+    }
+    assert columns["left"] < 10 < 40 < columns["center"] < 60 < 90 < columns["right"]
+
+
+def test_a_long_text_is_cut_off_and_fits() -> None:
+    assert shortened("abcdef", 6) == "abcdef"
+    assert shortened("abcdefg", 6) == "abcde…"
+    assert shortened(" a \n b ", 9) == "a b"
+    assert (text("x" * 500, width=50)[:, -1] == 255).all()
+
+
+def test_a_paragraph_wraps_and_loses_no_word() -> None:
+    one, many = paragraph("word", width=300), paragraph("word " * 60, width=300)
+    assert many.shape[0] >= 60 * text_width("word") / 300 * one.shape[0]
+    assert one.shape[1] == many.shape[1] == 300
