@@ -1,0 +1,93 @@
+"""Reports of paths: what goes where, how often pictures are drawn, and what is warned of."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from lightning_explain.budget import Budget
+from lightning_explain.callbacks.base.error_handling import Guard
+from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
+from lightning_explain.callbacks.paths.explanation import MOST_CLASSES, PathExplanation
+from lightning_explain.callbacks.paths.path_history import PathHistory
+from lightning_explain.callbacks.paths.reporter import PathReporter
+from lightning_explain.schedule import Schedule
+from tests.callbacks.paths.small_explanations import explained, net, options, small_probe
+from tests.events import Events
+from tests.training import explanation_warnings
+
+
+def reporter() -> PathReporter:
+    guard = Guard("Monitor", "raise")
+    schedule = MonitorSchedule("path", schedule=Schedule(), budget=Budget(), guard=guard)
+    return PathReporter("path", options=options(), guard=guard, schedule=schedule)
+
+
+def fake_trainer(*loggers: Any) -> Any:
+    return SimpleNamespace(loggers=list(loggers), is_global_zero=True)
+
+
+def report(found: PathReporter, trainer: Any, explanation: PathExplanation, history: PathHistory) -> None:
+    found.report(trainer, explanation, probe=small_probe(), history=history, monitored=False)
+
+
+def test_everything_of_an_explanation_goes_out_at_its_step(tmp_path: Path) -> None:
+    logger, history, found = TensorBoardLogger(tmp_path), PathHistory(caveat="It begins anew."), reporter()
+    trainer = fake_trainer(logger)
+    for step in range(5):
+        report(found, trainer, explained(net(step), history=history, step=10 * step, epoch=step), history)
+    logger.experiment.flush()
+    events = Events(logger.log_dir)
+    assert history.count == 5 and [entry["step"] for entry in found.records] == [0, 10, 20, 30, 40]
+    assert events.steps("explain/path/cat") == [0, 10, 20, 30]  # the fifth is not worth a picture
+    curve = events.curve("explain/path/turnover")
+    assert list(curve) == [10, 20, 30, 40]
+    for entry in found.records[1:]:
+        assert curve[entry["step"]] == pytest.approx(entry["scalars"]["explain/path/turnover"])
+    assert events.text("explain/path/ranking").startswith("It begins anew.\n\n| rank | cat | dog |")
+    header = events.blob("explain/path/tab")
+    assert (header["step"], header["epoch"], header["count"], len(header["graphs"])) == (40, 4, 5, 2)
+    (path,) = tmp_path.rglob("record.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) == 5 and lines[-1]["graphs"] == header["graphs"]
+    assert "graphs" not in found.records[-1]
+
+
+def test_the_last_explanation_is_drawn_once(tmp_path: Path) -> None:
+    for count, n_drawn in ((4, 0), (5, 1)):
+        logger = TensorBoardLogger(tmp_path, version=count)
+        reporter().finish(fake_trainer(logger), explained(step=7), probe=small_probe(), history=history_of(count))
+        logger.experiment.flush()
+        events = Events(logger.log_dir)
+        assert len(events.images) == 2 * n_drawn
+
+
+def history_of(count: int) -> PathHistory:
+    history = PathHistory()
+    history.add(explained(), show="class")
+    history.count = count
+    return history
+
+
+def test_classes_without_a_decision_and_too_many_of_them_are_told() -> None:
+    found = explained()
+    cat = found.classes[0]
+    silent = dataclasses.replace(cat, effective=dict.fromkeys(cat.effective, math.nan))
+    with explanation_warnings() as told:
+        report(
+            reporter(), fake_trainer(), dataclasses.replace(found, classes=(silent, found.classes[1])), PathHistory()
+        )
+    (message,) = told
+    assert "the score of cat is 0" in message and "forward_fn=" in message
+    n = MOST_CLASSES + 1
+    probe = small_probe(inputs=torch.rand(n, 3), targets=torch.arange(n), class_names=())
+    many, history = explained(net(n_outputs=n), probe), PathHistory()
+    with explanation_warnings() as told:
+        reporter().report(fake_trainer(), many, probe=probe, history=history, monitored=False)
+    assert len(told) == 1 and f"{n} classes; the paths of the first {MOST_CLASSES} are drawn" in told[0]
