@@ -62,3 +62,32 @@ def test_signs_are_known_from_the_graph_or_looked_up() -> None:
     assert not is_zero(torch.tensor([0.0, -1.0])) and not is_zero(torch.tensor([0.0, 1.0]))
     above, below = parts_by_sign(x.detach())
     assert above.tolist() == [0.0, 2.0] and below.tolist() == [-1.0, 0.0]
+
+
+@pytest.mark.parametrize("signs", [(1, 0), (0, 1)])
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_a_total_below_the_smallest_share_of_16_bits_gives_no_nan(*, nonnegative: bool, signs: tuple[int, int]) -> None:
+    # -1 / 6e-8 is beyond the largest number of 16 bits, and a ReLU behind the layer leaves a gradient of 0
+    turned = 1 if signs == (1, 0) else -1
+    weight = turned * torch.tensor([[6e-8, -1.0], [0.5, 0.25]]).half()
+    a = torch.tensor([[1.0, 1.0]]).half() if nonnegative else torch.tensor([[-1.0, -1.0]]).half()
+    weight = weight if nonnegative else -weight
+    layer = Dense(weight, None)
+    z = layer.apply(a, weight)
+    found = a * Favouring(layer, *signs).share_out(torch.tensor([[0.0, 1.0]]).half(), a, z)
+    assert found[0].tolist() == pytest.approx([turned * 0.5, turned * 0.25], rel=1e-2)
+
+
+def test_what_rounding_leaves_of_a_total_hands_on_no_more_than_arrived() -> None:
+    # positive contributions below the rounding of the sum of all: each output has one such and 15 large ones
+    a = drawn(1, 16).abs() + 0.5
+    a[0, 1:8] *= -1
+    weight = -a.sign() * drawn(512, 16, seed=7).abs()
+    weight[:, 0] = torch.logspace(-9, -6, 512)
+    # each output by itself: its own share of the one input that raises it
+    z = (a * weight).sum(1, keepdim=True)
+    shared = [
+        float(a[0, 0] * Favouring(Dense(row[None], None), 1, 0).share_out(torch.ones(1, 1), a, out[None])[0, 0])
+        for row, out in zip(weight, z, strict=True)
+    ]
+    assert (torch.tensor(shared).abs() <= 1.5 * z.abs().flatten()).all()
