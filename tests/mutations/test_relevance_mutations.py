@@ -25,6 +25,7 @@ from lightning_explain.attribution import (
     ZeroRule,
     ZPlusRule,
 )
+from tests.attribution.lrp import test_signs as signs
 from tests.attribution.lrp.nets import read_beside, with_statistics
 from tests.attribution.nets import drawn, mlp, seeded
 from tests.mutations.checking import close
@@ -84,6 +85,10 @@ z_box = rule_check(ZBoxRule(-4.0, 5.0), dense.z_box(-4.0, 5.0))
 def layer_read_beside_its_relu() -> None:
     for relu in (functional.relu, functional.relu_):
         close(*read_beside(relu, rule=GammaRule(0.4), norm=False))
+
+
+def share_beyond_16_bits() -> None:
+    signs.test_a_total_below_the_smallest_share_of_16_bits_gives_no_nan(nonnegative=True, signs=(1, 0))
 
 
 def nothing_to_share() -> None:
@@ -280,9 +285,15 @@ MUTATIONS = [
     Mutation("attribution.lrp.signs.Favouring.totals", "(self.positive + self.negative) / 2", "1", z_plus),
     Mutation(
         "attribution.lrp.signs.Favouring.share_out",
+        "torch.div(z, total, out=total).clamp_(-largest, largest)",
+        "torch.div(z, total, out=total)",
+        share_beyond_16_bits,
+    ),
+    Mutation(
+        "attribution.lrp.signs.Favouring.share_out",
         "functional.threshold(total, 0, math.inf, inplace=True)",
         "None",
-        nothing_to_share,
+        signs.test_what_rounding_leaves_of_a_total_hands_on_at_most_twice_what_arrived,
     ),
     Mutation("attribution.lrp.signs.Favouring.back", "by_sign(for_positive, for_negative, a)", "for_positive", z_plus),
     Mutation("attribution.lrp.signs.share", "total.sign().abs_().neg_().add_(1.0)", "0.0", nothing_to_share),

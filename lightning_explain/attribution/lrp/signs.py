@@ -142,8 +142,8 @@ class Favouring:
             total.neg_()
         # these totals have one sign; where they are zero there is nothing to share out
         functional.threshold(total, 0, math.inf, inplace=True)
-        # in the memory of the totals: fresh memory costs more than what is done in it. In 16 bits a share may be beyond the
-        # largest number, which would make NaN of a gradient of 0
+        # in the memory of the totals: fresh memory costs more than what is done in it. In 16 bits a share may be beyond
+        # the largest number, which would make NaN of a gradient of 0
         largest = torch.finfo(a.dtype).max
         shares = torch.div(z, total, out=total).clamp_(-largest, largest).mul_(gradient)
         return self.back(shares if self.positive else shares.neg_(), a, nonnegative=nonnegative)
