@@ -9,7 +9,7 @@ import ast
 import builtins
 import inspect
 import pkgutil
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
@@ -150,11 +150,6 @@ def mutated(mutation: Mutation) -> Generator[None, None, None]:
         yield
     finally:
         function.__code__ = right
-
-
-def checks_of(mutations: Sequence[Mutation]) -> list[Callable[[], None]]:
-    """Return each check once, in order."""
-    return list(dict.fromkeys(mutation.check for mutation in mutations))
 
 
 def notices(mutation: Mutation) -> None:

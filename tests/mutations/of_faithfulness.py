@@ -1,8 +1,5 @@
 """Errors made on purpose in the code of tests of faithfulness: each is noticed by its check."""
 
-from collections.abc import Callable
-
-import pytest
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
@@ -20,10 +17,7 @@ from lightning_explain.faithfulness import (
 )
 from tests.attribution.nets import drawn, mlp
 from tests.mutations.checking import close
-from tests.mutations.mutation import Mutation, checks_of, notices
-
-pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
-
+from tests.mutations.mutation import Mutation
 
 X = torch.tensor([[3.0, 1.0, -2.0]])
 
@@ -131,13 +125,3 @@ MUTATIONS = [
         randomisation,
     ),
 ]
-
-
-@pytest.mark.parametrize("check", [*checks_of(MUTATIONS)], ids=lambda check: check.__name__)
-def test_the_check_passes_on_the_code_as_it_is(check: Callable[[], None]) -> None:
-    check()
-
-
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
-def test_the_error_is_noticed(mutation: Mutation) -> None:
-    notices(mutation)

@@ -1,19 +1,14 @@
 """Errors made on purpose in the code of drift and its error: each is noticed by its check."""
 
 import math
-from collections.abc import Callable
 
-import pytest
 import torch
 
 import tests.drift.test_error as errors
 import tests.drift.test_similarity as similarity
 from lightning_explain.drift import cosine_distance, distances, relative_l1, spearman, top_k_overlap
 from tests.mutations.checking import close
-from tests.mutations.mutation import Mutation, checks_of, notices
-
-pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
-
+from tests.mutations.mutation import Mutation
 
 A, B = torch.tensor([[1.0, -4.0, 2.0, 0.5]]), torch.tensor([[2.0, 1.0, -3.0, 0.5]])
 
@@ -85,13 +80,3 @@ MUTATIONS = [
         errors.test_the_share_is_the_error_over_the_way_to_the_coarser_rule,
     ),
 ]
-
-
-@pytest.mark.parametrize("check", [*checks_of(MUTATIONS)], ids=lambda check: check.__name__)
-def test_the_check_passes_on_the_code_as_it_is(check: Callable[[], None]) -> None:
-    check()
-
-
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
-def test_the_error_is_noticed(mutation: Mutation) -> None:
-    notices(mutation)

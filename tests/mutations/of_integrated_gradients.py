@@ -2,13 +2,11 @@
 
 import math
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import FunctionType
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -30,9 +28,7 @@ from lightning_explain.isolation import explaining
 from tests.attribution.integrated_gradients.plain_bisection import bisected
 from tests.attribution.lrp.nets import with_statistics
 from tests.mutations.checking import AT, FROM, PRODUCT, close
-from tests.mutations.mutation import Mutation, checks_of, notices
-
-pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
+from tests.mutations.mutation import Mutation
 
 
 def forget(function: Any) -> None:
@@ -447,12 +443,5 @@ MUTATIONS = [
     Mutation("attribution.integrated_gradients.quadrature.midpoint", "1 / n_steps", "1 / (n_steps + 1)", midpoints),
 ]
 
-
-@pytest.mark.parametrize("check", [*checks_of(MUTATIONS), mean_of_data], ids=lambda check: check.__name__)
-def test_the_check_passes_on_the_code_as_it_is(check: Callable[[], None]) -> None:
-    check()
-
-
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
-def test_the_error_is_noticed(mutation: Mutation) -> None:
-    notices(mutation)
+ALSO_CHECKED = [mean_of_data]
+"""Checks without an error of their own."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -29,9 +28,7 @@ from tests.attribution.lrp import test_signs as signs
 from tests.attribution.lrp.nets import read_beside, with_statistics
 from tests.attribution.nets import drawn, mlp, seeded
 from tests.mutations.checking import close
-from tests.mutations.mutation import Mutation, checks_of, notices
-
-pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
+from tests.mutations.mutation import Mutation
 
 
 class Weighed(nn.Module):
@@ -386,13 +383,3 @@ MUTATIONS = [
         zero,
     ),
 ]
-
-
-@pytest.mark.parametrize("check", [*checks_of(MUTATIONS)], ids=lambda check: check.__name__)
-def test_the_check_passes_on_the_code_as_it_is(check: Callable[[], None]) -> None:
-    check()
-
-
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
-def test_the_error_is_noticed(mutation: Mutation) -> None:
-    notices(mutation)

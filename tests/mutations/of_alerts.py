@@ -1,14 +1,7 @@
 """Errors made on purpose in the code of drift alerts: each is noticed by its check."""
 
-from collections.abc import Callable
-
-import pytest
-
 import tests.test_drift_alert as alert
-from tests.mutations.mutation import Mutation, checks_of, notices
-
-pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
-
+from tests.mutations.mutation import Mutation
 
 MUTATIONS = [
     Mutation(
@@ -33,13 +26,3 @@ MUTATIONS = [
         alert.test_a_mask_that_is_looked_at_ever_more_is_noticed_however_slowly,
     ),
 ]
-
-
-@pytest.mark.parametrize("check", [*checks_of(MUTATIONS)], ids=lambda check: check.__name__)
-def test_the_check_passes_on_the_code_as_it_is(check: Callable[[], None]) -> None:
-    check()
-
-
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
-def test_the_error_is_noticed(mutation: Mutation) -> None:
-    notices(mutation)

@@ -1,16 +1,11 @@
 """Errors made on purpose in the code of class scores and labels: each is noticed by its check."""
 
-from collections.abc import Callable
-
-import pytest
 import torch
 
 from lightning_explain.batches import label_oddities
 from lightning_explain.callbacks.class_scores.class_metrics import ScoreCounts, doubt
 from tests.mutations.checking import close
-from tests.mutations.mutation import Mutation, checks_of, notices
-
-pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
+from tests.mutations.mutation import Mutation
 
 
 def figures_of_classes() -> None:
@@ -58,13 +53,3 @@ MUTATIONS = [
     Mutation("batches.label_oddities", "beyond | ((total - 1).abs() > SHARES_OFF).any()", "beyond", labels_or_none),
     Mutation("batches.label_oddities", "~((target >= 0) & (target <= 1)).all()", "(target < 0).any()", labels_or_none),
 ]
-
-
-@pytest.mark.parametrize("check", [*checks_of(MUTATIONS)], ids=lambda check: check.__name__)
-def test_the_check_passes_on_the_code_as_it_is(check: Callable[[], None]) -> None:
-    check()
-
-
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
-def test_the_error_is_noticed(mutation: Mutation) -> None:
-    notices(mutation)

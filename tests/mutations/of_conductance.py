@@ -1,8 +1,5 @@
 """Errors made on purpose in the code of conductance: each is noticed by its check."""
 
-from collections.abc import Callable
-
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -13,9 +10,7 @@ from lightning_explain.attribution import (
 )
 from tests.attribution.nets import convnet, drawn
 from tests.mutations.checking import AT, FROM, PRODUCT, close
-from tests.mutations.mutation import Mutation, checks_of, notices
-
-pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
+from tests.mutations.mutation import Mutation
 
 
 class Quadratic(nn.Module):
@@ -87,13 +82,3 @@ MUTATIONS = [
         importance_of_channels,
     ),
 ]
-
-
-@pytest.mark.parametrize("check", [*checks_of(MUTATIONS)], ids=lambda check: check.__name__)
-def test_the_check_passes_on_the_code_as_it_is(check: Callable[[], None]) -> None:
-    check()
-
-
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
-def test_the_error_is_noticed(mutation: Mutation) -> None:
-    notices(mutation)

@@ -1,10 +1,8 @@
 """Errors made on purpose in the code of gradient methods and Grad-CAM: each is noticed by its check."""
 
 import math
-from collections.abc import Callable
 
 import captum.attr
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -20,9 +18,7 @@ from lightning_explain.feeding import input_weights
 from lightning_explain.neurons import unit_layers
 from tests.attribution.nets import drawn, mlp, seeded
 from tests.mutations.checking import close
-from tests.mutations.mutation import Mutation, checks_of, notices
-
-pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
+from tests.mutations.mutation import Mutation
 
 
 def tokens() -> None:
@@ -180,13 +176,3 @@ MUTATIONS = [
     ),
     Mutation("attribution.captum_access.seed_streams", "torch.manual_seed(seed)", "None", captum_by_seed),
 ]
-
-
-@pytest.mark.parametrize("check", [*checks_of(MUTATIONS)], ids=lambda check: check.__name__)
-def test_the_check_passes_on_the_code_as_it_is(check: Callable[[], None]) -> None:
-    check()
-
-
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
-def test_the_error_is_noticed(mutation: Mutation) -> None:
-    notices(mutation)

@@ -1,0 +1,45 @@
+"""Each error made on purpose in a formula is noticed by its check, which passes on the code as it is."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.mutations import (
+    of_alerts,
+    of_class_scores,
+    of_conductance,
+    of_drift,
+    of_faithfulness,
+    of_gradients,
+    of_integrated_gradients,
+    of_relevance,
+)
+from tests.mutations.mutation import Mutation, notices
+
+MUTATIONS = [
+    mutation
+    for area in (
+        of_alerts,
+        of_class_scores,
+        of_conductance,
+        of_drift,
+        of_faithfulness,
+        of_gradients,
+        of_integrated_gradients,
+        of_relevance,
+    )
+    for mutation in area.MUTATIONS
+]
+CHECKS = dict.fromkeys([*(mutation.check for mutation in MUTATIONS), *of_integrated_gradients.ALSO_CHECKED])
+
+pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_steps")
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_check_passes_on_the_code_as_it_is(check: Callable[[], None]) -> None:
+    check()
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
+def test_the_error_is_noticed(mutation: Mutation) -> None:
+    notices(mutation)
