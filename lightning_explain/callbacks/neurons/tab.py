@@ -1,7 +1,6 @@
 """The events of a neuron monitor for the Explain tab: class x neuron rates of every layer, one event per epoch."""
 
 import base64
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,10 +54,6 @@ def _members(mask: Tensor, neurons: Sequence[int]) -> list[int]:
     return [neuron for neuron in neurons if bool(mask[neuron])]
 
 
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 4)
-
-
 def _layer(name: str, profile: LayerProfile, classes: Sequence[int], feeding: Feeding) -> dict[str, Any]:
     rates = profile.rates[list(classes)]
     neurons = _shown_neurons(rates)
@@ -79,7 +74,7 @@ def _layer(name: str, profile: LayerProfile, classes: Sequence[int], feeding: Fe
         "n_always_on": int(profile.always_on.sum()),
         "n_exclusive": int(profile.exclusive.sum()),
         "overlap": profile.mean_overlap(),
-        "metrics": {metric: _rounded(value) for metric, value in profile.scalars().items()},
+        "metrics": {metric: round(value, 4) for metric, value in profile.scalars().items()},
         "min_rate": profile.min_rate,
         "feeding": _fed(feeding.get(name, ()), set(neurons)),
     }
