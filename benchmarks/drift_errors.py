@@ -1,4 +1,4 @@
-"""Whether the stated error of drift is one: training runs with explanations beside exact integrals in 64 bits.
+"""Coverage of the stated error of drift: training runs with explanations beside exact integrals in 64 bits.
 
     OMP_NUM_THREADS=1 python benchmarks/drift_errors.py [--networks mlp cnn] [--seeds 0 1] [--points 256]
 
