@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lightning_explain.errors import ConfigurationError
+
 Numbers = npt.NDArray[np.floating[Any]]
+Whole = npt.NDArray[np.integer[Any]]
+
+FOR, AGAINST = -1, -2
+"""Numbers of the bundles of a layer: all units without a place of their own, by the sign of their contribution."""
+
+UNIT_WORDS = {"channels": "channel", "neurons": "neuron", "heads": "head"}
+"""What a unit of a layer of some kind is called."""
 
 OUTPUT = "output"
 """Name of the last layer: its only unit is the explained output."""
@@ -17,20 +26,65 @@ OUTPUT = "output"
 class UnitLayer:
     """The units of one layer.
 
+    Every unit has a place in the arrays, or (in layers whose messages have no closed form) only those that carry most,
+    and behind them one or two bundles of all others, whose values and messages are joint ones.
+
     Attributes:
         name: The layer's name; `input` (`input 0`, `input 1`, ...) and `output` for the two ends.
-        contribution: Signed relevance of each unit [units], in units of the explained output.
-        share: Share of the decision's flow that passes each unit [units], 0 to 1.
-        absorbed: What of each unit's relevance stays in its bias, in epsilon and in constants [units], signed.
+        contribution: Signed relevance of each unit [places], in units of the explained output.
+        share: Share of the decision's flow that passes each unit [places], 0 to 1.
+        absorbed: What of each unit's relevance stays in its bias, in epsilon and in constants [places], signed.
+        kind: `input`, `channels`, `neurons`, `heads`, `steps` (a recurrent state after one step), `output` or `units`.
+        block: Path of the module that this layer shares with others, as a block of a transformer; empty if none.
+        numbers: Number of the unit at each place, `FOR` or `AGAINST` for a bundle; None where place and number agree.
+        counts: How many units each place stands for; None for one each.
+        every_share: Share of every unit by its number [units], those in bundles too; None where place and number agree.
     """
 
     name: str
     contribution: Numbers
     share: Numbers
     absorbed: Numbers
+    kind: str = "units"
+    block: str = ""
+    numbers: Whole | None = None
+    counts: Whole | None = None
+    every_share: Numbers | None = None
 
     def __len__(self) -> int:
         return len(self.contribution)
+
+    @property
+    def n_units(self) -> int:
+        """How many units the layer has, those in bundles too."""
+        return len(self) if self.every_share is None else len(self.every_share)
+
+    @property
+    def places(self) -> Whole:
+        """Number of the unit at each place."""
+        return np.arange(len(self)) if self.numbers is None else self.numbers
+
+    @property
+    def is_single(self) -> npt.NDArray[np.bool_]:
+        """Whether a single unit has a place, or a bundle [places]."""
+        return np.ones(len(self), dtype=bool) if self.numbers is None else self.numbers >= 0
+
+    def number_of(self, place: int) -> int:
+        """Return the number of the unit at a place; `FOR` or `AGAINST` for a bundle."""
+        return place if self.numbers is None else int(self.numbers[place])
+
+    def bundled(self, place: int) -> int:
+        """Return how many units a place stands for: 1 for a single unit."""
+        return 1 if self.counts is None else int(self.counts[place])
+
+    def unit_name(self, number: int) -> str:
+        """Name a unit without its layer.
+
+        Example:
+            >>> UnitLayer("attn", *[np.zeros(4)] * 3, kind="heads").unit_name(3)
+            'head 3'
+        """
+        return f"{UNIT_WORDS.get(self.kind, 'unit')} {number}"
 
     @property
     def is_input(self) -> bool:
@@ -47,12 +101,15 @@ class Link:
         target: Place of the layer nearer to the output.
         contribution: Signed messages [target units, source units], in units of the explained output.
         share: Share of the decision's flow along each edge, likewise.
+        bundled_share: Largest share of the flow along one edge into a unit without a place of its own [target places];
+            None where the source has no bundles.
     """
 
     source: int
     target: int
     contribution: Numbers
     share: Numbers
+    bundled_share: Numbers | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,21 +192,32 @@ def _mean(arrays: Iterable[Numbers]) -> Numbers:
     return total
 
 
+def _averaged(same: Sequence[Any], *fields: str) -> Any:
+    """Average some fields of layers or of links; those that are None stay so."""
+    means = {
+        field: _mean(getattr(each, field) for each in same) for field in fields if getattr(same[0], field) is not None
+    }
+    return replace(same[0], **means)
+
+
 def mean_graph(graphs: Sequence[ContributionGraph]) -> ContributionGraph:
-    """Average graphs of the same network: contributions and shares, of units and of edges."""
+    """Average graphs of the same network: contributions and shares, of units and of edges.
+
+    Raises:
+        ConfigurationError: They have places for different units.
+    """
+    for same in zip(*(graph.layers for graph in graphs), strict=True):
+        if any(not np.array_equal(layer.places, same[0].places) for layer in same):
+            raise ConfigurationError(
+                f"These graphs have places for different units of {same[0].name!r}, so they have no mean. Give "
+                "contributions() groups= (one number per sample), so that samples averaged together share them."
+            )
     layers = tuple(
-        UnitLayer(
-            same[0].name,
-            _mean(layer.contribution for layer in same),
-            _mean(layer.share for layer in same),
-            _mean(layer.absorbed for layer in same),
-        )
+        _averaged(same, "contribution", "share", "absorbed", "every_share")
         for same in zip(*(graph.layers for graph in graphs), strict=True)
     )
     links = tuple(
-        replace(
-            same[0], contribution=_mean(link.contribution for link in same), share=_mean(link.share for link in same)
-        )
+        _averaged(same, "contribution", "share", "bundled_share")
         for same in zip(*(graph.links for graph in graphs), strict=True)
     )
     return ContributionGraph(layers, links, float(np.mean([graph.output for graph in graphs])))
@@ -211,8 +279,9 @@ def effective_units(layer: UnitLayer) -> float:
         >>> round(effective_units(UnitLayer("fc", even, even, even)), 6)
         4.0
     """
-    total = float(layer.share.sum())
+    every = layer.share if layer.every_share is None else layer.every_share
+    total = float(every.sum())
     if total <= 0:
         return float("nan")
-    shares = layer.share[layer.share > 0] / total
+    shares = every[every > 0] / total
     return float(np.exp(-(shares * np.log(shares)).sum()))

@@ -31,7 +31,7 @@ def ranking(graph: ContributionGraph, n_units: int = 30) -> tuple[Ranked, ...]:
     """Rank units by best-first expansion, from the output down to the inputs.
 
     The unit that the most flow reaches is expanded next: what it got is divided among the units before it, and the
-    next one is chosen among all that were reached so far.
+    next one is chosen among all that were reached so far. Bundles of units have no rank.
 
     Args:
         graph: Of one sample, or a mean.
@@ -44,7 +44,7 @@ def ranking(graph: ContributionGraph, n_units: int = 30) -> tuple[Ranked, ...]:
     """
     check_count(n_units)
     reached = [np.zeros_like(layer.share) for layer in graph.layers]
-    is_ranked = [np.zeros(len(layer), dtype=bool) for layer in graph.layers]
+    is_ranked = [~layer.is_single for layer in graph.layers]  # bundles never are
     last = len(graph.layers) - 1
     reached[last][:] = graph.layers[last].share
     heap: list[tuple[float, int, int]] = [(-float(reached[last][0]), last, 0)]

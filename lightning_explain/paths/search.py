@@ -12,8 +12,11 @@ import numpy.typing as npt
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths.contribution_graph import ContributionGraph, Link, Numbers
 
+BLOCK = 1 << 15
+"""Numbers multiplied at once."""
+
 Unit = tuple[int, int]
-"""Place of the layer in the graph, and number of the unit in it."""
+"""Place of the layer in the graph, and place of the unit in it: its number, where no units are in bundles."""
 
 _Prefix = tuple[float, int, int, float, tuple[Unit, ...], int]
 """In the heap: minus the bound, minus the length, a number to settle ties; then the share and the units of the prefix
@@ -40,10 +43,12 @@ class Search:
     Attributes:
         paths: The strongest first.
         n_pops: Prefixes of paths taken off the heap.
+        others_at_most: No path through units without a place of their own carries more; 0 where all have one.
     """
 
     paths: tuple[Path, ...]
     n_pops: int
+    others_at_most: float = 0.0
 
     @property
     def share(self) -> float:
@@ -61,8 +66,24 @@ def check_count(n_wanted: int) -> None:
         raise ConfigurationError(f"{n_wanted} results are wanted; expected at least 1.")
 
 
+def _largest_onward(link: Link, best: Numbers) -> Numbers:
+    """Return the largest product of share and best in each row, a few rows at a time: they stay in the cache."""
+    n_rows = max(1, BLOCK // max(1, link.share.shape[1]))
+    found = np.zeros(len(link.share), dtype=link.share.dtype)
+    for first in range(0, len(found), n_rows):
+        rows = slice(first, first + n_rows)
+        found[rows] = (link.share[rows] * best).max(1, initial=0.0)
+    return found
+
+
+def _per(amount: Numbers, flow: Numbers) -> Numbers:
+    return np.divide(amount, flow, out=np.zeros_like(flow), where=flow > 0)
+
+
 def remaining(graph: ContributionGraph) -> list[Numbers]:
     """Return, for every unit of each layer, the share of a flow of 1 that the strongest path from there keeps.
+
+    No path goes through a bundle.
 
     Cost: two operations per edge.
     """
@@ -70,11 +91,29 @@ def remaining(graph: ContributionGraph) -> list[Numbers]:
         np.ones_like(layer.share) if layer.is_input else np.zeros_like(layer.share) for layer in graph.layers
     ]
     for link in graph.links:  # by target: what is below a layer is known before it is reached
-        flow = graph.layers[link.target].share
-        onward = (link.share * best[link.source]).max(1, initial=0.0)
-        found = np.divide(onward, flow, out=np.zeros_like(flow), where=flow > 0)
+        layer = graph.layers[link.target]
+        found = _per(_largest_onward(link, best[link.source]), layer.share) * layer.is_single
         np.maximum(best[link.target], found, out=best[link.target])
     return best
+
+
+def largest_in_bundles(graph: ContributionGraph) -> float:
+    """Return a bound: no path through a unit that is in a bundle carries a larger share; 0 where nothing is bundled.
+
+    Such a path runs through single units until it first enters a bundle, and cannot carry more than it does there.
+    """
+    if all(link.bundled_share is None for link in graph.links):
+        return 0.0
+    arriving = [np.zeros_like(layer.share) for layer in graph.layers]
+    arriving[-1] = graph.layers[-1].share
+    bound = 0.0
+    for link in sorted(graph.links, key=lambda link: -link.target):
+        kept = _per(arriving[link.target], graph.layers[link.target].share)
+        below = (link.share * kept[:, None]).max(0, initial=0.0) * graph.layers[link.source].is_single
+        np.maximum(arriving[link.source], below, out=arriving[link.source])
+        if link.bundled_share is not None:
+            bound = max(bound, float((link.bundled_share * kept).max(initial=0.0)))
+    return bound
 
 
 @dataclass(frozen=True)
@@ -149,7 +188,8 @@ def top_paths(graph: ContributionGraph, k: int = 10) -> Search:
 
     Best first: prefixes wait in a heap, ordered by the share of the strongest path that they can still become. That
     bound is attained, so the first k complete paths to come off are the k strongest, and no prefix of any other path is
-    expanded; among equals no more than k of each length.
+    expanded; among equals no more than k of each length. Paths run through single units: where some are in bundles, the
+    strongest others are found, and `others_at_most` bounds what those may carry.
 
     Args:
         graph: Of one sample, or a mean.
@@ -202,7 +242,7 @@ def top_paths(graph: ContributionGraph, k: int = 10) -> Search:
             found.append(Path((*units, unit), kept))
         else:
             wait(kept, (*units, unit), 0)
-    return Search(tuple(found), n_pops)
+    return Search(tuple(found), n_pops, largest_in_bundles(graph))
 
 
 def share_along(graph: ContributionGraph, edges: Sequence[tuple[Unit, Unit]]) -> float:

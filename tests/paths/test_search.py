@@ -1,5 +1,6 @@
 """The search against enumeration of all paths; shares along edges against sums."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import nn
 
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths import contributions, ranking, top_paths
-from lightning_explain.paths.contribution_graph import effective_units, flowing
+from lightning_explain.paths.contribution_graph import FOR, ContributionGraph, effective_units, flowing
 from lightning_explain.paths.search import remaining, share_along
 from tests.paths import brute
 from tests.paths.graphs import all_paths, graphs, random_graph
@@ -129,3 +130,49 @@ def test_a_wide_net_needs_few_pops():
     searched = top_paths(contributions(net, torch.rand(1, 784), 3)[0], 10)
     assert len(searched.paths) == 10
     assert searched.n_pops <= 50
+
+
+def with_bundles(graph: ContributionGraph, place: int, kept: int) -> ContributionGraph:
+    """Bundle the units of a layer but the first ones, as layers without a closed form do."""
+    layer = graph.layers[place]
+    n = len(layer)
+
+    def gathered(values, axis):
+        return np.concatenate(
+            [values.take(range(kept), axis), values.take(range(kept, n), axis).sum(axis, keepdims=True)], axis
+        )
+
+    links = []
+    for link in graph.links:
+        found = {"contribution": link.contribution, "share": link.share}
+        if link.source == place:
+            found["bundled_share"] = link.share[:, kept:].max(1)
+        if place in (link.source, link.target):
+            axis = 1 if link.source == place else 0
+            found |= {key: gathered(found[key], axis) for key in ("contribution", "share")}
+        links.append(replace(link, **found))
+    bundled = replace(
+        layer,
+        **{key: gathered(getattr(layer, key), 0) for key in ("contribution", "share", "absorbed")},
+        numbers=np.array([*range(kept), FOR]), counts=np.array([*[1] * kept, n - kept]), every_share=layer.share,
+    )  # fmt: skip
+    layers = list(graph.layers)
+    layers[place] = bundled
+    return ContributionGraph(tuple(layers), tuple(links), graph.output)
+
+
+@settings(max_examples=80)
+@given(seed=st.integers(0, 10_000), skip=st.booleans(), place=st.sampled_from([1, 2]), kept=st.integers(0, 3))
+def test_paths_avoid_bundles_and_no_other_path_carries_more_than_stated(seed, skip, place, kept):
+    graph = random_graph(seed, 3, 5, 5, skip=skip)
+    bundled = with_bundles(graph, place, kept)
+    every = all_paths(graph)
+    through = {units: share for units, share in every.items() if any(p == place and u >= kept for p, u in units)}
+    searched = top_paths(bundled, 200)
+    outside = sorted(share for units, share in every.items() if units not in through)
+    assert sorted(path.share for path in searched.paths) == pytest.approx(outside)
+    assert max(through.values(), default=0.0) <= searched.others_at_most + 1e-12
+    assert searched.others_at_most <= bundled.layers[place].share[-1] + 1e-12
+    assert all(bundled.layers[layer].is_single[unit] for layer, unit in (r.unit for r in ranking(bundled, 50)))
+    assert effective_units(bundled.layers[place]) == pytest.approx(effective_units(graph.layers[place]), nan_ok=True)
+    assert top_paths(graph, 5).others_at_most == 0

@@ -183,8 +183,7 @@ class RelevanceTrace(TorchFunctionMode):
     def _carry_rank(self, operation: Operation, tensors: Sequence[Tensor], result: Any) -> None:
         explained = [tensor for tensor in tensors if self.depends(tensor)]
         is_kept = operation.name in KEEPS_RANK and len(explained) == 1
-        if is_kept or operation.in_place:
-            # what is written in place has become its own operand
+        if is_kept or operation.in_place:  # what is written in place has become its own operand
             self.note_rank(result, self.rank(explained[0]) if is_kept else Rank.SIGNAL)
 
     def _note_comparison(self, result: Any) -> None:
@@ -202,10 +201,9 @@ class RelevanceTrace(TorchFunctionMode):
     # ---- what the rules of operations ask for
 
     def depends(self, value: Any) -> bool:
-        """Return True for a tensor that is computed from the explained inputs."""
+        """Return True for a tensor that is computed from the explained inputs; parameters require grad too."""
         if not isinstance(value, Tensor) or not value.requires_grad:
             return False
-        # parameters require grad too
         return value.grad_fn is not None or any(value is part for part in self.leaves)
 
     @property
@@ -248,14 +246,19 @@ class RelevanceTrace(TorchFunctionMode):
         finally:
             self._trusted.append((began, sequence_number()))
 
-    def heads(self, output: Tensor) -> None:
-        """Take note of the output of an attention, [batch, heads, tokens, dimensions]."""
+    def heads(self, output: Tensor) -> Tensor:
+        """Take note of the output of an attention, [batch, heads, tokens, dimensions], and return it."""
         current = self._calls.current
-        # torch's own module puts samples and heads into one dimension
+        # torch's own module merges samples and heads
         n_heads = self._calls.n_heads if output.ndim == 3 else 0
         if output.requires_grad and (output.ndim == 4 or n_heads):
-            name = current[0] if current else ""
-            self.attention.append((name, get_gradient_edge(output), output.detach(), n_heads))
+            edge = get_gradient_edge(output)
+            self.attention.append((current[0] if current else "", edge, output.detach(), n_heads))
+        return output
+
+    def state(self, hidden: Tensor, part: str) -> Tensor:
+        """Return a recurrent layer's state as it is."""
+        return hidden
 
     # ---- what the graph is checked by
 

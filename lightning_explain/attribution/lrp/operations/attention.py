@@ -37,9 +37,7 @@ def scaled_dot_product_attention(tracer: Tracer, operation: Operation) -> Tensor
             mask = shared(attn_mask, shares[3]) if tracer.depends(attn_mask) else attn_mask
             return operation.function(query, key, value, mask, *args, **kwargs)
 
-    out = run(*operation.args, **operation.kwargs)
-    tracer.heads(out)
-    return out
+    return tracer.heads(run(*operation.args, **operation.kwargs))
 
 
 def _softmax(tracer: Tracer, operation: Operation) -> Tensor:

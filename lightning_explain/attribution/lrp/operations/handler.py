@@ -90,8 +90,17 @@ class Tracer(Protocol):
         """Accept operations inside with their own gradients."""
         ...
 
-    def heads(self, output: Tensor) -> None:
-        """Take note of the output of an attention, [batch, heads, tokens, dimensions]."""
+    def heads(self, output: Tensor) -> Tensor:
+        """Take note of the output of an attention, [batch, heads, tokens, dimensions]; return what to go on with."""
+        ...
+
+    def state(self, hidden: Tensor, part: str) -> Tensor:
+        """Take note of a recurrent layer's state after a step [batch, hidden]; return what to go on with.
+
+        Args:
+            hidden: The state.
+            part: Layer and direction within the module, as torch names its weights: `l0`, `l1_reverse`.
+        """
         ...
 
 

@@ -40,10 +40,10 @@ def product(tracer: Tracer, operation: Operation, factors: Sequence[Any], *, is_
     with tracer.trusted():
         args, kwargs = _with_shares(operation.args, shares), _with_shares(operation.kwargs, shares)
         result = operation.function(*args, **kwargs)
+    if is_contraction and Rank.WEIGHTS in ranks and isinstance(result, Tensor):
+        result = tracer.heads(result)
     signals = [rank for factor, rank in zip(explained, ranks, strict=True) if shares.get(id(factor), 1.0) > 0]
     tracer.note_rank(result, min(signals, default=Rank.SIGNAL))
-    if is_contraction and Rank.WEIGHTS in ranks and isinstance(result, Tensor):
-        tracer.heads(result)
     return result
 
 

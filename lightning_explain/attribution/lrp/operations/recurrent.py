@@ -40,6 +40,9 @@ class Weights:
 Step = Callable[[Tensor, State, Weights], State]
 """From what the input brings to one step, the state before it and the weights to the state after it."""
 
+Noted = Callable[[State], State]
+"""Takes note of the state after a step, and returns what to go on with."""
+
 
 def _gated(gate: Tensor, signal: Tensor) -> Tensor:
     """Multiply; a signal that is an offset, as before the first step, keeps its share."""
@@ -71,7 +74,7 @@ def _relu_step(x: Tensor, state: State, weights: Weights) -> State:
 
 
 def _one_way(
-    x: Tensor, sizes: Sequence[int], state: State, weights: Weights, step: Step, *, backward: bool
+    x: Tensor, sizes: Sequence[int], state: State, weights: Weights, step: Step, noted: Noted, *, backward: bool
 ) -> tuple[Tensor, State]:
     """Run one layer in one direction.
 
@@ -81,6 +84,7 @@ def _one_way(
         state: At the beginning.
         weights: The layer's.
         step: The equations.
+        noted: Takes note of the state after each step.
         backward: Whether the last step comes first.
 
     Returns:
@@ -98,14 +102,21 @@ def _one_way(
         elif size < len(now[0]):
             aside.append(tuple(part[size:] for part in now))
             now = tuple(part[:size] for part in now)
-        now = step(inputs[at], now, weights)
+        now = noted(step(inputs[at], now, weights))
         outputs[at] = now[0]
     last = tuple(torch.cat([now[k], *(ended[k] for ended in reversed(aside))]) for k in range(len(now)))
     return torch.cat(outputs), last
 
 
 def _layers(
-    x: Tensor, sizes: Sequence[int], states: State, weights: Sequence[Weights], step: Step, *, bidirectional: bool
+    tracer: Tracer,
+    x: Tensor,
+    sizes: Sequence[int],
+    states: State,
+    weights: Sequence[Weights],
+    step: Step,
+    *,
+    bidirectional: bool,
 ) -> tuple[Tensor, State]:
     n_ways = 2 if bidirectional else 1
     ends: list[State] = []
@@ -114,7 +125,8 @@ def _layers(
         for way in range(n_ways):
             at = first + way
             begin = tuple(part[at] for part in states)
-            found, end = _one_way(x, sizes, begin, weights[at], step, backward=way == 1)
+            noted = _noted(tracer, f"l{first // n_ways}{'_reverse' if way else ''}")
+            found, end = _one_way(x, sizes, begin, weights[at], step, noted, backward=way == 1)
             outputs.append(found)
             ends.append(end)
         x = torch.cat(outputs, -1)
@@ -130,6 +142,13 @@ def _weights(flat: Sequence[Tensor], n: int, *, has_biases: bool) -> list[Weight
     return [Weights(*group[:2], projection=group[2] if len(group) > 2 else None) for group in groups]
 
 
+def _noted(tracer: Tracer, part: str) -> Noted:
+    def note(state: State) -> State:
+        return tracer.state(state[0], part), *state[1:]
+
+    return note
+
+
 def _unrolled(step: Step, *, has_cell: bool) -> Handler:
     def as_states(hx: Any) -> State:
         return tuple(hx) if has_cell else (hx,)
@@ -138,22 +157,22 @@ def _unrolled(step: Step, *, has_cell: bool) -> Handler:
         return (output, *states)
 
     def packed(  # noqa: PLR0917 - torch's own arguments
-        data: Tensor, batch_sizes: Tensor, hx: Any, params: Any, has_biases: bool, num_layers: int, dropout: float,
-        train: bool, bidirectional: bool,
+        tracer: Tracer, data: Tensor, batch_sizes: Tensor, hx: Any, params: Any, has_biases: bool, num_layers: int,
+        dropout: float, train: bool, bidirectional: bool,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         del dropout, train
         weights = _weights(params, num_layers * (2 if bidirectional else 1), has_biases=has_biases)
         sizes = batch_sizes.tolist()
-        return answer(*_layers(data, sizes, as_states(hx), weights, step, bidirectional=bidirectional))
+        return answer(*_layers(tracer, data, sizes, as_states(hx), weights, step, bidirectional=bidirectional))
 
     def padded(  # noqa: PLR0917
-        input: Tensor, hx: Any, params: Any, has_biases: bool, num_layers: int, dropout: float,  # noqa: A002
+        tracer: Tracer, input: Tensor, hx: Any, params: Any, has_biases: bool, num_layers: int, dropout: float,  # noqa: A002
         train: bool, bidirectional: bool, batch_first: bool,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         x = input.transpose(0, 1) if batch_first else input
         sizes = torch.full((len(x),), x.shape[1])
         output, *states = packed(
-            x.flatten(0, 1), sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional
+            tracer, x.flatten(0, 1), sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional
         )
         output = output.unflatten(0, (len(x), -1))
         return answer(output.transpose(0, 1) if batch_first else output, tuple(states))
@@ -162,7 +181,7 @@ def _unrolled(step: Step, *, has_cell: bool) -> Handler:
         # packed sequences come with the number of samples of each step
         is_packed = isinstance(operation.args[3], list | tuple)
         with tracer.inside():
-            return (packed if is_packed else padded)(*operation.args, **operation.kwargs)
+            return (packed if is_packed else padded)(tracer, *operation.args, **operation.kwargs)
 
     return run
 
@@ -171,7 +190,7 @@ def _cell(step: Step, *, has_cell: bool) -> Handler:
     def run(tracer: Tracer, operation: Operation) -> Any:
         def cell(x: Tensor, hx: Any, *weights: Any) -> Any:
             found = Weights(*weights)
-            states = step(found.of_input(x), tuple(hx) if has_cell else (hx,), found)
+            states = _noted(tracer, "")(step(found.of_input(x), tuple(hx) if has_cell else (hx,), found))
             return states if has_cell else states[0]
 
         with tracer.inside():
