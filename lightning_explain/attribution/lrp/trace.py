@@ -249,7 +249,6 @@ class RelevanceTrace(TorchFunctionMode):
     def heads(self, output: Tensor) -> Tensor:
         """Take note of the output of an attention, [batch, heads, tokens, dimensions], and return it."""
         current = self._calls.current
-        # torch's own module merges samples and heads
         n_heads = self._calls.n_heads if output.ndim == 3 else 0
         if output.requires_grad and (output.ndim == 4 or n_heads):
             edge = get_gradient_edge(output)
@@ -258,6 +257,7 @@ class RelevanceTrace(TorchFunctionMode):
 
     def state(self, hidden: Tensor, part: str) -> Tensor:
         """Return a recurrent layer's state as it is."""
+        del part
         return hidden
 
     # ---- what the graph is checked by
