@@ -19,6 +19,7 @@ from lightning_explain.callbacks.base.error_handling import (
 from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
 from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
+from lightning_explain.callbacks.base.options import refuse_unknown
 from lightning_explain.callbacks.base.weight_changes import WeightChanges
 from lightning_explain.display import Display
 from lightning_explain.probe import Probe
@@ -56,9 +57,10 @@ class ProbeMonitor(pl.Callback):
             for all.
         min_every: With `max_overhead`: at least one of this many reports that are due is made, whatever it costs.
         on_error: `"warn"` once and continue when something fails, or `"raise"`.
+        unknown: None: an option that the monitor does not have is refused with the names that it has.
 
     Raises:
-        ConfigurationError: An option is impossible.
+        ConfigurationError: An option is impossible, or unknown.
     """
 
     _memory_advice: ClassVar[str] = BY_METHOD
@@ -80,8 +82,10 @@ class ProbeMonitor(pl.Callback):
         max_overhead: float | None = None,
         min_every: int | None = None,
         on_error: OnError = "warn",
+        **unknown: Any,
     ) -> None:
         super().__init__()
+        refuse_unknown(type(self), unknown)
         self.name = name
         self._guard = Guard(f"{type(self).__name__}(name={name!r})", on_error, memory=self._memory_advice)
         self.question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
