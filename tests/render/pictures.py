@@ -27,8 +27,16 @@ NAMES = [
 RED, BLUE = table("RdBu_r")[-1], table("RdBu_r")[0]
 
 
-def is_picture(found: Picture) -> bool:
-    return found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3
+def changed_rows(found: Picture, other: Picture) -> list[tuple[int, int]]:
+    """Return the runs of rows, first and last, in which two pictures of one size differ."""
+    assert found.shape == other.shape
+    return runs((found != other).any((1, 2)))
+
+
+def runs(mask: Any) -> list[tuple[int, int]]:
+    """Return the first and last place of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
+    return [(int(first), int(end) - 1) for first, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def boxes(picture: Picture, colour: Picture) -> list[tuple[int, int, int, int]]:
