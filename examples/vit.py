@@ -148,9 +148,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("\nmean confidence while the pixels with the highest attribution go first (lower is better)")
     for name, area in deletion_areas(net, digits[:200], labels[:200]).items():
         print(f"  {name:20} {area:.3f}")
-    absorbed = LRP()(net, digits, labels).absorbed_share
-    assert absorbed is not None
-    print(f"\nBiases, positions and the class token take {float(absorbed.nanmedian()):.0%} of a score (median).")
+    relevance = LRP()(net, digits, labels)
+    assert relevance.absorbed_share is not None
+    assert relevance.softmax_share is not None
+    absorbed, lost = (float(share.nanmedian()) for share in (relevance.absorbed_share, relevance.softmax_share))
+    print(
+        f"\nBiases, positions and the class token take {absorbed:.0%} of a score (median), softmaxes lose {lost:.0%}."
+    )
     picture = Path(tensorboard.log_dir) / "vit.png"
     draw(net, digits[:5], labels[:5], picture)
     print(f"Drawn in {picture}\nSee it form:  tensorboard --logdir {arguments.logdir}")

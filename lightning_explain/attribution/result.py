@@ -61,6 +61,8 @@ class Attribution:
         absorbed_share: The part of the explained output that reached no input [batch], for methods that hand the output
             itself down (LRP): what biases, norm offsets, learned positions and class tokens took. 0 for nothing; other
             than 0 to 1 where offsets speak against the output, or for more than all of it. NaN for an output of 0.
+        softmax_share: The part of the explained output that the Taylor expansion of softmaxes lost on the way [batch];
+            negative where it added some. None where no relevance passed a softmax. NaN for an output of 0.
     """
 
     values: Inputs
@@ -71,6 +73,7 @@ class Attribution:
     n_evaluations: Tensor
     coarse: Inputs | None = None
     absorbed_share: Tensor | None = None
+    softmax_share: Tensor | None = None
 
     @property
     def parts(self) -> tuple[Tensor, ...]:

@@ -13,6 +13,8 @@ import tests.attribution.lrp.operations.test_attention as attention
 import tests.attribution.lrp.operations.test_normalisation as normalisation
 import tests.attribution.lrp.operations.test_recurrent as recurrent
 import tests.attribution.lrp.test_method as relevance_propagation
+import tests.attribution.lrp.test_softmax_losses as softmax_losses
+import tests.attribution.test_sample_places as sample_places
 from lightning_explain.attribution import (
     LRP,
     AlphaBetaRule,
@@ -144,6 +146,18 @@ def rules_after_batch_norm() -> None:
     merged[0].bias.data = (conv.bias.data - norm.running_mean) * scale + norm.bias.data
     x, rules = drawn(3, 1, 3, 3), {nn.Conv2d: ZPlusRule()}
     close(LRP(rules)(apart, x, 5).values, LRP(rules)(merged, x, 5).values)
+
+
+def losses_of_softmaxes() -> None:
+    softmax_losses.test_formulas_are_what_goes_in_without_what_comes_out()
+    for name in ("bias", "in any order"):
+        softmax_losses.test_losses_are_those_of_the_attention_in_plain_steps(name)
+    softmax_losses.test_without_offsets_all_that_is_missing_was_lost_by_softmaxes(softmax_losses.fused, latent=False)
+
+
+def places_of_samples() -> None:
+    for name in sample_places.MOVES:
+        sample_places.test_samples_are_found_wherever_they_were_moved(name)
 
 
 absorbed_share = relevance_propagation.test_offsets_absorb_and_their_share_is_told
@@ -365,9 +379,81 @@ MUTATIONS = [
     ),
     Mutation(
         "attribution.lrp.method.LRP.__call__",
-        "1 - flat(values).sum(1) / change",
-        "flat(values).sum(1) / change",
+        "1 - arrived / change",
+        "arrived / change",
         absorbed_share,
+    ),
+    Mutation(
+        "attribution.lrp.softmax_losses.lost_by_softmax",
+        "arriving * (1 - surprise.sum(dim, keepdim=True)) + (surprise * gradient).sum(dim, keepdim=True)",
+        "arriving * (1 - surprise.sum(dim, keepdim=True)) - (surprise * gradient).sum(dim, keepdim=True)",
+        losses_of_softmaxes,
+    ),
+    Mutation(
+        "attribution.lrp.softmax_losses.lost_by_softmax",
+        "1 - surprise.sum(dim, keepdim=True)",
+        "1 + surprise.sum(dim, keepdim=True)",
+        losses_of_softmaxes,
+    ),
+    Mutation(
+        "attribution.lrp.softmax_losses.lost_by_log_softmax",
+        "-surprise.sum(dim, keepdim=True)",
+        "surprise.sum(dim, keepdim=True)",
+        losses_of_softmaxes,
+    ),
+    Mutation(
+        "attribution.lrp.softmax_losses.lost_by_logsumexp",
+        "entropy * gradient",
+        "gradient",
+        losses_of_softmaxes,
+    ),
+    Mutation(
+        "attribution.lrp.softmax_losses.Expansion.by_sample",
+        "(second / first).nan_to_num(1.0).round().long() - 1",
+        "(second / first).nan_to_num(1.0).round().long() - 2",
+        losses_of_softmaxes,
+    ),
+    Mutation(
+        "attribution.lrp.operations.attention._note_loss",
+        "-share * read.detach() * gradient",
+        "share * read.detach() * gradient",
+        losses_of_softmaxes,
+    ),
+    Mutation(
+        "attribution.lrp.operations.attention._is_mask",
+        "(mask == 0) | (mask < HIDES)",
+        "(mask == 0) | (mask < 10)",
+        losses_of_softmaxes,
+    ),
+    Mutation(
+        "attribution.sample_places.SamplePlaces.sums",
+        "by_place.reshape(self.outer, self.n_samples, self.inner).sum((0, 2))",
+        "by_place.reshape(self.outer, self.n_samples, self.inner).sum((0, 1))",
+        places_of_samples,
+    ),
+    Mutation(
+        "attribution.sample_places.viewed",
+        "stride // behind",
+        "1",
+        places_of_samples,
+    ),
+    Mutation(
+        "attribution.sample_places._stacked",
+        "places.dim + (new <= places.dim)",
+        "places.dim + 1",
+        places_of_samples,
+    ),
+    Mutation(
+        "attribution.sample_places._permuted",
+        "order.index(places.dim)",
+        "order[places.dim]",
+        places_of_samples,
+    ),
+    Mutation(
+        "attribution.sample_places._reduced",
+        "places.dim - sum(dim < places.dim for dim in dims)",
+        "places.dim",
+        places_of_samples,
     ),
     Mutation(
         "attribution.lrp.propagation.Pass.relevance",

@@ -16,6 +16,7 @@ from lightning_explain.attribution.lrp.composites import (
     default_composite,
 )
 from lightning_explain.attribution.lrp.propagation import Pass, Seen, heads_of, run_by_rules
+from lightning_explain.attribution.lrp.softmax_losses import SoftmaxLosses
 from lightning_explain.attribution.result import Attribution, Forward, Target, flat, parts_of, shaped_like
 from lightning_explain.attribution.scores import (
     check_differentiable,
@@ -47,7 +48,8 @@ class LRP:
     `convergence_delta` is `sum(values) - F(x)` (LRP has no baseline). Relevance of offsets (biases, norm offsets,
     learned positions, class tokens) reaches no input: `absorbed_share` says which part of the output that was. Without
     offsets, `attention="cp"` conserves the output up to rounding and epsilon. `"attnlrp"` and a softmax at the end do
-    not: a softmax hands on the first-order Taylor expansion, and what that misses is in `absorbed_share` too.
+    not: a softmax hands on the first-order Taylor expansion, and `softmax_share` says which part that loses. The sum of
+    relevance and both shares make up the output.
 
     Source: Bach et al. (2015), On pixel-wise explanations; Montavon et al. (2019), LRP: an overview; Ali et al. (2022),
     XAI for Transformers; Achtibat et al. (2024), AttnLRP; Arras et al. (2017), recurrent networks.
@@ -105,8 +107,10 @@ class LRP:
                 decides by values of its input, no input of floating-point type, a target out of range.
             ExplanationError: NaN or infinite relevance, or an output that does not depend on the inputs.
         """
-        values, _, run, indices = self._propagate(model, inputs, target, ())
+        values, _, run, indices, losses = self._propagate(model, inputs, target, ())
         change = run.score.detach()
+        lost = losses.total()
+        arrived = flat(values).sum(1) if lost is None else flat(values).sum(1) + lost
         return Attribution(
             values=shaped_like(values, inputs),
             convergence_delta=flat(values).sum(1) - change,
@@ -114,7 +118,8 @@ class LRP:
             target=indices,
             baseline=None,
             n_evaluations=torch.ones(len(change), dtype=torch.long),
-            absorbed_share=torch.where(change == 0, torch.nan, 1 - flat(values).sum(1) / change),
+            absorbed_share=torch.where(change == 0, torch.nan, 1 - arrived / change),
+            softmax_share=None if lost is None else torch.where(change == 0, torch.nan, lost / change),
         )
 
     def layer_relevance(
@@ -175,7 +180,7 @@ class LRP:
 
     def _propagate(
         self, model: Forward, inputs: Inputs, target: Target, layers: Sequence[Layer], *, of_heads: bool = False
-    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor], Pass, Tensor | None]:
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor], Pass, Tensor | None, SoftmaxLosses]:
         module = _module(model)
         composite = self._composite(module)
         check_names(module, composite)
@@ -194,12 +199,14 @@ class LRP:
                 if entry.edge.node in run.trace.layers.merged
             }
             heads = heads_of(run.trace) if of_heads else {}
-            values, hidden = run.relevance({**seen, **merged, **{name: entry for name, (entry, _) in heads.items()}})
+            losses = SoftmaxLosses(run.trace.expansions, run.inputs, run.trace.layers.first)
+            of_heads_seen = {name: entry for name, (entry, _) in heads.items()}
+            values, hidden = run.relevance({**seen, **merged, **of_heads_seen}, losses)
             for name, (_, n_heads) in heads.items():
                 by_token = hidden[name].sum(-1)
                 hidden[name] = by_token.unflatten(0, (-1, n_heads)) if n_heads else by_token
         check_finite(values, run.score.detach())
-        return values, hidden, run, indices
+        return values, hidden, run, indices, losses
 
     def _composite(self, model: nn.Module) -> Composite:
         rules: Any = self.rules

@@ -12,6 +12,7 @@ from lightning_explain.activation_checkpointing import checkpointing_off
 from lightning_explain.attribution.autograd_graph import Node, check_passable, moved_back, operation_of
 from lightning_explain.attribution.lrp.choices import Choices
 from lightning_explain.attribution.lrp.composites import Composite
+from lightning_explain.attribution.lrp.softmax_losses import SoftmaxLosses
 from lightning_explain.attribution.lrp.trace import RelevanceTrace
 from lightning_explain.attribution.result import parts_of
 from lightning_explain.attribution.scores import explained_score
@@ -45,16 +46,26 @@ class Pass:
     inputs: tuple[Tensor, ...]
     score: Tensor
 
-    def relevance(self, seen: Mapping[str, Seen]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        """Propagate back once: the relevance of each input, and of each layer output in `seen`."""
+    def relevance(
+        self, seen: Mapping[str, Seen], losses: SoftmaxLosses
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """Propagate back once: the relevance of each input, and of each layer output in `seen`.
+
+        Args:
+            seen: Outputs of layers.
+            losses: Gets what softmaxes lose; where their rows cannot be told apart by sample, by a second walk back.
+        """
         first, leaves = self.trace.layers.first, self.trace.leaves
         # autograd takes places in the graph and tensors alike, torch's annotations only one or the other
         edges: list[Any] = [entry.edge for entry in seen.values()]
         # an input that was scaled before its layer read it: the way back is walked a second time
         is_moved = any(self._place(read) is None for read, _ in first)
         # checkpointed layers run again on the way back, and by their rules
-        with self.trace:
-            found = torch.autograd.grad(self.score.sum(), (*leaves, *edges), retain_graph=is_moved, allow_unused=True)
+        again: dict[str, Any] = {"retain_graph": is_moved or losses.needs_labels, "allow_unused": True}
+        with self.trace, losses.watched():
+            found = torch.autograd.grad(self.score.sum(), (*leaves, *edges), **again)
+            if losses.needs_labels:
+                torch.autograd.grad(self.score, leaves, losses.labels(self.score), **again)
         wanted = (*leaves, *(entry.value for entry in seen.values()))
         gradients = iter([_or_zeros(gradient, like) for gradient, like in zip(found, wanted, strict=True)])
         values = [

@@ -144,15 +144,20 @@ class Shared(torch.autograd.Function):
         return gradients[0] * ctx.share, None
 
 
-def shared(a: Tensor, share: float) -> Tensor:
+def shared(a: Tensor, share: float, *, is_marked: bool = False) -> Tensor:
     """Let a factor have a share of the relevance: all for 1, none for 0.
+
+    Args:
+        a: The factor.
+        share: Its share.
+        is_marked: Whether it gets a node of its own even with all of the relevance.
 
     Example:
         >>> x = torch.tensor(3.0, requires_grad=True)
         >>> torch.autograd.grad(shared(x, 0.5) * 2, x)[0]
         tensor(1.)
     """
-    if share == 1:
+    if share == 1 and not is_marked:
         return a
     found: Any = Shared.apply(a, share) if share else a.detach()
     return found

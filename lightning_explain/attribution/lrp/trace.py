@@ -35,18 +35,9 @@ from lightning_explain.attribution.lrp.operations.handler import (
     tensors_in,
     works_in_place,
 )
+from lightning_explain.attribution.lrp.softmax_losses import Expansion, Lost
 from lightning_explain.attribution.lrp.steps import OWN, Normalised, PassedActivation
 from lightning_explain.errors import ConfigurationError
-
-
-def _view(tracer: Any, operation: Operation) -> Tensor:
-    """Run `view`, also on what is a view only for channels-first images."""
-    try:
-        result = operation.run()
-    except RuntimeError:
-        result = operation.function(operation.args[0].contiguous(), *operation.args[1:], **operation.kwargs)
-    tracer.note_rank(result, tracer.rank(operation.args[0]))
-    return result
 
 
 class RelevanceTrace(TorchFunctionMode):
@@ -64,6 +55,7 @@ class RelevanceTrace(TorchFunctionMode):
         layers: The layers of this pass.
         attention: Of each attention the path of its module, the place and value of its output, and the number of heads
             where its first dimension counts samples and heads.
+        expansions: The operations that lose relevance, softmaxes.
     """
 
     def __init__(
@@ -81,7 +73,8 @@ class RelevanceTrace(TorchFunctionMode):
         self._calls = ModuleCalls(model)
         self.layers = Layers(self._calls, composite, (*inputs, *self.given), cut)
         self.attention: list[tuple[str, GradientEdge, Tensor, int]] = []
-        self._handlers: dict[str, Handler] = {**HANDLERS, **self.layers.handlers(), "view": _view}
+        self.expansions: list[Expansion] = []
+        self._handlers: dict[str, Handler] = {**HANDLERS, **self.layers.handlers()}
         self._ranks, self._compared = WeakTensorKeyDictionary(), WeakTensorKeyDictionary()
         self._trusted: list[tuple[int, int]] = []
         self._opened: list[Any] = []
@@ -245,6 +238,11 @@ class RelevanceTrace(TorchFunctionMode):
             yield
         finally:
             self._trusted.append((began, sequence_number()))
+
+    def expands(self, output: Tensor, lost: Lost) -> None:
+        """Take note of an operation that hands on a Taylor expansion: what is lost of the gradient at its output."""
+        if output.requires_grad and not self._is_cut:
+            self.expansions.append(Expansion(output.grad_fn, lost))
 
     def heads(self, output: Tensor) -> Tensor:
         """Take note of the output of an attention, [batch, heads, tokens, dimensions], and return it."""

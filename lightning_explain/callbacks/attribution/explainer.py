@@ -88,6 +88,7 @@ def on_cpu(attribution: Attribution) -> Attribution:
         n_evaluations=attribution.n_evaluations.cpu(),
         coarse=_cpu(attribution.coarse),
         absorbed_share=_cpu(attribution.absorbed_share),
+        softmax_share=_cpu(attribution.softmax_share),
     )
 
 

@@ -215,6 +215,7 @@ def _state(attribution: Attribution) -> dict[str, Any]:
         "target": attribution.target,
         "n_evaluations": attribution.n_evaluations,
         "absorbed_share": attribution.absorbed_share,
+        "softmax_share": attribution.softmax_share,
     }
 
 

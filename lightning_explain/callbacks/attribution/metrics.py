@@ -168,6 +168,12 @@ def quality_figures(prefix: tuple[str, ...], attribution: Attribution, probe: Pr
             "part of the explained output that offsets took (biases, norm offsets, positions, class tokens), so that "
             "it reached no input; median over the probe; 0 is none",
         )
+    if attribution.softmax_share is not None:
+        found["softmax_share"] = Figure(
+            float(attribution.softmax_share.nanmedian()),
+            "part of the explained output that the Taylor expansion of softmaxes lost on the way to the inputs (0 with "
+            'LRP(attention="cp") and no other softmax); median over the probe',
+        )
     if attribution.error is not None:
         found["error"] = Figure(
             float(attribution.error.nanmean()), "estimated relative L1 error of the attributions, mean over the probe"

@@ -56,7 +56,8 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
       and, for images, `ssim`; as distances, 0 meaning unchanged.
     - `explain/{name}/convergence_delta` (mean absolute completeness gap), `.../error` (estimated relative L1
       error), `.../absorbed_share` (LRP: the part of the output that biases and other offsets took, median over the
-      probe), `.../n_evaluations`, `.../total_attribution`, `.../mass_in_mask` (if the probe has masks), `.../overhead`
+      probe), `.../softmax_share` (LRP: the part that the Taylor expansion of softmaxes lost), `.../n_evaluations`,
+      `.../total_attribution`, `.../mass_in_mask` (if the probe has masks), `.../overhead`
       (share of wall time spent explaining so far).
     - `explain/{name}/tab`, `.../probe` (blobs): the same for TensorBoard's Explain tab.
     - `explain/{name}/summary` (text), and one JSON line per explanation in `explain/{name}/record.jsonl` in the

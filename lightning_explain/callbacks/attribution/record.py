@@ -62,6 +62,7 @@ def _method_record(name: str, findings: Comparison, probe: Probe, methods: Metho
         "convergence_delta": _numbers(attribution.convergence_delta),
         "error": _numbers(attribution.error),
         "absorbed_share": _numbers(attribution.absorbed_share),
+        "softmax_share": _numbers(attribution.softmax_share),
         "n_evaluations": attribution.n_evaluations.tolist(),
         "missed_tolerance": missed(attribution, methods[name]),
         "drift_below_error": [ref for ref, drift in findings.drifts.get(name, {}).items() if below_error(drift)],
@@ -107,14 +108,17 @@ def missed_words(attribution: Attribution, method: Method) -> str:
     )
 
 
-def absorbed_words(attribution: Attribution) -> str:
-    """Return a sentence about what offsets took of the explained output; empty if that is not worth one."""
-    if attribution.absorbed_share is None:
-        return ""
-    share = attribution.absorbed_share.nanmedian()
-    if not bool(share.abs() >= WORTH_SAYING):
-        return ""
-    return f"Offsets (biases, positions, class tokens) took {_percent(share)} of the output (median)."
+def unexplained_words(attribution: Attribution) -> str:
+    """Return sentences about what reached no input of the explained output; empty if that is not worth one."""
+    said: list[str] = []
+    for words, shares in (
+        ("Offsets (biases, positions, class tokens) took", attribution.absorbed_share),
+        ("Softmaxes lost", attribution.softmax_share),
+    ):
+        share = None if shares is None else shares.nanmedian()
+        if share is not None and bool(share.abs() >= WORTH_SAYING):
+            said.append(f"{words} {_percent(share)} of the output (median).")
+    return " ".join(said)
 
 
 def below_error(moved: Drift) -> bool:
@@ -157,7 +161,7 @@ def summary(findings: Comparison, methods: Methods, caveat: str = "") -> str:
     """Write drift, agreement and faithfulness as markdown tables; empty where there is nothing to say yet."""
     parts = [markdown_safe(caveat)] if caveat else []
     for name, attribution in findings.explanation.attributions.items():
-        words = f"{missed_words(attribution, methods[name])} {absorbed_words(attribution)}".strip()
+        words = f"{missed_words(attribution, methods[name])} {unexplained_words(attribution)}".strip()
         if words:
             parts.append(f"{markdown_safe(name)}: {words}")
     parts += [
@@ -229,7 +233,7 @@ def _mean(values: Tensor) -> float:
 def trust(attribution: Attribution, drifts: Drifts, method: Method) -> str:
     """Return the sentence of a picture's title about its error."""
     beyond = missed_words(attribution, method)
-    words = [said for said in (beyond, absorbed_words(attribution)) if said]
+    words = [said for said in (beyond, unexplained_words(attribution)) if said]
     error = attribution.error
     if error is not None and not bool(error.isnan().all()):
         words.append(f"Estimated error {_percent(error.nanmean())} of the attribution (worst {_percent(error.max())}).")

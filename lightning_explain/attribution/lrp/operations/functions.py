@@ -1,6 +1,13 @@
 """Handlers of torch functions under the trace, by name."""
 
-from lightning_explain.attribution.lrp.operations import activations, attention, normalisation, products, recurrent
+from lightning_explain.attribution.lrp.operations import (
+    activations,
+    attention,
+    normalisation,
+    products,
+    recurrent,
+    reshapes,
+)
 from lightning_explain.attribution.lrp.operations.handler import Handler
 
 HANDLERS: dict[str, Handler] = {
@@ -9,6 +16,7 @@ HANDLERS: dict[str, Handler] = {
     **normalisation.HANDLERS,
     **products.HANDLERS,
     **recurrent.HANDLERS,
+    **reshapes.HANDLERS,
 }
 """Operations with a rule. All others run as they are, and `graph.PASSES` says whether relevance may pass them."""
 

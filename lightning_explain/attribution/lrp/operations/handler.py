@@ -90,6 +90,10 @@ class Tracer(Protocol):
         """Accept operations inside with their own gradients."""
         ...
 
+    def expands(self, output: Tensor, lost: Callable[[Tensor], Tensor]) -> None:
+        """Take note of an operation that hands on a Taylor expansion: what is lost of the gradient at its output."""
+        ...
+
     def heads(self, output: Tensor) -> Tensor:
         """Take note of the output of an attention, [batch, heads, tokens, dimensions]; return what to go on with."""
         ...

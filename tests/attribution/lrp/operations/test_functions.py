@@ -5,10 +5,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lightning_explain.attribution.lrp.operations import activations, attention, normalisation, products, recurrent
+from lightning_explain.attribution.lrp.operations import (
+    activations,
+    attention,
+    normalisation,
+    products,
+    recurrent,
+    reshapes,
+)
 from lightning_explain.attribution.lrp.operations.functions import ACTIVATIONS, COMPARES, HANDLERS, KEEPS_RANK
 
-ROOMS = (activations, attention, normalisation, products, recurrent)
+ROOMS = (activations, attention, normalisation, products, recurrent, reshapes)
 
 
 def test_no_operation_has_two_rules() -> None:
