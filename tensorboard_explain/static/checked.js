@@ -98,6 +98,19 @@ function metricsOf(layer, nNeurons) {
   return new Map([...(given.length ? given : counted()), ["turnover", number(layer.turnover)]]);
 }
 
+/** Read the ablation of a layer's units: Map unit -> [{c, change, error, accuracy, n, changed}]; null where there is none. */
+function effectsOf(value) {
+  const found = mapping(value);
+  const [classes, n, right] = [indices(found.classes), numbers(found.n_samples), numbers(found.n_correct)];
+  const units = list(found.units).map(list).map(([unit, lost, gained, errors]) => {
+    const [minus, plus, error] = [numbers(lost), numbers(gained), numbers(errors)];
+    return [whole(unit), classes.map((c, i) => ({
+      c, n: n[i], accuracy: right[i] / n[i], change: (plus[i] - minus[i]) / n[i], error: error[i] ?? NaN, changed: plus[i] + minus[i],
+    })).filter((row) => row.n > 0)];
+  });
+  return units.length ? { epoch: number(found.epoch), units: new Map(units) } : null;
+}
+
 function layerOf(value, nClasses) {
   const layer = mapping(value);
   const all = Math.max(0, Math.min(MOST, whole(layer.n_neurons, 0)));
@@ -117,6 +130,7 @@ function layerOf(value, nClasses) {
     exclusive: new Map(list(layer.exclusive).map(indices).map(([neuron, owner]) => [neuron, owner])),
     metrics: metricsOf(layer, all),
     minRate: number(layer.min_rate),
+    effects: effectsOf(layer.effects),
     feeding: list(layer.feeding).map(list).map(([neuron, name, fed]) => ({
       neuron: whole(neuron),
       className: words(name),

@@ -1,4 +1,4 @@
-"""The probe of a neuron monitor: the input features that feed its neurons, and activation maps of a sample."""
+"""The probe of a neuron monitor: what feeds its neurons, accuracy without them, activation maps of a sample."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,8 +11,12 @@ from lightning_explain.callbacks.base.default_probe import flat_loaders, to_devi
 from lightning_explain.callbacks.base.error_handling import DRAWING_A_PROBE, Guard
 from lightning_explain.callbacks.base.forward import Question, undisturbed
 from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
+from lightning_explain.callbacks.neurons.ablated_units import chosen_units
 from lightning_explain.callbacks.neurons.activation_maps import activation_maps
 from lightning_explain.capture import Layer
+from lightning_explain.faithfulness.clamping import can_clamp
+from lightning_explain.faithfulness.unit_ablation import ablated_effects
+from lightning_explain.faithfulness.unit_effects import AblationResult
 from lightning_explain.feeding import FeedingFeatures, feeding_features
 from lightning_explain.neurons import LayerProfile
 from lightning_explain.probe import Probe
@@ -117,6 +121,37 @@ class NeuronProbe:
                 as_maps=is_of_grid(self.probe),
                 forward=self._question.call(pl_module),
             )
+
+    def effects(
+        self,
+        trainer: Any,
+        pl_module: nn.Module,
+        profiles: Mapping[str, LayerProfile],
+        layers: Sequence[Layer],
+        *,
+        most_of_layer: int | None,
+    ) -> AblationResult | None:
+        """Measure the classes' accuracy without listed neurons, isolated; every process must call it.
+
+        Returns:
+            None where there is no probe, or its samples have no classes.
+
+        Raises:
+            ConfigurationError: The module cannot be called with the probe, or its scores do not fit the labels.
+        """
+        probe = self.probe
+        labels = None if probe is None else probe.labels
+        if probe is None or labels is None or not profiles:
+            return None
+        self._question.check(pl_module)
+        counted = next(iter(profiles.values())).n_samples
+        if most_of_layer is None:  # the cost is shared out among layers that can be measured
+            known = {layer.name for layer in layers if can_clamp(layer)}
+            profiles = {key: profile for key, profile in profiles.items() if key.split("#")[0] in known}
+        units = chosen_units(profiles, most_of_layer, n_probe=len(probe), n_samples=int(counted.sum()))
+        inputs = to_device(trainer, probe.parts)
+        with undisturbed(pl_module):
+            return ablated_effects(pl_module, inputs, labels, layers, units, forward=self._question.scores(pl_module))
 
     def maps(self, trainer: Any, pl_module: nn.Module, layers: Sequence[Layer]) -> dict[str, Tensor]:
         """Return the activation maps of the first sample; every process of a distributed run must call it."""

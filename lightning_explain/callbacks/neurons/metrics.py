@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
+from lightning_explain.callbacks.neurons.ablated_units import ablation_table, effect_words
 from lightning_explain.callbacks.neurons.counting.not_counted import silent_layers_message
 from lightning_explain.callbacks.neurons.counting.watch import Profiles, Stage
 from lightning_explain.callbacks.neurons.results import LayerReport, NeuronReport
@@ -153,7 +154,9 @@ def feeding_table(report: NeuronReport, layer: str) -> str:
     feeding = found.feeding
     if feeding is None:
         return ""
-    rows = ["| class | neuron | active for | fed by |", "|---|---|---|---|"]
+    measured = found.effects is not None
+    head = [*("class", "neuron", "active for", "fed by"), *(["its class without it"] if measured else [])]
+    rows = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for place, (c, neuron) in enumerate(zip(feeding.classes.tolist(), feeding.neurons.tolist(), strict=True)):
         features = zip(feeding.features[place, :TOLD].tolist(), feeding.values[place, :TOLD].tolist(), strict=True)
         told = ", ".join(
@@ -163,7 +166,8 @@ def feeding_table(report: NeuronReport, layer: str) -> str:
         )
         rate = f"{float(found.profile.rates[c, neuron]):.0%}".replace("%", " %")
         name = markdown_safe(report.class_names[int(c)], longest=LONGEST)
-        rows.append(f"| {name} | {neuron} | {rate} of its samples | {told or 'nothing'} |")
+        without = f" {effect_words(found, int(c), int(neuron)) or 'not measured'} |" if measured else ""
+        rows.append(f"| {name} | {neuron} | {rate} of its samples | {told or 'nothing'} |{without}")
     return "\n".join([markdown_safe(_what(feeding, report, layer)), "", *rows])
 
 
@@ -210,3 +214,9 @@ def log_feeding(journal: Journal, name: str, report: NeuronReport, layers: Seque
                 title=title,
             )
         journal.image(tag(name, layer, "features"), picture)
+
+
+def log_effects(journal: Journal, name: str, report: NeuronReport, layers: Sequence[str]) -> None:
+    """Write the accuracy of each class without single neurons, for some layers."""
+    for layer in layers if journal.shows_pictures else ():
+        journal.text(tag(name, layer, "ablation"), ablation_table(report, layer))

@@ -42,8 +42,8 @@ class ActiveNeuronMonitor(CountingMonitor):
     - `explain/{name}/overhead`: share of wall time spent counting so far.
     - `explain/{name}/{layer}/rates`, `.../overlaps` (images): class x neuron activation rates; overlap of the
       active sets of every two classes.
-    - `explain/{name}/{layer}/features` (image and text): which input features feed the most telling active
-      neurons of each class, with signs; after 1, 2, 3, 4, 6, 8, 12, 16, ... reports.
+    - `explain/{name}/{layer}/features` (image and text), `.../ablation` (text): which input features feed the most
+      telling neurons of each class, and accuracy without single neurons; after 1, 2, 3, 4, 6, 8, 12, 16, ... reports.
     - `explain/{name}/{layer}/maps` (image): activation maps of one probe sample, for convolutional layers; at
       every `every_n_train_steps` as well.
     - `explain/{name}/train/{layer}/...`: the metrics of the training batches of the epoch so far, at every
@@ -53,11 +53,11 @@ class ActiveNeuronMonitor(CountingMonitor):
     - `explain/{name}/tab` (blobs): the same for TensorBoard's Explain tab.
     - one JSON line per epoch in `explain/{name}/record.jsonl` in the run's folder.
 
-    Other callbacks can monitor these metrics. From Python, `latest` holds the last report as arrays, and as rows for a
-    `pandas.DataFrame`: `latest.to_rows()`.
+    Other callbacks can monitor these metrics. From Python, `latest` holds the last report: arrays, and `to_rows()`.
 
     Cost: about two passes over each watched output. Feeding features take `4 * feeding` forward and backward passes
-    of the probe for each layer that does not read the input, maps one of a sample. The heads of
+    of the probe for each layer that does not read the input, maps one of a sample, ablation a forward pass of the probe
+    for each neuron. The heads of
     `nn.MultiheadAttention` are worked out again, which costs its forward pass: in every batch of the validation, in
     every 8th of training. `nn.TransformerEncoderLayer` runs a second time where it runs fused (in validation).
 
@@ -65,8 +65,8 @@ class ActiveNeuronMonitor(CountingMonitor):
     Where a later batch shows that they are none (several labels for a sample, regression), all samples count as one
     class, those counted before included; so do those of a single output for more than two different integers.
 
-    Half of `max_overhead` is for counting. Where it does not suffice, only every 2nd, 4th, 8th, ... training batch is
-    counted, as title and record state. A validation that is reported is counted wholly, others like training.
+    Half of `max_overhead` is for counting: where it does not suffice, every 2nd, 4th, ... training batch is counted. A
+    validation that is reported is counted wholly, others like training.
 
     Args:
         layers: Names or globs of the modules to watch; default: the activation modules, recurrent layers, attention
@@ -84,6 +84,8 @@ class ActiveNeuronMonitor(CountingMonitor):
         method: Attribution method for feeding features deeper in the network; default `IntegratedGradients(n_steps=4)`.
         maps: Channels of the activation maps: how many of those most active for the sample's class, or which; 0 for
             none.
+        ablation: Neurons of each layer without which the accuracy is measured; 0 for none. By default as many of
+            those listed as exclusive or selective as send half the validation's samples, or 8 times the probe, forward.
         name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
         options: The options that all monitors share, such as `probe`, `every_n_epochs` and `max_overhead`: see
             `ProbeMonitor`. The probe is for feeding features and activation maps.
@@ -109,6 +111,7 @@ class ActiveNeuronMonitor(CountingMonitor):
         feeding: int = 4,
         method: Callable[..., Attribution] | None = None,
         maps: int | Sequence[int] = 16,
+        ablation: int | None = None,
         name: str = "neurons",
         **options: Any,
     ) -> None:
@@ -128,8 +131,9 @@ class ActiveNeuronMonitor(CountingMonitor):
             stopwatch=self._schedule.stopwatch,
             unit_dims=unit_dims,
         )
-        wanted = feeding > 0 or maps != 0
+        wanted = feeding > 0 or maps != 0 or ablation != 0
         self._probe = NeuronProbe(self._keeper, question=self.question, guard=self._guard, wanted=wanted)
+        shown: dict[str, Any] = {"feeding": feeding, "method": method, "maps": maps, "ablation": ablation}
         self._reporter = NeuronReporter(
             name,
             watch=self._watch,
@@ -138,9 +142,7 @@ class ActiveNeuronMonitor(CountingMonitor):
             schedule=self._schedule,
             choice=self._choice,
             class_names=self._class_names,
-            feeding=feeding,
-            method=method,
-            maps=maps,
+            **shown,
         )
         self._reports_validation = True
         self._is_reported = False
@@ -175,8 +177,6 @@ class ActiveNeuronMonitor(CountingMonitor):
         """Indices of the active neurons by layer and class index, from the last validation (else training)."""
         profiles = self.profiles.get("val") or self.profiles.get("train") or {}
         return {layer: profile.set_indices() for layer, profile in profiles.items()}
-
-    # -- state -------------------------------------------------------------------------------------------------
 
     def _current_state(self) -> dict[str, Any]:
         return {

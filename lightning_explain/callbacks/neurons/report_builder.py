@@ -1,6 +1,6 @@
 """Reports of a neuron monitor: finished counts become profiles, histories and one report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -10,6 +10,7 @@ from lightning_explain.callbacks.neurons.counting.labels import ALL_SAMPLES
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Profiles, Stage
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
 from lightning_explain.callbacks.neurons.results import Counted, LayerReport, NeuronReport
+from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.feeding import FeedingFeatures
 from lightning_explain.log import running_epoch
 from lightning_explain.neurons import LayerHistory
@@ -41,6 +42,7 @@ class ReportBuilder:
         self._class_names = tuple(class_names)
         self._histories: dict[Stage, dict[str, LayerHistory]] = {}
         self._feeding: dict[str, FeedingFeatures] = {}
+        self._effects: dict[str, tuple[UnitEffects, int]] = {}
         self._caveat = ""
 
     @property
@@ -58,7 +60,8 @@ class ReportBuilder:
         Args:
             caveat: A sentence that must be known to read turnover from here on.
         """
-        self.profiles, self._histories, self._feeding, self._caveat = {}, {}, {}, caveat
+        self.profiles, self._histories, self._feeding, self._effects = {}, {}, {}, {}
+        self._caveat = caveat
 
     def state_dict(self) -> dict[str, Any]:
         """Return the histories as plain tensors and dicts."""
@@ -83,6 +86,10 @@ class ReportBuilder:
     def add_feeding(self, features: dict[str, FeedingFeatures]) -> None:
         """Keep feeding features for the reports that follow, by layer."""
         self._feeding |= features
+
+    def add_effects(self, effects: Mapping[str, UnitEffects], epoch: int) -> None:
+        """Keep the effects of neurons, measured in an epoch, for the reports that follow, by layer."""
+        self._effects |= {layer: (found, epoch) for layer, found in effects.items()}
 
     def build(self, trainer: pl.Trainer, stage: Stage, *, step: int) -> NeuronReport | None:
         """Profile a finished stage; None if nothing was counted. A collective call in a distributed run."""
@@ -123,6 +130,7 @@ class ReportBuilder:
                     histories[layer],
                     rate_gaps(train[layer], profile) if stage == "val" and layer in train else None,
                     self._feeding.get(layer),
+                    *self._effects.get(layer, (None, -1)),
                 )
                 for layer, profile in profiles.items()
             },

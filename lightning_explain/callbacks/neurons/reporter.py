@@ -1,6 +1,7 @@
 """The reports of a neuron monitor: logged, recorded and drawn, all in one place."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,6 +12,7 @@ from lightning_explain.callbacks.base.error_handling import CALLING, WRITING, Gu
 from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
 from lightning_explain.callbacks.neurons.activation_maps import log_maps
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
+from lightning_explain.callbacks.neurons.counting.not_counted import not_ablated_message
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Stage
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
 from lightning_explain.callbacks.neurons.metrics import (
@@ -18,6 +20,7 @@ from lightning_explain.callbacks.neurons.metrics import (
     doubts,
     gap_scalars,
     layer_scalars,
+    log_effects,
     log_feeding,
     log_pictures,
     log_silent,
@@ -27,8 +30,17 @@ from lightning_explain.callbacks.neurons.report_builder import ReportBuilder
 from lightning_explain.callbacks.neurons.results import NeuronReport
 from lightning_explain.callbacks.neurons.tab import log_neuron_tab
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.log import Journal, current_step, running_epoch, tag
 from lightning_explain.schedule import worth_redrawing
+
+
+@dataclass
+class Fresh:
+    """The layers of which feeding features, or the effects of neurons, are new in a report."""
+
+    features: Sequence[str] = ()
+    effects: Sequence[str] = ()
 
 
 class NeuronReporter:
@@ -45,6 +57,7 @@ class NeuronReporter:
         feeding: Neurons of each class and layer whose feeding features are worked out.
         method: Attribution method for them.
         maps: Channels that are drawn: how many, or which.
+        ablation: Neurons of each layer whose ablation is measured; None for as many as the cost allows.
 
     Attributes:
         builder: Builds the reports.
@@ -68,12 +81,13 @@ class NeuronReporter:
         feeding: int,
         method: Callable[..., Attribution] | None,
         maps: int | Sequence[int],
+        ablation: int | None,
     ) -> None:
         channels = [maps] if isinstance(maps, int) else list(maps)
-        if feeding < 0 or any(channel < 0 for channel in channels):
+        if feeding < 0 or (ablation or 0) < 0 or any(channel < 0 for channel in channels):
             raise ConfigurationError(
-                f"feeding={feeding}, maps={maps}; expected numbers from 0 on: how many neurons of each class, and how "
-                "many channels or which ones. 0 switches them off."
+                f"feeding={feeding}, maps={maps}, ablation={ablation}; expected numbers from 0 on: how many neurons of "
+                "each class, how many channels or which ones, how many neurons of each layer. 0 switches them off."
             )
         self.latest: NeuronReport | None = None
         self.records: list[dict[str, Any]] = []
@@ -83,7 +97,7 @@ class NeuronReporter:
         self._name = name
         self._watch, self._probe, self._guard = watch, probe, guard
         self._schedule, self._stopwatch = schedule, schedule.stopwatch
-        self._n_feeding, self._method, self._maps = feeding, method, maps
+        self._n_feeding, self._method, self._maps, self._n_ablated = feeding, method, maps, ablation
         self._n_reports = 0
 
     def start_over(self, caveat: str = "") -> None:
@@ -178,12 +192,15 @@ class NeuronReporter:
         if found is None:
             return False
         report, scalars = found
-        fresh: list[str] = []
+        fresh = Fresh()
         if self._n_feeding and worth_redrawing(self._n_reports):
             with self._stopwatch.spending(), self._guard.doing("working out what feeds the neurons", cure=CALLING):
                 features = self._features(trainer, pl_module, report)
                 self.builder.add_feeding(features)
-                report, fresh = report.with_feeding(features), list(features)
+                report, fresh.features = report.with_feeding(features), list(features)
+        effects = self._effects(trainer, pl_module, report)
+        self.builder.add_effects(effects, report.epoch)
+        report, fresh.effects = report.with_effects(effects), list(effects)
         writing = self._guard.doing("recording and drawing active neurons")
         with self._stopwatch.spending(), writing, Journal(trainer, step) as journal:
             self._write(journal, report, scalars, fresh)
@@ -196,16 +213,34 @@ class NeuronReporter:
             trainer, pl_module, profiles, self._watch.layers, method=self._method, most_neurons=self._n_feeding
         )
 
+    def _effects(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, report: NeuronReport
+    ) -> Mapping[str, UnitEffects]:
+        """Measure the accuracy without neurons where the report's scores are known to be those of its classes."""
+        if self._n_ablated == 0 or not report.scores or not worth_redrawing(self._n_reports):
+            return {}
+        measuring = self._guard.doing("measuring the accuracy without single neurons", cure=CALLING)
+        with self._stopwatch.spending(), measuring:
+            profiles = {layer: found.profile for layer, found in report.layers.items()}
+            layers = self._watch.layers
+            found = self._probe.effects(trainer, pl_module, profiles, layers, most_of_layer=self._n_ablated)
+            if found is None:
+                return {}
+            if found.not_measured and self._n_ablated is not None:
+                self._guard.note(not_ablated_message(found.not_measured), about=f"not ablated {found.not_measured}")
+            return found.effects
+        return {}
+
     # -- writing -----------------------------------------------------------------------------------------------
 
-    def _write(self, journal: Journal, report: NeuronReport, scalars: dict[str, float], fresh: Sequence[str]) -> None:
+    def _write(self, journal: Journal, report: NeuronReport, scalars: dict[str, float], fresh: Fresh) -> None:
         """Write a report: this is where everything of it is at hand, and where all of it goes out.
 
         Args:
             journal: The loggers.
             report: The report, with feeding features of an earlier report where there are no new ones.
             scalars: Its figures by tag, logged already.
-            fresh: The layers whose feeding features are new.
+            fresh: The layers of which something is new.
         """
         self.latest = report
         entry = {**report.record(), **self._schedule.record()}
@@ -221,7 +256,9 @@ class NeuronReporter:
         with self._guard.doing("drawing active neurons", cure=WRITING):
             log_pictures(journal, self._name, report)
         with self._guard.doing("writing what feeds the neurons", cure=WRITING):
-            log_feeding(journal, self._name, report, fresh)
+            log_feeding(journal, self._name, report, fresh.features)
+        with self._guard.doing("writing the accuracy without neurons", cure=WRITING):
+            log_effects(journal, self._name, report, fresh.effects)
         with self._guard.doing("writing active neurons for the Explain tab", cure=WRITING):
             log_neuron_tab(journal, self._name, report, scalars, count=len(self.records))
 

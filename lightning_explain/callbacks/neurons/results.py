@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.feeding import FeedingFeatures
 from lightning_explain.neurons import LayerHistory, LayerProfile
 
@@ -51,12 +52,25 @@ class LayerReport:
         gaps: Training minus validation rates [classes, neurons]; None where the two were not both measured. Training
             is counted while the weights change, and with dropout.
         feeding: The input features that feed the classes' neurons, as last worked out; None if never.
+        effects: The change of each class's accuracy without single neurons, as last measured; None if never.
+        effects_epoch: Index of the epoch that they were measured in; -1 for never.
     """
 
     profile: LayerProfile
     history: LayerHistory
     gaps: Tensor | None = None
     feeding: FeedingFeatures | None = None
+    effects: UnitEffects | None = None
+    effects_epoch: int = -1
+
+    def _effect_columns(self) -> dict[str, Tensor]:
+        """Return accuracy changes and their errors as [classes, neurons], NaN where nothing was measured."""
+        columns = {name: torch.full_like(self.profile.rates, torch.nan) for name in ("change", "standard_error")}
+        if self.effects is not None:
+            n = min(len(self.profile.rates), len(self.effects.n_samples))
+            for name, values in columns.items():
+                values[:n, self.effects.units] = getattr(self.effects, name)[:, :n].T
+        return {"accuracy_change": columns["change"], "accuracy_change_error": columns["standard_error"]}
 
     def rows(self, class_names: Sequence[str]) -> list[dict[str, Any]]:
         """Return a row for each class that was seen and each neuron."""
@@ -68,6 +82,7 @@ class LayerReport:
             "active": profile.active_sets,
             "became_active": history.became_active,
             "gap": missing if self.gaps is None else self.gaps,
+            **self._effect_columns(),
         }
         by_neuron = {
             "exclusive": profile.exclusive,
@@ -159,8 +174,9 @@ class NeuronReport:
     def to_rows(self) -> list[dict[str, Any]]:
         """Return a row for each layer, class and neuron; `pandas.DataFrame(report.to_rows())` is a table.
 
-        Columns: layer, class, neuron, rate, activation, active, became_active (epoch, -1 for never), gap, exclusive,
-        selectivity, dormancy, dead, died (epoch, -1 for never).
+        Columns: layer, class, neuron, rate, activation, active, became_active (epoch, -1 for never), gap,
+        accuracy_change (of the class, without the neuron; NaN where it was not measured), accuracy_change_error,
+        exclusive, selectivity, dormancy, dead, died (epoch, -1 for never).
         """
         return [{"layer": name, **row} for name, layer in self.layers.items() for row in layer.rows(self.class_names)]
 
@@ -188,6 +204,19 @@ class NeuronReport:
             for row in layer.feeding.to_rows(self.class_names, self.feature_names)
         ]
 
+    def effect_rows(self) -> list[dict[str, Any]]:
+        """Return a row for each layer, neuron whose ablation was measured, and class of the probe.
+
+        Columns: layer, class, neuron, accuracy (with it), n_samples, accuracy_change (without it), standard_error,
+        n_lost, n_gained, probability_change (of the samples' own class), probability_standard_error.
+        """
+        return [
+            {"layer": name, **row}
+            for name, layer in self.layers.items()
+            if layer.effects is not None
+            for row in layer.effects.to_rows(self.class_names)
+        ]
+
     def record(self) -> dict[str, Any]:
         """Return everything as plain lists, for a machine-readable record."""
         return {
@@ -199,6 +228,11 @@ class NeuronReport:
             "feeding": {
                 name: layer.feeding.record() for name, layer in self.layers.items() if layer.feeding is not None
             },
+            "effects": {
+                name: {"epoch": layer.effects_epoch, **layer.effects.record()}
+                for name, layer in self.layers.items()
+                if layer.effects is not None
+            },
             "feature_names": list(self.feature_names),
             **({"counted": {stage: vars(counted) for stage, counted in self.counted.items()}} if self.counted else {}),
             "never_fired": list(self.silent),
@@ -208,6 +242,14 @@ class NeuronReport:
     def counted_words(self) -> str:
         """Return the number of batches counted as text for titles; empty where all were."""
         return self.counted[self.stage].words() if self.stage in self.counted else ""
+
+    def with_effects(self, effects: Mapping[str, UnitEffects]) -> "NeuronReport":
+        """Return the report with the effects of some layers' neurons."""
+        layers = {
+            name: replace(layer, effects=effects[name], effects_epoch=self.epoch) if name in effects else layer
+            for name, layer in self.layers.items()
+        }
+        return replace(self, layers=layers)
 
     def with_feeding(self, feeding: Mapping[str, FeedingFeatures]) -> "NeuronReport":
         """Return the report with feeding features of some layers."""

@@ -2,13 +2,14 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_explain.callbacks.neurons.counting.watch import Profiles
-from lightning_explain.callbacks.neurons.results import NeuronReport
+from lightning_explain.callbacks.neurons.results import LayerReport, NeuronReport
 from lightning_explain.log import Journal, tag
 from lightning_explain.log.tab_names import LONGEST, names_of
 from lightning_explain.neurons import LayerProfile
@@ -54,6 +55,26 @@ def _members(mask: Tensor, neurons: Sequence[int]) -> list[int]:
     return [neuron for neuron in neurons if bool(mask[neuron])]
 
 
+def _effects(found: LayerReport | None, classes: Sequence[int]) -> dict[str, Any]:
+    """Return what the header says of the ablation of a layer's units: counts of probe samples by class, and errors."""
+    if found is None or found.effects is None:
+        return {}
+    effects = found.effects
+    known = [c for c in classes if c < len(effects.n_samples)]
+    errors = [[round(error, 3) for error in row] for row in effects.standard_error[:, known].tolist()]
+    lost, gained = effects.lost[:, known].tolist(), effects.gained[:, known].tolist()
+    rows = zip(effects.units.tolist(), lost, gained, errors, strict=True)
+    return {
+        "effects": {
+            "epoch": found.effects_epoch,
+            "classes": known,
+            "n_samples": effects.n_samples[known].tolist(),
+            "n_correct": effects.n_correct[known].tolist(),
+            "units": [list(row) for row in rows],
+        }
+    }
+
+
 def _layer(name: str, profile: LayerProfile, classes: Sequence[int], feeding: Feeding) -> dict[str, Any]:
     rates = profile.rates[list(classes)]
     neurons = _shown_neurons(rates)
@@ -97,6 +118,7 @@ def neuron_tab(
     *,
     turnover: Mapping[str, float],
     feeding: Feeding,
+    reports: Mapping[str, LayerReport] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Describe profiles: the header of the tab's event.
 
@@ -106,13 +128,17 @@ def neuron_tab(
         class_names: Names of the classes.
         turnover: By layer, where known.
         feeding: Strongest input features of classes' neurons; empty where unknown.
+        reports: By layer, what else is known of its units.
 
     Returns:
         Header; see `docs/tab.md`.
     """
     seen = torch.stack([p.seen[: min(len(x.seen) for x in profiles.values())] for p in profiles.values()]).any(0)
     classes = seen.nonzero().flatten().tolist()[:MOST_CLASSES]
-    layers = [_layer(name, profile, classes, feeding) for name, profile in list(profiles.items())[:MOST_LAYERS]]
+    layers = [
+        {**_layer(name, profile, classes, feeding), **_effects(reports.get(name), classes)}
+        for name, profile in list(profiles.items())[:MOST_LAYERS]
+    ]
     figures = {
         figure: {str(c): round(float(values[c]), 4) for c in classes if c < len(values)}
         for figure, values in class_figures.items()
@@ -164,6 +190,7 @@ def log_neuron_tab(
             for layer, found in report.layers.items()
             if found.feeding is not None
         },
+        reports=report.layers,
     )
     moment = {"name": name, "step": journal.step, "epoch": report.epoch, "stage": report.stage, "count": count}
     silent = [shortened(layer, LONGEST) for layer in report.silent[:MOST_LAYERS]]

@@ -17,6 +17,28 @@ function flags(layer, neuron, names) {
   return said.length ? said.join("; ") : "active for several classes";
 }
 
+const signed = (points) => (points > 0 ? `+${points}` : String(points).replace("-", "−"));
+
+/** Write a change of accuracy in percentage points, with its standard error. */
+export function changeWords({ change, error }) {
+  return Number.isFinite(change) ? `${signed(Math.round(100 * change))} ± ${Math.round(100 * error)}` : "–";
+}
+
+/** Tabulate the accuracy of each class without a neuron; null where it was not measured. */
+export function withoutIt(letter, layer, neuron, names) {
+  const rows = layer?.effects?.units.get(neuron);
+  if (!rows?.length) return null;
+  const changed = rows.reduce((sum, row) => sum + row.changed, 0);
+  const mark = letter && el("span", { class: `step-letter ${letter.toLowerCase()}`, text: letter });
+  const worst = [...rows].sort((one, other) => one.change - other.change || one.c - other.c).slice(0, 12);
+  const said = changed ? "" : " No probe sample changed, which is no proof that none would: the error says how much could be hidden.";
+  return el("div", { class: "without" }, el("h4", {}, mark, " accuracy without it"),
+    el("table", {}, el("thead", {}, el("tr", {}, ...["class", "with", "change, points"].map((name) => el("th", { scope: "col", text: name })))),
+      el("tbody", {}, ...worst.map((row) => el("tr", {}, el("th", { scope: "row", text: short(names.get(row.c) ?? String(row.c), 24) }),
+        el("td", { text: percent(row.accuracy) }), el("td", { class: row.change < 0 ? "wrong" : "", text: changeWords(row) }))))),
+    el("p", { class: "note", text: `Its output set to its mean over the probe (epoch ${layer.effects.epoch}); ± standard error.${said}` }));
+}
+
 function fedBy(letter, layer, neuron) {
   const groups = layer?.feeding.filter((group) => group.neuron === neuron && group.features.length).slice(0, 10) ?? [];
   return groups.map(({ className, features }) => {
@@ -44,7 +66,8 @@ export function neuronDetail({ run, tag, onPick }) {
     async show({ a, b, layer, neuron, names, steps, cursor, stamp }) {
       const key = JSON.stringify([layer, neuron, stamp]);
       const words = el("p", { class: "note", text: a.neurons.includes(neuron) ? flags(a, neuron, names) : "not among the neurons that were written at this step" });
-      const fed = [...fedBy(b ? "A" : "", a, neuron), ...fedBy("B", b, neuron)];
+      const without = [withoutIt(b ? "A" : "", a, neuron, names), withoutIt("B", b, neuron, names)].filter(Boolean);
+      const fed = [...without, ...fedBy(b ? "A" : "", a, neuron), ...fedBy("B", b, neuron)];
       const title = el("h3", { text: `Neuron ${neuron} of ${short(layer, 60)}` });
       if (known === key && drawn) {
         node.replaceChildren(title, words, drawn.node, ...fed);

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from lightning_explain.callbacks.neurons import tab
 from lightning_explain.callbacks.neurons.tab import log_neuron_tab, neuron_tab, share_bytes
+from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.log import Journal
 from tests.callbacks.neurons.small_reports import RATES, feeding, layer, profile, report
 from tests.events import Events
@@ -68,6 +70,35 @@ def test_feeding_features_are_grouped_by_neuron_and_class_up_to_a_number() -> No
     ((neuron, name, fed),) = header["layers"][0]["feeding"]  # neuron 9 is not shown
     assert (neuron, name, len(fed)) == (1, "cat", tab.MOST_FED)
     assert fed[:2] == [["x0", 1.23], ["x1", 0.617]]
+
+
+def test_the_ablation_of_units_is_told_by_class_with_its_error() -> None:
+    effects = UnitEffects(
+        units=torch.tensor([3]),
+        n_samples=torch.tensor([4, 0]),
+        n_correct=torch.tensor([3, 0]),
+        lost=torch.tensor([[2, 0]]),
+        gained=torch.tensor([[1, 0]]),
+        probability=torch.zeros(1, 2),
+        probability_error=torch.zeros(1, 2),
+    )
+    reports = {"fc": layer(effects=effects, effects_epoch=7)}
+    header = neuron_tab({"fc": profile()}, {}, ["cat", "dog"], turnover={}, feeding={}, reports=reports)
+    assert header["layers"][0]["effects"] == {
+        "epoch": 7,
+        "classes": [0, 1],
+        "n_samples": [4, 0],
+        "n_correct": [3, 0],
+        "units": [
+            [
+                3,
+                [2, 0],
+                [1, 0],
+                [pytest.approx(((3 + 1) - 1 / 6) ** 0.5 / 6, abs=1e-3), pytest.approx(math.nan, nan_ok=True)],
+            ]
+        ],
+    }
+    assert "effects" not in neuron_tab({"fc": profile()}, {}, [], turnover={}, feeding={})["layers"][0]
 
 
 def test_the_event_is_written_where_a_tab_reads_it(tmp_path: Path) -> None:

@@ -78,3 +78,12 @@ def too_large_label_message(label: int, most: int) -> str:
         "they are regression targets, say target=lambda batch: batch[1].float(); if there are that many classes, give "
         "class_names."
     )
+
+
+def not_ablated_message(layers: Sequence[str]) -> str:
+    """Return the message on layers of which no unit could be set to its mean."""
+    return (
+        f"ablation= measures nothing for {', '.join(layers)}: an attention head is the size of a vector, a recurrent "
+        "unit works on inside its layer, and neither can be set to a mean from outside; layers that the explained "
+        "forward does not run have no effect to measure. Name other layers with layers=, or give ablation=0."
+    )
