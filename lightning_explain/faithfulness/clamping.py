@@ -138,11 +138,11 @@ class _FunctionWatch(TorchFunctionMode):
 
 @contextmanager
 def _hooked(layer: Layer, clamper: _Clamper) -> Generator[None, None, None]:
-    """Put the hook on all modules, which changes nothing in how they compute; inside a fused layer on the module."""
-    if layer.host is not None:
-        handle = layer.module.register_forward_hook(clamper.after)
-    else:
+    """Put the hook on: on all modules where a hook on the module would have it compiled."""
+    if layer.left_alone and layer.host is None:
         handle = register_module_forward_hook(clamper.after)
+    else:
+        handle = layer.module.register_forward_hook(clamper.after)
     try:
         yield
     finally:

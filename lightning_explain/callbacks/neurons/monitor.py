@@ -84,8 +84,8 @@ class ActiveNeuronMonitor(CountingMonitor):
         method: Attribution method for feeding features deeper in the network; default `IntegratedGradients(n_steps=4)`.
         maps: Channels of the activation maps: how many of those most active for the sample's class, or which; 0 for
             none.
-        ablation: Neurons of each layer without which the accuracy is measured; 0 for none. By default as many of
-            those listed as exclusive or selective as send half the validation's samples, or 8 times the probe, forward.
+        ablation: Neurons of each layer without which the accuracy is measured; 0 for none. By default, with `feeding`,
+            as many of the exclusive or selective ones as send half the validation's samples forward, or 8 probes.
         name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
         options: The options that all monitors share, such as `probe`, `every_n_epochs` and `max_overhead`: see
             `ProbeMonitor`. The probe is for feeding features and activation maps.
@@ -131,7 +131,7 @@ class ActiveNeuronMonitor(CountingMonitor):
             stopwatch=self._schedule.stopwatch,
             unit_dims=unit_dims,
         )
-        wanted = feeding > 0 or maps != 0 or ablation != 0
+        wanted = feeding > 0 or maps != 0 or bool(ablation)
         self._probe = NeuronProbe(self._keeper, question=self.question, guard=self._guard, wanted=wanted)
         shown: dict[str, Any] = {"feeding": feeding, "method": method, "maps": maps, "ablation": ablation}
         self._reporter = NeuronReporter(

@@ -57,7 +57,8 @@ class NeuronReporter:
         feeding: Neurons of each class and layer whose feeding features are worked out.
         method: Attribution method for them.
         maps: Channels that are drawn: how many, or which.
-        ablation: Neurons of each layer whose ablation is measured; None for as many as the cost allows.
+        ablation: Neurons of each layer whose ablation is measured; None for as many as the cost allows where feeding
+            features are worked out, else none.
 
     Attributes:
         builder: Builds the reports.
@@ -97,7 +98,8 @@ class NeuronReporter:
         self._name = name
         self._watch, self._probe, self._guard = watch, probe, guard
         self._schedule, self._stopwatch = schedule, schedule.stopwatch
-        self._n_feeding, self._method, self._maps, self._n_ablated = feeding, method, maps, ablation
+        self._n_feeding, self._method, self._maps = feeding, method, maps
+        self._n_ablated = 0 if ablation is None and not feeding else ablation
         self._n_reports = 0
 
     def start_over(self, caveat: str = "") -> None:

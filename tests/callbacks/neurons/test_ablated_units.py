@@ -116,7 +116,7 @@ def test_without_classes_nothing_is_measured_and_impossible_numbers_are_refused(
 
     data = DigitData()
     loader = DataLoader(TensorDataset(data.val.tensors[0][:64], torch.randn(64)), batch_size=32)
-    monitor = ActiveNeuronMonitor(layers="head.1", feeding=0, maps=0)
+    monitor = ActiveNeuronMonitor(layers="head.1", ablation=2, feeding=0, maps=0)
     with pytest.warns(ExplanationWarning, match="count as one class"):
         quiet_trainer(callbacks=[monitor], max_epochs=1).fit(Regression(), loader, loader)
     assert monitor.latest is not None and monitor.latest.layers["head.1"].effects is None
@@ -146,6 +146,6 @@ def test_layers_of_which_nothing_can_be_measured_are_named_where_they_were_asked
     with pytest.warns(ExplanationWarning, match="ablation= measures nothing for rnn"):
         monitor = ActiveNeuronMonitor(feeding=0, maps=0, ablation=2)
         quiet_trainer(callbacks=[monitor], max_epochs=1).fit(Recurrent(), loader, loader)
-    monitor = ActiveNeuronMonitor(feeding=0, maps=0, on_error="raise")
+    monitor = ActiveNeuronMonitor(maps=0, on_error="raise")
     quiet_trainer(callbacks=[monitor], max_epochs=1).fit(Recurrent(), loader, loader)
     assert monitor.latest is not None and monitor.latest.layers["rnn"].effects is None
