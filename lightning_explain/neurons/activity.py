@@ -22,12 +22,14 @@ class Activity(NamedTuple):
             for flat outputs, where `active` says it.
         magnitude: Mean absolute activation over positions, float [batch, neurons]; None where activations are never
             negative, so that `activation` says it.
+        peak: Largest activation over positions, float [batch, neurons]; None where it was not asked for.
     """
 
     active: Tensor
     activation: Tensor
     alive: Tensor | None
     magnitude: Tensor | None = None
+    peak: Tensor | None = None
 
 
 class Scratch:
@@ -46,8 +48,12 @@ class Scratch:
         return kept[: chunk.numel()].view(chunk.shape)
 
 
-def _over_positions(maps: Tensor, threshold: float, *, dim: int, signed: bool, scratch: Scratch) -> list[Tensor]:
+def _over_positions(
+    maps: Tensor, threshold: float, *, dim: int, signed: bool, scratch: Scratch, peak: Tensor | None
+) -> list[Tensor]:
     """Return share of positions above the threshold, mean, and if `signed` mean size: each [batch, neurons].
+
+    Writes the largest values into `peak`, where it is given.
 
     All in one walk: a chunk is compared and summed while it is in the cache.
     """
@@ -60,6 +66,8 @@ def _over_positions(maps: Tensor, threshold: float, *, dim: int, signed: bool, s
         # comparing into a float buffer is ten times cheaper than summing booleans
         torch.sum(torch.gt(chunk, threshold, out=buffer), dim, out=sums[0][part])
         torch.sum(chunk, dim, out=sums[1][part])
+        if peak is not None:
+            torch.amax(chunk, dim, out=peak[part])
         if signed:
             torch.sum(torch.abs(chunk, out=buffer), dim, out=sums[2][part])
     return [total.div_(max(1, maps.shape[dim])) for total in sums]
@@ -84,6 +92,7 @@ def unit_activity(
     valid: Tensor | None = None,
     signed: bool = True,
     scratch: Scratch | None = None,
+    peaks: bool = False,
 ) -> Activity:
     """Return the activity of each neuron of a layer's output, sample by sample.
 
@@ -99,6 +108,7 @@ def unit_activity(
             None where there is none.
         signed: False where activations are never negative: their size need not be summed apart then.
         scratch: Memory to reuse from batch to batch; for flat outputs `active` is in it, until the next call.
+        peaks: Find the largest activation over positions, too.
 
     Returns:
         `active` and mean `activation`, each [batch, neurons], `alive`, and `magnitude` if `signed`. For flat outputs
@@ -112,18 +122,20 @@ def unit_activity(
     maps = output.float()
     if maps.ndim == 2:
         active = torch.gt(maps, threshold, out=torch.empty_like(maps) if scratch is None else scratch.like(maps))
-        return Activity(active, maps, None, maps.abs() if signed else None)
+        return Activity(active, maps, None, maps.abs() if signed else None, maps if peaks else None)
     scratch = scratch or Scratch()
     maps = maps.flatten(2) if unit_dim == 1 else maps.flatten(1, -2)
     position_dim = 2 if unit_dim == 1 else 1
+    peak = maps.new_empty([size for axis, size in enumerate(maps.shape) if axis != position_dim]) if peaks else None
     if valid is None:
-        found = _over_positions(maps, threshold, dim=position_dim, signed=signed, scratch=scratch)
+        found = _over_positions(maps, threshold, dim=position_dim, signed=signed, scratch=scratch, peak=peak)
     else:
         found = _over_valid_positions(maps, threshold, valid)
+        peak = maps.masked_fill(~valid.unsqueeze(2), -torch.inf).amax(1) if peaks else None
     share = found[0]
     # no share is ever as small as this, so that without a fraction one position is enough, and needed
     active = share >= max(min_fraction, torch.finfo(share.dtype).tiny)
-    return Activity(active.float(), found[1], (share.amax(0) > 0).float(), found[2] if signed else None)
+    return Activity(active.float(), found[1], (share.amax(0) > 0).float(), found[2] if signed else None, peak)
 
 
 def head_activity(norms: Tensor, valid: Tensor | None = None) -> Activity:

@@ -15,6 +15,7 @@ from lightning_explain.neurons.activity import (
     Activity,
     ClassCounts,
     CountBuffer,
+    Scratch,
     class_rows,
     head_activity,
     unit_activity,
@@ -203,6 +204,7 @@ def test_a_drained_buffer_begins_anew() -> None:
 def padded_by_loops(values: Tensor, valid: Tensor, threshold: float, min_fraction: float) -> tuple[Any, ...]:
     n, _, units = values.shape
     active, mean, size, alive = np.zeros((n, units)), np.zeros((n, units)), np.zeros((n, units)), np.zeros(units)
+    peak = np.zeros((n, units))
     for b in range(n):
         for j in range(units):
             kept = [float(v) for v, ok in zip(values[b, :, j], valid[b], strict=True) if ok]
@@ -211,7 +213,8 @@ def padded_by_loops(values: Tensor, valid: Tensor, threshold: float, min_fractio
             mean[b, j] = sum(kept) / max(1, len(kept))
             size[b, j] = sum(abs(v) for v in kept) / max(1, len(kept))
             alive[j] = max(alive[j], above > 0)
-    return active, mean, alive, size
+            peak[b, j] = max(kept, default=-np.inf)
+    return active, mean, alive, size, peak
 
 
 @pytest.mark.parametrize("min_fraction", [0.0, 0.25, 0.5, 1.0])
@@ -219,7 +222,7 @@ def test_padding_neither_counts_nor_is_counted(min_fraction: float) -> None:
     torch.manual_seed(2)
     values, valid = torch.randn(6, 5, 4), torch.arange(5)[None] < torch.tensor([5, 4, 3, 2, 1, 0])[:, None]
     spoiled = values.masked_fill(~valid[..., None], torch.nan)
-    found = unit_activity(spoiled, unit_dim=-1, threshold=0.1, min_fraction=min_fraction, valid=valid)
+    found = unit_activity(spoiled, unit_dim=-1, threshold=0.1, min_fraction=min_fraction, valid=valid, peaks=True)
     for tensor, expected in zip(found, padded_by_loops(values, valid, 0.1, min_fraction), strict=True):
         np.testing.assert_allclose(tensor, expected, rtol=1e-5, atol=1e-6)
 
@@ -233,3 +236,13 @@ def test_a_head_is_active_when_it_is_not_small_beside_the_others() -> None:
     assert found.active.tolist() == [[1, 1, 0], [0, 1, 0]] and HEAD_SHARE == 0.5
     assert found.alive.tolist() == [1, 1, 0] and found.magnitude is None
     assert head_activity(norms).alive.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("shape", [(9, 5), (9, 5, 4), (9, 5, 4, 6)])
+@pytest.mark.parametrize("unit_dim", [1, -1])
+def test_the_largest_value_over_positions_is_found_on_the_way(shape: tuple[int, ...], unit_dim: int) -> None:
+    values = torch.randn(shape).movedim(1, unit_dim)
+    found = unit_activity(values, unit_dim=unit_dim, peaks=True, scratch=Scratch())
+    assert found.peak is not None
+    torch.testing.assert_close(found.peak, values.movedim(unit_dim, 1).reshape(9, 5, -1).amax(2))
+    assert unit_activity(values, unit_dim=unit_dim).peak is None

@@ -44,6 +44,8 @@ def report_scalars(name: str, report: NeuronReport) -> dict[str, float]:
         turnover = found.history.mean_turnover()
         if not math.isnan(turnover):
             figures[tag(name, layer, "turnover")] = turnover
+        if found.exemplars is not None and report.stage == "val":
+            figures |= {tag(name, layer, metric): value for metric, value in found.exemplars.scalars().items()}
     parts = class_parts(report.class_names)[:MOST_CURVES]
     for figure, values in report.scores.items():
         figures |= {tag(name, figure, part): value for part, value in zip(parts, values, strict=False)}

@@ -4,22 +4,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-import lightning.pytorch as pl
-
 from lightning_explain.attribution import Attribution
-from lightning_explain.callbacks.base.compatibility import Asked, begins_anew, in_words, what_changed
+from lightning_explain.callbacks.base.compatibility import in_words
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
-from lightning_explain.callbacks.neurons.counting.counting_monitor import CountingMonitor
 from lightning_explain.callbacks.neurons.counting.stage_counts import ActivityRule
-from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Profiles, Stage
+from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch
+from lightning_explain.callbacks.neurons.exemplars.monitor_exemplars import MonitorExemplars
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
 from lightning_explain.callbacks.neurons.reporter import NeuronReporter
-from lightning_explain.callbacks.neurons.results import NeuronReport
+from lightning_explain.callbacks.neurons.reporting_monitor import ReportingMonitor
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.log import current_step
+from lightning_explain.exemplars import Exemplars
 
 
-class ActiveNeuronMonitor(CountingMonitor):
+class ActiveNeuronMonitor(ReportingMonitor):
     """Records the active neurons of each class, in training and in validation.
 
     Forward hooks reduce each watched layer's output to one yes or no per sample and neuron; the run is not changed, and
@@ -36,6 +34,9 @@ class ActiveNeuronMonitor(CountingMonitor):
     - `explain/{name}/{layer}/selectivity` (mean class selectivity), `.../overlap` (mean Jaccard index of two
       classes' active sets), `.../turnover` (1 - Jaccard with the previous epoch's sets, mean over classes),
       `.../gap` (mean difference between training and validation rates).
+    - `explain/{name}/{layer}/purity`, `.../stayed`, `.../settled`: of the exemplars, the validation samples that
+      excite each neuron most: mean share of a neuron's commonest label among them, share that was there in the report
+      before, share of neurons of which three quarters have stayed from report to report.
     - `explain/{name}/precision/{class}`, `.../recall/{class}`, `.../f1/{class}`: of the validation, and of the tensor
       that the explained forward returns, also where the steps call parts of the module. Where its width does not fit
       the labels, or its accuracy is far from the one that the module logs, nothing is logged, and a warning says so.
@@ -82,6 +83,8 @@ class ActiveNeuronMonitor(CountingMonitor):
         by: Group samples by their `"label"` or by the model's `"prediction"`.
         feeding: Neurons of each class and layer whose feeding features are worked out; 0 for none.
         method: Attribution method for feeding features deeper in the network; default `IntegratedGradients(n_steps=4)`.
+        exemplars: Samples of the validation kept of each neuron, those that excite it most, in
+            `latest.layers[name].exemplars`; or `Exemplars(k=8, by="relevance", ...)`. 0 for none.
         maps: Channels of the activation maps: how many of those most active for the sample's class, or which; 0 for
             none.
         ablation: Neurons of each layer without which the accuracy is measured; 0 for none. By default, with `feeding`,
@@ -112,6 +115,7 @@ class ActiveNeuronMonitor(CountingMonitor):
         method: Callable[..., Attribution] | None = None,
         maps: int | Sequence[int] = 16,
         ablation: int | None = None,
+        exemplars: int | Exemplars = 8,
         name: str = "neurons",
         **options: Any,
     ) -> None:
@@ -121,7 +125,7 @@ class ActiveNeuronMonitor(CountingMonitor):
         self.layers = layers
         self._choice = BatchChoice(self._schedule)
         rule = ActivityRule(threshold=threshold, min_fraction=min_fraction, min_rate=min_rate)
-        self._compared: Asked = {key: in_words(option) for key, option in {**asdict(rule), "by": by}.items()}
+        self._compared = {key: in_words(option) for key, option in {**asdict(rule), "by": by}.items()}
         self._watch = NeuronWatch(
             rule=rule,
             by=by,
@@ -133,6 +137,7 @@ class ActiveNeuronMonitor(CountingMonitor):
         )
         wanted = feeding > 0 or maps != 0 or bool(ablation)
         self._probe = NeuronProbe(self._keeper, question=self.question, guard=self._guard, wanted=wanted)
+        self._exemplars = MonitorExemplars(Exemplars.of(exemplars), question=self.question, guard=self._guard)
         shown: dict[str, Any] = {"feeding": feeding, "method": method, "maps": maps, "ablation": ablation}
         self._reporter = NeuronReporter(
             name,
@@ -143,157 +148,5 @@ class ActiveNeuronMonitor(CountingMonitor):
             choice=self._choice,
             class_names=self._class_names,
             **shown,
+            exemplars=self._exemplars,
         )
-        self._reports_validation = True
-        self._is_reported = False
-
-    @property
-    def latest(self) -> NeuronReport | None:
-        """The last report: arrays by layer, and rows for tables; None before the first one."""
-        return self._reporter.latest
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        """One record per report of this process's run, as in `record.jsonl`, with the logged `scalars`."""
-        return self._reporter.records
-
-    @property
-    def profiles(self) -> dict[Stage, Profiles]:
-        """The last finished profile of each stage, `train` and `val`, by layer."""
-        return self._reporter.builder.profiles
-
-    @property
-    def class_figures(self) -> dict[str, list[float]]:
-        """Precision, recall and F1 by class, of the last validation."""
-        return self._reporter.builder.class_figures
-
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the classes met so far: as given, or their indices."""
-        return self._reporter.builder.class_names
-
-    @property
-    def active_sets(self) -> dict[str, dict[int, tuple[int, ...]]]:
-        """Indices of the active neurons by layer and class index, from the last validation (else training)."""
-        profiles = self.profiles.get("val") or self.profiles.get("train") or {}
-        return {layer: profile.set_indices() for layer, profile in profiles.items()}
-
-    def _current_state(self) -> dict[str, Any]:
-        return {
-            **self._reporter.state_dict(),
-            "reported": self._schedule.last_step >= 0,
-            "train_counts": self._watch.state_dict(),
-            "pacing": self._schedule.state_dict(),
-            "choice": self._choice.state_dict(),
-            "asked": self._compared,
-        }
-
-    def _start_over(self, caveat: str = "") -> None:
-        self._reporter.start_over(caveat)
-        self._probe.start_over()
-
-    def _resume(self, loaded: dict[str, Any]) -> None:
-        """Continue with a checkpoint's history and counts, if they were counted by the same rule."""
-        changed = what_changed(loaded.get("asked"), self._compared)
-        counts = loaded["train_counts"]
-        self._schedule.load_state_dict(loaded["pacing"])
-        self._choice.load_state_dict(loaded["choice"])
-        if changed:
-            self._reporter.start_over(begins_anew(changed))
-            self._guard.note(
-                f"the checkpoint was written with {changed}, so turnover begins anew, and the epochs in which neurons "
-                "became active or died as well. To go on with the old ones, give the same options."
-            )
-            return
-        self._reporter.load_state_dict(loaded)
-        self._watch.load_state_dict(counts)
-        self._is_reported = bool(loaded["reported"])
-
-    # -- probe -------------------------------------------------------------------------------------------------
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the hooks on; resume from a checkpoint, or start a new history for a new module."""
-        self._is_reported = False
-        super().on_fit_start(trainer, pl_module)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw the probe, if the validation data are known by now."""
-        del pl_module
-        if self._is_reported:  # the checkpoint was written after the report of the epoch that is resumed
-            self._schedule.mark(trainer)
-        with self._schedule.stopwatch.spending():
-            self._probe.find(trainer)
-
-    # -- reporting ---------------------------------------------------------------------------------------------
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Count the batch; log the epoch so far after every n-th step."""
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        if self._schedule.due_after_step(trainer):
-            self._schedule.mark_step_report(trainer)
-            if not self._schedule.skips(trainer):
-                self._schedule.start_report()
-                self._reporter.report_step(trainer, pl_module)
-                self._schedule.end_report()
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Reset the counts of validation; put the hooks on if `trainer.validate` runs alone."""
-        if trainer.sanity_checking:
-            return
-        self._attach(trainer, pl_module)
-        is_due = self._schedule.due_in_validation(trainer)
-        self._reports_validation = is_due and not self._schedule.skips(trainer)
-        if is_due and self._schedule.limit is not None:
-            self._schedule.mark(trainer)  # decided together: a process that fails must not ask again alone
-        self._schedule.start_report()
-        self._begin_validation(trainer, pl_module, wholly=self._reports_validation)
-        with self._schedule.stopwatch.spending():
-            self._probe.find(trainer)
-
-    def on_validation_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Listen to the layers; collect the probe where it cannot be drawn."""
-        super().on_validation_batch_start(trainer, pl_module, batch, batch_idx, dataloader_idx)
-        if trainer.sanity_checking:
-            return
-        if batch_idx == 0 and self._reports_validation:
-            self._weights.explained(pl_module)  # averages are in place for as long as it validates
-        self._probe.collect(batch)
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report the validation that ends a due epoch."""
-        if trainer.sanity_checking:
-            return
-        self._end_validation(trainer, pl_module)
-        self._probe.finish()
-        if self._reports_validation:
-            self._report(trainer, pl_module, step=current_step(trainer))
-
-    def _report(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, step: int, monitored: bool = True) -> None:
-        """Report the stage that was counted last."""
-        if self._reporter.report_epoch(trainer, pl_module, self._counted_stage, step=step, monitored=monitored):
-            self._schedule.mark(trainer)
-        self._schedule.end_report()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report a due epoch that no validation ended: the last one in its middle, or training where there was none."""
-        self._choice.end_stage("train")
-        if self._schedule.due_after_epoch(trainer):
-            if self._schedule.limit is not None:
-                self._schedule.mark(trainer)
-            if not self._schedule.skips(trainer):
-                self._schedule.start_report()
-                self._report(trainer, pl_module, step=current_step(trainer, after_train_epoch=True))
-        self._weights.epoch_ended(pl_module)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report the last epoch, if its report was skipped to stay within the budget."""
-        step = current_step(trainer, after_train_epoch=True)
-        if self._schedule.n_skipped and self._schedule.reports_by_step_alone:
-            self._reporter.report_step(trainer, pl_module, monitored=False)
-        elif self._schedule.n_skipped:
-            self._report(trainer, pl_module, step=step, monitored=False)
-        self._schedule.close(trainer)

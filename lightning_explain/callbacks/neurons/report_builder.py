@@ -8,8 +8,10 @@ import lightning.pytorch as pl
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
 from lightning_explain.callbacks.neurons.counting.labels import ALL_SAMPLES
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Profiles, Stage
+from lightning_explain.callbacks.neurons.exemplars.monitor_exemplars import MonitorExemplars
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
 from lightning_explain.callbacks.neurons.results import Counted, LayerReport, NeuronReport
+from lightning_explain.exemplars import LayerExemplars
 from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.feeding import FeedingFeatures
 from lightning_explain.log import running_epoch
@@ -24,6 +26,7 @@ class ReportBuilder:
         watch: Counts the neurons.
         probe: Gives the names of the input features.
         choice: Knows which batches were counted.
+        exemplars: The monitor's exemplars.
         class_names: As given by the user; may be empty.
 
     Attributes:
@@ -32,13 +35,20 @@ class ReportBuilder:
     """
 
     def __init__(
-        self, *, watch: NeuronWatch, probe: NeuronProbe, choice: BatchChoice, class_names: Sequence[str]
+        self,
+        *,
+        watch: NeuronWatch,
+        probe: NeuronProbe,
+        choice: BatchChoice,
+        exemplars: MonitorExemplars,
+        class_names: Sequence[str],
     ) -> None:
         self.profiles: dict[Stage, Profiles] = {}
         self.class_figures: dict[str, list[float]] = {}
         self._watch = watch
         self._probe = probe
         self._choice = choice
+        self._exemplars = exemplars
         self._class_names = tuple(class_names)
         self._histories: dict[Stage, dict[str, LayerHistory]] = {}
         self._feeding: dict[str, FeedingFeatures] = {}
@@ -104,6 +114,7 @@ class ReportBuilder:
             if trainer.state.fn == "fit" or self._watch.counted_training:
                 self.profile_training(trainer)
         epoch, train = running_epoch(trainer), self.comparable_training()
+        exemplars = self.exemplars(trainer, epoch) if stage == "val" else self._exemplars.layers
         put_together = self._watch.newly_put_together(stage)
         known, histories = self._histories.get(stage, {}), dict[str, LayerHistory]()
         for layer, profile in profiles.items():
@@ -131,10 +142,15 @@ class ReportBuilder:
                     rate_gaps(train[layer], profile) if stage == "val" and layer in train else None,
                     self._feeding.get(layer),
                     *self._effects.get(layer, (None, -1)),
+                    exemplars=exemplars.get(layer),
                 )
                 for layer, profile in profiles.items()
             },
         )
+
+    def exemplars(self, trainer: pl.Trainer, epoch: int) -> dict[str, LayerExemplars]:
+        """Return the exemplars of a validation by layer; a collective call in a distributed run."""
+        return self._exemplars.finish(trainer, epoch, has_labels=self._watch.has_labels("val"))
 
     def comparable_training(self) -> Profiles:
         """Return the profiles of training, unless its samples are counted by class and the validation's are not."""

@@ -14,6 +14,7 @@ from lightning_explain.callbacks.neurons.activation_maps import log_maps
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
 from lightning_explain.callbacks.neurons.counting.not_counted import not_ablated_message
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Stage
+from lightning_explain.callbacks.neurons.exemplars.monitor_exemplars import MonitorExemplars
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
 from lightning_explain.callbacks.neurons.metrics import (
     MOST_CURVES,
@@ -59,6 +60,7 @@ class NeuronReporter:
         maps: Channels that are drawn: how many, or which.
         ablation: Neurons of each layer whose ablation is measured; None for as many as the cost allows where feeding
             features are worked out, else none.
+        exemplars: The monitor's exemplars.
 
     Attributes:
         builder: Builds the reports.
@@ -83,6 +85,7 @@ class NeuronReporter:
         method: Callable[..., Attribution] | None,
         maps: int | Sequence[int],
         ablation: int | None,
+        exemplars: MonitorExemplars,
     ) -> None:
         channels = [maps] if isinstance(maps, int) else list(maps)
         if feeding < 0 or (ablation or 0) < 0 or any(channel < 0 for channel in channels):
@@ -92,7 +95,10 @@ class NeuronReporter:
             )
         self.latest: NeuronReport | None = None
         self.records: list[dict[str, Any]] = []
-        self.builder = ReportBuilder(watch=watch, probe=probe, choice=choice, class_names=class_names)
+        self._exemplars = exemplars
+        self.builder = ReportBuilder(
+            watch=watch, probe=probe, choice=choice, exemplars=exemplars, class_names=class_names
+        )
         self._noticed: set[str] = set()
         self._doubts = ""
         self._name = name

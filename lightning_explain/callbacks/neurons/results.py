@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_explain.exemplars import LayerExemplars
 from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.feeding import FeedingFeatures
 from lightning_explain.neurons import LayerHistory, LayerProfile
@@ -54,6 +55,7 @@ class LayerReport:
         feeding: The input features that feed the classes' neurons, as last worked out; None if never.
         effects: The change of each class's accuracy without single neurons, as last measured; None if never.
         effects_epoch: Index of the epoch that they were measured in; -1 for never.
+        exemplars: The samples of the last validation that stand for each neuron; None if there are none.
     """
 
     profile: LayerProfile
@@ -62,6 +64,7 @@ class LayerReport:
     feeding: FeedingFeatures | None = None
     effects: UnitEffects | None = None
     effects_epoch: int = -1
+    exemplars: LayerExemplars | None = None
 
     def _effect_columns(self) -> dict[str, Tensor]:
         """Return accuracy changes and their errors as [classes, neurons], NaN where nothing was measured."""
@@ -71,6 +74,8 @@ class LayerReport:
             for name, values in columns.items():
                 values[:n, self.effects.units] = getattr(self.effects, name)[:, :n].T
         return {"accuracy_change": columns["change"], "accuracy_change_error": columns["standard_error"]}
+
+    exemplars: LayerExemplars | None = None
 
     def rows(self, class_names: Sequence[str]) -> list[dict[str, Any]]:
         """Return a row for each class that was seen and each neuron."""

@@ -100,6 +100,11 @@ def main(out: str, processes: int, learning_rate: float, n_train: int, n_val: in
                 for layer, found in neurons.latest.layers.items()
             },
             "dormancy": {layer: found.profile.dormancy.tolist() for layer, found in neurons.latest.layers.items()},
+            "exemplars": {
+                layer: [part.tolist() for part in (of.samples, of.labels, of.positions, of.values, of.settled)]
+                for layer, found in neurons.latest.layers.items()
+                if (of := found.exemplars) is not None
+            },
             "gaps": [row["gap"] for row in neurons.latest.to_rows()],
             "overlaps": [row["jaccard"] for row in neurons.latest.overlap_rows()],
             "feeding": neurons.latest.feature_rows(),

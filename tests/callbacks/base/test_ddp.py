@@ -23,6 +23,12 @@ def same(a: Any, b: Any) -> bool:
     return (math.isnan(a) and math.isnan(b)) or a == pytest.approx(b, rel=1e-5, abs=1e-6)
 
 
+def same_exemplars(one: list[Any], other: list[Any]) -> bool:
+    samples, labels, positions, values, settled = one
+    alike = [pytest.approx(row, rel=1e-5) for row in values] == other[3]
+    return alike and [samples, labels, positions] == other[:3] and settled == other[4]
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return run(tmp_path_factory.mktemp("alone"), 1, 0.0, 101, 53)
@@ -47,6 +53,8 @@ def test_counts_and_attributions_equal_one_process_on_data_that_do_not_divide(
     for layer, scores in one["dormancy"].items():
         assert scores == pytest.approx(two["dormancy"][layer], rel=1e-5, abs=1e-6)
     assert all(same(a, b) for name in ("gaps", "overlaps") for a, b in zip(one[name], two[name], strict=True))
+    assert set(one["exemplars"]) == {"body.1", "head.1"}
+    assert all(same_exemplars(found, two["exemplars"][layer]) for layer, found in one["exemplars"].items())
     assert len(one["feeding"]) > 100
     for row, other in zip(one["feeding"], two["feeding"], strict=True):
         assert row["value"] == pytest.approx(other["value"], rel=1e-4, abs=1e-6)

@@ -15,6 +15,7 @@ from lightning_explain.callbacks.neurons.counting.not_counted import (
     unknown_units_message,
     wrong_rows_message,
 )
+from lightning_explain.callbacks.neurons.exemplars.collector import ExemplarCollector
 from lightning_explain.capture import Call, Layer, Recorder, first_activations
 from lightning_explain.neurons import Activity, unit_activity
 from lightning_explain.neurons.activity import Scratch, class_rows, head_activity
@@ -58,6 +59,7 @@ class StageCounts:
         counts: The counts.
         is_followed: True once a step's calls have been followed, so that units still unknown are asked for.
         has_unknown: True if a layer's output has units of which nothing is known.
+        exemplars: Collects exemplars from what the layers give; None while none are wanted.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class StageCounts:
         self.counts = LayerCounts(n_classes)
         self.is_followed = False
         self.has_unknown = False
+        self.exemplars: ExemplarCollector | None = None
         self._rule = rule
         self._names_given = n_classes > 0
         self._guard = guard
@@ -154,6 +157,11 @@ class StageCounts:
         plain = low >= 0 and high < self.counts.n_classes and counted is None
         return labels if plain else class_rows(labels, self.counts.n_classes, counted)
 
+    @property
+    def of_class(self) -> Tensor | None:
+        """Samples of the batch that have a class: boolean [batch]; None where it is not known yet."""
+        return None if self._rows is None else self._rows < self.counts.n_classes
+
     def end(self, labels: Tensor | None = None, counted: Tensor | None = None) -> bool:
         """Count what was not counted in the hooks; return True if any layer fired."""
         seen: dict[str, Activity | None] = self.recorder.stop()
@@ -197,6 +205,8 @@ class StageCounts:
             self._tell_unknown(output, layer, key)
             return None
         activity = self._activity(units, layer)
+        if self.exemplars is not None:
+            self.exemplars.add(key, units, activity)
         if self._counting:
             self._add(key, activity)
             return None
@@ -214,6 +224,8 @@ class StageCounts:
             valid=units.valid,
             signed=self._signed[layer.name],
             scratch=self._scratch if self._counting else None,
+            # an accelerator finds largest values and their positions in one go
+            peaks=self.exemplars is not None and units.values.device.type == "cpu",
         )
 
     def _tell_unknown(self, output: Tensor | Call, layer: Layer, key: str) -> None:

@@ -57,6 +57,7 @@ class NeuronWatch:
     Attributes:
         silent: Layers that never fired, by stage, as of the last profiles.
         scores: The class scores that the steps compute.
+        batch_labels: Class of each sample of the running batch [batch]; None where there are no classes.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class NeuronWatch:
         self._restored: dict[str, Any] = {}
         self.silent: dict[Stage, tuple[str, ...]] = {}
         self._put_together: set[Stage] = set()
-        self._batch_labels: Tensor | None = None
+        self.batch_labels: Tensor | None = None
         self._counted: Tensor | None = None
 
     def attach(
@@ -150,19 +151,23 @@ class NeuronWatch:
             batch_idx: Its index in this process.
             loader: The loader it came from; None if unknown.
         """
-        self._batch_labels = self._labels[stage].of(batch)
+        self.batch_labels = labels = self._labels[stage].of(batch)
         self._counted = None
-        if self._batch_labels is not None:
-            labels = self._batch_labels
+        if labels is not None:
             self._counted = counted_samples(loader, batch_idx, len(labels), labels.device)
         elif self._by == "label" and self._counts[stage].counts.n_classes > 1:
             self._counts[stage].put_together()  # room for named classes, or a checkpoint's counts
-        self._counts[stage].begin(self._batch_labels, self._counted, count_now=self._by == "label", batch_idx=batch_idx)
+        self._counts[stage].begin(labels, self._counted, count_now=self._by == "label", batch_idx=batch_idx)
         if self._wants_scores(stage):
             known = max(stage.counts.n_classes for stage in self._counts.values())
             self.scores.begin_batch(pl_module, batch, known if self._labels[stage].classes else None)
         others = [counts for other, counts in self._counts.items() if other != stage]
         self._following.begin_batch(self._counts[stage], others, batch)
+
+    @property
+    def validation(self) -> StageCounts | None:
+        """The counts of validation; None while the hooks are off."""
+        return self._counts.get("val")
 
     def _wants_scores(self, stage: Stage) -> bool:
         return self._by == "prediction" or (stage == "val" and bool(self._labels[stage].classes))
@@ -186,7 +191,7 @@ class NeuronWatch:
         Raises:
             ConfigurationError: Samples are grouped by prediction, but no class scores were seen.
         """
-        labels = self._batch_labels
+        labels = self.batch_labels
         caught = self.scores.end_batch(labels, redirected=redirected) if self._wants_scores(stage) else {}
         if stage == "val" and labels is not None:
             self.scores.count(caught, labels, self._counted)
@@ -209,7 +214,11 @@ class NeuronWatch:
 
     def has_classes(self, stage: Stage) -> bool:
         """Return True if the samples of a stage are counted by class."""
-        return self._by == "prediction" or self._labels[stage].classes is not False
+        return self._by == "prediction" or self.has_labels(stage)
+
+    def has_labels(self, stage: Stage) -> bool:
+        """Return False if the targets of a stage turned out to hold no labels."""
+        return self._labels[stage].classes is not False
 
     @property
     def compares_stages(self) -> bool:

@@ -1,0 +1,1 @@
+"""Exemplars of a neuron monitor: collected as a validation passes, fetched from its data, shown."""

@@ -1,0 +1,98 @@
+"""The exemplars of all watched layers, collected in their hooks while a validation passes."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from lightning_explain.callbacks.base.distributed import Ranks
+from lightning_explain.exemplars.candidates import Candidates
+from lightning_explain.exemplars.peaks import joint_shape, peaks_of, places_at, positions_of
+from lightning_explain.exemplars.top_samples import TopSamples, merged, merged_layers, of_batch
+from lightning_explain.neurons import Activity
+from lightning_explain.neurons.views import Units
+
+Shape = tuple[int, ...]
+
+
+class ExemplarCollector:
+    """The top samples of every unit of the watched layers, over one validation pass.
+
+    Nothing waits for an accelerator: what layers give there is sorted wholly, at the end of a batch, and all layers
+    together. On a processor candidates are picked out in the hook, while the output is in its cache.
+
+    Args:
+        k: Samples of each unit.
+
+    Attributes:
+        shapes: Sizes of the dimensions of positions by layer, the largest met.
+    """
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self.shapes: dict[str, Shape] = {}
+        self._candidates: dict[str, Candidates] = {}
+        self._tops: dict[str, TopSamples] = {}
+        self._batch: dict[str, TopSamples] = {}
+        self._numbers = torch.zeros(0, dtype=torch.long)
+        self._labels = self._numbers
+        self._all_count = True
+        self._on_device: tuple[Tensor, Tensor] | None = None
+
+    def begin_batch(self, numbers: Tensor, labels: Tensor | None, of_class: Tensor | None) -> None:
+        """Begin a batch.
+
+        Args:
+            numbers: Of its samples, on the CPU: int64 [batch]; -1 to leave one out.
+            labels: Class of each: int64 [batch]; None for none.
+            of_class: Which of them have a class that counts: boolean [batch]; None where there are no classes.
+        """
+        self._labels = torch.full_like(numbers, -1) if labels is None else labels.long()
+        if of_class is not None:
+            numbers = torch.where(of_class, numbers.to(of_class.device), -1)
+        self._numbers, self._on_device = numbers, None
+        # numpy: asks no accelerator
+        self._all_count = numbers.device.type == "cpu" and bool((numbers.numpy() >= 0).all())
+
+    def add(self, key: str, units: Units, activity: Activity) -> None:
+        """Add what a layer gave for the samples of the batch; called in its hook."""
+        if len(units.values) != len(self._numbers):
+            return  # patches or pairs folded into the batch are no samples
+        self.shapes[key] = joint_shape(self.shapes.get(key), positions_of(units))
+        peak = activity.peak
+        if peak is not None and peak.device.type == "cpu" and self._numbers.device.type == "cpu":
+            own = self._candidates.get(key)
+            if own is None:
+                own = self._candidates[key] = Candidates(peak.shape[1], self.k)
+            own.add(peak, partial(places_at, units), self._numbers, self._labels, all_count=self._all_count)
+        else:
+            self.add_values(key, *peaks_of(units))
+
+    def add_values(self, key: str, values: Tensor, places: Tensor) -> None:
+        """Add values [batch, units] of a layer, and the flat position of each; merged at the end of the batch."""
+        if self._on_device is None or self._on_device[0].device != values.device:
+            self._on_device = self._numbers.to(values.device), self._labels.to(values.device)
+        self._batch[key] = of_batch(values, places, *self._on_device)
+        if key not in self._tops:
+            self._tops[key] = TopSamples.none(values.shape[1], self.k, values.device)
+
+    def end_batch(self) -> None:
+        """Merge what the layers gave."""
+        batch, self._batch = self._batch, {}
+        by_device: dict[torch.device, dict[str, TopSamples]] = {}
+        for key, found in batch.items():
+            by_device.setdefault(found.keys.device, {})[key] = found
+        for found in by_device.values():
+            self._tops |= merged_layers(self._tops, found)
+
+    def tops(self, ranks: Ranks) -> tuple[dict[str, TopSamples], dict[str, Shape]]:
+        """Return the top samples by layer, over all processes, and the shapes; a collective call."""
+        own = {key: top.cpu() for key, top in self._tops.items()}
+        own |= {key: candidates.top() for key, candidates in self._candidates.items()}
+        found: dict[str, TopSamples] = {}
+        shapes: dict[str, Shape] = {}
+        for tops, their_shapes in ranks.exchanged((own, self.shapes)):
+            for key, top in tops.items():
+                found[key] = merged(found[key], top) if key in found else top
+                shapes[key] = joint_shape(shapes.get(key), their_shapes[key])
+        return found, shapes

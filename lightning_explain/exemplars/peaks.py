@@ -1,0 +1,109 @@
+"""The position at which each unit is largest, in a layer's output."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_explain.neurons.views import Units
+
+BITS = 20
+"""A position is one number: this many bits for each dimension, whatever the size of an output that may change."""
+
+MOST_DIMENSIONS = 3
+
+
+class Peaks(NamedTuple):
+    """The largest value of each unit over positions.
+
+    Attributes:
+        values: float32 [batch, units]; -inf where no position is valid.
+        places: Position of each as one number, from `as_places`: int64 [batch, units].
+    """
+
+    values: Tensor
+    places: Tensor
+
+
+def positions_of(units: Units) -> tuple[int, ...]:
+    """Return the sizes of the dimensions of positions; empty for flat layers.
+
+    Example:
+        >>> positions_of(Units(torch.zeros(4, 8, 5, 6), unit_dim=1)), positions_of(Units(torch.zeros(4, 8)))
+        ((5, 6), ())
+    """
+    sizes = list(units.values.shape)
+    del sizes[units.unit_dim], sizes[0]
+    return tuple(sizes)
+
+
+def as_places(flat: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return flat positions as numbers that do not depend on the sizes of the dimensions.
+
+    Args:
+        flat: int64 [...].
+        shape: Sizes of the dimensions; of more than three none is told apart.
+
+    Example:
+        >>> positions_at(as_places(torch.tensor([7]), (2, 5)), 2)
+        tensor([[1, 2]])
+    """
+    if len(shape) > MOST_DIMENSIONS:
+        return torch.zeros_like(flat)
+    places = torch.zeros_like(flat)
+    for dimension, size in enumerate(reversed(shape)):
+        places = places | ((flat % size) << (BITS * dimension))
+        flat = flat // size
+    return places
+
+
+def positions_at(places: Tensor, n_dimensions: int) -> Tensor:
+    """Return positions [..., dimensions] of numbers that `as_places` made."""
+    parts = [(places >> (BITS * dimension)) & ((1 << BITS) - 1) for dimension in reversed(range(n_dimensions))]
+    return torch.stack(parts, -1) if parts else places.new_zeros((*places.shape, 0))
+
+
+def joint_shape(one: tuple[int, ...] | None, other: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the sizes that hold the positions of both; none where their dimensions differ, or are too many.
+
+    Example:
+        >>> joint_shape((5, 9), (7, 8)), joint_shape(None, (3,)), joint_shape((3,), (3, 3))
+        ((7, 9), (3,), ())
+    """
+    one = other if one is None else one
+    if len(one) != len(other) or len(other) > MOST_DIMENSIONS:
+        return ()
+    return tuple(max(pair) for pair in zip(one, other, strict=True))
+
+
+def by_position(units: Units) -> Tensor:
+    """Return values as [batch, units, positions], a view where the layout allows; padding is -inf."""
+    values = units.values.movedim(units.unit_dim, 1).flatten(2) if units.values.ndim > 2 else units.values[:, :, None]
+    if units.valid is None:
+        return values
+    return values.masked_fill(~units.valid[:, None], -torch.inf)
+
+
+def peaks_of(units: Units) -> Peaks:
+    """Find the largest value of each unit, and the first position that has it."""
+    values = by_position(units).float()
+    # of equal values torch.max returns the first
+    found, flat = values.max(2)
+    return Peaks(found, as_places(flat, positions_of(units)))
+
+
+def places_at(units: Units, rows: Tensor, which: Tensor) -> Tensor:
+    """Find the first position of the largest value for some samples and units.
+
+    Args:
+        units: Of the layer.
+        rows: Samples [n].
+        which: Units [n].
+
+    Returns:
+        Positions as numbers, from `as_places`: int64 [n].
+    """
+    if units.values.ndim == 2:
+        return torch.zeros_like(rows)
+    return as_places(by_position(units)[rows, which].max(1).indices, positions_of(units))
