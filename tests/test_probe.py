@@ -106,8 +106,9 @@ def test_a_mask_is_for_all_samples_or_one_each(shape: tuple[int, ...], becomes: 
 
 @pytest.mark.parametrize(("shape", "becomes"), [((5,), (1, 5)), ((4, 5), (4, 5)), ((1, 5), (1, 5))])
 def test_a_mask_of_features(shape: tuple[int, ...], becomes: tuple[int, ...]) -> None:
-    probe = Probe(inputs=torch.rand(4, 5), masks=torch.ones(shape))
-    assert probe.masks is not None and probe.masks.shape == becomes
+    masks = torch.rand(shape) > 0.5
+    probe = Probe(inputs=torch.rand(4, 5), masks=masks)
+    assert probe.masks is not None and torch.equal(probe.masks, masks.float().reshape(becomes))
 
 
 @pytest.mark.parametrize(

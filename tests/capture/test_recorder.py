@@ -188,8 +188,10 @@ def test_a_recurrent_layer_gives_its_sequence() -> None:
     net = nn.ModuleDict({"rnn": nn.LSTM(2, 7, batch_first=True)})
     recorder = attached(net, "rnn")
     recorder.start()
-    net["rnn"](X[None])
-    assert recorder.stop()["rnn"].shape == (1, 5, 7)
+    sequence, (last, _) = net["rnn"](X[None])
+    found = recorder.stop()["rnn"]
+    assert found.shape == (1, 5, 7) and torch.equal(found, sequence)
+    assert torch.equal(found[:, -1], last[0])
 
 
 @pytest.mark.parametrize("raises", [False, True])

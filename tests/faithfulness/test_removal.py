@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from lightning_explain.attribution import Attribution, GradCAM, IntegratedGradients
 from lightning_explain.errors import ConfigurationError, ExplanationError
@@ -57,7 +58,13 @@ def test_pixels_go_with_all_channels_in_the_order_of_their_sum():
 def test_one_channel_maps_serve_images():
     x = drawn(4, 2, 6, 6)
     found = GradCAM()(convnet(), x, TARGET)
-    assert deletion(convnet(), x, TARGET, found).scores.shape == (4, 21)
+    scores = deletion(convnet(), x, TARGET, found).scores
+    assert scores.shape == (4, 21)
+    # the map's order, and all channels of a pixel at once
+    for each in (found.values, found.values.expand(-1, 2, -1, -1)):
+        torch.testing.assert_close(deletion(convnet(), x, TARGET, each).scores, scores)
+    ends = [functional.softmax(convnet()(z), 1)[torch.arange(4), TARGET] for z in (x, torch.zeros_like(x))]
+    torch.testing.assert_close(scores[:, [0, -1]], torch.stack(ends, 1).detach())
 
 
 @settings(max_examples=15, deadline=None)

@@ -4,6 +4,7 @@ import captum.attr
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lightning_explain import InputXGradient, IntegratedGradients
 from lightning_explain.feeding import choose_neurons, feeding_features
@@ -107,8 +108,15 @@ def test_images_give_kernels_and_maps() -> None:
 def test_large_images_are_drawn_small() -> None:
     net = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(1, 2, 3), nn.ReLU())
     x, y = torch.rand(2, 1, 100, 80), torch.tensor([0, 0])
-    found = feeding_features(net, x, y, {"2": counted(net, "2", x, y, 0.01)}, unit_layers(net), method=METHOD)
-    assert found["2"].maps.shape[1:] == (64, 64)
+    profiles = {"2": counted(net, "2", x, y, 0.01)}
+    small = feeding_features(net, x, y, profiles, unit_layers(net), method=METHOD)["2"]
+    assert small.maps.shape[1:] == (64, 64)
+    # a mean of squares: the left half of the picture is the left half of what it stands for
+    whole = IntegratedGradients(n_steps=METHOD.n_steps)
+    for place, neuron in enumerate(small.neurons.tolist()):
+        values = whole(lambda z: net(z)[:, neuron].mean((1, 2)), x).values.mean(0).sum(0)  # noqa: B023
+        shrunk = functional.adaptive_avg_pool2d(values[None, None], 64)[0, 0]
+        torch.testing.assert_close(small.maps[place], shrunk, atol=1e-6, rtol=1e-3)
 
 
 def test_classes_without_probe_samples_are_left_out_and_none_is_one_class() -> None:

@@ -64,8 +64,11 @@ def test_grey_goes_from_black_to_white_in_few_steps() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_any_shape_and_type_becomes_bytes_with_three_colours(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     values = torch.rand(shape).to(dtype).requires_grad_()
-    for found in (signed_colours(values, 1.0), share_colours(values), grey(values)):
+    flat = values.detach().double().flatten()
+    for colours in (lambda given: signed_colours(given, 1.0), share_colours, grey):
+        found = colours(values)
         assert found.shape == (*shape, 3) and found.dtype == np.uint8
+        assert np.array_equal(found.reshape(-1, 3), colours(flat))
 
 
 def test_a_table_cannot_be_spoilt_by_what_is_drawn_with_it() -> None:

@@ -10,7 +10,9 @@ from tests.render.pictures import NAMES
 @pytest.mark.parametrize("words", NAMES)
 @pytest.mark.parametrize("width", [1, 20, 200])
 def test_a_text_has_its_size_whatever_it_says(words: str, width: int) -> None:
-    assert text(words, width=width, height=16).shape == (16, width, 3)
+    found = text(words, width=width, height=16)
+    assert found.shape == (16, width, 3)
+    assert bool((found < 255).any()) == bool(words.strip() and width > 1)
 
 
 def test_a_text_stands_where_it_is_aligned() -> None:

@@ -162,8 +162,8 @@ def test_the_commonest_shape_is_explained_and_only_so_many_are_told_apart() -> N
     passing = passed((small, Y[:3]), (large, Y[:5]))
     probe = passing.probe()
     assert passing.shapes == ["[6]", "[2]"]
-    assert probe is not None and probe.parts[0].shape[1] == 6
+    assert probe is not None and {*map(tuple, probe.parts[0].tolist())} == {*map(tuple, large.tolist())}
     many = passed(*((torch.rand(1, size), Y[:1]) for size in range(1, MAX_SHAPES + 3)), (torch.rand(9, 99), Y[:9]))
     probe = many.probe()
-    assert probe is not None and probe.parts[0].shape[1] <= MAX_SHAPES
+    assert probe is not None and probe.parts[0].shape[1] <= MAX_SHAPES  # not of 99: others had come before
     assert len(many.shapes) == MAX_SHAPES + 3

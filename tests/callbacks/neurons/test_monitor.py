@@ -255,19 +255,29 @@ class Recurrent(nn.Module):
 
 
 def test_recurrent_layers_and_sequences() -> None:
+    x = torch.randn(48, 7, 6)
     monitor = ActiveNeuronMonitor(layers="net.rnn", min_fraction=0.5, on_error="raise")
-    model = trained(Recurrent(), torch.randn(48, 7, 6), Y, monitor)
+    model = trained(Recurrent(), x, Y, monitor)
     profile = monitor.profiles["val"]["net.rnn"]
-    assert profile.rates.shape == (3, 5)
-    assert model is not None
+    active = (model.net.rnn(x)[0] > 0).float().mean(1) >= 0.5  # at half of the 7 time steps
+    expected = torch.stack([active[c == Y].float().mean(0) for c in range(3)])
+    torch.testing.assert_close(profile.rates, expected)
 
 
 def test_transformer_blocks_count_features_not_tokens() -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True, dropout=0.0, activation=nn.ReLU())
     net = nn.Sequential(nn.Linear(6, 8), layer, nn.Flatten(), nn.Linear(40, 3))
     monitor = ActiveNeuronMonitor(layers="net.1.linear1", on_error="raise")
-    trained(net, torch.randn(48, 5, 6), Y, monitor)
+    x = torch.randn(48, 5, 6)
+    model = trained(net, x, Y, monitor)
     assert monitor.profiles["train"]["net.1.linear1"].rates.shape == (3, 12)
+    active = (layer.linear1(layer.norm1(attended(layer, model.net[0](x)))) > 0).float().mean(1) >= 0.25
+    expected = torch.stack([active[c == Y].float().mean(0) for c in range(3)])
+    torch.testing.assert_close(monitor.profiles["val"]["net.1.linear1"].rates, expected)
+
+
+def attended(layer: nn.TransformerEncoderLayer, x: torch.Tensor) -> torch.Tensor:
+    return x + layer.self_attn(x, x, x, need_weights=False)[0]
 
 
 class Checkpointed(nn.Module):

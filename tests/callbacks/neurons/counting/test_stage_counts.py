@@ -108,3 +108,7 @@ def test_pictures_of_any_number_of_classes_fit_a_page(n_classes: int) -> None:
         overlap_picture(torch.rand(n_classes, n_classes), class_names=names, title="Overlap."),
     ):
         assert 400 < picture.shape[1] < 620 and 250 < picture.shape[0] < 900
+        # names on the left, cells of many colours to the right end, no more of either than there is room for
+        colours = (np.ptp(picture[-150:-40].astype(int), axis=-1) > 20).any(0)
+        assert (picture[60:-20, 8 : np.flatnonzero(colours)[0]] < 100).any()
+        assert colours.sum() > 200 and not colours[-8:].any()
