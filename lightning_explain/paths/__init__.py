@@ -1,5 +1,6 @@
 """Decision paths from input to class: contributions of units, strongest paths, change over time."""
 
+from lightning_explain.paths.blocks import Block
 from lightning_explain.paths.change import PathChange, path_change
 from lightning_explain.paths.contribution_graph import ContributionGraph, Link, UnitLayer, effective_units, mean_graph
 from lightning_explain.paths.contributions import Contributions, contributions
@@ -10,6 +11,7 @@ from lightning_explain.paths.ranking import Ranked, ranking
 from lightning_explain.paths.search import Path, Search, top_paths
 
 __all__ = [
+    "Block",
     "ContributionGraph",
     "Contributions",
     "InputUnits",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from lightning_explain.paths.blocks import Block
 from lightning_explain.paths.ranking import Ranked
 from lightning_explain.paths.search import Search
 
@@ -16,7 +17,7 @@ class PathNode:
         unit: Its number; None for a bundle.
         label: Its name: `fc1 12`, a feature's, or `37 others for`.
         contribution: Signed, in units of the explained output.
-        share: Share of the decision's flow that passes it.
+        share: Share of what reaches the inputs that passes it.
         n_units: How many units it stands for.
     """
 
@@ -41,7 +42,7 @@ class PathEdge:
         source: The node nearer to the input.
         target: The node nearer to the output.
         contribution: Signed message, in units of the explained output.
-        share: Share of the decision's flow along this edge.
+        share: Share of what reaches the inputs that goes along this edge.
     """
 
     source: PathNode
@@ -66,15 +67,19 @@ class PathGraph:
 
     Attributes:
         output: The explained output.
-        layers: Names of the layers, inputs first.
+        layers: Names of the layers, inputs first; those that are drawn are in `blocks`.
         totals: What the units of each layer contribute together: with what biases above absorbed, the output.
         n_units: How many units each layer has.
         nodes: By layer, inputs first; single units in the order of their numbers, then bundles.
-        edges: The strongest of each layer first.
+        edges: Those above the threshold, the strongest of each layer first.
         paths: The strongest paths through single units, in the whole graph.
         ranked: Units in the order of best-first expansion, in the whole graph.
-        shown_share: Share of the flow that reaches the inputs along edges shown between single units.
-        absorbed_share: Share of the flow that ends in biases.
+        shown_share: Share of what reaches the inputs that takes ways along single units and edges shown between them: 1
+            if all are.
+        absorbed_share: Share of the decision that comes from biases, and reaches no input.
+        blocks: The columns of the drawing, with the layers that are drawn in each; inputs and output too.
+        threshold: Edges with smaller shares are hidden.
+        is_spread: True if no drawing carries a fifth: then the units that carry most are ranked in each block.
     """
 
     output: float
@@ -87,6 +92,9 @@ class PathGraph:
     ranked: tuple[Ranked, ...]
     shown_share: float
     absorbed_share: float
+    blocks: tuple[Block, ...] = ()
+    threshold: float = 0.0
+    is_spread: bool = False
 
     def of_layer(self, name: str) -> list[PathNode]:
         """Return the nodes of a layer."""
@@ -130,6 +138,9 @@ class PathGraph:
             "output": _short(self.output),
             "shown_share": _short(self.shown_share),
             "absorbed_share": _short(self.absorbed_share),
+            "threshold": _short(self.threshold),
+            "is_spread": self.is_spread,
+            "blocks": [{"name": block.name, "layers": list(block.layers)} for block in self.blocks],
             "nodes": [
                 {
                     "id": node.id,

@@ -1,30 +1,35 @@
-"""Selection of the displayed part of a contribution graph: a few units per layer, the rest bundled, the main edges."""
+"""The displayed part of a contribution graph: the few units that carry most, the rest bundled, the main edges."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.paths.contribution_graph import OUTPUT, ContributionGraph, Link, Numbers, UnitLayer
+from lightning_explain.paths.blocks import Block, in_blocks, partitions
+from lightning_explain.paths.contribution_graph import OUTPUT, ContributionGraph, Numbers, UnitLayer
+from lightning_explain.paths.drawn_flow import DrawnFlow, flow_to_inputs
 from lightning_explain.paths.nodes import PathEdge, PathGraph, PathNode
 from lightning_explain.paths.ranking import ranking
-from lightning_explain.paths.search import Unit, share_along, top_paths
+from lightning_explain.paths.search import Unit, top_paths
+from lightning_explain.paths.selection import MOST_EDGES, Selection, select
 
-N_UNITS = 8
-COVERED = 0.9
-"""Share of the flow between the units shown of two layers that the edges kept carry."""
+N_UNITS = 12
+DRAWN = 0.5
+
+LEAST = 0.2
+"""A drawing that carries less says more about the selection than about the decision: units are ranked instead."""
 
 FOR, AGAINST = "for", "against"
 
 
 @dataclass(frozen=True)
-class _Bundles:
-    """Bundles of the units of one layer: the node of each unit."""
+class _Drawing:
+    """A graph merged into blocks, with the units that are drawn."""
 
-    nodes: tuple[PathNode, ...]
-    members: Numbers
-    """[nodes, units], 1 where a unit belongs to a node."""
+    graph: ContributionGraph
+    blocks: tuple[Block, ...]
+    selection: Selection
 
 
 def _label(layer: UnitLayer, unit: int, names: Sequence[str]) -> str:
@@ -33,59 +38,130 @@ def _label(layer: UnitLayer, unit: int, names: Sequence[str]) -> str:
     return f"{layer.name} {unit}"
 
 
-def _single(layer: UnitLayer, unit: int, names: Sequence[str]) -> PathNode:
-    share, contribution = float(layer.share[unit]), float(layer.contribution[unit])
+def _single(layer: UnitLayer, place: int, names: Sequence[str]) -> PathNode:
+    unit = layer.number_of(place)
+    share, contribution = float(layer.share[place]), float(layer.contribution[place])
     return PathNode(layer.name, unit, _label(layer, unit, names), contribution, share)
 
 
-def _bundle(layer: UnitLayer, units: list[int], side: str) -> PathNode:
-    return PathNode(
-        layer.name,
-        None,
-        f"{len(units)} others {side}",
-        float(layer.contribution[units].sum()),
-        float(layer.share[units].sum()),
-        len(units),
+def _bundle(layers: Sequence[UnitLayer], places: Sequence[Sequence[int]], side: str) -> PathNode:
+    """Bundle the units at some places of the layers of a block."""
+    pairs = list(zip(layers, places, strict=True))
+    n_units = sum(layer.bundled(place) for layer, own in pairs for place in own)
+    contribution, share = (
+        float(sum(values[list(own)].sum() for values, (_, own) in zip(each, pairs, strict=True)))
+        for each in ([layer.contribution for layer in layers], [layer.share for layer in layers])
     )
+    label = f"{n_units} other{'s' * (n_units > 1)} {side}"
+    return PathNode(layers[-1].name, None, label, contribution, share, n_units)
 
 
-def _bundled(layer: UnitLayer, names: Sequence[str], n_units: int) -> _Bundles:
-    """Show a small layer completely; of a larger one the units that carry most, and the others bundled by sign."""
-    n = len(layer)
-    strongest = range(n) if n <= n_units else np.argsort(-layer.share, kind="stable")[: n_units - 2]
-    singles = sorted(int(unit) for unit in strongest if n <= n_units or layer.share[unit] > 0)
-    others = [unit for unit in range(n) if unit not in set(singles)]
-    groups: list[tuple[PathNode, list[int]]] = [(_single(layer, unit, names), [unit]) for unit in singles]
-    for side, sign in ((FOR, 1), (AGAINST, -1)):
-        units = [unit for unit in others if sign * layer.contribution[unit] > 0]
-        if units:
-            groups.append((_bundle(layer, units, side), units))
-    members = np.zeros((len(groups), n), dtype=layer.share.dtype)
-    for place, (_, units) in enumerate(groups):
-        members[place, units] = 1
-    return _Bundles(tuple(node for node, _ in groups), members)
+@dataclass(frozen=True)
+class _Nodes:
+    """The nodes of a graph.
+
+    Attributes:
+        nodes: By block, inputs first; of a block single units first, then two bundles of all others.
+        members: For each layer [nodes, places], 1 where a place belongs to a node.
+    """
+
+    nodes: tuple[PathNode, ...]
+    members: tuple[Numbers, ...]
 
 
-def _edges(link: Link, below: _Bundles, above: _Bundles) -> list[PathEdge]:
-    """Keep the largest edges between two layers: most of the flow between single units, and most of the bundles'."""
-    share = above.members @ link.share @ below.members.T
-    contribution = above.members @ link.contribution @ below.members.T
-    is_single = np.outer(
-        [node.unit is not None for node in above.nodes], [node.unit is not None for node in below.nodes]
-    )
-    kept = [*_covering(np.where(is_single, share, 0.0)), *_covering(np.where(is_single, 0.0, share))]
-    edges = [PathEdge(below.nodes[s], above.nodes[t], float(contribution[t, s]), float(share[t, s])) for t, s in kept]
-    return sorted(edges, key=lambda edge: -edge.share)
+def _nodes(drawing: _Drawing, names: Mapping[str, Sequence[str]]) -> _Nodes:
+    """Make a node of each drawn unit, and bundle the others of its block by sign."""
+    layers = {layer.name: layer for layer in drawing.graph.layers}
+    drawn = {name: [at for of, at in drawing.selection.units if of == n] for n, name in enumerate(layers)}
+    groups: list[tuple[PathNode, list[tuple[str, list[int]]]]] = []
+    for block in drawing.blocks:
+        for name in block.layers:
+            own = layers[name], names.get(name, ())
+            groups += [(_single(own[0], at, own[1]), [(name, [at])]) for at in drawn[name]]
+        for side, sign in ((FOR, 1), (AGAINST, -1)):
+            others = [
+                [at for at, c in enumerate(layers[name].contribution) if sign * c > 0 and at not in drawn[name]]
+                for name in block.layers
+            ]
+            if any(others):
+                node = _bundle([layers[name] for name in block.layers], others, side)
+                groups.append((node, list(zip(block.layers, others, strict=True))))
+    members = {name: np.zeros((len(groups), len(layer)), dtype=layer.share.dtype) for name, layer in layers.items()}
+    for row, (_, parts) in enumerate(groups):
+        for name, places in parts:
+            members[name][row, list(places)] = 1
+    return _Nodes(tuple(node for node, _ in groups), tuple(members.values()))
 
 
-def _covering(share: Numbers) -> list[tuple[int, int]]:
-    """Return the places [row, column] of the largest shares that together make up most of their sum."""
-    if not share.any():
-        return []
-    order = np.argsort(-share, axis=None, kind="stable")
-    carried = np.cumsum(share.flatten()[order])
-    n_kept = int(np.searchsorted(carried, COVERED * carried[-1])) + 1
-    return [divmod(int(flat), share.shape[1]) for flat in order[:n_kept]]
+def _edges(graph: ContributionGraph, found: _Nodes, threshold: float) -> list[PathEdge]:
+    """Return the edges between nodes that are not hidden: from the input on, the strongest into a block first."""
+    n_nodes = len(found.nodes)
+    share, contribution = np.zeros((n_nodes, n_nodes)), np.zeros((n_nodes, n_nodes))
+    for link in graph.links:
+        above, below = found.members[link.target], found.members[link.source]
+        share += above @ link.share @ below.T
+        contribution += above @ link.contribution @ below.T
+    places = np.argwhere((share > 0) & (share >= threshold))
+    edges = [PathEdge(found.nodes[s], found.nodes[t], float(contribution[t, s]), float(share[t, s])) for t, s in places]
+    order = {layer.name: place for place, layer in enumerate(graph.layers)}
+    return sorted(edges, key=lambda edge: (order[edge.target.layer], -edge.share))
+
+
+def _drawing(graph: ContributionGraph, *, drawn: float, n_units: int, is_merged: bool) -> tuple[_Drawing, bool]:
+    """Find the finest blocks of which a drawing carries the stated part, else those of which it carries most.
+
+    Returns:
+        The drawing, and True if it is none: if even the best of them carries little. Then it has the finest blocks.
+    """
+    hidden = [layer.name for layer in graph.layers if not layer.is_input and layer.name != OUTPUT]
+    wholes = partitions(hidden) if is_merged else [[Block(name, (name,)) for name in hidden]]
+    found: list[_Drawing] = []
+    for whole in wholes:
+        merged, blocks = in_blocks(found[-1].graph if found else graph, whole)
+        place = {name: number for number, block in enumerate(blocks) for name in block.layers}
+        selection = select(merged, [place[layer.name] for layer in merged.layers], drawn=drawn, n_units=n_units)
+        found.append(_Drawing(merged, blocks, selection))
+        if selection.share >= drawn - 1e-6:
+            return found[-1], False
+    best = max(found, key=lambda drawing: drawing.selection.share)
+    is_spread = best.selection.share < min(LEAST, drawn)
+    return (found[0] if is_spread else best), is_spread
+
+
+def _without_lone_bundles(drawing: _Drawing, n_units: int) -> _Drawing:
+    """Draw a unit that would make a bundle by itself, where there is room."""
+    graph, units = drawing.graph, list(drawing.selection.units)
+    for block in drawing.blocks:
+        own = [place for place, layer in enumerate(graph.layers) if layer.name in block.layers]
+        n_free = n_units - sum(place in own for place, _ in units)
+        for sign in (1, -1):
+            others = [
+                (place, int(at))
+                for place in own
+                for at in np.flatnonzero(sign * graph.layers[place].contribution > 0)
+                if (place, int(at)) not in units
+            ]
+            if len(others) == 1 and n_free > 0 and graph.layers[others[0][0]].is_single[others[0][1]]:
+                units, n_free = sorted([*units, *others]), n_free - 1
+    threshold = drawing.selection.threshold
+    share = DrawnFlow.between(graph, units).above(threshold).share
+    return _Drawing(graph, drawing.blocks, Selection(tuple(units), threshold, share))
+
+
+def _strongest(drawing: _Drawing, n_units: int) -> _Drawing:
+    """Select the units of each block that carry most, and the strongest edges between them."""
+    units: list[Unit] = []
+    shares = [np.where(layer.is_single, layer.share, 0.0) for layer in drawing.graph.layers]
+    for block in drawing.blocks:
+        own = [place for place, layer in enumerate(drawing.graph.layers) if layer.name in block.layers]
+        found = [(float(share), (place, unit)) for place in own for unit, share in enumerate(shares[place])]
+        units += [unit for share, unit in sorted(found, key=lambda each: -each[0])[:n_units] if share > 0]
+    units = sorted(units)
+    flow = DrawnFlow.between(drawing.graph, units)
+    edges = np.sort(flow.shares[flow.shares > 0])
+    threshold = float(edges[-min(MOST_EDGES, len(edges))]) if len(edges) else 0.0
+    share = flow.above(threshold).share if units else 0.0
+    return _Drawing(drawing.graph, drawing.blocks, Selection(tuple(units), threshold, share))
 
 
 def path_graph(
@@ -93,44 +169,66 @@ def path_graph(
     *,
     input_names: Sequence[Sequence[str]],
     output_name: str = OUTPUT,
+    drawn: float = DRAWN,
     n_units: int = N_UNITS,
+    is_merged: bool = True,
     n_paths: int = 10,
     n_ranked: int = 30,
 ) -> PathGraph:
     """Choose the displayed part of a contribution graph, and search the whole graph.
 
+    The graph shows as few units as carry most: those, with the edges between them, along which the stated part of what
+    reaches the inputs runs (`PathGraph.shown_share`). Layers are merged into blocks along the module tree as far as it
+    takes for so few units and edges to carry it. Where no drawing carries a fifth, it holds those units of each block
+    that carry most, to be ranked (`PathGraph.is_spread`).
+
     Args:
         graph: Of one sample, or the mean of several.
         input_names: Names of the units of each input, as in `Contributions.units`.
         output_name: Name of the explained output.
-        n_units: Most nodes of a layer: a larger layer shows the `n_units - 2` units that carry most, and bundles the
-            others by the sign of their contribution.
+        drawn: Part of what reaches the inputs that units and edges drawn are to carry, above 0, up to 1.
+        n_units: Most single units of a layer or block; the others are bundled by the sign of their contribution.
+        is_merged: Merge layers into blocks; else each has a column of its own.
         n_paths: How many of the strongest paths are searched for.
         n_ranked: How many units are ranked.
 
     Raises:
-        ConfigurationError: `n_units` is below 3, or a count below 1.
+        ConfigurationError: `drawn` is no part, or a count is below 1.
     """
-    if n_units < 3:
-        raise ConfigurationError(f"n_units={n_units}; expected at least 3: one unit, and two bundles of the others.")
-    names = [*input_names, *[()] * (len(graph.layers) - len(input_names) - 1), (output_name,)]
-    bundles = [_bundled(layer, own, n_units) for layer, own in zip(graph.layers, names, strict=True)]
-    edges = [edge for link in graph.links for edge in _edges(link, bundles[link.source], bundles[link.target])]
-    place = {layer.name: index for index, layer in enumerate(graph.layers)}
-
-    def unit(node: PathNode) -> Unit:
-        assert node.unit is not None
-        return place[node.layer], node.unit
-
+    check_drawn(drawn, n_units)
+    whole = flow_to_inputs(graph)
+    drawing, is_spread = _drawing(whole, drawn=drawn, n_units=n_units, is_merged=is_merged)
+    drawing = _strongest(drawing, n_units) if is_spread else _without_lone_bundles(drawing, n_units)
+    names: Mapping[str, Sequence[str]] = {
+        **{graph.layers[place].name: own for place, own in zip(graph.inputs, input_names, strict=True)},
+        OUTPUT: (output_name,),
+    }
+    selection = drawing.selection
+    found = _nodes(drawing, names)
     return PathGraph(
         output=graph.output,
         layers=tuple(layer.name for layer in graph.layers),
         totals=tuple(float(layer.contribution.sum()) for layer in graph.layers),
-        n_units=tuple(len(layer) for layer in graph.layers),
-        nodes=tuple(node for bundle in bundles for node in bundle.nodes),
-        edges=tuple(edges),
+        n_units=tuple(layer.n_units for layer in graph.layers),
+        nodes=found.nodes,
+        edges=tuple(_edges(drawing.graph, found, selection.threshold)),
         paths=top_paths(graph, n_paths),
         ranked=ranking(graph, n_ranked),
-        shown_share=share_along(graph, [(unit(e.source), unit(e.target)) for e in edges if e.is_single]),
+        shown_share=selection.share,
         absorbed_share=graph.absorbed_share,
+        blocks=drawing.blocks,
+        threshold=selection.threshold,
+        is_spread=is_spread,
     )
+
+
+def check_drawn(drawn: float, n_units: int) -> None:
+    """Refuse options of a selection that select nothing.
+
+    Raises:
+        ConfigurationError: `drawn` is no part, or `n_units` below 1.
+    """
+    if not 0 < drawn <= 1:
+        raise ConfigurationError(f"drawn={drawn}; expected a part of the decision, above 0 and up to 1, such as 0.5.")
+    if n_units < 1:
+        raise ConfigurationError(f"n_units={n_units}; expected at least 1: the most single units of a layer.")

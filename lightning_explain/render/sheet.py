@@ -70,7 +70,15 @@ class Sheet:
     def ribbon(self, start: Point, end: Point, colour: Colour, width: float) -> None:
         """Draw a band that leaves and arrives level, as a smooth S."""
         bend = (end[0] - start[0]) * 0.45
-        corners = np.array([[start[0], start[0] + bend, end[0] - bend, end[0]], [start[1], start[1], end[1], end[1]]])
+        self._band(start, end, (start[0] + bend, end[0] - bend), colour, width)
+
+    def bow(self, start: Point, end: Point, colour: Colour, width: float) -> None:
+        """Draw a band that leaves to the right and comes back from there."""
+        far = max(start[0], end[0]) + 14 + abs(end[1] - start[1]) * 0.2
+        self._band(start, end, (far, far), colour, width)
+
+    def _band(self, start: Point, end: Point, bends: tuple[float, float], colour: Colour, width: float) -> None:
+        corners = np.array([[start[0], *bends, end[0]], [start[1], start[1], end[1], end[1]]])
         x, y = corners @ _BEZIER * FINE
         dx, dy = corners @ _SLOPE
         half = max(0.5, width * FINE / 2) / np.maximum(np.hypot(dx, dy), 1e-9)

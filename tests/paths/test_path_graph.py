@@ -1,6 +1,6 @@
 """Which units and edges are shown, and what the bundles of the others hold."""
 
-from itertools import pairwise
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths import path_graph
-from lightning_explain.paths.contribution_graph import flowing
-from tests.paths.graphs import all_paths, random_graph
+from lightning_explain.paths.contribution_graph import flowing, only_layers
+from lightning_explain.paths.drawn_flow import flow_to_inputs
+from tests.paths.graphs import graphs, random_graph
+from tests.paths.test_drawn_flow import share_of_paths
 
 
 def shown(graph, **options):
@@ -18,52 +20,82 @@ def shown(graph, **options):
     return path_graph(graph, input_names=names, output_name="cat", **options)
 
 
+def drawn_graph(graph, found):
+    """The graph that is drawn: shares of what reaches the inputs, merged into the blocks."""
+    return only_layers(flow_to_inputs(graph), [name for block in found.blocks for name in block.layers])
+
+
 @settings(max_examples=60)
-@given(seed=st.integers(0, 10_000), n_units=st.integers(3, 8))
-def test_bundles_hold_what_is_not_shown(seed, n_units):
-    graph = random_graph(seed, 12, 9, 4)
-    found = shown(graph, n_units=n_units)
-    for layer in graph.layers:
-        nodes = found.of_layer(layer.name)
-        assert len(nodes) <= n_units
-        assert sum(node.contribution for node in nodes) == pytest.approx(layer.contribution.sum())
-        assert sum(node.share for node in nodes) == pytest.approx(layer.share.sum())
-        assert sum(node.n_units for node in nodes) == len(layer)
-        singles = [node.unit for node in nodes if node.unit is not None]
-        assert singles == sorted(singles)
-        if len(layer) > n_units:
-            strongest = np.argsort(-layer.share)[: len(singles)]
-            assert set(singles) == set(strongest.tolist())
-            for node in nodes:
-                if node.unit is None:
-                    assert node.label.endswith("for" if node.contribution > 0 else "against")
-
-
-def test_edges_kept_carry_most_and_the_share_shown_is_theirs():
-    graph = random_graph(1, 12, 9, 4)
-    found = shown(graph)
-    for link in graph.links:
-        ends = graph.layers[link.source].name, graph.layers[link.target].name
-        singles = [e for e in found.edges if e.is_single and (e.source.layer, e.target.layer) == ends]
-        rows = [n.unit for n in found.of_layer(ends[1]) if n.unit is not None]
-        columns = [n.unit for n in found.of_layer(ends[0]) if n.unit is not None]
-        between = link.share[np.ix_(rows, columns)]
-        carried = sum(edge.share for edge in singles)
-        assert 0.9 * between.sum() <= carried <= between.sum() + 1e-12
-        assert carried - min(edge.share for edge in singles) < 0.9 * between.sum()  # and no edge more than needed
-        for edge in singles:
+@given(graph=graphs, drawn=st.sampled_from([0.3, 0.5, 0.9]), n_units=st.integers(1, 5))
+def test_nodes_hold_every_unit_and_edges_what_flows_between_them(graph, drawn, n_units):
+    found = shown(graph, n_units=n_units, drawn=drawn)
+    flow = drawn_graph(graph, found)
+    layers = {layer.name: layer for layer in flow.layers}
+    for block in found.blocks:
+        own = [node for layer in block.layers for node in found.of_layer(layer)]
+        whole = [layers[name] for name in block.layers]
+        assert sum(node.contribution for node in own) == pytest.approx(sum(layer.contribution.sum() for layer in whole))
+        assert sum(node.share for node in own) == pytest.approx(sum(layer.share.sum() for layer in whole), abs=1e-9)
+        assert sum(node.n_units for node in own) == sum((layer.contribution != 0).sum() for layer in whole)
+        assert len([node for node in own if node.unit is not None]) <= n_units
+        bundles = [node for node in own if node.unit is None]
+        assert [node.label.split()[-1] for node in bundles] in ([], ["for"], ["against"], ["for", "against"])
+        assert all((node.contribution > 0) == node.label.endswith("for") for node in bundles)
+    places = {layer.name: place for place, layer in enumerate(flow.layers)}
+    links = {(link.source, link.target): link for link in flow.links}
+    for edge in found.edges:
+        assert edge.share >= found.threshold
+        if edge.is_single:
+            link = links[places[edge.source.layer], places[edge.target.layer]]
             assert edge.contribution == pytest.approx(link.contribution[edge.target.unit, edge.source.unit])
             assert edge.share == pytest.approx(link.share[edge.target.unit, edge.source.unit])
-    kept = {edge.ends for edge in found.edges if edge.is_single}
-    names = [layer.name for layer in graph.layers]
-    expected = sum(
-        share
-        for units, share in all_paths(graph).items()
-        if all((f"{names[low[0]]}:{low[1]}", f"{names[high[0]]}:{high[1]}") in kept for high, low in pairwise(units))
-    )
-    assert found.shown_share == pytest.approx(expected)
-    with pytest.raises(ConfigurationError, match="n_units=2"):
-        shown(graph, n_units=2)
+    units = {(places[node.layer], node.unit) for node in found.nodes if node.unit is not None}
+    assert found.shown_share == pytest.approx(share_of_paths(flow, units, found.threshold * (1 - 1e-9)), abs=1e-9)
+    assert found.is_spread or found.shown_share >= min(0.2, drawn) - 1e-9
+
+
+def test_layers_are_merged_as_far_as_it_takes_to_carry_the_stated_part():
+    graph = random_graph(2, 5, 60, 20, zeros=0.0)
+    fine, coarse = shown(graph, drawn=0.02, n_units=4), shown(graph, drawn=0.2, n_units=4)
+    assert [block.name for block in fine.blocks] == ["input", "fc1", "fc2", "output"]
+    assert [block.name for block in coarse.blocks] == ["input", "fc2", "output"]
+    assert coarse.shown_share >= 0.2 > fine.shown_share and not coarse.is_spread
+    kept = shown(graph, drawn=0.2, n_units=4, is_merged=False)
+    assert kept.is_spread and [block.name for block in kept.blocks] == ["input", "fc1", "fc2", "output"]
+
+
+def test_where_no_drawing_carries_a_fifth_the_units_that_carry_most_are_ranked():
+    graph = random_graph(2, 100, 200, 200, zeros=0.0)
+    found = shown(graph, n_units=5)
+    assert found.is_spread and found.shown_share < 0.2
+    flow = flow_to_inputs(graph)
+    for layer in flow.layers[:-1]:
+        singles = {node.unit for node in found.of_layer(layer.name) if node.unit is not None}
+        assert singles == set(np.argsort(-layer.share)[:5].tolist())
+
+
+def test_units_without_a_place_of_their_own_are_bundled():
+    rng = np.random.default_rng(0)
+    between = {(0, 1): 1 + rng.random((4, 2)), (1, 2): np.ones((1, 4))}
+    graph = flowing(["input", "attn", "output"], [np.ones(2), np.array([1.0, -2, 3, -4]), np.ones(1)], between, 1.0)
+    attn = replace(
+        graph.layers[1], kind="heads", numbers=np.array([7, 3, -1, -2]), counts=np.array([1, 1, 5, 1]),
+        every_share=np.full(8, 0.125),
+    )  # fmt: skip
+    graph = replace(graph, layers=(graph.layers[0], attn, graph.layers[2]))
+    found = shown(graph, drawn=1.0)
+    nodes = {node.label: node for node in found.of_layer("attn")}
+    assert set(nodes) == {"attn 7", "attn 3", "5 others for", "1 other against"}
+    assert (nodes["attn 7"].unit, nodes["attn 3"].contribution) == (7, -2.0)
+    assert found.n_units == (2, 8, 1) and found.shown_share < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"n_units": 0}, "n_units=0"), ({"drawn": 0.0}, "drawn=0.0"), ({"drawn": 50}, "drawn=50")]
+)
+def test_what_selects_nothing_is_refused(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        shown(random_graph(1, 3), **options)
 
 
 def test_a_layer_that_nothing_passes_is_empty():
@@ -71,4 +103,4 @@ def test_a_layer_that_nothing_passes_is_empty():
     names, units = ["input", "fc", "output"], [np.zeros(4), np.zeros(12), np.ones(1)]
     found = shown(flowing(names, units, between, 1.0))
     assert found.of_layer("fc") == [] and found.edges == () and found.shown_share == 0
-    assert found.absorbed_share == 1
+    assert found.absorbed_share == 1 and found.is_spread

@@ -15,6 +15,9 @@ from lightning_explain.render.colour import Picture
 from lightning_explain.render.modalities.image import input_pictures
 from lightning_explain.render.paths import InputPicture, path_picture, percent
 
+NOTABLE = 0.005
+"""Share of biases that is worth a sentence."""
+
 
 def _output_lines(explanation: PathExplanation, group: Group, graph: PathGraph, rows: Sequence[int]) -> list[str]:
     scores = explanation.scores
@@ -41,15 +44,21 @@ def _title(graph: PathGraph, group: Group, rows: Sequence[int], moment: str, rul
     whose = "" if group.index is None else f" for samples of class {group.name}"
     subject = f"it {of}" if group.has_output else f"{of}{whose}"
     samples = f"sample {rows[0]} of the probe" if len(rows) == 1 else f"mean of {len(rows)} samples"
-    best = graph.paths.paths[0].share if graph.paths.paths else 0.0
     signs = f"Red speaks for {of}, blue against it" if group.has_output else "Red raises the output, blue lowers it"
-    words = [
-        f"What makes {subject}, {moment} ({samples}; {rules}): from the input at the left to the score at the right.",
-        f"{signs}; the wider a line, the more of the decision takes that way.",
-        f"Circles are single units, boxes bundle the others: ways through circles alone carry "
-        f"{percent(graph.shown_share)} of the decision, {percent(graph.absorbed_share)} of it comes from biases.",
-        f"Black rings: the strongest single way ({percent(best)}).",
-    ]
+    if graph.is_spread:
+        words = [
+            f"What makes {subject}, {moment} ({samples}; {rules}).",
+            f"No few ways carry this decision: those through the strongest units carry {percent(graph.shown_share)} of "
+            "what comes from the input. So units are ranked by the share that passes each.",
+            f"{signs}.",
+        ]
+    else:
+        words = [
+            f"What makes {subject}, {moment} ({samples}; {rules}): from the input, left, to the score, right.",
+            f"{signs}. The ways drawn carry {percent(graph.shown_share)} of what comes from the input.",
+        ]
+    if graph.absorbed_share >= NOTABLE:
+        words.append(f"{percent(graph.absorbed_share)} of the decision comes from biases.")
     return " ".join(words)
 
 
@@ -78,7 +87,6 @@ def picture_of(
         output_lines=_output_lines(explanation, found.group, graph, rows),
         shown=_input_picture(explanation, probe.parts[0], rows),
         slots=history.slots[place],
-        n_rows=options.n_units,
     )
 
 

@@ -24,6 +24,7 @@ from lightning_explain.callbacks.paths.reporter import PathReporter
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import is_whole
 from lightning_explain.log import running_epoch
+from lightning_explain.paths.path_graph import DRAWN, N_UNITS, check_drawn
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
 from lightning_explain.weights.sharded import check_not_sharded
@@ -76,7 +77,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
       first ten classes; after 1, 2, 3, 4, 6, 8, 12, 16, ... explanations and at the end.
     - `explain/{name}/turnover`: edges that changed since the explanation before (1 - Jaccard of the edges drawn
       between single units), mean over the classes; `.../class_turnover/{class}`: of each.
-    - `explain/{name}/shown_share`: share of the decision that reaches the input through drawn single units alone;
+    - `explain/{name}/shown_share`: share of what reaches the inputs that takes the ways drawn;
       `.../top_paths_share`: share that the strongest paths carry; `.../absorbed_share`: share that comes from
       biases; each the mean over the classes.
     - `explain/{name}/effective_units/{layer}`: over how many units of a layer the decision is spread (e to the
@@ -100,7 +101,8 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
             `ZeroRule`, `EpsilonRule`, `GammaRule` or `ZPlusRule`; by default epsilon everywhere.
         patch: Side of an image's patches in pixels; by default about seven along the longer side.
         keep_positions: Make each position of a channel a unit of its own (small networks only).
-        n_units: Most nodes of a layer in the graph: a larger layer shows `n_units - 2` units and bundles the others.
+        drawn: Part of what reaches the inputs that is to be drawn: as few units and edges are as carry it.
+        n_units: Most units of a layer that are drawn; the others are bundled.
         n_paths: Number of the strongest paths searched for.
         name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
         options: The options that all monitors share, such as `probe`, `every_n_epochs` and `max_overhead`: see
@@ -129,7 +131,8 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
         rules: Composite | Mapping[Any, Rule] | None = None,
         patch: int | None = None,
         keep_positions: bool = False,
-        n_units: int = 8,
+        drawn: float = DRAWN,
+        n_units: int = N_UNITS,
         n_paths: int = 10,
         name: str = "path",
         **options: Any,
@@ -137,6 +140,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
         super().__init__(name=name, explained=explained, **options)
         if show not in ("class", "sample"):
             raise ConfigurationError(f"show={show!r}; expected 'class' or 'sample'.")
+        check_drawn(drawn, n_units)
         self.options = PathOptions(
             rules=rules,
             layers=layers if layers is None or isinstance(layers, str) else list(layers),
@@ -144,6 +148,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
             keep_positions=keep_positions,
             show=show,
             every_sample=every_sample,
+            drawn=drawn,
             n_units=n_units,
             n_paths=n_paths,
         )

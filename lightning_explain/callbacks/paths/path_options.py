@@ -23,7 +23,7 @@ class PathOptions:
         rules: As in `contributions`, like `layers`, `patch` and `keep_positions`.
         show: The pictures show the mean over a `"class"`, or its first `"sample"`.
         every_sample: Keep the graph of every single sample.
-        n_units: As in `path_graph`, like `n_paths`.
+        drawn: As in `path_graph`, like `n_units` and `n_paths`.
     """
 
     rules: Composite | LayerRules | None
@@ -32,6 +32,7 @@ class PathOptions:
     keep_positions: bool
     show: Show
     every_sample: bool
+    drawn: float
     n_units: int
     n_paths: int
 
@@ -71,6 +72,8 @@ class PathOptions:
             graph,
             input_names=[unit.names for unit in units],
             output_name=output_name,
+            drawn=self.drawn,
             n_units=self.n_units,
+            is_merged=self.layers is None,
             n_paths=self.n_paths,
         )

@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lightning_explain.paths import PathGraph, PathNode
-from lightning_explain.paths.path_graph import AGAINST, FOR
+from lightning_explain.paths import Block, PathGraph, PathNode
 
-WIDTH = 680
-ROW = 38
-TOP = 46
-INPUT_WIDTH = 120
-OUTPUT_WIDTH = 92
+WIDTH = 760
+"""Of a picture with few columns; of more, each takes at least `NARROWEST`."""
 
-BUNDLES = (FOR, AGAINST)
+NARROWEST = 130
+ROW = 26
+TOP = 50
+INPUT_WIDTH = 176
+OUTPUT_WIDTH = 100
 
 Slots = Mapping[str, Sequence[int | None]]
 """Layer -> the unit in each of its places from the top; None for a free one."""
@@ -45,60 +45,64 @@ def _of_layer(nodes: Sequence[PathNode], earlier: Sequence[int | None]) -> list[
 
 @dataclass(frozen=True)
 class Layout:
-    """Middle of every node, by id, and the size of the whole; in pixels.
+    """Where everything stands, in pixels.
 
     Attributes:
-        places: Node id -> (x, y).
-        columns: x of each layer.
+        places: Middle of every node, by its id.
+        columns: Middle of each block's column, by the block's name.
+        step: From one column to the next.
         width: Of the picture.
-        height: Of the picture, without title.
+        height: Of the picture, without title: it grows with the longest column.
     """
 
     places: dict[str, tuple[int, int]]
     columns: dict[str, int]
+    step: int
     width: int
     height: int
 
 
-def laid_out(graph: PathGraph, slots: Slots, *, n_rows: int) -> Layout:
-    """Set the layers in columns, inputs left, the output right.
+def is_input(block: Block) -> bool:
+    """Return True if a block is an input."""
+    return block.name == "input" or block.name.startswith("input ")
+
+
+def _rows(graph: PathGraph, block: Block, slots: Slots) -> list[str | None]:
+    """Return the ids of a block's nodes from the top, None where a place stays free; bundles are last."""
+    nodes = [node for layer in block.layers for node in graph.of_layer(layer)]
+    ids = {(node.layer, node.unit): node.id for node in nodes if node.unit is not None}
+    rows = [ids.get((layer, unit)) if unit is not None else None for layer in block.layers for unit in slots[layer]]
+    bundles: list[str | None] = [node.id for node in nodes if node.unit is None]
+    if len(rows) > len(ids) and len(block.layers) > 1:
+        rows = [row for row in rows if row is not None]  # free places of many layers would add up
+    return rows + bundles
+
+
+def laid_out(graph: PathGraph, slots: Slots, *, n_input_rows: int = 0) -> Layout:
+    """Set the blocks in columns, inputs left, the output right.
 
     Args:
         graph: What will be drawn.
         slots: As `sticky_slots` gives them.
-        n_rows: Height of the picture in nodes; the same for all pictures of a series.
+        n_input_rows: Rows that the first input needs at least, drawn or not: one for each token.
     """
-    inputs = [layer for layer in graph.layers if layer.startswith("input")]
-    others = [layer for layer in graph.layers if layer not in inputs]
-    left, right = INPUT_WIDTH + 28, WIDTH - OUTPUT_WIDTH // 2
-    step = (right - left) / max(1, len(others))
-    columns = dict.fromkeys(inputs, left)
-    columns |= {layer: round(left + step * (place + 1)) for place, layer in enumerate(others)}
-    height = TOP + n_rows * ROW
-    places: dict[str, tuple[int, int]] = {}
-    for layer in others:
-        places |= _spread(_rows(graph, layer, slots[layer], n_rows), columns[layer], n_rows)
-    places |= _spread([row for layer in inputs for row in _rows(graph, layer, slots[layer], n_rows)], left, n_rows)
-    return Layout(places, columns, WIDTH, height)
-
-
-def _rows(graph: PathGraph, layer: str, slots: Sequence[int | None], n_rows: int) -> list[str | None]:
-    """Return the ids of a layer's nodes from the top; None where a place stays free.
-
-    In a layer with bundles these are always the last two rows, whether both are there or not.
-    """
-    nodes = graph.of_layer(layer)
-    singles = {node.unit: node.id for node in nodes if node.unit is not None}
-    rows = [None if unit is None else singles[unit] for unit in slots]
-    n_units = graph.n_units[graph.layers.index(layer)]
-    if n_units <= n_rows:
-        return rows
-    rows += [None] * (n_rows - len(BUNDLES) - len(rows))
-    bundles = {side: node.id for node in nodes for side in BUNDLES if node.unit is None and node.label.endswith(side)}
-    return [*rows, *(bundles.get(side) for side in BUNDLES)]
+    inputs = [block for block in graph.blocks if is_input(block)]
+    others = [block for block in graph.blocks if not is_input(block)]
+    step = max(NARROWEST, (WIDTH - INPUT_WIDTH - OUTPUT_WIDTH // 2) // max(1, len(others)))
+    columns = {block.name: INPUT_WIDTH + step * (place + 1) for place, block in enumerate(others)}
+    columns |= {block.name: INPUT_WIDTH for block in inputs}
+    rows = {block.name: _rows(graph, block, slots) for block in others}
+    first = [row for block in inputs for row in _rows(graph, block, slots)]
+    n_rows = max([len(first), n_input_rows, *map(len, rows.values())])
+    places = _spread(first, INPUT_WIDTH, n_rows)
+    for block in others:
+        places |= _spread(rows[block.name], columns[block.name], n_rows)
+    width = INPUT_WIDTH + step * len(others) + OUTPUT_WIDTH // 2
+    return Layout(places, columns, step, width, TOP + n_rows * ROW)
 
 
 def _spread(rows: Sequence[str | None], x: int, n_rows: int) -> dict[str, tuple[int, int]]:
-    """Spread rows evenly over the height, and leave out the free ones."""
-    pitch = n_rows * ROW / max(1, len(rows))
-    return {node: (x, round(TOP + pitch * (place + 0.5))) for place, node in enumerate(rows) if node is not None}
+    """Spread rows evenly over the height, no further apart than twice a row's height, and leave out the free ones."""
+    pitch = min(2.0 * ROW, n_rows * ROW / max(1, len(rows)))
+    top = TOP + (n_rows * ROW - pitch * len(rows)) / 2
+    return {node: (x, round(top + pitch * (place + 0.5))) for place, node in enumerate(rows) if node is not None}

@@ -1,23 +1,20 @@
-"""Scene of a path graph: places, colours, widths, and the input beside it."""
+"""Scene of a path graph: places, names, colours, widths, and the input beside it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
+from lightning_explain.paths import Block, PathEdge, PathGraph, PathNode
+from lightning_explain.render.colour import Picture
+from lightning_explain.render.paths.node_places import INPUT_WIDTH, TOP, Layout, Slots, is_input, laid_out, sticky_slots
+from lightning_explain.render.paths.words import cut_at_front, name_in_block
+from lightning_explain.render.sheet import Sheet, pale, sign_colour
+from lightning_explain.render.text import fitting, text_width
 
-from lightning_explain.paths import PathEdge, PathGraph, PathNode
-from lightning_explain.render.colour import Picture, signed_colours
-from lightning_explain.render.paths.node_places import TOP, Layout, Slots, laid_out, sticky_slots
-from lightning_explain.render.sheet import GREY, Colour, Sheet, ink_on, pale, sign_colour
-from lightning_explain.render.text import INK
+LETTERS = 11
+HALF = 9
+"""Half the height of a node."""
 
-RADIUS = 11
-BUNDLE = (22, 8)
-"""Half the width and height of the box of a bundle."""
-
-THICKEST = 9.0
-PALER = 1.4
-"""Node colours stay short of the darkest by this factor, so that numbers on them can be read."""
+THICKEST = 10.0
 
 Box = tuple[int, int, int, int]
 
@@ -27,126 +24,138 @@ class InputPicture:
     """The input at the left of the graph.
 
     Attributes:
-        image: The sample as uint8 [height, width, 3]; None for tabular data.
+        image: The sample as uint8 [height, width, 3]; None for others.
         boxes: Place of each patch in it: top, left, height, width, in pixels.
-        values: For tabular data: the value of each feature, written below its name; empty for nothing.
+        values: For tabular data: the value of each feature, written beside its name; empty for nothing.
+        words: For texts: the word of each token, in order, all of which are written; empty for others.
     """
 
     image: Picture | None = None
     boxes: Sequence[Box] = ()
     values: Sequence[str] = field(default=())
+    words: Sequence[str] = field(default=())
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A path graph with places and colours.
+    """A path graph with places, names and colours.
 
     Attributes:
         graph: What is drawn.
         layout: Where the nodes stand.
         shown: The input.
-        fills: Colour of each node, by id.
-        widest: Share of the strongest edge between single units, for each gap between two layers.
-        ringed: Ids of the units on the strongest single path.
+        names: What is written into each node, by id.
+        halves: Half the width of each node, by id.
+        scale: Share of the widest line.
     """
 
     graph: PathGraph
     layout: Layout
     shown: InputPicture
-    fills: dict[str, Colour]
-    widest: dict[tuple[str, str], float]
-    ringed: frozenset[str]
+    names: dict[str, str]
+    halves: dict[str, int]
+    scale: float
 
     @property
-    def inputs(self) -> list[str]:
-        """Names of the input layers."""
-        return [layer for layer in self.graph.layers if layer == "input" or layer.startswith("input ")]
+    def inputs(self) -> list[Block]:
+        """The inputs."""
+        return [block for block in self.graph.blocks if is_input(block)]
 
     @property
-    def hidden(self) -> list[str]:
-        """Names of the layers between inputs and output."""
-        return [layer for layer in self.graph.layers[:-1] if layer not in self.inputs]
+    def hidden(self) -> list[Block]:
+        """The blocks between inputs and output."""
+        return [block for block in self.graph.blocks[:-1] if not is_input(block)]
+
+    def nodes_of(self, block: Block) -> list[PathNode]:
+        """Return the nodes of a block."""
+        return [node for layer in block.layers for node in self.graph.of_layer(layer)]
 
     def place(self, node: PathNode) -> tuple[int, int]:
         """Return the middle of a node."""
         return self.layout.places[node.id]
 
-
-def _fills(nodes: Sequence[PathNode]) -> dict[str, Colour]:
-    """Colour nodes by contribution, relative to the largest single unit of their layer."""
-    scale = max((abs(node.contribution) for node in nodes if node.unit is not None), default=0.0)
-    coloured = signed_colours(torch.tensor([node.contribution for node in nodes]), scale * PALER)
-    colours = [(int(red), int(green), int(blue)) for red, green, blue in coloured]
-    singles = {node.id: colour for node, colour in zip(nodes, colours, strict=True)}
-    # a bundle's sum goes beyond the scale of single units
-    bundles = {node.id: pale(sign_colour(node.contribution), 0.35) for node in nodes if node.unit is None}
-    return singles | bundles
+    def width_of(self, edge: PathEdge) -> float:
+        """Return the width of an edge's line."""
+        return max(0.8, THICKEST * edge.share / self.scale) if self.scale > 0 else 0.8
 
 
-def gap_of(edge: PathEdge) -> tuple[str, str]:
-    """Name the gap between layers that an edge crosses."""
-    return edge.source.layer, edge.target.layer
-
-
-def _widest(graph: PathGraph) -> dict[tuple[str, str], float]:
-    found: dict[tuple[str, str], float] = {}
-    for edge in graph.edges:
-        if edge.is_single:
-            found[gap_of(edge)] = max(found.get(gap_of(edge), 0.0), edge.share)
-    return found
-
-
-def scene_of(
-    graph: PathGraph, shown: InputPicture, slots: Mapping[str, Sequence[int | None]] | None, *, n_rows: int
-) -> Scene:
-    """Decide places and colours.
+def scene_of(graph: PathGraph, shown: InputPicture, slots: Mapping[str, Sequence[int | None]] | None) -> Scene:
+    """Decide places, names and sizes.
 
     Args:
         graph: What is drawn.
         shown: The input.
         slots: Places of the units, from `sticky_slots`; None for the order of their numbers.
-        n_rows: Height in nodes.
     """
-    known: Slots = sticky_slots(graph, {}) if slots is None else slots
-    fills: dict[str, Colour] = {}
-    for layer in graph.layers:
-        fills |= _fills(graph.of_layer(layer))
-    best = graph.paths.paths[:1]
-    ringed = frozenset(f"{graph.layers[layer]}:{unit}" for path in best for layer, unit in path.units)
-    return Scene(graph, laid_out(graph, known, n_rows=n_rows), shown, fills, _widest(graph), ringed)
+    known: Slots = sticky_slots(graph, {}) | dict(slots or {})
+    layout = laid_out(graph, known, n_input_rows=len(shown.words))
+    names: dict[str, str] = {}
+    halves: dict[str, int] = {}
+    for block in graph.blocks[:-1]:
+        for node in (node for layer in block.layers for node in graph.of_layer(layer)):
+            room = INPUT_WIDTH - 12 if is_input(block) else layout.step - 30
+            names[node.id] = _name(node, block, shown, room)
+            halves[node.id] = max(HALF + 3, (text_width(names[node.id], LETTERS) + 12) // 2)
+            if is_input(block):
+                layout.places.update(_at_left(node, shown, layout, halves))
+    scale = max((edge.share for edge in graph.edges if edge.is_single), default=0.0)
+    return Scene(graph, layout, shown, names, halves, scale)
 
 
-def _half_width(node: PathNode) -> int:
-    return RADIUS if node.unit is not None else BUNDLE[0]
+def _name(node: PathNode, block: Block, shown: InputPicture, room: int) -> str:
+    if node.unit is None:
+        return node.label
+    if not is_input(block):
+        return cut_at_front(name_in_block(node, block), room, LETTERS)
+    if block.name in ("input", "input 0"):
+        if shown.image is not None:
+            return ""
+        value = f" {shown.values[node.unit]}" if shown.values else ""
+        label = shown.words[node.unit] if shown.words else node.label
+        return f"{fitting(label, room - 12 - text_width(value, LETTERS), LETTERS)}{value}"
+    return fitting(node.label, room - 12, LETTERS)
+
+
+def _at_left(
+    node: PathNode, shown: InputPicture, layout: Layout, halves: Mapping[str, int]
+) -> dict[str, tuple[int, int]]:
+    """Set a unit of the input flush with the others, a token at its place in the text."""
+    y = layout.places[node.id][1]
+    if shown.words and node.unit is not None and node.layer in ("input", "input 0"):
+        y = row_of_word(node.unit, shown, layout)
+    return {node.id: (INPUT_WIDTH - halves[node.id], y)}
+
+
+def row_of_word(place: int, shown: InputPicture, layout: Layout) -> int:
+    """Return the height at which a token stands."""
+    pitch = (layout.height - TOP) / len(shown.words)
+    return round(TOP + pitch * (place + 0.5))
 
 
 def draw_edges(sheet: Sheet, scene: Scene) -> None:
-    """Draw bundles' edges pale and first, then single units' from the weakest to the strongest."""
-    for edge in sorted(scene.graph.edges, key=lambda edge: (edge.is_single, edge.share)):
-        relative = min(1.0, edge.share / (scene.widest.get(gap_of(edge)) or edge.share or 1.0))
-        # a weak line in full colour would look stronger than it is
-        strength = 0.45 + 0.4 * relative if edge.is_single else 0.18
+    """Draw the edges between single units, from the weakest to the strongest."""
+    column = {layer: scene.layout.columns[block.name] for block in scene.graph.blocks for layer in block.layers}
+    for edge in sorted((edge for edge in scene.graph.edges if edge.is_single), key=lambda edge: edge.share):
         (x0, y0), (x1, y1) = scene.place(edge.source), scene.place(edge.target)
-        start, end = (x0 + _half_width(edge.source) - 2, y0), (x1 - _half_width(edge.target) + 2, y1)
-        sheet.ribbon(start, end, pale(sign_colour(edge.contribution), strength), max(0.7, THICKEST * relative))
+        # a weak line in full colour would look stronger than it is
+        colour = pale(sign_colour(edge.contribution), 0.4 + 0.45 * edge.share / scene.scale)
+        start = (x0 + scene.halves[edge.source.id], y0)
+        if column[edge.source.layer] == column[edge.target.layer]:
+            sheet.bow(start, (x1 + scene.halves[edge.target.id], y1), colour, scene.width_of(edge))
+        else:
+            end = (x1 - scene.halves.get(edge.target.id, 0), y1)
+            sheet.ribbon(start, end, colour, scene.width_of(edge))
 
 
 def draw_node(sheet: Sheet, scene: Scene, node: PathNode) -> None:
-    """Draw a circle for a unit, a box for a bundle."""
+    """Draw a box for a unit, pale without a frame for a bundle."""
     x, y = scene.place(node)
-    if node.unit is None:
-        sheet.block(x, y, BUNDLE, scene.fills[node.id], GREY, 1)
-    else:
-        ring, width = (INK, 2) if node.id in scene.ringed else (GREY, 1)
-        sheet.circle(x, y, RADIUS, scene.fills[node.id], ring, width)
+    colour = sign_colour(node.contribution)
+    is_single = node.unit is not None
+    fill = pale(colour, 0.22 if is_single else 0.1)
+    sheet.block(x, y, (scene.halves[node.id], HALF), fill, colour if is_single else fill, 1.5)
 
 
 def write_node(sheet: Sheet, scene: Scene, node: PathNode) -> None:
-    """Write a unit's number into its circle, or how many a bundle stands for."""
-    words = f"{node.n_units} more" if node.unit is None else str(node.unit)
-    sheet.write(*scene.place(node), words, size=10 if len(words) < 4 else 9, fill=ink_on(scene.fills[node.id]))
-
-
-def middle_of_image(scene: Scene, height: int) -> int:
-    """Return the top of an image of this height that stands in the middle of the graph."""
-    return TOP + (scene.layout.height - TOP - height) // 2
+    """Write a unit's name into its box, or how many a bundle stands for."""
+    sheet.write(*scene.place(node), scene.names[node.id], size=LETTERS)

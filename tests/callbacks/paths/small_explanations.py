@@ -35,7 +35,8 @@ def options(**changes: Any) -> PathOptions:
         "keep_positions": False,
         "show": "class",
         "every_sample": False,
-        "n_units": 8,
+        "drawn": 0.5,
+        "n_units": 12,
         "n_paths": 10,
     }
     return PathOptions(**given | changes)

@@ -35,14 +35,16 @@ def shown(chosen: PathOptions) -> Any:
 
 
 def test_numbers_of_units_and_paths_are_those_asked_for() -> None:
-    whole, few = shown(options()), shown(options(n_units=3, n_paths=2))
-    assert [node.label for node in whole.of_layer("input")] == ["a", "b", "c"]
+    whole, few = shown(options(drawn=1.0)), shown(options(drawn=1.0, n_units=2, n_paths=2))
+    assert {node.label for node in whole.of_layer("input")} == {"a", "b", "c"}
     assert [node.label for node in whole.of_layer("output")] == ["cat"]
-    assert len(whole.of_layer("0")) > 3 >= len(few.of_layer("0"))
+    singles, fewer = ([n for n in graph.of_layer("0") if n.unit is not None] for graph in (whole, few))
+    assert len(singles) > 2 >= len(fewer)
+    assert shown(options(drawn=0.3)).shown_share < whole.shown_share
     assert len(few.paths.paths) == 2
     assert [path.share for path in few.paths.paths] == [path.share for path in whole.paths.paths[:2]]
-    with pytest.raises(ConfigurationError, match="n_units=2; expected at least 3"):
-        shown(options(n_units=2))
+    with pytest.raises(ConfigurationError, match="n_units=0; expected at least 1"):
+        shown(options(n_units=0))
 
 
 def test_rules_and_layers_decide_the_graph() -> None:

@@ -15,14 +15,14 @@ def test_the_image_and_its_patches_are_shown():
     image[:, 4:] = 200
     boxes = [(y, x, 2, 2) for y in range(0, 8, 2) for x in range(0, 8, 2)]
     picture = draw(found, shown=InputPicture(image, boxes))
-    left = picture[:, : 8 + 104]
+    left = picture[:, : 8 + 128]
     for level in (90, 200):
         assert (np.abs(left - level).max(2) <= 6).sum() > 1500  # both halves, enlarged
     assert is_red(left).sum() + is_blue(left).sum() > 50  # outlines
-    scene = scene_of(found, InputPicture(image, boxes), None, n_rows=8)
+    scene = scene_of(found, InputPicture(image, boxes), None)
     node = next(n for n in found.of_layer("input") if n.unit is not None)
     x, y = scene.layout.places[node.id]
-    sheet = picture[-(scene.layout.height + 24) :, 8:]
+    sheet = picture[-(scene.layout.height + 20 + 8) :, 8:]
     level = 200 if boxes[node.unit][1] >= 4 else 90
     assert np.abs(sheet[y, x] - level).max() <= 6  # a copy of its patch
 

@@ -1,0 +1,70 @@
+"""Units ranked in each block, for a decision that no few ways carry."""
+
+from lightning_explain.paths import Block, PathNode
+from lightning_explain.render.paths.inputs import draw_image
+from lightning_explain.render.paths.node_places import INPUT_WIDTH, ROW, TOP, is_input
+from lightning_explain.render.paths.scene import LETTERS, Scene
+from lightning_explain.render.paths.words import percent
+from lightning_explain.render.sheet import SOFT, Sheet, pale, sign_colour
+from lightning_explain.render.text import fitting, text_width
+
+BAR = 12
+GAP = 10
+SHARE = 42
+"""Room for a share behind the longest bar."""
+
+
+def ranked(scene: Scene, block: Block) -> list[PathNode]:
+    """Return a block's nodes: single units by their share, then bundles."""
+    return sorted(scene.nodes_of(block), key=lambda node: (node.unit is None, -node.share))
+
+
+def _blocks(scene: Scene) -> list[Block]:
+    """Return the blocks that are ranked: of an image the patches are outlined instead."""
+    return [
+        block
+        for block in scene.graph.blocks[:-1]
+        if not (scene.shown.image is not None and is_input(block) and block is scene.inputs[0])
+    ]
+
+
+def _rows(scene: Scene, block: Block) -> list[tuple[PathNode, int, int, int]]:
+    """Return each node of a block with its left end, its height, and the room for its bar."""
+    nodes = ranked(scene, block)
+    singles = [scene.names[node.id] for node in nodes if node.unit is not None]
+    column = scene.layout.columns[block.name]
+    room = scene.layout.step - GAP
+    left = 0 if is_input(block) else column - room // 2
+    words = min(max([text_width(name, LETTERS) for name in singles], default=0) + 5, room // 2 + 10 * is_input(block))
+    return [(node, left, TOP + ROW * place + ROW // 2, words) for place, node in enumerate(nodes)]
+
+
+def _bar(scene: Scene, block: Block, node: PathNode, words: int) -> float:
+    """Return the length of a unit's bar."""
+    largest = max([each.share for each in scene.graph.nodes[:-1] if each.unit is not None], default=0.0)
+    room = (INPUT_WIDTH if is_input(block) else scene.layout.step) - GAP - words - SHARE
+    return max(1.0, room * node.share / largest) if largest > 0 else 1.0
+
+
+def draw_ranked(sheet: Sheet, scene: Scene) -> None:
+    """Draw a bar for each single unit, as long as its share of what passes its block, and the image."""
+    for block in _blocks(scene):
+        for node, left, y, words in _rows(scene, block):
+            if node.unit is not None:
+                half = _bar(scene, block, node, words) / 2
+                colour = sign_colour(node.contribution)
+                sheet.block(left + words + half, y, (half, BAR / 2), pale(colour, 0.6), colour, 1)
+    if scene.shown.image is not None:
+        draw_image(sheet, scene, has_lines=False)
+
+
+def write_ranked(sheet: Sheet, scene: Scene) -> None:
+    """Write the units' names and shares."""
+    for block in _blocks(scene):
+        for node, left, y, words in _rows(scene, block):
+            if node.unit is None:
+                sheet.write(left, y, scene.names[node.id], anchor="lm", fill=SOFT)
+            else:
+                sheet.write(left, y, fitting(scene.names[node.id], words, LETTERS), anchor="lm")
+                end = left + words + _bar(scene, block, node, words) + 4
+                sheet.write(end, y, percent(node.share), anchor="lm", fill=SOFT)

@@ -1,0 +1,65 @@
+"""As few units as carry most: against enumeration, and against the best selection there is."""
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightning_explain.paths import selection
+from lightning_explain.paths.drawn_flow import DrawnFlow, flow_to_inputs
+from lightning_explain.paths.selection import select
+from tests.paths.graphs import graphs, random_graph
+from tests.paths.test_drawn_flow import share_of_paths
+
+
+@settings(max_examples=80)
+@given(graph=graphs, drawn=st.sampled_from([0.2, 0.5, 0.8, 1.0]), n_units=st.integers(1, 4), merge=st.booleans())
+def test_the_stated_part_is_drawn_by_units_that_are_all_needed(graph, drawn, n_units, merge):
+    flow = flow_to_inputs(graph)
+    last = len(graph.layers) - 1
+    block_of = [0 if merge and n < last else n for n in range(last + 1)]
+    found = select(flow, block_of, drawn=drawn, n_units=n_units)
+    assert found.share == pytest.approx(share_of_paths(flow, set(found.units), found.threshold), abs=1e-9)
+    assert found.units[-1] == (last, 0) and list(found.units) == sorted(set(found.units))
+    for block in range(last):
+        assert sum(block_of[layer] == block for layer, _ in found.units[:-1]) <= n_units
+    strong = DrawnFlow.between(flow, found.units).above(found.threshold)
+    assert (strong.through()[:-1] > 0).all()  # nothing is drawn that no way takes
+    if found.share >= drawn:  # reached: none of the edges shown is so weak that the threshold could be higher
+        edges = sorted({float(share) for share in strong.shares[strong.shares > 0]})
+        higher = edges[1] if len(edges) > 1 else 2.0
+        assert found.threshold in edges and strong.above(higher).share < drawn
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 10_000))
+def test_no_other_selection_of_so_few_units_carries_much_more(seed):
+    graph = flow_to_inputs(random_graph(seed, 4, 4, zeros=0.3))
+    found = select(graph, [0, 1, 2], drawn=1.0, n_units=2)
+    best = max(
+        DrawnFlow.between(graph, [*((0, u) for u in below), *((1, u) for u in above), (2, 0)]).share
+        for below in combinations(range(4), 2)
+        for above in combinations(range(4), 2)
+    )
+    assert found.share <= best + 1e-9 and found.share >= 0.85 * best
+
+
+def test_what_takes_few_units_is_drawn_with_few():
+    graph = flow_to_inputs(random_graph(3, 12, 9, 4, zeros=0.6))
+    sizes = [len(select(graph, range(4), drawn=part, n_units=12).units) for part in (0.1, 0.3, 0.6, 1.0)]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
+
+
+def test_more_edges_than_can_be_seen_are_hidden(monkeypatch):
+    graph = flow_to_inputs(random_graph(3, 9, 9, zeros=0.0))
+    monkeypatch.setattr(selection, "MOST_EDGES", 20)
+    found = select(graph, range(3), drawn=1.0, n_units=9)
+    shown = DrawnFlow.between(graph, found.units).above(found.threshold)
+    assert (shown.shares > 0).sum() <= 20 and 0 < found.share < 1
+
+
+def test_where_nothing_reaches_the_inputs_only_the_output_is_drawn():
+    graph = flow_to_inputs(random_graph(3, 3, 3, zeros=1.0))
+    found = select(graph, range(3), drawn=0.5, n_units=3)
+    assert (found.units, found.share) == (((2, 0),), 0.0)
