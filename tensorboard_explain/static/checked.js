@@ -10,11 +10,12 @@ export const words = (value) => (typeof value === "string" ? value : typeof valu
 export const list = (value) => (Array.isArray(value) ? value.slice(0, MOST) : []);
 export const mapping = (value) => (value && typeof value === "object" && !Array.isArray(value) ? value : {});
 const numbers = (value) => list(value).map(number);
-const indices = (value) => list(value).map((v) => whole(v));
+export const indices = (value) => list(value).map((v) => whole(v));
 const orNull = (value, read) => (Array.isArray(value) ? read(value) : null);
 const names = (value) => new Map(Object.entries(mapping(value)).map(([key, name]) => [Number(key), words(name)]));
 
-function tile(value) {
+/** Read height and width of tiles; null if they are none. */
+export function tile(value) {
   const [height, width] = list(value).map((v) => whole(v));
   return height > 0 && width > 0 && height * width <= 4_000_000 ? [height, width] : null;
 }
@@ -131,6 +132,7 @@ function layerOf(value, nClasses) {
     metrics: metricsOf(layer, all),
     minRate: number(layer.min_rate),
     effects: effectsOf(layer.effects),
+    of: list(layer.of).slice(0, 20).map(words),
     feeding: list(layer.feeding).map(list).map(([neuron, name, fed]) => ({
       neuron: whole(neuron),
       className: words(name),

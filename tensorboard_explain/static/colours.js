@@ -67,6 +67,32 @@ export function signedInk(value, full) {
   return { ground: `rgb(${pixel[0]}, ${pixel[1]}, ${pixel[2]})`, ink: bright ? "#000" : "#fff" };
 }
 
+/** Paint a map over a picture: the picture in grey, under the signed colours where the map is large; `full` gets the full colour. */
+export function paintOver(canvas, pixels, values, [height, width], full) {
+  const [rows, columns] = [pixels.height, pixels.width];
+  const over = sized(canvas, rows, columns);
+  const colours = tables[theme()];
+  const scale = full > 0 ? full : 1;
+  const at = (row, column) => values[Math.min(height - 1, Math.max(0, row)) * width + Math.min(width - 1, Math.max(0, column))] || 0;
+  for (let y = 0; y < rows; y++) {
+    const v = ((y + 0.5) * height) / rows - 0.5;
+    const [top, down] = [Math.floor(v), v - Math.floor(v)];
+    for (let x = 0; x < columns; x++) {
+      const u = ((x + 0.5) * width) / columns - 0.5;
+      const [left, right] = [Math.floor(u), u - Math.floor(u)];
+      const value = (1 - down) * ((1 - right) * at(top, left) + right * at(top, left + 1)) + down * ((1 - right) * at(top + 1, left) + right * at(top + 1, left + 1));
+      const share = Math.max(-1, Math.min(1, value / scale));
+      const strength = 0.9 * Math.sqrt(Math.abs(share));
+      const level = 3 * Math.round(LEVELS * (share >= 0 ? 0.85 : 0.15)); // strong colours only: how strong says how opaque
+      const i = 4 * (y * columns + x);
+      const grey = 0.3 * pixels.data[i] + 0.59 * pixels.data[i + 1] + 0.11 * pixels.data[i + 2];
+      for (let c = 0; c < 3; c++) over.data[i + c] = (1 - strength) * grey + strength * colours[level + c];
+      over.data[i + 3] = 255;
+    }
+  }
+  canvas.getContext("2d").putImageData(over, 0, 0);
+}
+
 const KINDS = { dead: "--wrong", exclusive: "--won", always: "--soft" };
 
 /** Paint a row of kinds of neurons: "dead", "exclusive", "always", or "" for none. */
@@ -88,7 +114,10 @@ export function paintPixels(canvas, pixels) {
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
+const COARSE = 16; // a picture of fewer pixels is shown as squares
+
 function sized(canvas, height, width) {
+  canvas.classList.toggle("coarse", Math.max(height, width) < COARSE);
   if (canvas.width !== width) canvas.width = width;
   if (canvas.height !== height) canvas.height = height;
   return new ImageData(width, height);

@@ -26,15 +26,15 @@ export function tileCount(sprite, [height, width]) {
   return Math.floor(sprite.height / height) * Math.floor(sprite.width / width);
 }
 
-function corner(sprite, [height, width], index) {
+function corner(sprite, [height, width], index, top) {
   const columns = Math.max(1, Math.min(COLUMNS, Math.floor(sprite.width / width)));
-  return { x: (index % columns) * width, y: Math.floor(index / columns) * height };
+  return { x: (index % columns) * width, y: Math.max(0, top) + Math.floor(index / columns) * height };
 }
 
-/** Read a tile's values: Float32Array, NaN where undefined; null if the sprite has no such tile. */
-export function tileValues(sprite, tile, index, scale) {
+/** Read a tile's values: Float32Array, NaN where undefined; null if the sprite has no such tile. `top` is the row where its tiles begin. */
+export function tileValues(sprite, tile, index, scale, top = 0) {
   const [height, width] = tile;
-  const { x, y } = corner(sprite, tile, index);
+  const { x, y } = corner(sprite, tile, index, top);
   if (x + width > sprite.width || y + height > sprite.height) return null;
   const values = new Float32Array(height * width);
   for (let row = 0, out = 0; row < height; row++) {
@@ -48,9 +48,9 @@ export function tileValues(sprite, tile, index, scale) {
 }
 
 /** Cut a tile's pixels out: ImageData; null if the sprite has no such tile. */
-export function tilePixels(sprite, tile, index) {
+export function tilePixels(sprite, tile, index, top = 0) {
   const [height, width] = tile;
-  const { x, y } = corner(sprite, tile, index);
+  const { x, y } = corner(sprite, tile, index, top);
   if (x + width > sprite.width || y + height > sprite.height) return null;
   const pixels = new ImageData(width, height);
   for (let row = 0; row < height; row++) {

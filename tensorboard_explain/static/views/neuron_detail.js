@@ -5,27 +5,10 @@ import { chart } from "../chart.js";
 import { list, mapping, number } from "../checked.js";
 import { classColour, classDash } from "../colours.js";
 import { el, figure, percent, short } from "../dom.js";
-
-function flags(layer, neuron, names) {
-  const said = [];
-  if (layer.dead.has(neuron)) said.push("dead: active at no position of any sample");
-  if (layer.alwaysOn.has(neuron)) said.push("always on: active for every sample");
-  if (layer.exclusive.has(neuron)) said.push(`exclusive to ${short(names.get(layer.exclusive.get(neuron)) ?? layer.exclusive.get(neuron), 40)}`);
-  const column = layer.neurons.indexOf(neuron);
-  const selectivity = layer.selectivity[column];
-  if (Number.isFinite(selectivity)) said.push(`class selectivity ${percent(selectivity)}`);
-  return said.length ? said.join("; ") : "active for several classes";
-}
-
-const signed = (points) => (points > 0 ? `+${points}` : String(points).replace("-", "−"));
-
-/** Write a change of accuracy in percentage points, with its standard error. */
-export function changeWords({ change, error }) {
-  return Number.isFinite(change) ? `${signed(Math.round(100 * change))} ± ${Math.round(100 * error)}` : "–";
-}
+import { changeWords, faceNode, faceOf } from "../units/card.js";
 
 /** Tabulate the accuracy of each class without a neuron; null where it was not measured. */
-export function withoutIt(letter, layer, neuron, names) {
+function withoutIt(letter, layer, neuron, names) {
   const rows = layer?.effects?.units.get(neuron);
   if (!rows?.length) return null;
   const changed = rows.reduce((sum, row) => sum + row.changed, 0);
@@ -63,9 +46,13 @@ export function neuronDetail({ run, tag, onPick }) {
   return {
     node,
     cursors: (a, b) => drawn?.cursors(a, b),
-    async show({ a, b, layer, neuron, names, steps, cursor, stamp }) {
+    async show({ a, b, units, layer, neuron, names, steps, cursor, stamp }) {
       const key = JSON.stringify([layer, neuron, stamp]);
-      const words = el("p", { class: "note", text: a.neurons.includes(neuron) ? flags(a, neuron, names) : "not among the neurons that were written at this step" });
+      const there = a.neurons.includes(neuron);
+      const face = (letter, at) => faceNode(faceOf(at, layer, neuron), letter);
+      const words = el("div", { class: units.b ? "compared" : "" },
+        !there && el("p", { class: "note", text: "not among the neurons that were written at this step" }),
+        el("div", { class: "unit-steps" }, face(units.b ? "A" : "", units.a), units.b && face("B", units.b)));
       const without = [withoutIt(b ? "A" : "", a, neuron, names), withoutIt("B", b, neuron, names)].filter(Boolean);
       const fed = [...without, ...fedBy(b ? "A" : "", a, neuron), ...fedBy("B", b, neuron)];
       const title = el("h3", { text: `Neuron ${neuron} of ${short(layer, 60)}` });

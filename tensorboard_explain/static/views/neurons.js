@@ -3,8 +3,10 @@
 import { mapping, neuronsOf, number, refusal } from "../checked.js";
 import { el, labelled, options, percent, short } from "../dom.js";
 import { kindLegend, shareLegend } from "../legend.js";
+import { facedUnits } from "../units/faces.js";
 import { neuronDetail } from "./neuron_detail.js";
 import { matrices } from "./neuron_matrix.js";
+import { unitGallery } from "./unit_gallery.js";
 import { scorePanel } from "./drift.js";
 
 function understood(loaded) {
@@ -56,13 +58,13 @@ function facts(header, layer, b) {
 
 /** Make the view. */
 export function neuronView(store, onPick, where) {
-  const [layers, matrix, note] = [el("div", { class: "scroll" }), el("div"), el("p", { class: "note" })];
+  const [layers, matrix, note, gallery] = [el("div", { class: "scroll" }), el("div"), el("p", { class: "note" }), el("div")];
   const legend = el("div");
   const sort = sortPicker(store);
   const detail = neuronDetail({ ...where, onPick });
   const scores = scorePanel(onPick);
   const node = el("div", { class: "view neurons" },
-    el("section", { class: "panel main", "aria-label": "Neurons" }, layers, el("div", { class: "controls" }, sort.node, legend), note, matrix),
+    el("section", { class: "panel main", "aria-label": "Neurons" }, layers, gallery, el("div", { class: "controls" }, sort.node, legend), note, matrix),
     el("div", { class: "side" }, detail.node, scores.node));
   let cursor = [NaN, NaN];
   return {
@@ -73,7 +75,7 @@ export function neuronView(store, onPick, where) {
       detail.cursors(a, b);
       scores.cursors(a, b);
     },
-    draw(state, { a: loadedA, b: loadedB, steps, own, points }) {
+    draw(state, { a: loadedA, b: loadedB, steps, own, points, units }) {
       const [a, b] = [understood(loadedA), understood(loadedB)];
       const layer = a.layers.find((l) => l.name === state.layer) ?? a.layers[0];
       if (!layer) throw new Error("it names no layer");
@@ -83,14 +85,15 @@ export function neuronView(store, onPick, where) {
       sort.show(state, a.classes, names, Boolean(other));
       legend.replaceChildren(shareLegend(), kindLegend());
       note.textContent = facts(a, layer, other);
-      const neuron = state.neuron === "" ? defaultNeuron(layer) : number(Number(state.neuron));
+      const neuron = state.neuron === "" ? facedUnits(units.a, layer.name)[0] ?? defaultNeuron(layer) : number(Number(state.neuron));
+      gallery.replaceChildren(unitGallery(units, layer.name, neuron, (n) => store.set({ neuron: String(n) })));
       const hadFocus = matrix.firstChild && document.activeElement === matrix.firstChild;
       matrix.replaceChildren(matrices({
         a: layer, b: other, classes: a.classes, names, sort: state.sort, neuron,
         onSort: (by) => store.set({ sort: by }), onNeuron: (n) => store.set({ neuron: String(n) }),
       }));
       if (hadFocus) matrix.firstChild.focus();
-      detail.show({ a: layer, b: other, layer: layer.name, neuron, names, steps, cursor, stamp: `${own.length}/${mapping(points.at(-1)).step}` });
+      detail.show({ a: layer, b: other, units, layer: layer.name, neuron, names, steps, cursor, stamp: `${own.length}/${mapping(points.at(-1)).step}` });
     },
   };
 }

@@ -6,9 +6,12 @@ import { mapping, number, pointsOf, words } from "../checked.js";
 import { count, el, short } from "../dom.js";
 import { neuronView } from "./neurons.js";
 import { pathView } from "./paths.js";
+import { exemplarStep, unitsOf } from "../units/faces.js";
+import { closeStale } from "../units/popover.js";
 import { indexOf, timeline } from "./timeline.js";
 
 const VIEWS = { attribution: attributionView, neurons: neuronView, paths: pathView };
+const NAME_UNITS = new Set(["neurons", "paths"]);
 const AHEAD = 3;
 const IDLE = 150; // milliseconds
 
@@ -78,7 +81,7 @@ export function createView(store, stage) {
     const points = curves.get(monitor.tag);
     const epochs = new Map([...curves.values()].flat().map((p) => [p.step, p.epoch]));
     const scores = scorer ? curves.get(scorer.tag) : [];
-    return { run: entry.run, monitor, series, own, steps, curves, points, scores, epochs, names: same?.names ?? new Map() };
+    return { run: entry.run, monitor, watcher: scorer, series, own, steps, curves, points, scores, epochs, names: same?.names ?? new Map() };
   }
 
   const loaded = (step) => {
@@ -91,6 +94,16 @@ export function createView(store, stage) {
     const events = data.series.get(tag)?.events ?? [];
     const all = await Promise.all(events.slice(-8).map((event) => api.content(event).catch(() => null)));
     return all.filter(Boolean).findLast((p) => p.header?.probe === content.header?.probe) ?? null;
+  }
+
+  /** Read what the run's neuron monitor knows of units at a step, or the last time before it; null where nothing is known. */
+  async function unitsAt(step) {
+    const events = data.watcher ? data.series.get(data.watcher.tag)?.events ?? [] : [];
+    const event = events.length && Number.isFinite(step) ? lastUpTo(events, step) : null;
+    const content = event && await api.content(event).catch(() => null);
+    if (!content) return null;
+    const elsewhere = events.find((e) => e.step === exemplarStep(content.header));
+    return unitsOf(content, elsewhere ? await api.content(elsewhere).catch(() => null) : content);
   }
 
   /** Load the neighbours of A, one by one, so that nobody who moves on has to wait for them. */
@@ -118,10 +131,12 @@ export function createView(store, stage) {
       if (!a) throw new Error("there is no event yet");
       const probe = data.monitor.kind === "attribution" ? await probeFor(a) : null;
       const ready = await view.prepare?.(a);
+      const units = NAME_UNITS.has(data.monitor.kind) ? { a: await unitsAt(stepOf("a")), b: state.b === "" ? null : await unitsAt(stepOf("b")) } : null;
       if (mine !== turn) return;
       ready?.();
       learnNames(a.header);
-      view.draw(state, { ...data, a, b, probe });
+      view.draw(state, { ...data, a, b, probe, units });
+      closeStale();
     } catch (error) {
       if (mine !== turn) return;
       problem = `The record of step ${count(stepOf("a"))}${state.b === "" ? "" : ` or ${count(stepOf("b"))}`} cannot be shown: ${short(error.message, 200)}.`;
