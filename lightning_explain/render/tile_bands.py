@@ -49,7 +49,7 @@ def crop_tiles(crops: Sequence[Picture], tile: tuple[int, int]) -> list[Picture]
 
 
 def map_tiles(maps: Sequence[Tensor], tile: tuple[int, int]) -> Tensor:
-    """Bring maps [height, width] of several sizes to one tile as `crop_tiles` does: [maps, *tile], 0 where nothing is."""
+    """Bring maps [height, width] of several sizes to one tile, as `crop_tiles` does: [maps, *tile], 0 beside them."""
     largest = (max(one.shape[0] for one in maps), max(one.shape[1] for one in maps))
     made = torch.zeros(len(maps), *tile)
     for place, one in enumerate(maps):

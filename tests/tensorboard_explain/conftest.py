@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.tensorboard_explain import logs
+from tests.tensorboard_explain import logs, unit_logs
 from tests.tensorboard_explain.board import Board
 from tests.tensorboard_explain.browser import Tab, launched
 
 MADE = {
     "alerted": logs.alerted_run,
     "entities": logs.entities_run,
+    "faces": unit_logs.faces_run,
     "hostile": logs.hostile_run,
     "known": logs.known_run,
     "long": logs.long_run,

@@ -1,0 +1,73 @@
+"""Exemplars in the event for the Explain tab: tiles of one sprite, few bytes, what is no picture as numbers."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_sample_images
+
+from lightning_explain.callbacks.neurons import tab_exemplars
+from lightning_explain.callbacks.neurons.tab_exemplars import exemplar_tab
+from lightning_explain.log.png import png_bytes
+from lightning_explain.render.sprites import STEPS, ZERO
+from tests.tensorboard_explain.unit_logs import Card, Exemplar, cards, drawn, picture_card
+
+
+def test_tiles_lie_where_the_header_says() -> None:
+    found = {"a": {unit: picture_card(unit, 20) for unit in range(5)}, "b": {7: picture_card(7, 0)}}
+    fields, sprite = exemplar_tab(found, drawn)
+    assert sprite is not None
+    json.dumps(fields, allow_nan=False)
+    a, b = fields["a"], fields["b"]
+    assert a["tile"] == b["tile"] == [2, 3] and (a["top"], b["top"], a["heat_top"], b["heat_top"]) == (0, 4, 6, 10)
+    shown = a["units"][4]["shown"]
+    assert [one["tile"] for one in shown] == [8, 9] and a["units"][4]["unit"] == 4
+    # tile 8 is the first of the second row of 8
+    assert sprite[2, 0].tolist() == [255] * 3 and sprite[2, 1].tolist() == [0] * 3
+    assert sprite[a["heat_top"] + 2, :3, 0].tolist() == [ZERO + STEPS, ZERO, ZERO]
+    assert shown[0]["heat_scale"] == 2.0 and shown[0]["label"] == 0 and shown[1]["value"] == 2.0
+    assert sprite[b["top"], 0].tolist() == [128] * 3
+
+
+def test_words_windows_and_features_are_numbers() -> None:
+    fields, _ = exemplar_tab(cards(0), drawn)
+    (text,), (wave,), (table,) = (fields[name]["units"][0]["shown"] for name in ("text", "wave", "table"))
+    assert text["words"][0] == "good" and text["values"] == [2.0, -2.0, 0.0]
+    assert len(wave["inputs"]) == tab_exemplars.MOST_NUMBERS and len(wave["values"]) == tab_exemplars.MOST_NUMBERS
+    assert wave["inputs"][0] == pytest.approx(torch.sin(torch.arange(2.0)).mean().item(), abs=1e-3)
+    assert (table["words"][2], table["inputs"][2], table["values"]) == ("dose", 0.3, [2.0, -2.0, 0.0])
+
+
+def test_units_are_chosen_layer_by_layer_in_turn_as_far_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"a": {unit: picture_card(unit, 0) for unit in range(5)}, "b": {7: picture_card(7, 0)}, "c": {}}
+
+    def chosen() -> dict[str, list[int]]:
+        return {name: [u["unit"] for u in field["units"]] for name, field in exemplar_tab(found, drawn)[0].items()}
+
+    monkeypatch.setattr(tab_exemplars, "MOST_UNITS", 4)
+    assert chosen() == {"a": [0, 1, 2], "b": [7]}
+    monkeypatch.setattr(tab_exemplars, "MOST_PIXELS", 2 * 2 * (6 + 6))
+    assert chosen() == {"a": [0], "b": [7]}
+    assert exemplar_tab({}, drawn) == ({}, None)
+
+
+def test_photographs_of_many_units_take_few_bytes() -> None:
+    photographs = [torch.tensor(image).permute(2, 0, 1) for image in load_sample_images().images]
+    generator = torch.Generator().manual_seed(0)
+
+    def exemplar(i: int) -> Exemplar:
+        top, left = (int(torch.randint(0, size, (1,), generator=generator)) for size in (360, 570))
+        noise = torch.randn(8, 8, generator=generator)
+        heat = torch.nn.functional.interpolate(noise[None, None], size=(64, 64), mode="bilinear")[0, 0]
+        return Exemplar(i, 0, 1.0, photographs[i % 2][:, top : top + 64, left : left + 64], heat)
+
+    def crops(card: Card) -> list[np.ndarray]:
+        return [one.crop.permute(1, 2, 0).numpy() for one in card.exemplars]
+
+    cards_of = {unit: Card(unit, tuple(exemplar(i) for i in range(4))) for unit in range(16)}
+    fields, sprite = exemplar_tab({f"layer{i}": cards_of for i in range(3)}, crops)
+    assert sprite is not None and len(np.unique(sprite.reshape(-1, 3), axis=0)) <= 256
+    n_units = sum(len(field["units"]) for field in fields.values())
+    n_bytes = len(png_bytes(sprite)) + len(json.dumps(fields))
+    assert n_units == 11 and n_bytes < 40_000, n_bytes
