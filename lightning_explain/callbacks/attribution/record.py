@@ -25,6 +25,9 @@ from lightning_explain.render.words import LONGEST, markdown_safe
 WORTH_SAYING = 0.01
 """The share of an output from which on it is said that offsets took it."""
 
+MOST_SAID = 10.0
+"""The largest share that is written as a number."""
+
 
 def _numbers(values: Tensor | None) -> list[float] | None:
     return None if values is None else [float(f"{value:.6g}") for value in values.tolist()]
@@ -104,7 +107,7 @@ def missed_words(attribution: Attribution, method: Method) -> str:
     share = f"{traits_of(method).tolerance:.0%}".replace("%", " %")
     return (
         f"{len(rows)} of {len(gaps)} samples miss the tolerance of {share} (worst completeness gap "
-        f"{_percent(gaps.max())}); ? marks them where they have names."
+        f"{_percent(_worst(gaps))}); ? marks them where they have names."
     )
 
 
@@ -236,7 +239,9 @@ def trust(attribution: Attribution, drifts: Drifts, method: Method) -> str:
     words = [said for said in (beyond, unexplained_words(attribution)) if said]
     error = attribution.error
     if error is not None and not bool(error.isnan().all()):
-        words.append(f"Estimated error {_percent(error.nanmean())} of the attribution (worst {_percent(error.max())}).")
+        words.append(
+            f"Estimated error {_percent(error.nanmean())} of the attribution (worst {_percent(_worst(error))})."
+        )
     for reference, moved in drifts.items():
         measure = next(iter(moved.values))
         distance, noise = moved.mean(measure), moved.error(measure)
@@ -252,5 +257,11 @@ def agreement_words(findings: Comparison) -> str:
     return f"Agreement (rank correlation): {', '.join(pairs)}." if pairs else ""
 
 
+def _worst(shares: Tensor) -> Tensor:
+    """Return the largest share of those that are defined."""
+    return torch.nan_to_num(shares, nan=0.0, posinf=math.inf).max()
+
+
 def _percent(share: Tensor) -> str:
-    return f"{float(torch.nan_to_num(share)) * 100:.1f} %"
+    """Write a share; relative to almost nothing it may have any size."""
+    return "over 1,000 %" if share > MOST_SAID else f"{float(share) * 100:.1f} %"
