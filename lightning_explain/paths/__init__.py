@@ -2,7 +2,8 @@
 
 from lightning_explain.paths.blocks import Block
 from lightning_explain.paths.change import PathChange, path_change
-from lightning_explain.paths.contribution_graph import ContributionGraph, Link, UnitLayer, effective_units, mean_graph
+from lightning_explain.paths.coarser import mean_graph
+from lightning_explain.paths.contribution_graph import ContributionGraph, Link, UnitLayer, effective_units
 from lightning_explain.paths.contributions import Contributions, contributions
 from lightning_explain.paths.nodes import PathEdge, PathGraph, PathNode
 from lightning_explain.paths.path_graph import path_graph

@@ -1,13 +1,10 @@
 """The contribution graph of one sample, or the mean of several: units, and messages between them."""
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from lightning_explain.errors import ConfigurationError
 
 Numbers = npt.NDArray[np.floating[Any]]
 Whole = npt.NDArray[np.integer[Any]]
@@ -52,7 +49,7 @@ class UnitLayer:
     every_share: Numbers | None = None
 
     def __len__(self) -> int:
-        return len(self.contribution)
+        return self.contribution.shape[-1]
 
     @property
     def n_units(self) -> int:
@@ -68,6 +65,11 @@ class UnitLayer:
     def is_single(self) -> npt.NDArray[np.bool_]:
         """Whether a single unit has a place, or a bundle [places]."""
         return np.ones(len(self), dtype=bool) if self.numbers is None else self.numbers >= 0
+
+    def at(self, places: Whole) -> "UnitLayer":
+        """Keep some places of a layer that has bundles."""
+        fields = ("contribution", "share", "absorbed", "numbers", "counts")
+        return replace(self, **{name: getattr(self, name)[places] for name in fields})
 
     def number_of(self, place: int) -> int:
         """Return the number of the unit at a place; `FOR` or `AGAINST` for a bundle."""
@@ -147,126 +149,10 @@ class ContributionGraph:
         return 1.0 - sum(float(self.layers[place].share.sum()) for place in self.inputs)
 
 
-def flowing(
-    names: Sequence[str],
-    contributions: Sequence[Numbers],
-    messages: Mapping[tuple[int, int], Numbers],
-    output: float,
-) -> ContributionGraph:
-    """Compute the flow from the output to the inputs along given messages.
-
-    Args:
-        names: Names of the layers, inputs first, the output last.
-        contributions: Relevance of the units of each.
-        messages: (source, target) -> signed messages [target units, source units].
-        output: The explained output.
-    """
-    shares = [np.zeros_like(values) for values in contributions]
-    absorbed = [np.zeros_like(values) for values in contributions]
-    shares[-1] = np.ones_like(contributions[-1])
-    links: list[Link] = []
-    for target in reversed(range(len(names))):
-        incoming = {source: found for (source, end), found in messages.items() if end == target}
-        if not incoming:
-            continue
-        absorbed[target] = contributions[target] - sum(found.sum(1) for found in incoming.values())
-        sizes = {source: np.abs(found) for source, found in incoming.items()}
-        total = sum(size.sum(1) for size in sizes.values()) + np.abs(absorbed[target])
-        per_size = np.divide(shares[target], total, out=np.zeros_like(total), where=total > 0)
-        for source, size in sizes.items():
-            # in place: these are the largest arrays there are
-            share = np.multiply(size, per_size[:, None], out=size)
-            shares[source] = shares[source] + share.sum(0)
-            links.append(Link(source, target, incoming[source], share))
-    layers = tuple(UnitLayer(*fields) for fields in zip(names, contributions, shares, absorbed, strict=True))
-    return ContributionGraph(layers, tuple(reversed(links)), output)
-
-
-def _mean(arrays: Iterable[Numbers]) -> Numbers:
-    """Average arrays one at a time: those of a wide network take megabytes each."""
-    first, *others = arrays
-    total = first.copy()
-    for array in others:
-        total += array
-    total /= 1 + len(others)
-    return total
-
-
-def _averaged(same: Sequence[Any], *fields: str) -> Any:
-    """Average some fields of layers or of links; those that are None stay so."""
-    means = {
-        field: _mean(getattr(each, field) for each in same) for field in fields if getattr(same[0], field) is not None
-    }
-    return replace(same[0], **means)
-
-
-def mean_graph(graphs: Sequence[ContributionGraph]) -> ContributionGraph:
-    """Average graphs of the same network: contributions and shares, of units and of edges.
-
-    Raises:
-        ConfigurationError: They have places for different units.
-    """
-    for same in zip(*(graph.layers for graph in graphs), strict=True):
-        if any(not np.array_equal(layer.places, same[0].places) for layer in same):
-            raise ConfigurationError(
-                f"These graphs have places for different units of {same[0].name!r}, so they have no mean. Give "
-                "contributions() groups= (one number per sample), so that samples averaged together share them."
-            )
-    layers = tuple(
-        _averaged(same, "contribution", "share", "absorbed", "every_share")
-        for same in zip(*(graph.layers for graph in graphs), strict=True)
-    )
-    links = tuple(
-        _averaged(same, "contribution", "share", "bundled_share")
-        for same in zip(*(graph.links for graph in graphs), strict=True)
-    )
-    return ContributionGraph(layers, links, float(np.mean([graph.output for graph in graphs])))
-
-
-def _per_share(share: Numbers) -> Numbers:
-    return np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)
-
-
-def without_layer(graph: ContributionGraph, place: int) -> ContributionGraph:
-    """Remove a layer and join the links on both its sides.
-
-    The flow goes on as it did. A message that came into the layer is divided among the units that the layer's unit
-    fed, in proportion to the flow, so that the contributions of all other layers stay exact.
-    """
-    gone = graph.layers[place]
-    layers, links = list(graph.layers), {(link.source, link.target): link for link in graph.links}
-    for above in (link for link in graph.links if link.source == place):
-        # [target units, units of the layer]: which share of a unit's flow came from which target
-        by_target = above.share * _per_share(gone.share)[None, :]
-        kept = layers[above.target]
-        layers[above.target] = replace(kept, absorbed=kept.absorbed + by_target @ gone.absorbed)
-        for below in graph.into(place):
-            contribution = by_target @ below.contribution
-            share = by_target @ below.share
-            other = links.get((below.source, above.target))
-            if other is not None:
-                contribution, share = contribution + other.contribution, share + other.share
-            links[below.source, above.target] = Link(below.source, above.target, contribution, share)
-    moved = [
-        replace(link, source=link.source - (link.source > place), target=link.target - (link.target > place))
-        for link in links.values()
-        if place not in (link.source, link.target)
-    ]
-    del layers[place]
-    return ContributionGraph(tuple(layers), tuple(sorted(moved, key=_order)), graph.output)
-
-
-def _order(link: Link) -> tuple[int, int]:
-    return link.target, link.source
-
-
-def only_layers(graph: ContributionGraph, names: Sequence[str]) -> ContributionGraph:
-    """Keep the inputs, the output, and the layers of these names."""
-    for place in reversed(range(len(graph.layers))):
-        layer = graph.layers[place]
-        if not layer.is_input and layer.name != OUTPUT and layer.name not in names:
-            graph = without_layer(graph, place)
-    return graph
+def divided(layer: UnitLayer, row: int) -> UnitLayer:
+    """Take one sample's layer out of that of several samples."""
+    fields = ("contribution", "share", "absorbed", "numbers", "counts", "every_share")
+    return replace(layer, **{name: getattr(layer, name)[row] for name in fields if getattr(layer, name) is not None})
 
 
 def effective_units(layer: UnitLayer) -> float:

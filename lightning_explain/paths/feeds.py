@@ -7,51 +7,47 @@ derivative of that map in the direction of a layer's output is that layer's part
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lightning_explain.paths.model_pieces import sources_of
+from lightning_explain.paths.unit_places import Units
 
-TOLERANCE = 1e-3
+SLACK = 0.2
+"""Most deviation from a unit's code, as a share of the smallest difference between two codes."""
 
-
-@dataclass(frozen=True, eq=False)
-class FeedSource:
-    """An input or a layer's output, which later layers read.
-
-    Attributes:
-        name: Its name.
-        values: The leaf [batch, ...].
-        labels: Unit of each element of a sample [...].
-        n_units: How many units it has.
-    """
-
-    name: str
-    values: Tensor
-    labels: Tensor
-    n_units: int
+ROUNDING = 1e-6
+"""Of the largest part."""
 
 
 @dataclass(frozen=True, eq=False)
 class Feed:
-    """The part of a layer's input that comes from one source.
+    """The part of a layer's input that comes from one place.
 
     Attributes:
-        source: The source's place.
-        part: Its part of each element [batch, ...].
-        labels: Unit of the source that each element of a sample comes from [...]; None where elements come from
-            several units (pooling with positions kept, a mean over channels).
-        n_units: How many units the source has.
+        part: Its part of each element [samples, ...].
+        by: Whether all elements of a `"feature"` (or channel) come from one unit, or all those of a `"position"`.
+        labels: That unit, for each feature, or for each position in a flat list.
+        n_units: How many units the place has.
     """
 
-    source: int
     part: Tensor
-    labels: Tensor | None
+    by: Literal["feature", "position"]
+    labels: Tensor
     n_units: int
 
+    @cached_property
+    def members(self) -> Tensor | None:
+        """1 where a feature (or position) belongs to a unit [features, units]; None if each is a unit of its own."""
+        n, device = self.n_units, self.labels.device
+        if n == len(self.labels) and bool((self.labels == torch.arange(n, device=device)).all()):
+            return None
+        return torch.zeros(len(self.labels), n).to(self.part).scatter_(1, self.labels[:, None], 1.0)
 
-class _Forward:
+
+class Forward:
     """Forward-mode derivatives of `read` with respect to its sources, from two backward passes.
 
     The gradient of a linear map is its transpose; the gradient of that with respect to what it was applied to is the
@@ -62,57 +58,49 @@ class _Forward:
         self._probe = torch.zeros_like(read, requires_grad=True)
         self._back = torch.autograd.grad(read, list(leaves), self._probe, create_graph=True)
 
-    def along(self, place: int, direction: Tensor) -> Tensor:
+    def along(self, which: int, direction: Tensor) -> Tensor:
         """Map a direction at one leaf to `read`."""
-        (found,) = torch.autograd.grad(self._back[place], self._probe, direction, retain_graph=True)
+        (found,) = torch.autograd.grad(self._back[which], self._probe, direction, retain_graph=True)
         return found
 
 
-def _labels(forward: _Forward, place: int, source: FeedSource) -> Tensor | None:
-    """Propagate unit numbers through the map; None where units are averaged."""
-    batch = len(source.values)
-    draw = torch.Generator().manual_seed(0)
-    like = source.values
+def feed_of(forward: Forward, which: int, value: Tensor, units: Units, place: int, unit_dim: int) -> Feed | None:
+    """Find the part of a layer's input that comes from one place, and the units that its elements come from.
 
-    def carried(of_unit: Tensor) -> Tensor:
-        return forward.along(place, of_unit.to(like)[source.labels].expand(batch, *source.labels.shape))
-
-    weight = carried(torch.ones(source.n_units))
-    is_open = weight != 0
-    divisor = torch.where(is_open, weight, torch.ones_like(weight))
-    numbers = (carried(torch.arange(1, source.n_units + 1)) / divisor).round().long() - 1
-    numbers = numbers.clamp(0, source.n_units - 1)
-    # a mean of unit numbers may happen to be whole, and weights may cancel (x - x.mean()): a second, random code tells
-    code = 1 + torch.rand(source.n_units, generator=draw).to(like)
-    mixed = (carried(code) - weight * code[numbers]).abs() > TOLERANCE * divisor.abs()
-    numbers = torch.where(is_open, numbers, torch.full_like(numbers, -1))
-    labels = numbers.amax(0)
-    if bool(mixed.any()) or bool((is_open & (numbers != labels)).any()):
-        return None
-    # what nothing came through at any sample contributes nothing, whatever its number
-    return labels.clamp_min(0)
-
-
-def feeds_of(read: Tensor, sources: Sequence[FeedSource]) -> tuple[Feed, ...]:
-    """Split a layer's input by its sources.
+    Every unit is given a code. Where an element comes from one unit alone, the part that the coded values make is the
+    element's part times that unit's code.
 
     Args:
-        read: What was read [batch, ...].
-        sources: Inputs and layers before it.
+        forward: The map from the leaves to what the layer read.
+        which: Which of them.
+        value: At that leaf.
+        units: Its units.
+        place: Its place in the pass.
+        unit_dim: Dimension of features or channels in what was read.
 
-    Cost: four backward passes through the operations between, for each source.
+    Returns:
+        None where units are mixed (a mean over channels, a centring), or in no such order.
+
+    Cost: two passes forward through the operations between.
     """
-    places = sources_of(read, [source.values for source in sources])
-    if any(read is sources[place].values for place in places):
-        place = places[0]
-        return (Feed(place, read.detach(), sources[place].labels, sources[place].n_units),)
-    forward = _Forward(read, [sources[place].values for place in places])
-    return tuple(
-        Feed(
-            place,
-            forward.along(which, sources[place].values.detach()).detach(),
-            _labels(forward, which, sources[place]),
-            sources[place].n_units,
-        )
-        for which, place in enumerate(places)
-    )
+    n = units.n_units
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0)).to(value.device)
+    codes = torch.cat([(1 + order.to(value) / n).repeat(units.n_samples), value.new_zeros(1)])
+    key = units.keys[units.places.index(place)]
+    part = forward.along(which, value)
+    coded = forward.along(which, value * codes[key])
+    unit_of_code = order.argsort()
+    moved, mixed = part.movedim(unit_dim, 1), coded.movedim(unit_dim, 1)
+    others = [0, *range(2, moved.ndim)]
+    orders: list[tuple[Literal["feature", "position"], list[int]]] = [("feature", others), ("position", [0, 1])]
+    for by, dims in orders:
+        size = moved.abs().sum(dims)
+        ratio = mixed.abs().sum(dims) / size.clamp_min(torch.finfo(part.dtype).tiny)
+        labels = unit_of_code[((ratio - 1) * n).round().long().clamp(0, n - 1)]
+        if labels.ndim == 1 and len(labels) == n:
+            # what nothing came through counts for any unit, so for its own
+            labels = torch.where(size == 0, torch.arange(n, device=labels.device), labels)
+        code = codes[labels].reshape(-1, *[1] * (moved.ndim - 2)) if by == "feature" else codes[labels]
+        if bool(((mixed - moved * code).abs() <= moved.abs() * (SLACK / n) + ROUNDING * moved.abs().amax()).all()):
+            return Feed(part, by, labels.flatten(), n)
+    return None

@@ -1,229 +1,219 @@
-"""Messages of layer-wise relevance propagation: the part of a unit's relevance that comes from each unit before it.
+"""Messages of layer-wise relevance propagation in closed form, for all samples and units at once.
 
 A message is `c_ij / z_j R_j` summed over the positions of both units, with the contributions `c_ij = a_i w_ij` changed
-by the layer's rule. For a convolution the sum over positions of `a_i s_j` is what a gradient of its weights is, so all
-messages between channels cost one such gradient.
+by the layer's rule. For a linear layer that is an outer product times the weights; for a convolution the sum over
+positions of `a_i s_j` is what a gradient of its weights is, so one matrix product for each offset of the kernel makes
+all messages between channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from lightning_explain.attribution.lrp.maps import AffineMap, Convolution, Dense
-from lightning_explain.errors import ConfigurationError
-from lightning_explain.paths.feeds import Feed, FeedSource
-from lightning_explain.paths.terms import Term, of_sign
-
-LARGEST_BLOCK = 1 << 24
-"""Most numbers held at once."""
-
-MOST_MIXED = 1 << 26
-"""Most messages computed one by one."""
-
-FEW = 8
-"""Rows are picked out where fewer than one in so many are needed: a copy costs as much as the sum saved."""
+from lightning_explain.paths.cuts import Cut
+from lightning_explain.paths.feeds import Feed, Forward, feed_of
+from lightning_explain.paths.terms import Term, of_sign, terms_of
+from lightning_explain.paths.unit_places import Units
+from lightning_explain.paths.way_back import WayBack
 
 
-def _is_by_channel(labels: Tensor) -> bool:
-    return bool((labels == labels.flatten(1)[:, :1].reshape(-1, *[1] * (labels.ndim - 1))).all())
+def _by_unit(last: Tensor, members: Tensor | None) -> Tensor:
+    return last if members is None else last @ members
 
 
-def _membership(labels: Tensor, n_units: int, like: Tensor) -> Tensor | None:
-    """Return [elements, units], 1 where an element belongs to a unit; None where each is a unit of its own."""
-    if n_units == len(labels) and bool((labels == torch.arange(n_units, device=labels.device)).all()):
-        return None
-    return torch.zeros(len(labels), n_units).to(like).scatter_(1, labels[:, None], 1.0)
+def _dense_by_feature(weight: Tensor, part: Tensor, s: Tensor, members: Tensor | None) -> Tensor:
+    if part.ndim == 2:
+        return _by_unit(weight * part[:, None], members).mul_(s[:, :, None])
+    part, s = part.flatten(1, -2), s.flatten(1, -2)
+    return _by_unit((s.mT @ part).mul_(weight), members)
 
 
-def _by_unit(per_element: Tensor, labels: Tensor, n_units: int) -> Tensor:
-    """Sum [targets, ...] over the elements of each unit: [targets, units]."""
-    flat = per_element.flatten(1)
-    return flat.new_zeros(len(flat), n_units).index_add_(1, labels.flatten(), flat)
+def _dense_by_position(weight: Tensor, part: Tensor, s: Tensor, members: Tensor | None) -> Tensor:
+    per_position = functional.linear(part, weight).mul_(s).flatten(1, -2).mT
+    return _by_unit(per_position, members)
 
 
-@dataclass(frozen=True, eq=False)
-class DenseMessages:
-    """Messages of a linear layer; positions before the features (tokens) are summed."""
-
-    feed: Feed
-    members: Tensor | None
-
-    def of(self, term: Term, part: Tensor, s: Tensor) -> Tensor:
-        """Return [units of the layer, units of the source] of one sample."""
-        part, s = part.reshape(-1, part.shape[-1]), s.reshape(-1, s.shape[-1])
-        rows = s.any(0).nonzero().flatten()
-        if len(rows) * FEW < len(term.weight):
-            # the layer of scores: one of its units is explained
-            found = self._rows(term.weight[rows], part, s[:, rows])
-            return found.new_zeros(len(term.weight), found.shape[1]).index_copy_(0, rows, found)
-        return self._rows(term.weight, part, s)
-
-    def _rows(self, weight: Tensor, part: Tensor, s: Tensor) -> Tensor:
-        if len(part) > 1:
-            found = (s.T @ part).mul_(weight)
-            return found if self.members is None else found @ self.members
-        found = weight * part
-        found = found if self.members is None else found @ self.members
-        return found.mul_(s[0, :, None])
+def _offsets(layer: Convolution) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """List the places in the kernel, and how far each is from the first in what is read."""
+    for place in product(*map(range, layer.weight.shape[2:])):
+        yield place, tuple(at * step for at, step in zip(place, layer.dilation, strict=True))
 
 
-@dataclass(frozen=True, eq=False)
-class ChannelMessages:
-    """Messages of a convolution whose input channels belong to one unit each."""
+def _convolution_by_channel(
+    layer: Convolution, weight: Tensor, part: Tensor, s: Tensor, members: Tensor | None
+) -> Tensor:
+    """Sum `a_i s_j` over positions, one offset of the kernel after the other, times the weight of that offset."""
+    n, groups = len(part), layer.groups
+    ends = layer.end_padding or (0,) * 2 * len(layer.padding)
+    sides = [(side + ends[2 * k], side + ends[2 * k + 1]) for k, side in enumerate(reversed(layer.padding))]
+    padded = functional.pad(part, [size for pair in sides for size in pair])
+    out = s.unflatten(1, (groups, -1)).flatten(3)
+    weight = weight.unflatten(0, (groups, -1))
+    summed: Tensor | None = None
+    for place, begin in _offsets(layer):
+        rows = tuple(
+            slice(first, first + step * (size - 1) + 1, step)
+            for first, step, size in zip(begin, layer.stride, s.shape[2:], strict=True)
+        )
+        read = padded[(slice(None), slice(None), *rows)].unflatten(1, (groups, -1)).flatten(3)
+        found = (out @ read.mT).mul_(weight[(slice(None),) * 3 + place])
+        summed = found if summed is None else summed.add_(found)
+    assert summed is not None
+    if groups == 1:
+        return _by_unit(summed[:, 0], members)
+    apart = summed.new_zeros(n, groups, summed.shape[2], groups, summed.shape[3])
+    apart.diagonal(dim1=1, dim2=3).copy_(summed.permute(0, 2, 3, 1))
+    return _by_unit(apart.flatten(3).flatten(1, 2), members)
 
-    layer: Convolution
-    feed: Feed
-    labels: Tensor
 
-    def of(self, term: Term, part: Tensor, s: Tensor) -> Tensor:
-        """Return [channels, units of the source] of one sample: weights times what would be their gradient."""
-        layer = self.layer
-        read = functional.pad(part[None], layer.end_padding) if layer.end_padding else part[None]
-        summed: Tensor = torch.ops.aten.convolution_backward(
-            s[None], read, term.weight, None, layer.stride, layer.padding, layer.dilation,
-            False, layer.output_padding, layer.groups, [False, True, False],
-        )[1]  # fmt: skip
-        per_channel = (summed * term.weight).flatten(2).sum(2)
-        units = self.labels.flatten(1)[:, 0].reshape(layer.groups, -1)
-        n_out = len(per_channel) // layer.groups
-        found = part.new_zeros(len(per_channel), self.feed.n_units)
-        for group, members in enumerate(units):
-            rows = slice(group * n_out, (group + 1) * n_out)
-            found[rows].index_add_(1, members, per_channel[rows])
-        return found
+def _convolution_by_position(
+    layer: Convolution, weight: Tensor, part: Tensor, s: Tensor, members: Tensor | None
+) -> Tensor:
+    """Map each channel back for itself: one transposed convolution with a group for each."""
+    n_out = s.shape[1]
+    apart = replace(layer, groups=n_out)
+    maps = apart.transpose(s, weight, part.new_empty(len(part), n_out * part.shape[1], *part.shape[2:]))
+    return _by_unit((maps.unflatten(1, (n_out, -1)) * part[:, None]).sum(2).flatten(2), members)
 
 
 @dataclass(frozen=True, eq=False)
-class MapMessages:
-    """Messages of a convolution with one group, whose input is divided into units by position (patches of an image)."""
-
-    layer: Convolution
-    feed: Feed
-    labels: Tensor
-
-    def of(self, term: Term, part: Tensor, s: Tensor) -> Tensor:
-        """Return [channels, units of the source] of one sample, from one transposed convolution with a group each."""
-        n_out = len(s)
-        apart = replace(self.layer, groups=n_out)
-        maps = apart.transpose(s[None], term.weight, part.new_empty(1, n_out * len(part), *part.shape[1:]))
-        return _by_unit(maps.reshape(n_out, *part.shape) * part, self.labels, self.feed.n_units)
-
-
-@dataclass(frozen=True, eq=False)
-class MaskedMessages:
-    """Messages of any layer between any units: one backward pass for every unit of the layer."""
-
-    layer: AffineMap
-    feed: Feed
-    labels: Tensor
-    target_labels: Tensor
-    n_targets: int
-
-    def of(self, term: Term, part: Tensor, s: Tensor) -> Tensor:
-        """Return [units of the layer, units of the source] of one sample."""
-        per_block = max(1, LARGEST_BLOCK // max(part.numel(), s.numel()))
-        blocks: list[Tensor] = []
-        for first in range(0, self.n_targets, per_block):
-            units = torch.arange(first, min(first + per_block, self.n_targets), device=s.device)
-            masked = s * (self.target_labels == units.reshape(-1, *[1] * s.ndim))
-            back = self.layer.transpose(masked, term.weight, part.expand(len(units), *part.shape))
-            blocks.append(_by_unit(back * part, self.labels, self.feed.n_units))
-        return torch.cat(blocks)
-
-
-@dataclass(frozen=True, eq=False)
-class MixedMessages:
-    """Messages to a source whose units were mixed before the layer read them, computed in advance.
+class ClosedMessages:
+    """The messages of one layer, ready to be computed for any samples.
 
     Attributes:
-        feed: What came from the source.
-        values: [batch, units of the layer, units of the source].
-    """
-
-    feed: Feed
-    values: Tensor
-
-
-Messages = MixedMessages | DenseMessages | ChannelMessages | MapMessages | MaskedMessages
-
-
-def messages_from(
-    layer: AffineMap, feed: Feed, labels: Tensor, target_labels: Tensor, n_targets: int, *, keep_positions: bool
-) -> Messages:
-    """Return the messages of a layer to one of its sources, in the cheapest form.
-
-    Args:
         layer: The layer's map.
-        feed: What came from the source.
-        labels: Unit of the source that each element of a sample comes from.
-        target_labels: Unit of each element of the layer's output.
-        n_targets: How many units it has.
-        keep_positions: Whether positions are units of their own.
+        read: What it read.
+        terms: Its rule.
+        feeds: For each source (its place in the pass) its part.
+        sources: The units of that place.
     """
-    if isinstance(layer, Dense) and (not keep_positions or labels.ndim == 1):
-        rows = labels.reshape(-1, labels.shape[-1])
-        if bool((rows == rows[0]).all()):
-            return DenseMessages(feed, _membership(rows[0], feed.n_units, feed.part))
-    if isinstance(layer, Convolution) and not layer.transposed and not keep_positions:
-        if _is_by_channel(labels):
-            return ChannelMessages(layer, feed, labels)
-        if layer.groups == 1:
-            return MapMessages(layer, feed, labels)
-    return MaskedMessages(layer, feed, labels, target_labels, n_targets)
+
+    layer: AffineMap
+    read: Tensor
+    terms: tuple[Term, ...]
+    feeds: Mapping[int, Feed]
+    sources: Mapping[int, Units]
+
+    def of(self, samples: slice) -> dict[str, Tensor]:
+        """Return the messages of some samples by the name of the source: [samples, units, units of the source]."""
+        found: dict[str, Tensor] = {}
+        for place, feed in self.feeds.items():
+            units = self.sources[place]
+            more = self._from(feed, samples)
+            found[units.name] = found[units.name] + more if units.name in found else more
+        return found
+
+    @property
+    def n_numbers(self) -> int:
+        """How many messages there are for one sample."""
+        return len(self.layer.weight) * sum(units.n_units for units in self.sources.values())
+
+    @property
+    def is_outer(self) -> bool:
+        """Whether all are `s_j w_ji a_i` with one number each, so that their sums are matrix products."""
+        return (
+            isinstance(self.layer, Dense)
+            and len(self.terms) == 1
+            and self.read.ndim == 2
+            and all(feed.by == "feature" and feed.members is None for feed in self.feeds.values())
+        )
+
+    def row_sums(self) -> tuple[Tensor, Tensor]:
+        """Sum outer messages, and their sizes, over all sources: each [samples, units]."""
+        (term,), parts = self.terms, [feed.part for feed in self.feeds.values()]
+        signed = functional.linear(torch.stack(parts).sum(0), term.weight) * term.s
+        sizes = functional.linear(torch.stack([part.abs() for part in parts]).sum(0), term.weight.abs())
+        return signed, sizes * term.s.abs()
+
+    def column_sums(self, per_size: Tensor) -> dict[str, Tensor]:
+        """Sum sizes of outer messages, each times a factor of its unit [samples, units], by name of the source."""
+        (term,) = self.terms
+        back = (term.s.abs() * per_size) @ term.weight.abs()
+        found: dict[str, Tensor] = {}
+        for place, feed in self.feeds.items():
+            name = self.sources[place].name
+            found[name] = found.get(name, 0) + feed.part.abs() * back
+        return found
+
+    def _from(self, feed: Feed, samples: slice) -> Tensor:
+        read = self.read[samples]
+        total: Tensor | None = None
+        for term in self.terms:
+            part = of_sign(feed.part[samples], read, term.sign)
+            found = self._of_term(feed, term, part, term.s[samples])
+            total = found if total is None else total.add_(found)
+        assert total is not None
+        return total
+
+    def _of_term(self, feed: Feed, term: Term, part: Tensor, s: Tensor) -> Tensor:
+        if isinstance(self.layer, Convolution):
+            form = _convolution_by_channel if feed.by == "feature" else _convolution_by_position
+            return form(self.layer, term.weight, part, s, feed.members)
+        return (_dense_by_feature if feed.by == "feature" else _dense_by_position)(term.weight, part, s, feed.members)
 
 
-def message_matrix(messages: Messages, terms: Sequence[Term], read: Tensor, sample: int) -> Tensor:
-    """Return the messages of one sample [units of the layer, units of the source], in units of the output."""
-    if isinstance(messages, MixedMessages):
-        return messages.values[sample]
-    part = messages.feed.part[sample]
-    found = [messages.of(term, of_sign(part, read[sample], term.sign), term.s[sample]) for term in terms]
-    return found[0] if len(found) == 1 else torch.stack(found).sum(0)
+def closed_messages(
+    way: WayBack, place: int, own: Units, gradient: Tensor, sources: Mapping[int, Units]
+) -> ClosedMessages | None:
+    """Return the messages of a layer in closed form; None where there is none.
 
-
-def mixed_messages(
-    read: Tensor,
-    layer: AffineMap,
-    terms: Sequence[Term],
-    feed: Feed,
-    source: FeedSource,
-    target_labels: Tensor,
-    n_targets: int,
-) -> MixedMessages:
-    """Compute messages to units that were mixed on the way, for all samples.
+    There is one for a linear layer or convolution if all it reads comes from units, and each of its features,
+    channels or positions from one of them.
 
     Args:
-        read: What the layer read, with its graph.
-        layer: Its map.
-        terms: Its rule.
-        feed: What came from the source.
-        source: The source.
-        target_labels: Unit of each element of the layer's output.
-        n_targets: How many units it has.
-
-    Cost: for each unit of the layer one pass back through it and what lies before it.
-
-    Raises:
-        ConfigurationError: There are too many units for that.
+        way: The way back.
+        place: The layer's place.
+        own: Its units.
+        gradient: Modified gradient at its value.
+        sources: Units of the places that count as sources.
     """
-    n_numbers = len(read) * n_targets * source.n_units
-    if n_numbers > MOST_MIXED:
-        raise ConfigurationError(
-            f"The units of {source.name!r} are mixed before the next layer reads them (pooling with positions kept, a "
-            f"mean or sum over channels), so that {n_numbers:,} messages would have to be computed one by one; at "
-            f"most {MOST_MIXED:,} can. Give keep_positions=False or fewer samples."
-        )
-    values, held = source.values.detach(), read.detach()
-    found = values.new_zeros(len(read), n_targets, source.n_units)
-    for unit in range(n_targets):
-        mask = target_labels == unit
-        back = torch.zeros_like(held)
-        for term in terms:
-            handed = layer.transpose(term.s * mask, term.weight, held)
-            back += of_sign(handed, held, term.sign)
-        (arrived,) = torch.autograd.grad(read, source.values, back, retain_graph=True)
-        found[:, unit] = _by_unit(arrived * values, source.labels, source.n_units)
-    return MixedMessages(feed, found)
+    cut = way.cuts[place]
+    if not _has_form(cut, own) or not all(each in sources and _is_first(sources[each]) for each in way.reads[place]):
+        return None
+    layer, read, rule = cut.layer, cut.before, cut.rule
+    assert layer is not None
+    assert read is not None
+    assert rule is not None
+    unit_dim = read.ndim - 1 if isinstance(layer, Dense) else 1
+    places = way.reads[place]
+    forward = Forward(read, [way.cuts[each].leaf for each in places])
+    feeds: dict[int, Feed] = {}
+    for which, each in enumerate(places):
+        feed = feed_of(forward, which, way.cuts[each].leaf.detach(), sources[each], each, unit_dim)
+        if feed is None or not _fits(layer, feed):
+            return None
+        feeds[each] = feed
+    held = read.detach()
+    terms = terms_of(rule, layer, held, cut.leaf.detach(), gradient)
+    return ClosedMessages(layer, held, terms, feeds, {each: sources[each] for each in places})
+
+
+def _has_form(cut: Cut, own: Units) -> bool:
+    layer = cut.layer
+    is_known = isinstance(layer, Dense) or (isinstance(layer, Convolution) and not layer.transposed)
+    # with positions kept a feature is a unit only where there are no positions
+    by_feature = own.kind in ("neurons", "channels") or cut.leaf.ndim == 2
+    return is_known and by_feature and _is_first(own) and layer is not None and cut.leaf.dtype == layer.weight.dtype
+
+
+def _is_first(units: Units) -> bool:
+    """Return True if samples are in the first dimension and in their order."""
+    first = torch.arange(units.n_samples, device=units.keys[0].device) if units.keys else None
+    return all(
+        dim == 0 and len(key) == units.n_samples and bool((_owner(key, units) == first).all())
+        for dim, key in zip(units.dims, units.keys, strict=True)
+    )
+
+
+def _owner(key: Tensor, units: Units) -> Tensor:
+    known = key.flatten(1).amin(1)  # of no unit is the largest number
+    return torch.where(known < units.n_samples * units.n_units, known // units.n_units, -1)
+
+
+def _fits(layer: AffineMap, feed: Feed) -> bool:
+    return feed.by == "feature" or not isinstance(layer, Convolution) or layer.groups == 1

@@ -1,9 +1,47 @@
 """Random contribution graphs, and their paths by enumeration."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
-from lightning_explain.paths.contribution_graph import ContributionGraph, flowing
+from lightning_explain.paths.contribution_graph import FOR, ContributionGraph, Link, Numbers, UnitLayer
+
+
+def flowing(
+    names: Sequence[str],
+    contributions: Sequence[Numbers],
+    messages: Mapping[tuple[int, int], Numbers],
+    output: float,
+) -> ContributionGraph:
+    """Compute the flow from the output to the inputs along given messages.
+
+    Args:
+        names: Names of the layers, inputs first, the output last.
+        contributions: Relevance of the units of each.
+        messages: (source, target) -> signed messages [target units, source units].
+        output: The explained output.
+    """
+    shares = [np.zeros_like(values) for values in contributions]
+    absorbed = [np.zeros_like(values) for values in contributions]
+    shares[-1] = np.ones_like(contributions[-1])
+    links: list[Link] = []
+    for target in reversed(range(len(names))):
+        incoming = {source: found for (source, end), found in messages.items() if end == target}
+        if not incoming:
+            continue
+        absorbed[target] = contributions[target] - sum(found.sum(1) for found in incoming.values())
+        sizes = {source: np.abs(found) for source, found in incoming.items()}
+        total = sum(size.sum(1) for size in sizes.values()) + np.abs(absorbed[target])
+        per_size = np.divide(shares[target], total, out=np.zeros_like(total), where=total > 0)
+        for source, size in sizes.items():
+            # in place: these are the largest arrays there are
+            share = np.multiply(size, per_size[:, None], out=size)
+            shares[source] = shares[source] + share.sum(0)
+            links.append(Link(source, target, incoming[source], share))
+    layers = tuple(UnitLayer(*fields) for fields in zip(names, contributions, shares, absorbed, strict=True))
+    return ContributionGraph(layers, tuple(reversed(links)), output)
 
 
 def random_graph(seed: int, *sizes: int, zeros: float = 0.2, skip: bool = False) -> ContributionGraph:
@@ -39,6 +77,35 @@ def all_paths(graph: ContributionGraph) -> dict[tuple[tuple[int, int], ...], flo
 
     walk(((len(graph.layers) - 1, 0),), 1.0)
     return found
+
+
+def with_bundles(graph: ContributionGraph, place: int, kept: int) -> ContributionGraph:
+    """Bundle the units of a layer but the first ones, as layers without a closed form do."""
+    layer = graph.layers[place]
+    n = len(layer)
+
+    def gathered(values, axis):
+        return np.concatenate(
+            [values.take(range(kept), axis), values.take(range(kept, n), axis).sum(axis, keepdims=True)], axis
+        )
+
+    links = []
+    for link in graph.links:
+        found = {"contribution": link.contribution, "share": link.share}
+        if link.source == place:
+            found["bundled_share"] = link.share[:, kept:].max(1)
+        if place in (link.source, link.target):
+            axis = 1 if link.source == place else 0
+            found |= {key: gathered(found[key], axis) for key in ("contribution", "share")}
+        links.append(replace(link, **found))
+    bundled = replace(
+        layer,
+        **{key: gathered(getattr(layer, key), 0) for key in ("contribution", "share", "absorbed")},
+        numbers=np.array([*range(kept), FOR]), counts=np.array([*[1] * kept, n - kept]), every_share=layer.share,
+    )  # fmt: skip
+    layers = list(graph.layers)
+    layers[place] = bundled
+    return ContributionGraph(tuple(layers), tuple(links), graph.output)
 
 
 graphs = st.builds(

@@ -1,24 +1,15 @@
 """Shares of flow, layers taken out, and the mean of graphs."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths import contributions, mean_graph
-from lightning_explain.paths.contribution_graph import (
-    FOR,
-    UnitLayer,
-    effective_units,
-    flowing,
-    only_layers,
-    without_layer,
-)
-from tests.paths.graphs import all_paths, graphs, random_graph
+from lightning_explain.paths.coarser import only_layers, without_layer
+from lightning_explain.paths.contribution_graph import FOR, UnitLayer, effective_units
+from tests.paths.graphs import all_paths, flowing, graphs, random_graph
 from tests.paths.nets import Residual, assert_conserved, lenet, mlp, seeded
 
 
@@ -110,13 +101,6 @@ def test_layers_of_several_inputs_are_told_by_their_name():
     names = ["input", "input 1", "inputs", "input_norm", "output"]
     is_input = [UnitLayer(name, none, none, none).is_input for name in names]
     assert is_input == [True, True, False, False, False]
-
-
-def test_graphs_with_places_for_different_units_have_no_mean():
-    graph = random_graph(0, 3, 4)
-    other = [replace(layer, numbers=np.array([3, 2, 1, 0])) if layer.name == "fc1" else layer for layer in graph.layers]
-    with pytest.raises(ConfigurationError, match=r"different units of 'fc1'.*groups="):
-        mean_graph([graph, replace(graph, layers=tuple(other))])
 
 
 def test_places_are_named_by_the_numbers_of_their_units():

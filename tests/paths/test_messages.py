@@ -1,12 +1,13 @@
 """Messages between units against loops, by hand, and against LRP where units are mixed."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lightning_explain.attribution import LRP, Epsilon, EpsilonRule, GammaRule, ZeroRule, ZPlusRule
-from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths import contributions
 from tests.paths import brute
 from tests.paths.nets import assert_conserved, lenet, mlp, seeded
@@ -48,17 +49,69 @@ def test_messages_between_channels_equal_the_loops():
 
 
 @pytest.mark.parametrize("rule", [EpsilonRule(), GammaRule(0.3)], ids=repr)
-def test_positions_merged_by_hand_give_the_channels(rule):
+def test_positions_together_send_what_the_channels_do(rule):
     net, x, target = lenet()
     rules = {nn.Linear: rule, nn.Conv2d: rule}
     merged, apart = (contributions(net, x, target, rules=rules, patch=8, keep_positions=k)[0] for k in (False, True))
-    sizes = {"input": 4, "conv1": 4, "conv2": 6, "fc1": 10, "output": 1}
+    assert [layer.n_units for layer in apart.layers] == [4, 4 * 256, 6 * 36, 10, 1]
     for link, fine in zip(merged.links, apart.links, strict=True):
-        n_target, n_source = (sizes[merged.layers[end].name] for end in (link.target, link.source))
-        by_unit = fine.contribution.reshape(n_target, -1, n_source, fine.contribution.shape[1] // n_source)
-        if merged.layers[link.source].name == "input":
-            by_unit = fine.contribution.reshape(n_target, -1, n_source, 1)  # patches are units either way
-        np.testing.assert_allclose(link.contribution, by_unit.sum((1, 3)), atol=1e-9)
+        np.testing.assert_allclose(link.contribution.sum(), fine.contribution.sum(), atol=1e-9)
+        if merged.layers[link.source].name == "input":  # patches are units either way
+            np.testing.assert_allclose(link.contribution.sum(0), fine.contribution.sum(0), atol=1e-9)
+
+
+def test_single_positions_equal_the_loops():
+    seeded()
+    net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)).double()
+    x = torch.rand(1, 1, 3, 3, dtype=torch.double)
+    graph = contributions(net, x, 1, patch=1, keep_positions=True, rules=Epsilon(0.0))[0]
+    (link,) = graph.into(1)
+    hidden = net[0](x).flatten()
+    gradient = net[3].weight[1] * (hidden > 0)
+    expected = np.zeros((8, 9))
+    for c, y, z, dy, dz in np.ndindex(2, 2, 2, 2, 2):
+        weight = net[0].weight[c, 0, dy, dz] * gradient[c * 4 + y * 2 + z]
+        expected[c * 4 + y * 2 + z, (y + dy) * 3 + z + dz] = float((weight * x[0, 0, y + dy, z + dz]).detach())
+    assert graph.layers[1].numbers.tolist() == list(range(8))
+    np.testing.assert_allclose(link.contribution, expected, atol=1e-12)
+
+
+SHAPES = {
+    "strided": (nn.Conv2d(2, 4, 3, stride=2, padding=1), (2, 7, 6)),
+    "dilated": (nn.Conv2d(2, 4, 2, dilation=2, padding=(1, 2)), (2, 6, 7)),
+    "groups": (nn.Conv2d(4, 6, 3, groups=2, padding=1), (4, 5, 5)),
+    "depthwise": (nn.Conv2d(3, 6, 3, groups=3), (3, 5, 5)),
+    "same": (nn.Conv2d(2, 3, 2, padding="same"), (2, 5, 5)),
+    "1d": (nn.Conv1d(2, 3, 3, stride=2), (2, 9)),
+    "3d": (nn.Conv3d(1, 2, 2), (1, 3, 3, 3)),
+    "tokens": (nn.Linear(3, 4), (5, 3)),
+}
+
+
+@pytest.mark.parametrize("rule", [EpsilonRule(0.01), GammaRule(0.3), ZPlusRule()], ids=repr)
+@pytest.mark.parametrize("name", SHAPES)
+def test_closed_forms_equal_one_walk_back_for_each_unit(name, rule, monkeypatch):
+    layer, shape = SHAPES[name]
+    seeded()
+    first = nn.Linear(shape[-1], shape[-1])
+    net = nn.Sequential(first, nn.Tanh(), deepcopy(layer), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
+    if name != "tokens":
+        kind = {2: nn.Conv1d, 3: nn.Conv2d, 4: nn.Conv3d}[len(shape)]
+        net[0] = kind(shape[0], shape[0], 1)
+    x = torch.randn(3, *shape)
+    net(x)
+    net, x = net.double(), x.double()
+    rules = dict.fromkeys((nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d), rule)
+    closed = contributions(net, x, torch.tensor([0, 1, 1]), rules=rules)
+    monkeypatch.setattr("lightning_explain.paths.contributions.closed_messages", lambda *_: None)
+    monkeypatch.setattr("lightning_explain.paths.expansion.MOST_EXPANDED", 1000)
+    walked = contributions(net, x, torch.tensor([0, 1, 1]), rules=rules)
+    for sample in range(3):
+        assert closed[sample].layers[2].numbers is None
+        assert walked[sample].layers[2].numbers is not None
+        for link, other in zip(closed[sample].links, walked[sample].links, strict=True):
+            np.testing.assert_allclose(link.contribution, other.contribution, atol=1e-10)
+            np.testing.assert_allclose(link.share, other.share, atol=1e-10)
 
 
 class Mixing(nn.Module):
@@ -163,10 +216,3 @@ def test_a_mean_over_channels_by_hand():
     hidden = (net.a.weight @ x[1]).clamp_min(0)
     expected = net.c.weight[0, :, None] * net.b.weight.repeat_interleave(2, 1) * hidden / 2
     np.testing.assert_allclose(graph.into(2)[0].contribution, expected.detach(), atol=1e-12)
-
-
-def test_too_many_mixed_units_are_refused(monkeypatch):
-    monkeypatch.setattr("lightning_explain.paths.messages.MOST_MIXED", 10)
-    net, x, target = lenet()
-    with pytest.raises(ConfigurationError, match=r"The units of 'conv2' are mixed.*Give keep_positions=False"):
-        contributions(net, x, target, keep_positions=True)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths import path_graph
-from lightning_explain.paths.contribution_graph import flowing, only_layers
+from lightning_explain.paths.coarser import only_layers
 from lightning_explain.paths.drawn_flow import flow_to_inputs
-from tests.paths.graphs import graphs, random_graph
+from tests.paths.graphs import flowing, graphs, random_graph
 from tests.paths.test_drawn_flow import share_of_paths
 
 

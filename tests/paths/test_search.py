@@ -1,6 +1,5 @@
 """The search against enumeration of all paths; shares along edges against sums."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,10 +11,10 @@ from torch import nn
 
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths import contributions, ranking, top_paths
-from lightning_explain.paths.contribution_graph import FOR, ContributionGraph, effective_units, flowing
+from lightning_explain.paths.contribution_graph import effective_units
 from lightning_explain.paths.search import remaining, share_along
 from tests.paths import brute
-from tests.paths.graphs import all_paths, graphs, random_graph
+from tests.paths.graphs import all_paths, flowing, graphs, random_graph, with_bundles
 from tests.paths.nets import Residual, mlp, seeded
 
 
@@ -130,35 +129,6 @@ def test_a_wide_net_needs_few_pops():
     searched = top_paths(contributions(net, torch.rand(1, 784), 3)[0], 10)
     assert len(searched.paths) == 10
     assert searched.n_pops <= 50
-
-
-def with_bundles(graph: ContributionGraph, place: int, kept: int) -> ContributionGraph:
-    """Bundle the units of a layer but the first ones, as layers without a closed form do."""
-    layer = graph.layers[place]
-    n = len(layer)
-
-    def gathered(values, axis):
-        return np.concatenate(
-            [values.take(range(kept), axis), values.take(range(kept, n), axis).sum(axis, keepdims=True)], axis
-        )
-
-    links = []
-    for link in graph.links:
-        found = {"contribution": link.contribution, "share": link.share}
-        if link.source == place:
-            found["bundled_share"] = link.share[:, kept:].max(1)
-        if place in (link.source, link.target):
-            axis = 1 if link.source == place else 0
-            found |= {key: gathered(found[key], axis) for key in ("contribution", "share")}
-        links.append(replace(link, **found))
-    bundled = replace(
-        layer,
-        **{key: gathered(getattr(layer, key), 0) for key in ("contribution", "share", "absorbed")},
-        numbers=np.array([*range(kept), FOR]), counts=np.array([*[1] * kept, n - kept]), every_share=layer.share,
-    )  # fmt: skip
-    layers = list(graph.layers)
-    layers[place] = bundled
-    return ContributionGraph(tuple(layers), tuple(links), graph.output)
 
 
 @settings(max_examples=80)

@@ -31,9 +31,8 @@ KINDS: dict[str, type[nn.Module]] = {
 """Type of layer by the name of its function."""
 NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 
-Cut = Callable[[Tensor, AffineMap, AnyRule, str | None, Callable[[Tensor], Tensor]], tuple[Tensor, Tensor]]
-"""Takes what a layer read, its map, rule, name and computation; returns its output as a leaf, where the graph begins
-anew, and as what the model goes on with."""
+Cut = Callable[[Tensor, AffineMap, AnyRule, str | None, Callable[[Tensor], Tensor]], Tensor]
+"""Takes what a layer read, its map, rule, name and computation; returns what the model goes on with."""
 
 
 def _named(name: str | None, kind: type[nn.Module]) -> str:
@@ -162,7 +161,7 @@ class Layers:
         if self._cut is None:
             out: Any = Ruled.apply(call.read, call, compute)
         else:
-            _, out = self._cut(call.read, merged(call.layer, call.scalings), call.rule, call.name, compute)
+            out: Any = self._cut(call.read, merged(call.layer, call.scalings), call.rule, call.name, compute)
         self.nodes[out.grad_fn] = call
         return out
 
@@ -206,11 +205,6 @@ class Layers:
         weight: Any = operation.args[1] if len(operation.args) > 1 else operation.kwargs["weight"]
         read: Any = operation.args[0] if operation.args else operation.kwargs["input"]
         if tracer.depends(weight):
-            if self._cut is not None:
-                raise ConfigurationError(
-                    f"{self._calls.described()} runs a {operation.name} whose weights are computed from the input, "
-                    "and decision paths cannot follow both. Explain this model by an AttributionMonitor."
-                )
             return product(tracer, operation, (read, weight), is_contraction=True)
         if not tracer.depends(read):
             return operation.run()

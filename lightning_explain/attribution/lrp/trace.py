@@ -36,7 +36,7 @@ from lightning_explain.attribution.lrp.operations.handler import (
     works_in_place,
 )
 from lightning_explain.attribution.lrp.softmax_losses import Expansion, Lost
-from lightning_explain.attribution.lrp.steps import OWN, Normalised, PassedActivation
+from lightning_explain.attribution.lrp.steps import OWN
 from lightning_explain.errors import ConfigurationError
 
 
@@ -79,7 +79,7 @@ class RelevanceTrace(TorchFunctionMode):
         self._trusted: list[tuple[int, int]] = []
         self._opened: list[Any] = []
         self._made: list[tuple[int, int, Any]] = []
-        self._depth, self._is_cut = 0, cut is not None
+        self._depth = 0
 
     def __enter__(self) -> Self:
         if self._depth == 0:
@@ -264,18 +264,13 @@ class RelevanceTrace(TorchFunctionMode):
     def remedy(self) -> str:
         """Advice for an operation without a rule."""
         known = "matrix products, convolutions, activations, softmax, normalisations, sums, products, indexing"
-        if self._is_cut:
-            known = "linear layers, convolutions, activations, normalisations, pooling, sums, indexing"
-        return f"Write it in operations that {'decision paths know' if self._is_cut else 'LRP knows'} ({known})"
+        return f"Write it in operations that LRP knows ({known})"
 
     def accepts(self, node: Node) -> bool:
         """Return True for a node that one of our rules made."""
         if node in self.layers.nodes:
             return True
         made_by = getattr(node, "_forward_cls", None)
-        if self._is_cut:
-            # between layers that are walked one by one everything must be linear
-            return made_by in (PassedActivation, Normalised)
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             return made_by in OWN
         return operation_of(node) in EXPANDED or self._is_trusted(node._sequence_nr())

@@ -1,6 +1,6 @@
 """The decision paths of the probe at one moment of training."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -178,11 +178,10 @@ def _follow(
     names: nn.Module,
 ) -> _Found | None:
     """Compute the paths of some classes; None where there are none."""
-    rows = [row for group in groups.values() for row in group.members]
-    if not rows:
+    if not groups:
         return None
-    found = _in_pieces(module, inputs, target, rows, probe, options=options, names=names)
-    units = found[rows[0]][0].units
+    found = _in_pieces(module, inputs, target, list(groups.values()), probe, options=options, names=names)
+    units = next(iter(found.values()))[0].units
     classes: dict[int, ClassPath] = {}
     samples: dict[int, PathGraph] = {}
     for place, group in groups.items():
@@ -202,17 +201,20 @@ def _in_pieces(
     module: nn.Module,
     inputs: tuple[Tensor, ...],
     target: Tensor | None,
-    rows: list[int],
+    groups: Sequence[Group],
     probe: Probe,
     *,
     options: PathOptions,
     names: nn.Module,
 ) -> dict[int, tuple[Contributions, int]]:
-    """Run some samples in one pass, or in halves where memory runs out; return the pass and place of each."""
+    """Run the samples in one pass, or in halves where memory runs out; return the pass and place of each."""
+    rows = [row for group in groups for row in group.members]
+    numbers = torch.tensor([number for number, group in enumerate(groups) for _ in group.members])
 
     def run(some: slice) -> Contributions:
         few = tuple(part[rows[some]].clone() for part in inputs)
-        return options.contributions(module, few, None if target is None else target[rows[some]], probe, names)
+        indices = None if target is None else target[rows[some]]
+        return options.contributions(module, few, indices, probe, names, groups=numbers[some])
 
     pieces = in_halves(len(rows), run)
     places = [(piece, place) for piece in pieces for place in range(len(piece))]

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 
 from lightning_explain.attribution import Composite, Rule
-from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.callbacks.base.compatibility import Asked
 from lightning_explain.callbacks.base.default_probe import to_device
 from lightning_explain.callbacks.base.distributed import Ranks
@@ -29,11 +28,6 @@ from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
 from lightning_explain.weights.sharded import check_not_sharded
 
-NO_TOKENS = (
-    "Token ids have no paths: give input= and forward_fn= that hand the network embedded tokens, or explain them with "
-    "AttributionMonitor(method=AtEmbedding(IntegratedGradients())). Numbers that are no token ids: "
-    "input=lambda batch: batch[0].float()."
-)
 OTHER_METHODS = re.compile(r"IntegratedGradients|GradCAM|Saliency|method=|chunk_size")
 OWN_CURE = (
     "(DecisionPathMonitor has no method= to choose: leave it out for this network, or give forward_fn= a part of it "
@@ -62,14 +56,14 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
     """Follows the decision on a held-out probe from the class back to the input, while the network trains.
 
     For every probe sample the explained output is shared out layer by layer among the units that it came from, down to
-    features or image patches (layer-wise relevance propagation, epsilon rule). The strongest units and edges are drawn,
-    the strongest paths searched for, and compared with those of the explanation before. Weights, random streams and
-    metrics of the run stay bit-identical.
+    features, image patches or tokens (layer-wise relevance propagation, epsilon rule). The strongest units and edges
+    are drawn, the strongest paths searched for, and compared with those of the explanation before. Weights, random
+    streams and metrics of the run stay bit-identical.
 
-    Units are neurons of linear layers, channels of convolutions, features of tables, patches of images. Networks of
-    linear layers and convolutions with activations, BatchNorm, pooling, dropout, flattening, concatenation and residual
-    sums can be followed; attention, recurrent layers and a softmax inside the model are refused by name, before
-    training.
+    Units are neurons of linear layers, channels of convolutions, heads of attentions, states of recurrent layers step
+    by step, features of tables, patches of images, and tokens, whose ids the model's own embedding looks up. Residual
+    streams carry messages through. Whatever `LRP` explains can be followed; what it has no rule for is refused by
+    module and operation, before training. See `contributions` for what a graph holds.
 
     Logs, with `{name}` being `path` by default:
 
@@ -91,8 +85,9 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
     The figures also go through `pl_module.log`, so that `EarlyStopping(monitor="explain/path/turnover")` works.
 
     Args:
-        layers: Names or globs of the linear layers and convolutions shown; by default all, or six of more. An
-            activation belongs to the layer before it.
+        layers: Names or globs of the layers shown; by default all, or six of more, of networks in blocks those of a
+            few blocks. An activation belongs to the layer before it, heads to the module that computes the attention,
+            and the states of a recurrent layer are named `lstm.l0 step 3`.
         explained: The output that is explained: the sample's `"label"`, or the class `"predicted"` for it at the first
             explanation. Either way it stays the same for the whole run.
         show: The pictures show the mean over a `"class"`, or its first `"sample"`.
@@ -173,13 +168,12 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
         """Try the model with two samples, so that what cannot be followed is reported before training.
 
         Raises:
-            ConfigurationError: Labels beyond the outputs, integer inputs, layers that no contribution can pass, ...
+            ConfigurationError: Labels beyond the outputs, inputs without a gradient, operations without a rule, ...
         """
         check_strategy(trainer)
         check_not_sharded(pl_module, "DecisionPathMonitor")
         if self.probe is None:
             return
-        check_differentiable(self.probe.parts, tokens=NO_TOKENS)
         if not is_whole(pl_module):
             return  # a trial forward would create the parameters of lazy layers before the run does
         inputs = to_device(trainer, self.probe.parts)

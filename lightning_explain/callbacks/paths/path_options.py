@@ -50,7 +50,13 @@ class PathOptions:
         return "LRP by own rules" if isinstance(self.rules, Mapping) else f"LRP {type(self.rules).__name__}"
 
     def contributions(
-        self, model: nn.Module, inputs: tuple[Tensor, ...], target: Tensor | None, probe: Probe, names_from: nn.Module
+        self,
+        model: nn.Module,
+        inputs: tuple[Tensor, ...],
+        target: Tensor | None,
+        probe: Probe,
+        names_from: nn.Module,
+        groups: Tensor | None = None,
     ) -> Contributions:
         """Run the model, ready to compute graphs."""
         return contributions(
@@ -63,6 +69,7 @@ class PathOptions:
             patch=self.patch,
             input_units_given=declared_units(probe),
             keep_positions=self.keep_positions,
+            groups=groups,
             names_from=names_from,
         )
 

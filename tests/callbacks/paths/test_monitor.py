@@ -285,13 +285,17 @@ def test_what_cannot_be_is_refused_before_training(options: dict[str, Any], mess
 
 
 def test_a_model_that_cannot_be_followed_is_refused_by_name() -> None:
-    class Soft(DigitNet):
+    class Product(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.cumprod(1)
+
+    class Multiplying(DigitNet):
         def __init__(self) -> None:
             super().__init__()
-            self.head.append(nn.Softmax(1))
+            self.head.append(Product())
 
-    with pytest.raises(ConfigurationError, match=r"cannot follow 'head.4' \(Softmax\)"):
-        quiet_trainer(callbacks=[DecisionPathMonitor()]).fit(Soft(), DigitData())
+    with pytest.raises(ConfigurationError, match=r"no rule for 'head.4' \(Product\): torch.Tensor.cumprod"):
+        quiet_trainer(callbacks=[DecisionPathMonitor()]).fit(Multiplying(), DigitData())
 
 
 def test_a_failing_explanation_warns_once_and_training_goes_on() -> None:

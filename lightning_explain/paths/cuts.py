@@ -1,0 +1,255 @@
+"""A forward pass that is cut at every layer, attention head and recurrent state: what each came from, and its rule.
+
+Each place has a value of its own, where the graph begins anew. So the way back can be walked piece by piece.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_explain.activation_checkpointing import checkpointing_off
+from lightning_explain.attribution.autograd_graph import Node, check_passable
+from lightning_explain.attribution.lrp.choices import Choices
+from lightning_explain.attribution.lrp.composites import Composite, check_names
+from lightning_explain.attribution.lrp.input_rules import AnyRule
+from lightning_explain.attribution.lrp.maps import AffineMap
+from lightning_explain.attribution.lrp.operations.handler import Operation, sequence_number
+from lightning_explain.attribution.lrp.operations.recurrent import HANDLERS as RECURRENT
+from lightning_explain.attribution.lrp.rules import EpsilonRule, GammaRule, Rule, ZeroRule, ZPlusRule
+from lightning_explain.attribution.lrp.trace import RelevanceTrace
+from lightning_explain.attribution.scores import check_differentiable, check_finite, explained_score
+from lightning_explain.errors import ConfigurationError, ExplanationError
+
+SHARED_OUT = (ZeroRule, EpsilonRule, GammaRule, ZPlusRule)
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A place where the pass is cut.
+
+    Attributes:
+        name: Of the layer, of the module that computes an attention, or of a recurrent module and a part of it.
+        kind: `input`, `layer`, `heads`, `state`, or `inner` for a linear layer inside a recurrent one.
+        leaf: Its value, where the graph begins anew.
+        before: What the value comes from, with its graph: what a layer read, the value itself for others; None for
+            inputs.
+        layer: The map that a layer applied, a BatchNorm that follows merged into it.
+        rule: How a layer's relevance is shared out.
+        part: Which of the model's inputs this is, or was looked up by.
+        n_heads: Number of heads where they are merged with samples, and torch's own module tells; otherwise 0.
+    """
+
+    name: str
+    kind: str
+    leaf: Tensor
+    before: Tensor | None = None
+    layer: AffineMap | None = None
+    rule: Rule | None = None
+    part: int = 0
+    n_heads: int = 0
+
+    def back(self, gradient: Tensor) -> Tensor:
+        """Return the modified gradient at `before`, given that at the value; linear in it."""
+        if self.layer is None or self.rule is None or self.before is None:
+            return gradient
+        # a model that opens autocast itself computes in 16 bits; relevance goes back in the type of the weights
+        dtype = self.layer.weight.dtype
+        read, z, gradient = (part.detach().to(dtype) for part in (self.before, self.leaf, gradient))
+        return self.rule.modified_gradient(self.layer, read, z, gradient).to(self.before.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class CutPass:
+    """A forward pass in pieces.
+
+    Attributes:
+        cuts: In the order in which they were made, the inputs first.
+        score: The explained score of each sample [batch], with a graph that ends at the cuts.
+        began_score: Number that the first node had which picked the score from the model's output.
+    """
+
+    cuts: tuple[Cut, ...]
+    score: Tensor
+    began_score: int
+
+
+class Begin(torch.autograd.Function):
+    """Identity that allows in-place operations on a leaf; the graph ends behind it."""
+
+    @staticmethod
+    def forward(ctx: Any, leaf: Tensor) -> Tensor:
+        """Return a copy."""
+        out = leaf.clone()
+        # the trace looks after these: an in-place write that follows must not change what a layer gave
+        ctx.output = out.detach()
+        ctx.version = out._version
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        """Return the gradient as it is."""
+        del ctx
+        return gradients[0]
+
+
+class CuttingTrace(RelevanceTrace):
+    """A trace that cuts the pass.
+
+    Args:
+        model: The model, for the names of its layers.
+        composite: The rules of layers.
+        inputs: The explained inputs, and those that are only carried along or looked up.
+        choices: The rules of attention and gates.
+    """
+
+    def __init__(self, model: nn.Module, composite: Composite, inputs: tuple[Tensor, ...], choices: Choices) -> None:
+        self.cuts = [Cut("", "input", part, part=place) for place, part in enumerate(inputs) if part.requires_grad]
+        self._ids = {place: part for place, part in enumerate(inputs) if not part.is_floating_point()}
+        self._n_recurrent = 0
+        super().__init__(model, composite, inputs, choices, cut=self._cut_layer)
+
+    def _cut_layer(
+        self, read: Tensor, layer: AffineMap, rule: AnyRule, name: str | None, compute: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        if not isinstance(rule, SHARED_OUT):
+            raise ConfigurationError(
+                f"rules= gives {type(rule).__name__} to {name or 'a layer'}; decision paths can share a contribution "
+                f"out by {', '.join(kind.__name__ for kind in SHARED_OUT)}. Give one of these."
+            )
+        with torch.no_grad():
+            output = compute(read.detach())
+        kind = "inner" if self._n_recurrent else "layer"
+        return self._begin(Cut(name or "functional", kind, _leaf(output), read, layer, rule))
+
+    def _dependent(self, operation: Operation, tensors: Sequence[Tensor]) -> Any:
+        is_recurrent = operation.name in RECURRENT
+        self._n_recurrent += is_recurrent
+        try:
+            return super()._dependent(operation, tensors)
+        finally:
+            self._n_recurrent -= is_recurrent
+
+    def _begin(self, cut: Cut) -> Tensor:
+        self.cuts.append(cut)
+        out: Any = Begin.apply(cut.leaf)
+        return out
+
+    def heads(self, output: Tensor) -> Tensor:
+        """Cut at what the heads of an attention gave."""
+        current = self._calls.current
+        if not output.requires_grad:
+            return output
+        n_heads = self._calls.n_heads if output.ndim == 3 else 0
+        name = current[0] if current and current[0] else "attention"
+        return self._begin(Cut(name, "heads", _leaf(output), output, n_heads=n_heads))
+
+    def state(self, hidden: Tensor, part: str) -> Tensor:
+        """Cut at a recurrent state."""
+        if not hidden.requires_grad:
+            return hidden
+        current = self._calls.current
+        name = current[0] if current and current[0] else "recurrent"
+        return self._begin(Cut(f"{name}.{part}" if part else name, "state", _leaf(hidden), hidden))
+
+    def _independent(self, operation: Operation, tensors: Sequence[Tensor]) -> Any:
+        """Cut where ids that are an input, as it was given, become vectors."""
+        if operation.name in ("embedding", "embedding_bag"):
+            ids: Any = operation.args[0] if operation.args else operation.kwargs["input"]
+            part = next((place for place, given in self._ids.items() if _are_same(ids, given)), None)
+            if part is not None:
+                return self._looked_up(operation, part)
+        return super()._independent(operation, tensors)
+
+    def _looked_up(self, operation: Operation, part: int) -> Any:
+        if operation.name == "embedding":
+            return self._begin(Cut("", "input", _leaf(operation.run()), part=part))
+        return _bag(lambda ids, weight: self._looked_up_bag(ids, weight, part), operation)
+
+    def _looked_up_bag(self, ids: Tensor, weight: Tensor, part: int) -> Tensor:
+        return self._begin(Cut("", "input", _leaf(nn.functional.embedding(ids, weight)), part=part))
+
+    def accepts(self, node: Node) -> bool:
+        """Return True also for the beginnings of pieces."""
+        return getattr(node, "_forward_cls", None) is Begin or super().accepts(node)
+
+
+def _leaf(value: Tensor) -> Tensor:
+    return value.detach().requires_grad_()
+
+
+def _are_same(ids: Any, given: Tensor) -> bool:
+    return isinstance(ids, Tensor) and ids.shape == given.shape and torch.equal(ids, given.to(ids.dtype))
+
+
+def _bag(look_up: Callable[[Tensor, Tensor], Tensor], operation: Operation) -> Tensor:
+    """Run an embedding bag in two steps, so that each token of a bag has a vector of its own."""
+
+    def run(  # noqa: PLR0917 - torch's own arguments
+        input: Tensor,  # noqa: A002
+        weight: Tensor,
+        offsets: Any = None,
+        max_norm: Any = None,
+        norm_type: float = 2,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        per_sample_weights: Tensor | None = None,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+    ) -> Tensor:
+        del offsets, max_norm, norm_type, scale_grad_by_freq, sparse, include_last_offset
+        vectors = look_up(input, weight)
+        kept = torch.ones_like(input, dtype=weight.dtype) if padding_idx is None else (input != padding_idx).to(weight)
+        if mode == "max":
+            return vectors.masked_fill(kept[..., None] == 0, -torch.inf).amax(1)
+        factors = kept if per_sample_weights is None else kept * per_sample_weights
+        total = (vectors * factors[..., None]).sum(1)
+        return total / kept.sum(1, keepdim=True).clamp_min(1) if mode == "mean" else total
+
+    return run(*operation.args, **operation.kwargs)
+
+
+NO_LOOK_UP = (
+    "Token ids have a path only where an embedding of the model reads an input as it was given. "
+    "Give input= and forward_fn= that hand the network embedded tokens."
+)
+
+
+def run_in_cuts(
+    model: nn.Module,
+    inputs: tuple[Tensor, ...],
+    target: Tensor | None,
+    composite: Composite,
+    choices: Choices,
+    *,
+    names_from: nn.Module,
+) -> CutPass:
+    """Run the model once, cut at every place; call it inside `explaining`.
+
+    Raises:
+        ConfigurationError: A layer or operation that relevance cannot pass, by name; ids that no embedding reads.
+        ExplanationError: The output does not depend on the inputs, or is NaN or infinite.
+    """
+    check_names(names_from, composite)
+    parts = tuple(part.detach().clone().requires_grad_(part.is_floating_point()) for part in inputs)
+    trace = CuttingTrace(names_from, composite, parts, choices)
+    with checkpointing_off(), trace:
+        output = model(*trace.given)
+        began_score = sequence_number()
+        score = explained_score(output, target)
+    if not any(cut.kind == "input" for cut in trace.cuts):
+        check_differentiable(parts, tokens=NO_LOOK_UP)
+    if not score.requires_grad:
+        raise ExplanationError(
+            "The model's output does not depend on its input through operations that can be followed (was it detached, "
+            "computed with no_grad, or rounded?), so there is no path to follow."
+        )
+    trace.layers.check()
+    check_finite(tuple(part for part in parts if part.is_floating_point()), score.detach())
+    leaves = tuple(cut.leaf for cut in trace.cuts)
+    for tensor in (score, *(cut.before for cut in trace.cuts if cut.before is not None)):
+        check_passable(tensor, leaves, trace)
+    return CutPass(tuple(trace.cuts), score, began_score)
