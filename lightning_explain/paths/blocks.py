@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lightning_explain.paths.contribution_graph import ContributionGraph, only_layers
+from lightning_explain.paths.coarser import only_layers
+from lightning_explain.paths.contribution_graph import ContributionGraph
 
 MOST_BLOCKS = 6
 """Blocks between inputs and output: more columns than that cannot be read."""

@@ -19,6 +19,7 @@ from lightning_explain.attribution.lrp.maps import AffineMap
 from lightning_explain.attribution.lrp.operations.handler import Operation, sequence_number
 from lightning_explain.attribution.lrp.operations.recurrent import HANDLERS as RECURRENT
 from lightning_explain.attribution.lrp.rules import EpsilonRule, GammaRule, Rule, ZeroRule, ZPlusRule
+from lightning_explain.attribution.lrp.softmax_losses import Lost
 from lightning_explain.attribution.lrp.trace import RelevanceTrace
 from lightning_explain.attribution.scores import check_differentiable, check_finite, explained_score
 from lightning_explain.errors import ConfigurationError, ExplanationError
@@ -145,6 +146,9 @@ class CuttingTrace(RelevanceTrace):
         n_heads = self._calls.n_heads if output.ndim == 3 else 0
         name = current[0] if current and current[0] else "attention"
         return self._begin(Cut(name, "heads", _leaf(output), output, n_heads=n_heads))
+
+    def expands(self, output: Tensor, lost: Lost) -> None:
+        """Take no note of what a softmax loses: a layer of units states what it absorbs."""
 
     def state(self, hidden: Tensor, part: str) -> Tensor:
         """Cut at a recurrent state."""

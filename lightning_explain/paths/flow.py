@@ -179,10 +179,12 @@ class Flow:
                 fields |= {"numbers": _numbers(own), "counts": _counts(own), "every_share": every}
                 contribution, share = own.gathered(contribution), own.gathered(share)
             absorbed = self._absorbed[place][samples] if place in self._absorbed else torch.zeros_like(contribution)
-            layers.append(UnitLayer(units.name, *map(numbers_of, (contribution, share, absorbed)), **fields))
+            arrays = [numbers_of(values) for values in (contribution, share, absorbed)]
+            layers.append(UnitLayer(units.name, arrays[0], arrays[1], arrays[2], **fields))
         absorbed = self._absorbed[len(self.layers)][samples]
         score = self.score[samples, None].to(absorbed)
-        layers.append(UnitLayer(OUTPUT, *map(numbers_of, (score, torch.ones_like(score), absorbed)), kind=OUTPUT))
+        ends = [numbers_of(values) for values in (score, torch.ones_like(score), absorbed)]
+        layers.append(UnitLayer(OUTPUT, ends[0], ends[1], ends[2], kind=OUTPUT))
         in_order = sorted(links, key=lambda link: (link.target, link.source))
         return ContributionGraph(tuple(layers), tuple(in_order), 0.0)
 

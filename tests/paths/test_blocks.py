@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_explain.paths.blocks import Block, blocks_of, in_blocks, partitions
-from lightning_explain.paths.contribution_graph import flowing
-from tests.paths.graphs import all_paths, random_graph
+from tests.paths.graphs import all_paths, flowing, random_graph
 
 RESNET = ["conv1", *(f"layer{n}.{k}.conv{c}" for n in (1, 2, 3, 4) for k in (0, 1) for c in (1, 2)), "fc"]
 VIT = ["patch", *(f"blocks.{k}.{name}" for k in range(12) for name in ("attn", "mlp.fc1"))]

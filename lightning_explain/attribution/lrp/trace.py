@@ -241,7 +241,7 @@ class RelevanceTrace(TorchFunctionMode):
 
     def expands(self, output: Tensor, lost: Lost) -> None:
         """Take note of an operation that hands on a Taylor expansion: what is lost of the gradient at its output."""
-        if output.requires_grad and not self._is_cut:
+        if output.requires_grad:
             self.expansions.append(Expansion(output.grad_fn, lost))
 
     def heads(self, output: Tensor) -> Tensor:
