@@ -17,13 +17,13 @@ from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
 from lightning_explain.paths.coarser import only_layers
 from lightning_explain.paths.contribution_graph import ContributionGraph
-from lightning_explain.paths.cuts import run_in_cuts
-from lightning_explain.paths.flow import Flow, of_sample
-from lightning_explain.paths.messages import ClosedMessages, closed_messages
 from lightning_explain.paths.path_units import InputUnits, input_units
-from lightning_explain.paths.samples import sample_rows
-from lightning_explain.paths.unit_places import Units, input_places, unit_places
-from lightning_explain.paths.way_back import WayBack
+from lightning_explain.paths.propagation.cuts import run_in_cuts
+from lightning_explain.paths.propagation.flow import Flow, of_sample
+from lightning_explain.paths.propagation.messages import ClosedMessages, closed_messages
+from lightning_explain.paths.propagation.samples import sample_rows
+from lightning_explain.paths.propagation.unit_places import Units, input_places, unit_places
+from lightning_explain.paths.propagation.way_back import WayBack
 
 HELD = 1 << 20
 """Numbers of messages for which the graphs of several samples are computed at once: more do not stay in the cache."""

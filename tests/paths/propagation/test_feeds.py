@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lightning_explain.paths.feeds import Feed, Forward, feed_of
-from lightning_explain.paths.unit_places import Units
+from lightning_explain.paths.propagation.feeds import Feed, Forward, feed_of
+from lightning_explain.paths.propagation.unit_places import Units
 
 
 def source(*shape: int) -> tuple[Tensor, Units]:

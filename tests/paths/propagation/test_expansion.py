@@ -7,7 +7,7 @@ import torch
 from lightning_explain.attribution import Epsilon
 from lightning_explain.paths import contributions, top_paths
 from lightning_explain.paths.contribution_graph import AGAINST, FOR
-from lightning_explain.paths.expansion import Places, chosen_places
+from lightning_explain.paths.propagation.expansion import Places, chosen_places
 from tests.paths.by_hand import Gated, Recurrent, Transformer, graph_by_hand, seeded
 from tests.paths.graphs import all_paths
 
@@ -43,8 +43,8 @@ def test_graphs_equal_those_by_hand_and_their_paths_full_enumeration(name):
 def test_bundles_hold_what_their_units_have_together(name, monkeypatch):
     kind, shape = NETS[name]
     net, x = seeded(kind()), torch.rand(2, *shape[1:], dtype=torch.double) + 0.2
-    monkeypatch.setattr("lightning_explain.paths.expansion.MOST_EXPANDED", 0)
-    monkeypatch.setattr("lightning_explain.paths.expansion.COVERED", 0.0)
+    monkeypatch.setattr("lightning_explain.paths.propagation.expansion.MOST_EXPANDED", 0)
+    monkeypatch.setattr("lightning_explain.paths.propagation.expansion.COVERED", 0.0)
     graph = contributions(net, x, 1, rules=Epsilon(0.0))[1]
     expected = graph_by_hand(net, x[1:], 1)
     for place, (layer, other) in enumerate(zip(graph.layers[1:-1], expected.layers[1:-1], strict=True), 1):

@@ -9,8 +9,8 @@ from torch import Tensor
 from lightning_explain.attribution.autograd_graph import Node, inputs_of, operation_of
 from lightning_explain.attribution.lrp.steps import OWN
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.paths.cuts import Begin
-from lightning_explain.paths.way_back import LEAF, SCORE, WayBack
+from lightning_explain.paths.propagation.cuts import Begin
+from lightning_explain.paths.propagation.way_back import LEAF, SCORE, WayBack
 
 IN_PLACE = frozenset({
     LEAF, "Add", "Sub", "Mul", "Div", "Neg", "Abs", "Clone", "Relu", "LeakyRelu", "MaxPool2DWithIndices", "AvgPool2D",

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from lightning_explain.attribution.lrp.maps import ChannelScaling, Convolution, Dense
-from lightning_explain.paths.cuts import Cut
 from lightning_explain.paths.path_units import InputUnits
-from lightning_explain.paths.readers import fates
-from lightning_explain.paths.samples import SampleRows
-from lightning_explain.paths.way_back import WayBack
+from lightning_explain.paths.propagation.cuts import Cut
+from lightning_explain.paths.propagation.readers import fates
+from lightning_explain.paths.propagation.samples import SampleRows
+from lightning_explain.paths.propagation.way_back import WayBack
 
 BLOCK = re.compile(r"^(?:.*\.)?\d+(?=\.)")
 """The innermost numbered module in a layer's path."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from lightning_explain.attribution.autograd_graph import Node, inputs_of, operation_of
 from lightning_explain.attribution.lrp.steps import PassedActivation
-from lightning_explain.paths.way_back import LEAF, SCORE, WayBack
+from lightning_explain.paths.propagation.way_back import LEAF, SCORE, WayBack
 
 ACTIVATES = frozenset({"Relu", "LeakyRelu", "PreluKernel", "RreluWithNoise"})
 SUMS = frozenset({"Add", "Sub", "Rsub", "torch::autograd::CopySlices"})

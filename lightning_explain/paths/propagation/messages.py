@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_explain.attribution.lrp.maps import AffineMap, Convolution, Dense
-from lightning_explain.paths.cuts import Cut
-from lightning_explain.paths.feeds import Feed, Forward, feed_of
-from lightning_explain.paths.terms import Term, of_sign, terms_of
-from lightning_explain.paths.unit_places import Units
-from lightning_explain.paths.way_back import WayBack
+from lightning_explain.paths.propagation.cuts import Cut
+from lightning_explain.paths.propagation.feeds import Feed, Forward, feed_of
+from lightning_explain.paths.propagation.terms import Term, of_sign, terms_of
+from lightning_explain.paths.propagation.unit_places import Units
+from lightning_explain.paths.propagation.way_back import WayBack
 
 
 def _by_unit(last: Tensor, members: Tensor | None) -> Tensor:

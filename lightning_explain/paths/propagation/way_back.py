@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_explain.attribution.autograd_graph import Node, inputs_of, operation_of
-from lightning_explain.paths.cuts import CutPass
+from lightning_explain.paths.propagation.cuts import CutPass
 
 SCORE = -1
 """Place of the explained score, beside those of the cuts."""

@@ -18,10 +18,10 @@ from lightning_explain.paths.contribution_graph import (
     UnitLayer,
     divided,
 )
-from lightning_explain.paths.expansion import Places, by_source, chosen_places, expanded_messages
-from lightning_explain.paths.messages import ClosedMessages
-from lightning_explain.paths.unit_places import Units
-from lightning_explain.paths.way_back import SCORE, WayBack
+from lightning_explain.paths.propagation.expansion import Places, by_source, chosen_places, expanded_messages
+from lightning_explain.paths.propagation.messages import ClosedMessages
+from lightning_explain.paths.propagation.unit_places import Units
+from lightning_explain.paths.propagation.way_back import SCORE, WayBack
 
 LARGEST = 1 << 22
 """Most numbers of messages that are held at once."""

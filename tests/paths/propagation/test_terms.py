@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lightning_explain.attribution import EpsilonRule, GammaRule, ZeroRule, ZPlusRule
 from lightning_explain.attribution.lrp.maps import Dense
-from lightning_explain.paths.terms import of_sign, terms_of
+from lightning_explain.paths.propagation.terms import of_sign, terms_of
 
 
 def drawn(n_in: int, n_out: int) -> tuple[Dense, Tensor, Tensor]:

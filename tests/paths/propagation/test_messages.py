@@ -107,7 +107,7 @@ def test_closed_forms_equal_one_walk_back_for_each_unit(name, rule, monkeypatch)
     closed = contributions(net, x, torch.tensor([0, 1, 1]), rules=rules)
     module = importlib.import_module("lightning_explain.paths.contributions")  # the package holds the function
     monkeypatch.setattr(module, "closed_messages", lambda *_: None)
-    monkeypatch.setattr("lightning_explain.paths.expansion.MOST_EXPANDED", 1000)
+    monkeypatch.setattr("lightning_explain.paths.propagation.expansion.MOST_EXPANDED", 1000)
     walked = contributions(net, x, torch.tensor([0, 1, 1]), rules=rules)
     for sample in range(3):
         assert closed[sample].layers[2].numbers is None

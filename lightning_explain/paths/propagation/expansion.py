@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_explain.paths.unit_places import Units
-from lightning_explain.paths.way_back import WayBack
+from lightning_explain.paths.propagation.unit_places import Units
+from lightning_explain.paths.propagation.way_back import WayBack
 
 MOST_EXPANDED = 12
 """Most units of a layer whose messages are computed one by one; a layer of two more is expanded completely."""

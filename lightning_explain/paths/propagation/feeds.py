@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_explain.paths.unit_places import Units
+from lightning_explain.paths.propagation.unit_places import Units
 
 SLACK = 0.2
 """Most deviation from a unit's code, as a share of the smallest difference between two codes."""
