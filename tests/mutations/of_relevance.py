@@ -26,6 +26,7 @@ from lightning_explain.attribution import (
     ZeroRule,
     ZPlusRule,
 )
+from tests.attribution.lrp import test_maps as maps
 from tests.attribution.lrp import test_signs as signs
 from tests.attribution.lrp.nets import read_beside, with_statistics
 from tests.attribution.nets import drawn, mlp, seeded
@@ -153,6 +154,10 @@ def losses_of_softmaxes() -> None:
     for name in ("bias", "in any order"):
         softmax_losses.test_losses_are_those_of_the_attention_in_plain_steps(name)
     softmax_losses.test_without_offsets_all_that_is_missing_was_lost_by_softmaxes(softmax_losses.fused, latent=False)
+
+
+def convolution_as_large_as_the_image() -> None:
+    maps.test_transposes_are_the_gradient_of_the_map("as large as the image")
 
 
 def places_of_samples() -> None:
@@ -454,6 +459,12 @@ MUTATIONS = [
         "places.dim - sum(dim < places.dim for dim in dims)",
         "places.dim",
         places_of_samples,
+    ),
+    Mutation(
+        "attribution.lrp.maps.Convolution.transpose",
+        "s.flatten(1) @ weight.flatten(1)",
+        "s.flatten(1) @ weight.flatten(1).abs()",
+        convolution_as_large_as_the_image,
     ),
     Mutation(
         "attribution.lrp.propagation.Pass.relevance",

@@ -125,6 +125,10 @@ class Convolution:
 
     def apply(self, a: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Map inputs [batch, in, ...] to [batch, out, ...]."""
+        if self._is_dense(a):
+            out = functional.linear(a.flatten(1), weight.flatten(1), bias)
+            # no view, or nothing could write into it
+            return out.reshape(*out.shape, *[1] * (a.ndim - 2)).clone()
         return torch.convolution(
             self._padded(laid_out(a)), weight, bias, self.stride, self.padding, self.dilation,
             self.transposed, self.output_padding, self.groups,
@@ -132,6 +136,8 @@ class Convolution:
 
     def transpose(self, s: Tensor, weight: Tensor, like: Tensor) -> Tensor:
         """Map [batch, out, ...] back to [batch, in, ...]."""
+        if self._is_dense(like):
+            return (s.flatten(1) @ weight.flatten(1)).reshape(like.shape)
         # torch asks what was read for its shape and layout alone
         read = self._padded(torch.empty_like(like, memory_format=_layout(like)))
         gradients: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
@@ -155,6 +161,11 @@ class Convolution:
         alike = like.unflatten(1, (self.groups, -1))
         back = self.transpose(by_group, torch.ones_like(self.weight[: self.groups, :1]), alike[:, :, 0])
         return back.unsqueeze(2).expand_as(alike).flatten(1, 2)
+
+    def _is_dense(self, a: Tensor) -> bool:
+        """Return True where the weights cover the input once: torch would lay out all of them anew for each call."""
+        is_plain = self.groups == 1 and not (self.transposed or any(self.padding) or any(self.end_padding))
+        return is_plain and a.shape[2:] == self.weight.shape[2:] and self.weight[0, 0].numel() > 1
 
     def _padded(self, a: Tensor) -> Tensor:
         # torch copies even where there is nothing to pad

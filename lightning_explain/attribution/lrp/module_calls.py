@@ -28,11 +28,16 @@ class ModuleCalls:
         named = list(model.named_modules())
         self._names = {id(module): (name, type(module)) for name, module in reversed(named)}
         self._owners: dict[int, tuple[str, type[nn.Module]]] = {}
+        parameters: dict[int, nn.Parameter] = {}
+        module: Any
         for name, module in named:
-            for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+            own = [tensor for tensor in module._parameters.values() if tensor is not None]
+            parameters |= {id(tensor): tensor for tensor in own}
+            for tensor in (*own, *module._buffers.values()):
                 # the first one, as in named_parameters, where modules share it
-                self._owners.setdefault(id(tensor), (name, type(module)))
-        self._parameters = list(model.parameters())
+                if tensor is not None:
+                    self._owners.setdefault(id(tensor), (name, type(module)))
+        self._parameters = list(parameters.values())
         self._trained: list[nn.Parameter] = []
         self._running: list[tuple[nn.Module, int]] = []
         self._calls: list[tuple[int, int, str]] = []

@@ -59,7 +59,6 @@ class Layers:
         self._calls, self._inputs, self._cut = calls, inputs, cut
         self._rules = ByLayer(composite.layer_rules, composite.input_rules)
         self._rectified: set[Node] = set()
-        self._is_settled = False
         self.nodes: dict[Node, RelevanceCall] = {}
         self.first: list[tuple[Tensor, Tensor]] = []
         self.merged: dict[Node, Node] = {}
@@ -142,7 +141,6 @@ class Layers:
         # what the layers read would be kept until the end of the way back
         self.nodes.clear()
         self._rectified.clear()
-        self._is_settled = True
 
     def check(self) -> None:
         """Refuse a pass in which a layer without a rule ran.
@@ -183,9 +181,7 @@ class Layers:
                 "Give it to a layer that does, and EpsilonRule, GammaRule or ZPlusRule to this one."
             )
         leaf = a.detach().requires_grad_()
-        # a checkpointed layer runs again on the way back
-        if not self._is_settled:
-            self.first.append((a, leaf))
+        self.first.append((a, leaf))
         return RelevanceCall(leaf, layer, rule, name)
 
     def _reads_input(self, a: Tensor, name: str | None, kind: type[nn.Module]) -> bool:

@@ -60,9 +60,8 @@ class Pass:
         edges: list[Any] = [entry.edge for entry in seen.values()]
         # an input that was scaled before its layer read it: the way back is walked a second time
         is_moved = any(self._place(read) is None for read, _ in first)
-        # checkpointed layers run again on the way back, and by their rules
         again: dict[str, Any] = {"retain_graph": is_moved or losses.needs_labels, "allow_unused": True}
-        with self.trace, losses.watched():
+        with losses.watched():
             found = torch.autograd.grad(self.score.sum(), (*leaves, *edges), **again)
             if losses.needs_labels:
                 torch.autograd.grad(self.score, leaves, losses.labels(self.score), **again)

@@ -11,6 +11,7 @@ from tests.attribution.nets import drawn, seeded
 LAYERS = {
     "dense": (nn.Linear(5, 4), (5,)),
     "strided": (nn.Conv2d(4, 6, (3, 2), stride=2, padding=(1, 0), dilation=(1, 2), groups=2), (4, 7, 6)),
+    "as large as the image": (nn.Conv2d(3, 4, (3, 5), stride=2), (3, 3, 5)),
     "one dimension": (nn.Conv1d(2, 3, 3), (2, 8)),
     "transposed": (nn.ConvTranspose2d(4, 6, 3, stride=2, output_padding=1, groups=2), (4, 3, 3)),
 }

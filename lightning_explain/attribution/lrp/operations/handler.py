@@ -53,7 +53,13 @@ class Operation:
 
     def tensors(self) -> list[Tensor]:
         """List the tensors among the arguments, also those in lists."""
-        return tensors_in((self.args, self.kwargs))
+        found: list[Tensor] = []
+        for value in (*self.args, *self.kwargs.values()):
+            if isinstance(value, Tensor):
+                found.append(value)
+            elif isinstance(value, list | tuple | dict):
+                found += tensors_in(value)
+        return found
 
 
 @runtime_checkable
