@@ -1,5 +1,6 @@
 """Small LightningModules and data that the tests share."""
 
+from functools import cache
 from typing import Any
 
 import lightning.pytorch as pl
@@ -9,11 +10,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 
+@cache
+def _all_digits() -> tuple[Tensor, Tensor]:
+    images, labels = load_digits(return_X_y=True)
+    return torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16, torch.tensor(labels)
+
+
 def digits(n_train: int = 256, n_val: int = 96) -> tuple[TensorDataset, TensorDataset]:
     """Real 8x8 digits as [n, 1, 8, 8] in 0 to 1, in a fixed order."""
-    images, labels = load_digits(return_X_y=True)
-    x = torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
-    y = torch.tensor(labels)
+    x, y = (part.clone() for part in _all_digits())
     return TensorDataset(x[:n_train], y[:n_train]), TensorDataset(
         x[n_train : n_train + n_val], y[n_train : n_train + n_val]
     )

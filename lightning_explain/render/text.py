@@ -1,5 +1,6 @@
 """Lines and paragraphs of text as pictures: a millisecond where a matplotlib figure takes a hundred."""
 
+from bisect import bisect_right
 from functools import lru_cache
 
 import numpy as np
@@ -39,13 +40,12 @@ def text_width(words: str, size: int = TEXT_SIZE) -> int:
 def fitting(words: str, width: int, size: int = TEXT_SIZE) -> str:
     """Cut a line that is too long for `width` pixels, with an ellipsis."""
     line = shortened(words, 400)
-    n_letters = len(line)
-    if n_letters <= width // size:
-        return line  # no letter is wider than it is high
-    while n_letters > 1 and text_width(line, size) > width:
-        n_letters -= 1
-        line = shortened(words, n_letters)
-    return line
+    # no letter is wider than it is high
+    if len(line) <= width // size or text_width(line, size) <= width:
+        return line
+    lengths = range(1, len(line))
+    n_fitting = bisect_right(lengths, width, key=lambda n_letters: text_width(shortened(line, n_letters), size))
+    return shortened(line, max(1, n_fitting))
 
 
 def wrapped(words: str, width: int, size: int = TEXT_SIZE) -> list[str]:

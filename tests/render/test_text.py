@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lightning_explain.render.text import paragraph, shortened, text, text_width
+from lightning_explain.render.text import fitting, paragraph, shortened, text, text_width
 from tests.render.pictures import NAMES
 
 
@@ -28,6 +28,19 @@ def test_a_long_text_is_cut_off_and_fits() -> None:
     assert shortened("abcdefg", 6) == "abcde…"
     assert shortened(" a \n b ", 9) == "a b"
     assert (text("x" * 500, width=50)[:, -1] == 255).all()
+
+
+@pytest.mark.parametrize("width", [1, 9, 30, 77, 400])
+@pytest.mark.parametrize("words", [name for name in NAMES if name] + ["iiiiiiiiWWWWWWWW" * 9])
+def test_a_line_is_cut_at_the_last_letter_that_fits(words: str, width: int) -> None:
+    line, whole = fitting(words, width), " ".join(words.split())[:400]
+    if line != whole:
+        assert line == shortened(whole, len(line)) and line.endswith("…")
+        assert text_width(line) <= width or len(line) == 1
+        longer = shortened(words, len(line) + 1)
+        assert text_width(longer) > width or longer == line
+    else:
+        assert text_width(line) <= width
 
 
 def test_a_paragraph_wraps_and_loses_no_word() -> None:

@@ -50,40 +50,50 @@ def broken_run(tmp_path: Path, **options: Any) -> tuple[list[Any], list[Any]]:
     return first, second
 
 
+@pytest.fixture(scope="module")
+def unbroken() -> list[Any]:
+    """Both monitors after four epochs in one go."""
+    whole = monitors()
+    run(whole, 4, num_sanity_val_steps=0)
+    return whole
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], list[Any], Path]:
+    """Both monitors after two epochs and after two more, and the folder of the last checkpoint."""
+    folder = tmp_path_factory.mktemp("broken")
+    return *broken_run(folder), folder
+
+
 def curve(monitor: Any, tag: str) -> dict[int, float]:
     return {record["step"]: record["scalars"][tag] for record in monitor.records if tag in record["scalars"]}
 
 
-def test_drift_goes_on_as_unbroken(tmp_path: Path) -> None:
-    whole = monitors()
-    run(whole, 4, num_sanity_val_steps=0)
-    first, second = broken_run(tmp_path)
+def test_drift_goes_on_as_unbroken(unbroken: Any, broken: Any) -> None:
+    first, second, _ = broken
     for measure in ("drift", "drift_spearman", "drift_ssim"):
         for reference in ("previous", "first", "previous_error"):
             tag = f"explain/attribution/{measure}/{reference}"
             joined = curve(first[1], tag) | curve(second[1], tag)
-            assert joined == pytest.approx(curve(whole[1], tag), rel=1e-5, abs=1e-9)
+            assert joined == pytest.approx(curve(unbroken[1], tag), rel=1e-5, abs=1e-9)
     assert len(curve(second[1], "explain/attribution/drift/previous")) == 2  # not explained anew at its start
 
 
-def test_turnover_goes_on_as_unbroken(tmp_path: Path) -> None:
-    whole = monitors()
-    run(whole, 4, num_sanity_val_steps=0)
-    first, second = broken_run(tmp_path)
+def test_turnover_goes_on_as_unbroken(unbroken: Any, broken: Any) -> None:
+    first, second, _ = broken
     tag = "explain/neurons/head.1/turnover"
-    assert curve(first[0], tag) | curve(second[0], tag) == pytest.approx(curve(whole[0], tag))
+    assert curve(first[0], tag) | curve(second[0], tag) == pytest.approx(curve(unbroken[0], tag))
     assert len(curve(second[0], tag)) == 2
 
 
-def test_default_probe_comes_from_the_checkpoint(tmp_path: Path) -> None:
-    first, second = broken_run(tmp_path)
+def test_default_probe_comes_from_the_checkpoint(broken: Any) -> None:
+    first, second, _ = broken
     assert first[1].probe.fingerprint == second[1].probe.fingerprint
     assert torch.equal(first[1].probe.inputs, second[1].probe.inputs)
 
 
-def test_checkpoint_loads_without_pickle(tmp_path: Path) -> None:
-    broken_run(tmp_path)
-    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+def test_checkpoint_loads_without_pickle(broken: Any) -> None:
+    state = torch.load(broken[2] / "last.ckpt", weights_only=True)
     assert any("AttributionMonitor" in key for key in state["callbacks"])
 
 
@@ -103,8 +113,7 @@ def test_the_same_probe_given_again_goes_on(tmp_path: Path) -> None:
 
 
 def test_counts_of_an_unfinished_epoch_survive(tmp_path: Path) -> None:
-    whole, broken = ActiveNeuronMonitor(on_error="raise"), ActiveNeuronMonitor(on_error="raise")
-    run([whole], 1, num_sanity_val_steps=0, limit_val_batches=0)
+    broken = ActiveNeuronMonitor(on_error="raise")
     saver = ModelCheckpoint(tmp_path, every_n_train_steps=3, filename="mid", save_top_k=-1)
     run([ActiveNeuronMonitor(), saver], 1, enable_checkpointing=True, limit_train_batches=5, limit_val_batches=0)
     state = torch.load(tmp_path / "mid.ckpt", weights_only=True)["callbacks"]
