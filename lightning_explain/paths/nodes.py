@@ -80,6 +80,7 @@ class PathGraph:
         blocks: The columns of the drawing, with the layers that are drawn in each; inputs and output too.
         threshold: Edges with smaller shares are hidden.
         is_spread: True if no drawing carries a fifth: then the units that carry most are ranked in each block.
+        hidden_edges: Those between single units below the threshold, the strongest first, as far as they could be seen.
     """
 
     output: float
@@ -95,6 +96,7 @@ class PathGraph:
     blocks: tuple[Block, ...] = ()
     threshold: float = 0.0
     is_spread: bool = False
+    hidden_edges: tuple[PathEdge, ...] = ()
 
     def of_layer(self, name: str) -> list[PathNode]:
         """Return the nodes of a layer."""

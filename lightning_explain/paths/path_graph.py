@@ -1,7 +1,7 @@
 """The displayed part of a contribution graph: the few units that carry most, the rest bundled, the main edges."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from lightning_explain.paths.contribution_graph import OUTPUT, ContributionGraph
 from lightning_explain.paths.drawn_flow import DrawnFlow, flow_to_inputs
 from lightning_explain.paths.nodes import PathEdge, PathGraph, PathNode
 from lightning_explain.paths.ranking import ranking
-from lightning_explain.paths.search import Unit, top_paths
+from lightning_explain.paths.search import Search, Unit, top_paths
 from lightning_explain.paths.selection import MOST_EDGES, Selection, select
 
 N_UNITS = 12
@@ -32,16 +32,23 @@ class _Drawing:
     selection: Selection
 
 
-def _label(layer: UnitLayer, unit: int, names: Sequence[str]) -> str:
-    if layer.name == OUTPUT or layer.is_input:
-        return names[unit] if names else OUTPUT
-    return f"{layer.name} {unit}"
+def _words(graph: ContributionGraph) -> dict[str, str]:
+    """Return what stands before the unit's number in its label, by layer: `fc1`, or `block 2 head` in a transformer."""
+    found = {layer.name: layer.name for layer in graph.layers}
+    for layer in graph.layers:
+        number, what = layer.block.rpartition(".")[2], layer.unit_name(0).removesuffix(" 0")
+        alike = [other for other in graph.layers if (other.block, other.kind) == (layer.block, layer.kind)]
+        if number.isdigit() and len(alike) == 1:
+            found[layer.name] = f"block {number} {what}"
+        elif layer.kind == "heads":
+            found[layer.name] = f"{layer.name} {what}"
+    return found
 
 
-def _single(layer: UnitLayer, place: int, names: Sequence[str]) -> PathNode:
+def _single(layer: UnitLayer, place: int, words: str, names: Sequence[str]) -> PathNode:
     unit = layer.number_of(place)
     share, contribution = float(layer.share[place]), float(layer.contribution[place])
-    return PathNode(layer.name, unit, _label(layer, unit, names), contribution, share)
+    return PathNode(layer.name, unit, names[unit] if names else f"{words} {unit}", contribution, share)
 
 
 def _bundle(layers: Sequence[UnitLayer], places: Sequence[Sequence[int]], side: str) -> PathNode:
@@ -71,13 +78,13 @@ class _Nodes:
 
 def _nodes(drawing: _Drawing, names: Mapping[str, Sequence[str]]) -> _Nodes:
     """Make a node of each drawn unit, and bundle the others of its block by sign."""
-    layers = {layer.name: layer for layer in drawing.graph.layers}
+    layers, words = {layer.name: layer for layer in drawing.graph.layers}, _words(drawing.graph)
     drawn = {name: [at for of, at in drawing.selection.units if of == n] for n, name in enumerate(layers)}
     groups: list[tuple[PathNode, list[tuple[str, list[int]]]]] = []
     for block in drawing.blocks:
         for name in block.layers:
-            own = layers[name], names.get(name, ())
-            groups += [(_single(own[0], at, own[1]), [(name, [at])]) for at in drawn[name]]
+            own = layers[name], words[name], names.get(name, ())
+            groups += [(_single(own[0], at, *own[1:]), [(name, [at])]) for at in drawn[name]]
         for side, sign in ((FOR, 1), (AGAINST, -1)):
             others = [
                 [at for at, c in enumerate(layers[name].contribution) if sign * c > 0 and at not in drawn[name]]
@@ -93,18 +100,25 @@ def _nodes(drawing: _Drawing, names: Mapping[str, Sequence[str]]) -> _Nodes:
     return _Nodes(tuple(node for node, _ in groups), tuple(members.values()))
 
 
-def _edges(graph: ContributionGraph, found: _Nodes, threshold: float) -> list[PathEdge]:
-    """Return the edges between nodes that are not hidden: from the input on, the strongest into a block first."""
+def _edges(
+    graph: ContributionGraph, found: _Nodes, threshold: float
+) -> tuple[tuple[PathEdge, ...], tuple[PathEdge, ...]]:
+    """Return the edges between nodes, from the input on, the strongest into a layer first; and the hidden ones."""
     n_nodes = len(found.nodes)
     share, contribution = np.zeros((n_nodes, n_nodes)), np.zeros((n_nodes, n_nodes))
     for link in graph.links:
         above, below = found.members[link.target], found.members[link.source]
         share += above @ link.share @ below.T
         contribution += above @ link.contribution @ below.T
-    places = np.argwhere((share > 0) & (share >= threshold))
+    places = np.argwhere(share > 0)
     edges = [PathEdge(found.nodes[s], found.nodes[t], float(contribution[t, s]), float(share[t, s])) for t, s in places]
     order = {layer.name: place for place, layer in enumerate(graph.layers)}
-    return sorted(edges, key=lambda edge: (order[edge.target.layer], -edge.share))
+    weak = [edge for edge in edges if edge.share < threshold and edge.is_single]
+    strong = [edge for edge in edges if edge.share >= threshold]
+    return (
+        tuple(sorted(strong, key=lambda edge: (order[edge.target.layer], -edge.share))),
+        tuple(sorted(weak, key=lambda edge: -edge.share)[:MOST_EDGES]),
+    )
 
 
 def _drawing(graph: ContributionGraph, *, drawn: float, n_units: int, is_merged: bool) -> tuple[_Drawing, bool]:
@@ -130,7 +144,7 @@ def _drawing(graph: ContributionGraph, *, drawn: float, n_units: int, is_merged:
 
 def _without_lone_bundles(drawing: _Drawing, n_units: int) -> _Drawing:
     """Draw a unit that would make a bundle by itself, where there is room."""
-    graph, units = drawing.graph, list(drawing.selection.units)
+    graph, units, threshold = drawing.graph, list(drawing.selection.units), drawing.selection.threshold
     for block in drawing.blocks:
         own = [place for place, layer in enumerate(graph.layers) if layer.name in block.layers]
         n_free = n_units - sum(place in own for place, _ in units)
@@ -141,9 +155,11 @@ def _without_lone_bundles(drawing: _Drawing, n_units: int) -> _Drawing:
                 for at in np.flatnonzero(sign * graph.layers[place].contribution > 0)
                 if (place, int(at)) not in units
             ]
-            if len(others) == 1 and n_free > 0 and graph.layers[others[0][0]].is_single[others[0][1]]:
-                units, n_free = sorted([*units, *others]), n_free - 1
-    threshold = drawing.selection.threshold
+            if len(others) != 1 or n_free < 1 or not graph.layers[others[0][0]].is_single[others[0][1]]:
+                continue
+            more = sorted([*units, *others])
+            if DrawnFlow.between(graph, more).above(threshold).through()[more.index(others[0])] > 0:
+                units, n_free = more, n_free - 1
     share = DrawnFlow.between(graph, units).above(threshold).share
     return _Drawing(graph, drawing.blocks, Selection(tuple(units), threshold, share))
 
@@ -205,21 +221,33 @@ def path_graph(
     }
     selection = drawing.selection
     found = _nodes(drawing, names)
+    edges, hidden = _edges(drawing.graph, found, selection.threshold)
     return PathGraph(
         output=graph.output,
         layers=tuple(layer.name for layer in graph.layers),
         totals=tuple(float(layer.contribution.sum()) for layer in graph.layers),
         n_units=tuple(layer.n_units for layer in graph.layers),
         nodes=found.nodes,
-        edges=tuple(_edges(drawing.graph, found, selection.threshold)),
-        paths=top_paths(graph, n_paths),
-        ranked=ranking(graph, n_ranked),
+        edges=edges,
+        paths=_numbered_paths(graph, top_paths(graph, n_paths)),
+        ranked=tuple(replace(each, unit=_numbered(graph, each.unit)) for each in ranking(graph, n_ranked)),
         shown_share=selection.share,
         absorbed_share=graph.absorbed_share,
         blocks=drawing.blocks,
         threshold=selection.threshold,
         is_spread=is_spread,
+        hidden_edges=hidden,
     )
+
+
+def _numbered(graph: ContributionGraph, unit: Unit) -> Unit:
+    """Name a unit by its number instead of its place in the arrays."""
+    return unit[0], graph.layers[unit[0]].number_of(unit[1])
+
+
+def _numbered_paths(graph: ContributionGraph, found: Search) -> Search:
+    paths = (replace(path, units=tuple(_numbered(graph, unit) for unit in path.units)) for path in found.paths)
+    return replace(found, paths=tuple(paths))
 
 
 def check_drawn(drawn: float, n_units: int) -> None:

@@ -12,7 +12,7 @@ from lightning_explain.paths.search import Unit
 SLACK = 0.95
 """Of what units carry with all edges between them, so much is left when the weak ones, then weak edges, are removed."""
 
-MOST_EDGES = 80
+MOST_EDGES = 60
 """Edges between single units in a drawing: of more lines none can be followed."""
 
 ROUNDING = 1e-9

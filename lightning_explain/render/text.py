@@ -32,6 +32,7 @@ def shortened(words: str, n_letters: int) -> str:
     return line if len(line) <= n_letters else line[: n_letters - 1] + "…"
 
 
+@lru_cache(maxsize=4096)
 def text_width(words: str, size: int = TEXT_SIZE) -> int:
     """Return the width of a line of text in pixels."""
     return int(np.ceil(font(size).getlength(words)))

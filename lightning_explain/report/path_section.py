@@ -1,162 +1,212 @@
 """Section of a path monitor: the way to each class as a graph, now and at first."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
-from lightning_explain.report.checked import items, mapping, number, whole, words
-from lightning_explain.report.markup import Child, Markup, clean, el, figure, join, percent, table
+from lightning_explain.report.checked import tile
+from lightning_explain.report.markup import Child, Markup, clean, el, figure, join, percent, png_address, table
+from lightning_explain.report.path_graphs import Edge, Graph, Node, by_column, graphs_of
+from lightning_explain.report.pictures import Bytes, cut, opened, plain_picture
 from lightning_explain.report.reading import MonitorEvent, Series
 
-MOST_GRAPHS, MOST_NODES, MOST_EDGES = 30, 400, 2000
-COLUMN, ROW = 132, 34
-LEFT, RIGHT, TOP = 150, 40, 34
+COLUMN, ROW, HALF = 190, 26, 9
+LEFT, RIGHT, TOP = 200, 70, 34
+IMAGE, LETTER, BAR = 120, 6.6, 60
 
-Edge = tuple[str, str, float, float]
-
-
-@dataclass(frozen=True)
-class Graph:
-    """One decision path.
-
-    Attributes:
-        title: What it is of.
-        nodes: By id: layer, unit (-1 for the rest of a layer), label, contribution; the input layer first.
-        edges: Source, target, share and contribution.
-        output: The explained output.
-        shown_share: Share of it that the drawn single units carry.
-    """
-
-    title: str
-    nodes: dict[str, tuple[str, int, str, float]]
-    edges: list[Edge]
-    output: float
-    shown_share: float
-
-    @classmethod
-    def of(cls, value: Any) -> "Graph":
-        """Read a graph out of a header."""
-        graph = mapping(value)
-        nodes: dict[str, tuple[str, int, str, float]] = {}
-        for entry in items(graph.get("nodes"))[:MOST_NODES]:
-            node = mapping(entry)
-            key, label = words(node.get("id")), words(node.get("label"))
-            unit = whole(node.get("unit"))
-            nodes[key] = (words(node.get("layer")), unit, label or key, number(node.get("contribution")))
-        edges: list[Edge] = []
-        for entry in items(graph.get("edges"))[:MOST_EDGES]:
-            edge = mapping(entry)
-            source, target = words(edge.get("source")), words(edge.get("target"))
-            share = number(edge.get("share"))
-            if source in nodes and target in nodes and not math.isnan(share):
-                edges.append((source, target, share, number(edge.get("contribution"))))
-        title = words(graph.get("title")) or "path"
-        return cls(title, nodes, edges, number(graph.get("output")), number(graph.get("shown_share")))
-
-    def key(self, node: str) -> str:
-        """Name a node over time: what bundles the rest of a layer is the same, however many units that are."""
-        layer, unit, _, contribution = self.nodes[node]
-        return node if unit >= 0 else f"{layer}\0{'-' if contribution < 0 else '+'}"
-
-    def ways(self) -> set[tuple[str, str]]:
-        """Return its edges as pairs that compare over time."""
-        return {(self.key(source), self.key(target)) for source, target, _, _ in self.edges}
-
-
-def _graphs(event: MonitorEvent) -> list[Graph]:
-    return [Graph.of(graph) for graph in items(event.header.get("graphs"))[:MOST_GRAPHS]]
+Place = tuple[float, float, float]
+"""Middle of a node, and half its width."""
 
 
 def path_blocks(series: Series) -> Markup:
     """Draw the graphs of the last step; those of the first are folded away."""
     first, last = series.events[0], series.events[-1]
-    before = {graph.title: graph for graph in _graphs(first)} if first.step != last.step else {}
-    return join(*(_block(graph, before.get(graph.title), first.step, last.step) for graph in _graphs(last)))
+    before = {graph.title: graph for graph in graphs_of(first)} if first.step != last.step else {}
+    return join(*(_block(graph, before.get(graph.title), first, last) for graph in graphs_of(last)))
 
 
-def _block(graph: Graph, before: Graph | None, first: int, last: int) -> Markup:
-    won = graph.ways() - before.ways() if before else set[tuple[str, str]]()
+def _said(graph: Graph) -> str:
+    """Say what the drawing carries."""
     carried = percent(graph.shown_share)
-    said = f"Output {figure(graph.output)} at step {last:,}; single units drawn carry {carried} of it."
-    if before:
-        said += f" {len(won)} of {len(graph.ways())} edges were not there at step {first:,}: they are dashed."
+    if graph.is_spread:
+        words = f"no few ways carry this decision (the strongest units: {carried}), so that units are ranked"
+    else:
+        words = f"the ways drawn carry {carried} of what comes from the input"
+    if graph.absorbed_share >= 0.005:
+        words += f"; {percent(graph.absorbed_share)} of the decision comes from biases"
+    drawn, random = graph.ablation
+    if not math.isnan(drawn):
+        words += f"; without the units drawn {percent(drawn)} of the score is lost, without as many random ones "
+        words += percent(random)
+    return words
+
+
+def _block(graph: Graph, before: Graph | None, first: MonitorEvent, last: MonitorEvent) -> Markup:
+    is_compared = before is not None and not graph.is_spread and before.columns == graph.columns
+    won = graph.ways - before.ways if before is not None and is_compared else set[tuple[str, str]]()
+    said = f"Output {figure(graph.output)} at step {last.step:,}; {_said(graph)}."
+    if is_compared:
+        said += f" {len(won)} of {len(graph.ways)} edges were not there at step {first.step:,}: they are dashed."
     title = clean(graph.title, 60)
     parts: list[Child] = [
-        el("summary", el("bdi", title), el("small", f" {carried} in single units")),
+        el("summary", el("bdi", title), el("small", f" {percent(graph.shown_share)} drawn")),
         el("p", said, class_="note"),
-        el("div", _drawing(graph, won), class_="scroll", tabindex="0", role="region", aria_label=f"Path: {title}"),
+        _shown(graph, last, won, f"Path: {title}"),
     ]
     if before:
-        drawn = el("div", _drawing(before, set()), class_="scroll", tabindex="0", role="region", aria_label=title)
-        parts.append(el("details", el("summary", f"The same at step {first:,}"), drawn))
-    return el("details", *parts, _edge_table(graph, title), class_="path-block", open=True)
+        drawn = _shown(before, first, set(), f"Path at step {first.step:,}: {title}")
+        parts.append(el("details", el("summary", f"The same at step {first.step:,}"), drawn))
+    edges = None if graph.is_spread else _edge_table(graph, title)
+    return el("details", *parts, edges, class_="path-block", open=True)
 
 
-def _places(graph: Graph) -> tuple[dict[str, tuple[float, float]], list[tuple[str, float]], int]:
-    columns: dict[str, list[str]] = {}
-    for key, (layer, *_) in graph.nodes.items():
-        columns.setdefault(layer, []).append(key)
-    tallest = max((len(column) for column in columns.values()), default=1)
-    places: dict[str, tuple[float, float]] = {}
-    heads: list[tuple[str, float]] = []
-    for x, (layer, column) in enumerate(columns.items()):
-        heads.append((layer, LEFT + x * COLUMN))
-        for y, key in enumerate(column):
-            places[key] = (LEFT + x * COLUMN, TOP + ROW * (y + (tallest - len(column)) / 2) + ROW / 2)
-    return places, heads, tallest
+def _shown(graph: Graph, event: MonitorEvent, won: set[tuple[str, str]], words: str) -> Markup:
+    drawing = _ranking(graph) if graph.is_spread else _drawing(graph, _image_of(graph, event), won)
+    return el("div", drawing, class_="scroll", tabindex="0", role="region", aria_label=words)
 
 
-def _drawing(graph: Graph, won: set[tuple[str, str]]) -> Markup:
-    places, heads, tallest = _places(graph)
-    full = max([abs(share) for _, _, share, _ in graph.edges], default=1.0) or 1.0
-    width, height = LEFT + RIGHT + COLUMN * max(0, len(heads) - 1), TOP + ROW * tallest + 10
-    edges = [_edge(graph, edge, places, full, won) for edge in sorted(graph.edges, key=lambda edge: abs(edge[2]))]
-    nodes = [_node(node, places[key], is_input=places[key][0] == LEFT) for key, node in graph.nodes.items()]
-    names = [el("text", clean(layer, 18), x=x, y=14, text_anchor="middle", class_="layer") for layer, x in heads]
+def _image_of(graph: Graph, event: MonitorEvent) -> Bytes | None:
+    size, sheet = tile(event.header.get("tile")), opened(event.picture) if event.picture else None
+    return None if size is None or sheet is None else cut(sheet, size, graph.tile)
+
+
+def _places(graph: Graph, *, has_image: bool) -> tuple[dict[str, Place], int]:
+    """Return the place of each node by its key, and the number of rows."""
+    columns = [[n for n in graph.of_column(c) if n.unit >= 0 or not graph.words] for c in range(len(graph.columns))]
+    n_rows = max([len(column) for column in columns] + [len(graph.words), 3])
+    places: dict[str, Place] = {}
+    for x, column in enumerate(columns):
+        for y, node in enumerate(column):
+            half = 12.0 if has_image and node.box else LETTER * len(_name(graph, node)) / 2 + 7
+            row = y + (n_rows - len(column)) / 2 + 0.5
+            if graph.words and x == 0:
+                row = n_rows * (node.unit + 0.5) / len(graph.words)
+            places[node.key] = (LEFT + x * COLUMN - (half if x == 0 else 0), TOP + ROW * row, half)
+    return places, n_rows
+
+
+def _name(graph: Graph, node: Node) -> str:
+    """Write what tells a unit apart in its column."""
+    rest = node.label.removeprefix(graph.columns[node.column]).lstrip(". ")
+    return clean(rest or node.label, 26 if node.column == 0 else 20)
+
+
+def _drawing(graph: Graph, image: Bytes | None, won: set[tuple[str, str]]) -> Markup:
+    places, n_rows = _places(graph, has_image=image is not None)
+    full = max([abs(edge.share) for edge in graph.edges], default=1.0) or 1.0
+    width, height = LEFT + RIGHT + COLUMN * max(0, len(graph.columns) - 1), TOP + ROW * n_rows + 10
+    edges = [_edge(edge, places, full, edge.way in won) for edge in reversed(graph.edges)]
+    nodes = [_node(graph, node, places[node.key], image) for node in graph.nodes if node.key in places]
+    names = [
+        el("text", clean(name[-26:], 26), x=LEFT + x * COLUMN if x else 0, y=14, class_="layer",
+           text_anchor="middle" if x else "start")
+        for x, name in enumerate(graph.columns)
+    ]  # fmt: skip
     return el(
-        "svg", *names, *edges, *nodes, view_box=f"0 0 {width} {height}", role="img", class_="path",
+        "svg", *names, *_input(graph, image, places, n_rows), *edges, *nodes, view_box=f"0 0 {width} {height}",
+        width=width, height=height, role="img", class_="path",
         aria_label=f"Decision path, {clean(graph.title, 60)}; its edges are in the table below",
     )  # fmt: skip
 
 
-def _edge(
-    graph: Graph, edge: Edge, places: dict[str, tuple[float, float]], full: float, won: set[tuple[str, str]]
-) -> Markup:
-    source, target, share, contribution = edge
-    (x1, y1), (x2, y2) = places[source], places[target]
-    middle = (x1 + x2) / 2
-    names = f"{clean(graph.nodes[source][2], 40)} to {clean(graph.nodes[target][2], 40)}"
+def _input(graph: Graph, image: Bytes | None, places: dict[str, Place], n_rows: int) -> list[Markup]:
+    """Draw the image with its patches outlined, or the words of a text that no way begins at."""
+    if image is None:
+        drawn = {node.unit for node in graph.of_column(0)}
+        pitch = n_rows * ROW / max(1, len(graph.words))
+        return [
+            el("text", clean(word, 24), x=LEFT - 7, y=TOP + pitch * (n + 0.5) + 4, text_anchor="end", class_="word")
+            for n, word in enumerate(graph.words)
+            if n not in drawn
+        ]
+    scale = IMAGE / max(image.shape[:2])
+    width, height = image.shape[1] * scale, image.shape[0] * scale
+    top = TOP + (n_rows * ROW - height) / 2
+    parts = [
+        el("image", href=png_address(plain_picture(image)), x=0, y=top, width=width, height=height, class_="pixels")
+    ]
+    for node in graph.of_column(0):
+        if node.box and node.key in places:
+            y, x, tall, wide = node.box
+            (place, row, half), side = places[node.key], x * width + wide * width
+            sign = "against" if node.contribution < 0 else "for"
+            parts.append(
+                el("rect", x=x * width, y=top + y * height, width=wide * width, height=tall * height,
+                   class_=f"outline {sign}")
+            )  # fmt: skip
+            middle = top + (y + tall / 2) * height
+            parts.append(el("line", x1=side, y1=middle, x2=place - half, y2=row, class_="lead"))
+    return parts
+
+
+def _edge(edge: Edge, places: dict[str, Place], full: float, is_new: bool) -> Markup:
+    (x1, y1, half), (x2, y2, other) = places[edge.source.key], places[edge.target.key]
+    start, end = x1 + half, x2 - other
+    middle = (start + end) / 2
+    names = f"{clean(edge.source.label, 40)} to {clean(edge.target.label, 40)}"
+    if edge.source.column == edge.target.column:
+        start, end, middle = x1 + half, x2 + other, max(x1 + half, x2 + other) + 14 + abs(y2 - y1) / 5
     return el(
         "path",
-        el("title", f"{names}: share {percent(share)}, contribution {figure(contribution)}"),
-        d=f"M{x1:.0f} {y1:.1f}C{middle:.0f} {y1:.1f} {middle:.0f} {y2:.1f} {x2:.0f} {y2:.1f}",
-        class_=f"edge {'against' if contribution < 0 else 'for'}",
-        stroke_width=round(1 + 8 * min(1.0, abs(share) / full), 1),
-        stroke_dasharray="7 4" if (graph.key(source), graph.key(target)) in won else None,
+        el("title", f"{names}: share {percent(edge.share)}, contribution {figure(edge.contribution)}"),
+        d=f"M{start:.0f} {y1:.1f}C{middle:.0f} {y1:.1f} {middle:.0f} {y2:.1f} {end:.0f} {y2:.1f}",
+        class_=f"edge {'against' if edge.contribution < 0 else 'for'}",
+        stroke_width=round(1 + 8 * min(1.0, abs(edge.share) / full), 1),
+        stroke_dasharray="7 4" if is_new else None,
     )
 
 
-def _node(node: tuple[str, int, str, float], place: tuple[float, float], *, is_input: bool) -> Markup:
-    _, _, label, contribution = node
-    (x, y), shown = place, clean(label, 24 if is_input else 17)
+def _node(graph: Graph, node: Node, place: Place, image: Bytes | None) -> Markup:
+    (x, y, half), sign = place, "against" if node.contribution < 0 else "for"
+    title = el("title", f"{clean(node.label)}: contribution {figure(node.contribution)}")
+    box = el("rect", x=x - half, y=y - HALF, width=2 * half, height=2 * HALF, rx=4)
+    kind = "node bundle" if node.unit < 0 else "node"
+    if image is not None and node.box:
+        top, left, tall, wide = (
+            round(side * of) for side, of in zip(node.box, (*image.shape[:2], *image.shape[:2]), strict=True)
+        )
+        patch = image[top : top + max(1, tall), left : left + max(1, wide)]
+        picture = el(
+            "image", href=png_address(plain_picture(patch)), x=x - half, y=y - 12, width=24, height=24, class_="pixels",
+            preserveAspectRatio="none",
+        )  # fmt: skip
+        return el("g", title, picture, el("rect", x=x - half, y=y - 12, width=24, height=24), class_=f"{kind} {sign}")
+    return el("g", title, box, el("text", _name(graph, node), x=x, y=y + 4, text_anchor="middle"),
+              class_=f"{kind} {sign}")  # fmt: skip
+
+
+def _ranking(graph: Graph) -> Markup:
+    """List the units of each column with a bar as long as each one's share."""
+    columns = by_column(graph)
+    full = max([node.share for node in graph.nodes[:-1] if node.unit >= 0], default=1.0) or 1.0
+    n_rows = max((len(column) for column in columns.values()), default=0)
+    parts: list[Markup] = []
+    for x, name in enumerate(graph.columns[:-1]):
+        parts.append(el("text", clean(name[-22:], 22), x=x * COLUMN, y=14, class_="layer"))
+        for y, node in enumerate(columns[x]):
+            parts.append(_ranked(graph, node, x * COLUMN, TOP + ROW * (y + 0.5), full))
+    width, height = COLUMN * len(graph.columns[:-1]), TOP + ROW * n_rows
     return el(
-        "g",
-        el("title", f"{clean(label)}: contribution {figure(contribution)}"),
-        el("circle", cx=x, cy=y, r=5),
-        el("text", shown, x=x - 10 if is_input else x, y=y + 4 if is_input else y - 8,
-           text_anchor="end" if is_input else "middle"),
-        class_=f"node {'against' if contribution < 0 else 'for'}",
+        "svg", *parts, view_box=f"0 0 {width} {height}", width=width, height=height, role="img", class_="path ranked",
+        aria_label=f"Ranked units, {clean(graph.title, 60)}",
     )  # fmt: skip
 
 
+def _ranked(graph: Graph, node: Node, x: float, y: float, full: float) -> Markup:
+    share = f"{clean(node.label, 60)}: {percent(node.share)}, contribution {figure(node.contribution)}"
+    name = el("text", clean(_name(graph, node), 13 if node.unit >= 0 else 26), x=x, y=y + 4)
+    if node.unit < 0:
+        return el("g", el("title", share), name, class_="node bundle")
+    length = max(1.0, BAR * node.share / full)
+    bar = el("rect", x=x + 88, y=y - 5, width=length, height=10, class_="against" if node.contribution < 0 else "for")
+    return el("g", el("title", share), name, bar, el("text", percent(node.share), x=x + 92 + length, y=y + 4))
+
+
 def _edge_table(graph: Graph, title: str) -> Markup:
-    strongest = sorted(graph.edges, key=lambda edge: -abs(edge[2]))[:30]
     rows: list[list[Child]] = [
         [
-            el("bdi", clean(graph.nodes[source][2], 40)), el("bdi", clean(graph.nodes[target][2], 40)),
-            percent(share), figure(contribution),
+            el("bdi", clean(edge.source.label, 40)), el("bdi", clean(edge.target.label, 40)),
+            percent(edge.share), figure(edge.contribution),
         ]
-        for source, target, share, contribution in strongest
+        for edge in graph.edges[:30]
     ]  # fmt: skip
     made = table(["from", "to", "share", "contribution"], rows, caption=f"Strongest edges: {title}")
     return el("details", el("summary", "The edges as a table"), made)

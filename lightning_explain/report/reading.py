@@ -12,7 +12,7 @@ from typing import Any, cast
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 PLUGIN = "explain"
-VERSION = 1
+VERSION = 2
 MOST_HEADER_BYTES = 8_000_000
 OURS = re.compile(r"explain/(.+)/(tab|probe)")  # a monitor of several inputs writes one series for each
 FIGURES = re.compile(r"explain/([^/]+)/(mass_in_mask|total_attribution|convergence_delta)")

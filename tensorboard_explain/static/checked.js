@@ -1,6 +1,6 @@
 // Headers come from files that anybody may have written: what is not as it should be becomes empty, not an exception.
 
-const VERSION = 1;
+const VERSION = 2;
 const MOST = 100_000;
 const MOST_METRICS = 20;
 
@@ -156,38 +156,71 @@ export function neuronsOf(header) {
   };
 }
 
+const isInput = (layer) => layer === "input" || layer.startsWith("input ");
+
+function columnOf(value) {
+  const column = mapping(value);
+  const layers = list(column.layers).slice(0, 200).map(words);
+  return { name: words(column.name) || layers[0] || "", layers, isInput: isInput(layers[0] ?? ""), nUnits: whole(column.n_units), contribution: number(column.contribution) };
+}
+
+/** Read nodes and edges that are rows of numbers. */
+function rowsOf(graph) {
+  const columns = list(graph.columns).slice(0, 100).map(columnOf);
+  const layers = columns.flatMap((column, i) => column.layers.map((layer) => ({ layer, column: i })));
+  const nodes = list(graph.nodes).slice(0, 1000).map(list).map(([place, unit, label, contribution, share, n]) => {
+    const { layer = "", column = -1 } = layers[whole(place)] ?? {};
+    const [number_, size] = [whole(unit), whole(n, 1)];
+    const side = number(contribution) < 0 ? "against" : "for";
+    const named = words(label) || (number_ < 0 ? `${size} other${size > 1 ? "s" : ""} ${side}` : `${layer} ${number_}`);
+    return { id: `${layer}:${number_ < 0 ? named : number_}`, layer, column, unit: number_, label: named, contribution: number(contribution), share: number(share) };
+  }).filter((node) => node.column >= 0);
+  const edges = list(graph.edges).slice(0, 5000).map(list).map(([source, target, share, contribution]) => ({
+    source: nodes[whole(source)]?.id, target: nodes[whole(target)]?.id, share: number(share), contribution: number(contribution),
+  }));
+  return { columns, nodes, edges: edges.filter((edge) => edge.source !== undefined && edge.target !== undefined) };
+}
+
+/** Read nodes and edges of the first form, as objects: a column is a layer. */
+function objectsOf(graph) {
+  const columns = [];
+  const nodes = list(graph.nodes).slice(0, 1000).map(mapping).map((node) => {
+    const layer = words(node.layer);
+    let column = columns.findIndex(({ name }) => name === layer);
+    if (column < 0) column = columns.push({ name: layer, layers: [layer], isInput: isInput(layer), nUnits: -1, contribution: NaN }) - 1;
+    return { id: words(node.id), layer, column, unit: whole(node.unit), label: words(node.label) || words(node.id), contribution: number(node.contribution), share: NaN };
+  });
+  const known = new Set(nodes.map((node) => node.id));
+  const edges = list(graph.edges).slice(0, 5000).map(mapping).map((edge) => ({
+    source: words(edge.source), target: words(edge.target), share: number(edge.share), contribution: number(edge.contribution),
+  }));
+  return { columns, nodes, edges: edges.filter((edge) => known.has(edge.source) && known.has(edge.target)) };
+}
+
 function graphOf(value) {
   const graph = mapping(value);
-  const nodes = list(graph.nodes).slice(0, 1000).map(mapping).map((node) => ({
-    id: words(node.id),
-    layer: words(node.layer),
-    unit: whole(node.unit),
-    label: words(node.label) || words(node.id),
-    contribution: number(node.contribution),
-  }));
-  const known = new Set(nodes.map((node) => node.id));
-  const edges = list(graph.edges).slice(0, 5000).map(mapping)
-    .map((edge) => ({
-      source: words(edge.source),
-      target: words(edge.target),
-      share: number(edge.share),
-      contribution: number(edge.contribution),
-    }))
-    .filter((edge) => known.has(edge.source) && known.has(edge.target));
+  const boxes = Object.entries(mapping(graph.boxes)).slice(0, 1000).map(([unit, box]) => [Number(unit), numbers(box)]);
   return {
     title: words(graph.title) || "path",
     className: words(graph.class),
     sample: whole(graph.sample),
     output: number(graph.output),
     shownShare: number(graph.shown_share),
-    nodes,
-    edges,
+    absorbedShare: number(graph.absorbed_share),
+    threshold: number(graph.threshold),
+    isSpread: graph.is_spread === true,
+    ablation: number(graph.ablation),
+    ablationRandom: number(graph.ablation_random),
+    words: orNull(graph.words, (all) => list(all).slice(0, 512).map(words)),
+    tileIndex: whole(graph.tile),
+    boxes: new Map(boxes.filter(([, box]) => box.length === 4 && box.every((side) => side >= 0 && side <= 1))),
+    ...(Array.isArray(graph.columns) ? rowsOf(graph) : objectsOf(graph)),
   };
 }
 
 /** Read the header of a path monitor. */
 export function pathsOf(header) {
-  return { ...moment(header), graphs: list(header.graphs).map(graphOf) };
+  return { ...moment(header), tile: tile(header.tile), graphs: list(header.graphs).map(graphOf) };
 }
 
 /** Read a drift curve's points: {step, epoch, count, curve} each. */

@@ -24,7 +24,7 @@ export function barLegend(unit, compared) {
 /** What the edges of a path mean. */
 export function edgeLegend(compared) {
   return el("div", { class: "legend" }, key("for", "speaks for the output"), key("against", "against it"),
-    compared && key("won", "won since B"), compared && key("lost", "lost since B"));
+    compared && key("won", "+ won since B"), compared && key("lost", "− lost since B"));
 }
 
 /** The colour bar of rates. */

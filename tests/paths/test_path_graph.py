@@ -85,8 +85,8 @@ def test_units_without_a_place_of_their_own_are_bundled():
     graph = replace(graph, layers=(graph.layers[0], attn, graph.layers[2]))
     found = shown(graph, drawn=1.0)
     nodes = {node.label: node for node in found.of_layer("attn")}
-    assert set(nodes) == {"attn 7", "attn 3", "5 others for", "1 other against"}
-    assert (nodes["attn 7"].unit, nodes["attn 3"].contribution) == (7, -2.0)
+    assert set(nodes) == {"attn head 7", "attn head 3", "5 others for", "1 other against"}
+    assert (nodes["attn head 7"].unit, nodes["attn head 3"].contribution) == (7, -2.0)
     assert found.n_units == (2, 8, 1) and found.shown_share < 1
 
 

@@ -20,6 +20,7 @@ MADE = {
     "malformed": logs.malformed_run,
     "newer": logs.newer_run,
     "other": logs.other_data,
+    "new path": logs.new_path_run,
     "path": logs.path_run,
     "signal": logs.signal_run,
     "table": logs.table_run,

@@ -206,6 +206,36 @@ def path_graph(edges: list[tuple[str, str, float]]) -> dict[str, Any]:
     return {**title, "nodes": nodes, "edges": drawn}
 
 
+def new_path_graph(shares: tuple[float, ...], **changes: Any) -> dict[str, Any]:
+    """A graph in the second form: two patches of an image, two units each of two layers of a block, the output."""
+    columns = [("input", ["input"]), ("net.block", ["net.block.a", "net.block.b"]), ("output", ["output"])]
+    passed = [shares[0], shares[1] + shares[2], shares[0] + shares[1], shares[2], 1.0]
+    nodes = [(0, 0, "row 0", 1.0), (0, 3, "row 1", -1.0), (1, 7, "", 2.0), (2, 4, "", -0.5), (3, 0, "cat", 2.5)]
+    edges = [(0, 2, shares[0]), (1, 2, shares[1]), (1, 3, shares[2]), (2, 4, passed[2]), (3, 4, passed[3])]
+    return {
+        "title": "class cat", "class": "cat", "sample": None, "output": 2.5, "shown_share": sum(shares),
+        "absorbed_share": 0.3, "threshold": 0.1, "is_spread": False, "ablation": 0.62, "ablation_random": 0.08,
+        "columns": [{"name": n, "layers": ls, "n_units": 9, "contribution": 2.0} for n, ls in columns],
+        "nodes": [[*node, passed[k], 1] for k, node in enumerate(nodes)],
+        "edges": [[source, target, share, 1.0 if source != 3 else -0.5] for source, target, share in edges],
+        "tile": 0, "boxes": {"0": [0, 0, 0.5, 0.5], "3": [0.5, 0.5, 0.5, 0.5]}, **changes,
+    }  # fmt: skip
+
+
+def new_path_run(folder: Path) -> None:
+    """Two steps of the second form; a hidden edge, one that is new at the second step, and a class of ranked units."""
+    log = Log(folder)
+    spread = {"title": "class dog", "is_spread": True, "edges": []}
+    image = np.zeros((4, 4, 3), dtype=np.uint8)
+    image[:2, :2] = 250
+    for step, shares in ((0, (0.5, 0.3, 0.0)), (10, (0.5, 0.3, 0.05))):
+        graphs = [new_path_graph(shares), new_path_graph(shares, **spread)]
+        if step == 0:
+            graphs[0]["edges"] = [edge for edge in graphs[0]["edges"] if edge[:2] != [1, 2]]
+        header = {"v": 2, "kind": "paths", "name": "path", "step": step, "epoch": step // 10, "graphs": graphs}
+        log.put("explain/path/tab", {**header, "tile": [4, 4]}, image, step=step)
+
+
 def path_run(folder: Path) -> None:
     """Two steps of a path: three edges stay (one from the rest of a layer), one is lost, two are won."""
     log = Log(folder)

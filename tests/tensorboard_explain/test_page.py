@@ -206,17 +206,67 @@ def test_neurons_are_shown_sorted_and_one_by_one(tab: Tab) -> None:
     tab.frame.wait_for_function("document.querySelectorAll('.matrix').length === 3")
 
 
-def test_paths_show_what_was_won_and_lost(tab: Tab) -> None:
+def test_paths_of_older_records_show_what_was_won_and_lost(tab: Tab) -> None:
     tab.open(run="path", b="0")
     assert tab.texts(".path-block h3") == ["A class setosa", "B class setosa"]
     assert tab.count(".edge.won") == 2 and tab.count(".edge.lost") == 1
     assert tab.count(".edge") == 9 and tab.count(".node") == 6 + 5
-    assert "the paths drawn carry 80 %" in tab.text(".path-block .note")
+    assert "The ways drawn carry 80 % of it" in tab.text(".path-block .note")
+    won, lost = tab.frame.locator(".edge.won").first, tab.frame.locator(".edge.lost").first
+    # the sign keeps its colour, and what changed is told by more than another one
+    dashes = "line => [getComputedStyle(line).stroke, getComputedStyle(line).strokeDasharray]"
+    assert won.locator(".under").count() == 1 and won.locator(".mark").text_content() == "+"
+    assert lost.locator(".line").evaluate(dashes)[1] != "none" and lost.locator(".mark").text_content() == "−"
+    assert (
+        won.locator(".line").evaluate(dashes)[0]
+        == tab.frame.locator(".edge.for:not(.won) .line").first.evaluate(dashes)[0]
+    )
     tab.frame.locator(".edge.won").first.dispatch_event("pointerenter")
-    assert "won" in tab.text(".path-block .reading") and "30.0 %" in tab.text(".path-block .reading")
+    assert "won since B" in tab.text(".path-block .reading") and "30.0 %" in tab.text(".path-block .reading")
     assert "Begins anew: <img src=x" in tab.text(".note.caveat")
     tab.open(run="path", a="0")
     assert tab.count(".edge") == 4 and tab.count(".edge.won") == 0 and tab.count(".note.caveat") == 0
+
+
+def shown_nodes(tab: Tab) -> list[str | None]:
+    return [node.get_attribute("data-node") for node in tab.frame.locator("svg.path .node.on").all()]
+
+
+def test_paths_are_followed_by_pointer_and_keyboard(tab: Tab) -> None:
+    tab.open(run="new path")
+    words = tab.frame.locator("svg.path .layer").all_text_contents()
+    assert words[0] == "input" and words[1].startswith("net.block") and tab.count(".edge") == 3
+    note = tab.text(".path-block .note")
+    assert "The ways drawn carry 80 % of what comes from the input. 30 % of the decision comes from biases." in note
+    assert "Without the units drawn, 62 % of the score is lost; without as many random ones, 8 %." in note
+    assert tab.count("svg.path image") == 1 + 2 and tab.count("svg.path .outline") == 2
+    tab.frame.locator(".hide-lines input").evaluate("s => { s.value = 0; s.dispatchEvent(new Event('input')); }")
+    assert tab.count(".edge") == 5 and "The ways drawn carry 85 %" in tab.text(".path-block .note")
+    tab.frame.locator("[data-node='net.block.b:4']").dispatch_event("pointerenter")
+    assert shown_nodes(tab) == ["input:3", "net.block.b:4", "output:0"] and tab.count(".edge.on") == 2
+    tab.frame.locator("[data-node='input:0']").focus()
+    tab.page.keyboard.press("ArrowRight")
+    assert tab.frame.evaluate("document.activeElement.dataset.node") == "net.block.a:7"
+    tab.page.keyboard.press("Enter")
+    assert tab.count("svg.path.alone") == 1 and "a 7" in tab.frame.locator("svg.path .node.on text").all_text_contents()
+    assert "Rank 1 of those drawn here" in tab.text(".unit-metrics") and "Fed by: row 0 (50.0 %" in tab.text(
+        ".unit-metrics"
+    )
+    tab.page.keyboard.press("ArrowDown")
+    assert tab.frame.evaluate("document.activeElement.dataset.node") == "net.block.b:4"
+    tab.page.keyboard.press("Escape")
+    assert tab.count("svg.path.alone") == 0 and tab.count(".unit-metrics") == 0 and "p.explain.a" not in tab.page.url
+    sizes = "() => [...document.querySelectorAll('svg.path text')].map((t) => t.getBoundingClientRect().height)"
+    assert min(tab.frame.evaluate(sizes)) >= 11
+    tab.field("Path of").select_option("class dog")
+    tab.frame.wait_for_selector(".ranking")
+    assert "No few ways carry this decision" in tab.text(".path-block .note") and tab.count(".edge") == 0
+    assert tab.texts(".ranking h4")[1].startswith("net.block") and tab.texts(".ranking .rank .name")[2:] == [
+        "a 7",
+        "b 4",
+    ]
+    tab.frame.locator(".rank").nth(2).click()
+    assert "net.block.a 7" in tab.text(".unit-metrics h4")
 
 
 def test_tabular_probes_have_bars(tab: Tab) -> None:

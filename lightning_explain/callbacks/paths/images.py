@@ -2,21 +2,21 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from lightning_explain.callbacks.base.forward import probabilities
 from lightning_explain.callbacks.paths.explanation import MOST_CLASSES, Group, PathExplanation
 from lightning_explain.callbacks.paths.path_history import PathHistory
 from lightning_explain.callbacks.paths.path_options import PathOptions
 from lightning_explain.callbacks.paths.record import parts_of_classes
+from lightning_explain.callbacks.paths.shown_input import shown_input
 from lightning_explain.paths import PathGraph
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
-from lightning_explain.render.modalities.image import input_pictures
-from lightning_explain.render.paths import InputPicture, path_picture, percent
+from lightning_explain.render.paths import path_picture, percent
 
 NOTABLE = 0.005
 """Share of biases that is worth a sentence."""
+
+LEAST_SAID = 0.001
 
 
 def _output_lines(explanation: PathExplanation, group: Group, graph: PathGraph, rows: Sequence[int]) -> list[str]:
@@ -29,34 +29,21 @@ def _output_lines(explanation: PathExplanation, group: Group, graph: PathGraph, 
     return lines
 
 
-def _input_picture(explanation: PathExplanation, part: Tensor, rows: Sequence[int]) -> InputPicture:
-    mean = part[list(rows)].float().mean(0, keepdim=True)
-    if explanation.units[0].boxes:
-        return InputPicture(input_pictures(mean)[0], explanation.units[0].boxes)
-    if part[0].numel() != len(explanation.units[0].names):
-        return InputPicture()
-    prefix = "= " if len(rows) == 1 else "mean "
-    return InputPicture(values=[f"{prefix}{value:.3g}" for value in mean.flatten().tolist()])
-
-
 def _title(graph: PathGraph, group: Group, rows: Sequence[int], moment: str, rules: str) -> str:
     of = group.name if group.has_output else "the output"
     whose = "" if group.index is None else f" for samples of class {group.name}"
     subject = f"it {of}" if group.has_output else f"{of}{whose}"
     samples = f"sample {rows[0]} of the probe" if len(rows) == 1 else f"mean of {len(rows)} samples"
     signs = f"Red speaks for {of}, blue against it" if group.has_output else "Red raises the output, blue lowers it"
+    words = [f"What makes {subject}, {moment} ({samples}; {rules})."]
     if graph.is_spread:
-        words = [
-            f"What makes {subject}, {moment} ({samples}; {rules}).",
-            f"No few ways carry this decision: those through the strongest units carry {percent(graph.shown_share)} of "
-            "what comes from the input. So units are ranked by the share that passes each.",
-            f"{signs}.",
+        few = percent(max(graph.shown_share, LEAST_SAID))
+        words += [
+            f"No few ways carry it (the strongest units: {few}), so units are ranked by the share that passes each."
         ]
     else:
-        words = [
-            f"What makes {subject}, {moment} ({samples}; {rules}): from the input, left, to the score, right.",
-            f"{signs}. The ways drawn carry {percent(graph.shown_share)} of what comes from the input.",
-        ]
+        words += [f"The ways drawn carry {percent(graph.shown_share)} of what comes from the input."]
+    words.append(f"{signs}.")
     if graph.absorbed_share >= NOTABLE:
         words.append(f"{percent(graph.absorbed_share)} of the decision comes from biases.")
     return " ".join(words)
@@ -79,13 +66,13 @@ def picture_of(
     moment = (
         "before training"
         if explanation.epoch is None
-        else (f"in epoch {explanation.epoch}, at step {explanation.step:,}")
+        else f"in epoch {explanation.epoch}, at step {explanation.step:,}"
     )
     return path_picture(
         graph,
         title=f"{_title(graph, found.group, rows, moment, options.rules_name)} {history.caveat}".strip(),
         output_lines=_output_lines(explanation, found.group, graph, rows),
-        shown=_input_picture(explanation, probe.parts[0], rows),
+        shown=shown_input(explanation, probe, rows),
         slots=history.slots[place],
     )
 

@@ -75,15 +75,24 @@ def undecided_classes(explanation: PathExplanation) -> list[str]:
 
 def class_graphs(explanation: PathExplanation, show: Show) -> list[dict[str, Any]]:
     """Return the mean graph of each class as plain values that JSON takes, and the samples' where they are drawn."""
-    graphs: list[dict[str, Any]] = []
-    for found in explanation.classes[:MOST_CLASSES]:
-        class_name = None if found.group.index is None else found.group.name
-        title = ALL if class_name is None else f"class {class_name}"
-        graphs.append(found.graph.to_json(title=title, class_name=class_name))
-        if show == "sample":
-            row = found.group.members[0]
-            sample = explanation.samples[row]
-            graphs.append(sample.to_json(title=f"sample {row}", class_name=class_name, sample=row))
+    return [
+        graph.to_json(title=title["title"], class_name=title["class"], sample=title["sample"])
+        for found in explanation.classes[:MOST_CLASSES]
+        for title, graph, _ in graph_titles(explanation, found, show)
+    ]
+
+
+def graph_titles(
+    explanation: PathExplanation, found: ClassPath, show: Show
+) -> list[tuple[dict[str, Any], PathGraph, tuple[int, ...]]]:
+    """Return the graphs of a class, each with what it is of and the rows of the probe that it is the mean of."""
+    class_name = None if found.group.index is None else found.group.name
+    of = ALL if class_name is None else f"class {class_name}"
+    title: dict[str, Any] = {"title": of, "class": class_name, "sample": None}
+    graphs = [(title, found.graph, found.group.members)]
+    if show == "sample":
+        row = found.group.members[0]
+        graphs.append(({**title, "title": f"sample {row}", "sample": row}, explanation.samples[row], (row,)))
     return graphs
 
 

@@ -10,6 +10,7 @@ from lightning_explain.callbacks.paths.images import path_pictures
 from lightning_explain.callbacks.paths.path_history import PathHistory
 from lightning_explain.callbacks.paths.path_options import PathOptions
 from lightning_explain.callbacks.paths.record import path_record, path_scalars, ranking_table, undecided_classes
+from lightning_explain.callbacks.paths.tab import tab_event
 from lightning_explain.log import Journal, tag
 from lightning_explain.probe import Probe
 from lightning_explain.render.words import markdown_safe
@@ -79,7 +80,8 @@ class PathReporter:
             journal.record(tag(self._name, "record"), entry)
         header = {"name": self._name, "step": explanation.step, "epoch": explanation.epoch, "count": history.count}
         with self._guard.doing("writing the decision paths for the Explain tab", cure=WRITING):
-            journal.tab(self._name, {"kind": "paths", **header, "caveat": history.caveat, "graphs": entry["graphs"]})
+            event, images = tab_event(explanation, probe, self._options.show)
+            journal.tab(self._name, {**event, **header, "caveat": history.caveat}, images)
         with self._guard.doing("writing the ranking", cure=WRITING):
             words = [markdown_safe(history.caveat), ranking_table(explanation)]
             journal.text(tag(self._name, "ranking"), "\n\n".join(word for word in words if word))

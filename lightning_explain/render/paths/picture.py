@@ -25,7 +25,7 @@ PAPER = (245, 245, 245)
 TITLE_SIZE, TITLE_PITCH = 12, 16
 FOOT = 20
 
-N_COLOURS = 48
+N_COLOURS = 24
 """Enough for lines in two colours; with more a picture takes twice the bytes."""
 
 

@@ -9,14 +9,19 @@ from lightning_explain.render.sheet import SOFT, Sheet, pale, sign_colour
 from lightning_explain.render.text import fitting, text_width
 
 BAR = 12
+MOST_ROWS = 8
+"""Units of a block in the picture; the Explain tab shows all that are in the graph."""
+
 GAP = 10
 SHARE = 42
 """Room for a share behind the longest bar."""
 
 
 def ranked(scene: Scene, block: Block) -> list[PathNode]:
-    """Return a block's nodes: single units by their share, then bundles."""
-    return sorted(scene.nodes_of(block), key=lambda node: (node.unit is None, -node.share))
+    """Return a block's nodes: the first single units by their share, then bundles."""
+    nodes = sorted(scene.nodes_of(block), key=lambda node: -node.share)
+    singles = [node for node in nodes if node.unit is not None]
+    return singles[:MOST_ROWS] + [node for node in nodes if node.unit is None and len(singles) <= MOST_ROWS]
 
 
 def _blocks(scene: Scene) -> list[Block]:
@@ -37,6 +42,11 @@ def _rows(scene: Scene, block: Block) -> list[tuple[PathNode, int, int, int]]:
     left = 0 if is_input(block) else column - room // 2
     words = min(max([text_width(name, LETTERS) for name in singles], default=0) + 5, room // 2 + 10 * is_input(block))
     return [(node, left, TOP + ROW * place + ROW // 2, words) for place, node in enumerate(nodes)]
+
+
+def _first(scene: Scene, block: Block) -> PathNode:
+    """Return the unit whose share is written: the other bars are read off it."""
+    return ranked(scene, block)[0]
 
 
 def _bar(scene: Scene, block: Block, node: PathNode, words: int) -> float:
@@ -66,5 +76,6 @@ def write_ranked(sheet: Sheet, scene: Scene) -> None:
                 sheet.write(left, y, scene.names[node.id], anchor="lm", fill=SOFT)
             else:
                 sheet.write(left, y, fitting(scene.names[node.id], words, LETTERS), anchor="lm")
-                end = left + words + _bar(scene, block, node, words) + 4
-                sheet.write(end, y, percent(node.share), anchor="lm", fill=SOFT)
+                if node is _first(scene, block):
+                    end = left + words + _bar(scene, block, node, words) + 4
+                    sheet.write(end, y, percent(node.share), anchor="lm", fill=SOFT)

@@ -110,7 +110,7 @@ def _name(node: PathNode, block: Block, shown: InputPicture, room: int) -> str:
     if block.name in ("input", "input 0"):
         if shown.image is not None:
             return ""
-        value = f" {shown.values[node.unit]}" if shown.values else ""
+        value = f": {shown.values[node.unit]}" if shown.values else ""
         label = shown.words[node.unit] if shown.words else node.label
         return f"{fitting(label, room - 12 - text_width(value, LETTERS), LETTERS)}{value}"
     return fitting(node.label, room - 12, LETTERS)

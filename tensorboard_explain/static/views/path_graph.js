@@ -1,99 +1,110 @@
-// A decision path as a drawing: layers from left to right, edges as wide as their share.
+// A decision path as a drawing: blocks of layers from left to right, edges as wide as their share.
 
-import { el, figure, percent, short, svg } from "../dom.js";
+import { count, el, figure, percent, short, svg } from "../dom.js";
+import { inputPicture, patchImage } from "./path_input.js";
+import { HALF, placed } from "./path_layout.js";
+import { waysAlong, waysThrough } from "./path_ways.js";
 
-const WIDTH = 600; // of a graph with few layers; more layers make it wider
-const NARROWEST = 130;
-const ROW = 38;
-const PAD = { left: 150, right: 60, y: 26 };
+const THICKEST = 10;
+const MOST_LETTERS = 16; // the strongest of the edges that changed have a letter beside their dashes or second line
+const sign = (value) => (value < 0 ? "against" : "for");
 
-/** Name a node over time. One without a unit stands for the rest of its layer, however many that are at a step. */
-function keysOf(graph) {
-  return new Map(graph.nodes.map((node) => [
-    node.id, node.unit >= 0 ? node.id : `${node.layer}: rest ${node.contribution < 0 ? "against" : "for"}`,
-  ]));
-}
-
-const edgeKey = (keys, edge) => `${keys.get(edge.source)}\u0000${keys.get(edge.target)}`;
-
-/** Find the edges of one graph that another one lacks. */
-export function missing(graph, other) {
-  const [keys, otherKeys] = [keysOf(graph), keysOf(other)];
-  const there = new Set(other.edges.map((edge) => edgeKey(otherKeys, edge)));
-  return new Set(graph.edges.filter((edge) => !there.has(edgeKey(keys, edge))));
-}
-
-function columnsOf(graph) {
-  const columns = [];
-  const seen = new Map();
-  for (const node of graph.nodes) {
-    if (!seen.has(node.layer)) {
-      seen.set(node.layer, columns.length);
-      columns.push([]);
-    }
-    columns[seen.get(node.layer)].push(node);
+function band(from, to, sameColumn) {
+  if (sameColumn) {
+    const far = Math.max(from.x + from.half, to.x + to.half) + 14 + 0.2 * Math.abs(to.y - from.y);
+    return { d: `M${from.x + from.half} ${from.y}C${far} ${from.y} ${far} ${to.y} ${to.x + to.half} ${to.y}`, middle: { x: far - 0.25 * (far - from.x), y: (from.y + to.y) / 2 } };
   }
-  return columns;
+  const [x0, x1] = [from.x + from.half, to.x - to.half];
+  const bend = 0.45 * (x1 - x0);
+  return { d: `M${x0} ${from.y}C${x0 + bend} ${from.y} ${x1 - bend} ${to.y} ${x1} ${to.y}`, middle: { x: (x0 + x1) / 2, y: (from.y + to.y) / 2 } };
 }
 
-function placed(graph) {
-  const columns = columnsOf(graph);
-  const step = Math.max(NARROWEST, (WIDTH - PAD.left - PAD.right) / Math.max(1, columns.length - 1));
-  const tallest = Math.max(...columns.map((column) => column.length), 1);
-  const places = new Map();
-  columns.forEach((column, x) => column.forEach((node, i) => {
-    places.set(node.id, { x: PAD.left + x * step, y: PAD.y + ROW * (i + (tallest - column.length) / 2) + ROW / 2 });
-  }));
-  return { columns, step, places, width: PAD.left + PAD.right + step * (columns.length - 1), height: 2 * PAD.y + ROW * tallest };
+/** What an edge is, in words. */
+export function edgeWords(edge, nodes, mark) {
+  const [from, to] = [nodes.get(edge.source), nodes.get(edge.target)].map((node) => short(node.label, 60));
+  return `${from} → ${to}: ${percent(edge.share, 1)} of what comes from the input, contribution ${figure(edge.contribution)}${mark ? `, ${mark} since B` : ""}`;
 }
 
-function edgeNode(edge, { places, full, marked, mark, say }) {
-  const [from, to] = [places.get(edge.source), places.get(edge.target)];
-  const middle = (from.x + to.x) / 2;
-  const changed = marked.has(edge);
-  const kind = changed ? mark : edge.contribution < 0 ? "against" : "for";
-  const words = `${edge.source} → ${edge.target}: share ${percent(edge.share, 1)}, contribution ${figure(edge.contribution)}${changed ? `, ${mark}` : ""}`;
-  return svg("path", {
-    class: `edge ${kind}`, fill: "none", d: `M${from.x} ${from.y}C${middle} ${from.y} ${middle} ${to.y} ${to.x} ${to.y}`,
-    "stroke-width": (1 + 9 * Math.min(1, Math.abs(edge.share) / full)).toFixed(1),
-    on: { pointerenter: () => say(words), pointerleave: () => say("") },
-  }, svg("title", { text: short(words, 300) }));
+function edgeNode(edge, { layout, nodes, full, mark, isMarked, on }) {
+  const [from, to] = [layout.places.get(edge.source), layout.places.get(edge.target)];
+  const { d, middle } = band(from, to, nodes.get(edge.source).column === nodes.get(edge.target).column);
+  const width = Math.max(1, THICKEST * Math.min(1, Math.abs(edge.share) / full));
+  const line = svg("path", { class: "line", fill: "none", d, "stroke-width": width.toFixed(1) });
+  // the sign keeps its colour: what changed has a second line or dashes, and a mark
+  const under = mark === "won" && svg("path", { class: "under", fill: "none", d, "stroke-width": (width + 3).toFixed(1) });
+  const letter = isMarked && svg("text", { class: "mark", x: middle.x, y: middle.y + 4, "text-anchor": "middle", text: mark === "won" ? "+" : "−" });
+  return svg("g", { class: `edge ${sign(edge.contribution)} ${mark}`, on }, under, line, letter, svg("title", { text: edgeWords(edge, nodes, mark) }));
 }
 
-function nodeNode(node, place, isFirst, say) {
-  const words = `${short(node.label, 120)}: contribution ${figure(node.contribution)}`;
-  return svg("g", { class: `node ${node.contribution < 0 ? "against" : "for"}`, on: { pointerenter: () => say(words), pointerleave: () => say("") } },
-    svg("circle", { cx: place.x, cy: place.y, r: 5.5 }),
-    svg("text", { x: place.x + (isFirst ? -11 : 0), y: place.y + (isFirst ? 4 : -9), "text-anchor": isFirst ? "end" : "middle", text: short(node.label, isFirst ? 24 : 18) }),
-    svg("title", { text: words }));
+/** What a node is, in words. */
+export function nodeWords(node) {
+  const share = Number.isFinite(node.share) ? `, ${percent(node.share, 1)} of what comes from the input passes it` : "";
+  return `${short(node.label, 120)}: contribution ${figure(node.contribution)}${share}`;
 }
 
-function edgeTable(graph, marked, mark) {
-  const largest = [...graph.edges].sort((one, other) => Math.abs(other.share) - Math.abs(one.share)).slice(0, 40);
-  return el("details", {}, el("summary", { text: "The edges as a table" }),
-    el("table", {}, el("thead", {}, el("tr", {}, ...["from", "to", "share", "contribution", ""].map((name) => el("th", { scope: "col", text: name })))),
-      el("tbody", {}, ...largest.map((edge) => el("tr", {}, el("td", { text: short(edge.source, 40) }), el("td", { text: short(edge.target, 40) }),
-        el("td", { text: percent(edge.share, 1) }), el("td", { text: figure(edge.contribution) }), el("td", { text: marked.has(edge) ? mark : "" }))))));
+function nodeNode(node, place, graph, on) {
+  const kind = node.unit < 0 ? "bundle" : "unit";
+  const picture = node.unit >= 0 && patchImage(graph, node, place);
+  const named = { role: "button", tabindex: "-1", "aria-label": nodeWords(node), "data-node": node.id };
+  return svg("g", { class: `node ${kind} ${sign(node.contribution)}`, ...(node.unit >= 0 ? named : {}), on },
+    picture, svg("rect", { x: place.x - place.half, y: place.y - HALF - (picture ? 2 : 0), width: 2 * place.half, height: 2 * HALF + (picture ? 4 : 0), rx: picture ? 0 : 5 }),
+    place.name && svg("text", { x: place.x, y: place.y + 4, "text-anchor": "middle", text: place.name }),
+    svg("title", { text: nodeWords(node) }));
 }
 
-/** Draw a graph; `other` is the one it is compared with, `mark` ("won" or "lost") what an edge is that `other` lacks. */
-export function pathGraph(graph, { other, mark, letter }) {
-  const { columns, step, places, width, height } = placed(graph);
-  const marked = other ? missing(graph, other) : new Set();
+function outputNode(node, place, graph, on) {
+  const label = `${place.name}: output ${figure(graph.output)}`;
+  return svg("g", { class: "node output", role: "button", tabindex: "-1", "aria-label": label, "data-node": node.id, on },
+    svg("rect", { x: place.x - place.half, y: place.y - 22, width: 2 * place.half, height: 44, rx: 6 }),
+    svg("text", { class: "name", x: place.x, y: place.y - 3, "text-anchor": "middle", text: place.name }),
+    svg("text", { x: place.x, y: place.y + 14, "text-anchor": "middle", text: figure(graph.output) }));
+}
+
+function heads(graph, layout) {
+  const first = graph.columns[0];
+  const what = graph.box ? "patches" : graph.words ? "tokens" : "units";
+  const words = (column, kind = "units") => (column.nUnits >= 0 ? `${count(column.nUnits)} ${kind}, ${figure(column.contribution)}` : "");
+  return [
+    first && svg("text", { class: "layer", x: 0, y: 13, text: "input" }),
+    first && svg("text", { class: "size", x: 0, y: 29, text: words(first, what) }),
+    ...layout.columns.slice(0, -1).flatMap((column) => [
+      svg("text", { class: "layer", x: column.x, y: 13, "text-anchor": "middle", text: column.shown }, svg("title", { text: short(column.layers.join(", "), 300) })),
+      svg("text", { class: "size", x: column.x, y: 29, "text-anchor": "middle", text: words(column) }),
+    ]),
+  ];
+}
+
+/** Draw a graph's edges that are shown: {node, light(ways or null)}. `on(what, node or edge)` hears what is pointed at. */
+export function pathDrawing(graph, { edges, marked, mark, room, on }) {
+  const layout = placed(graph, room);
+  const nodes = new Map(graph.nodes.map((node) => [node.id, node]));
   const full = Math.max(...graph.edges.map((edge) => Math.abs(edge.share)).filter(Number.isFinite), 0) || 1;
-  const reading = el("output", { class: "reading" });
-  const say = (words) => { reading.textContent = short(words, 240); };
-  const edges = graph.edges.filter((edge) => Number.isFinite(edge.share)).sort((x, y) => Math.abs(x.share) - Math.abs(y.share));
+  const drawn = [...edges].filter((edge) => layout.places.has(edge.source) && layout.places.has(edge.target))
+    .sort((one, other) => Math.abs(one.share) - Math.abs(other.share));
+  const lettered = new Set(drawn.filter((edge) => marked.has(edge)).slice(-MOST_LETTERS));
+  const pointer = (what, thing) => ({ pointerenter: () => on("enter", what, thing), pointerleave: () => on("leave", what, thing), click: () => on("click", what, thing) });
+  const edgeNodes = new Map(drawn.map((edge) => [edge, edgeNode(edge, { layout, nodes, full, mark: marked.has(edge) ? mark : "", isMarked: lettered.has(edge), on: pointer("edge", edge) })]));
+  const units = graph.nodes.filter((node) => layout.places.has(node.id));
+  const nodeNodes = new Map(units.map((node, i) => [
+    node.id, (i === units.length - 1 ? outputNode : nodeNode)(node, layout.places.get(node.id), graph, { ...pointer("node", node), focus: () => on("enter", "node", node), blur: () => on("leave", "node", node) }),
+  ]));
   const drawing = svg("svg", {
-    class: "path", viewBox: `0 0 ${width} ${height}`, role: "img", style: { "max-width": `${1.2 * width}px` },
-    "aria-label": `Decision path: ${short(graph.title, 80)}; the table below has the figures`,
-  },
-  columns.map((column, x) => svg("text", { class: "layer", x: PAD.left + x * step, y: 12, "text-anchor": "middle", text: short(column[0].layer, 20) })),
-  edges.map((edge) => edgeNode(edge, { places, full, marked, mark, say })),
-  graph.nodes.map((node) => nodeNode(node, places.get(node.id), columns[0].includes(node), say)));
-  const share = Number.isFinite(graph.shownShare) ? `; the paths drawn carry ${percent(graph.shownShare)} of it` : "";
-  return el("section", { class: "path-block", "aria-label": `Path at ${letter || "this step"}` },
-    el("h3", {}, letter && el("span", { class: `step-letter ${letter.toLowerCase()}`, text: letter }), ` ${short(graph.title, 80)}`),
-    el("p", { class: "note", text: `Output ${figure(graph.output)}${share}.${other ? ` ${marked.size} of ${graph.edges.length} edges ${mark}.` : ""}` }),
-    el("div", { class: "scroll" }, drawing), reading, edgeTable(graph, marked, mark));
+    class: "path", viewBox: `0 0 ${layout.width} ${layout.height}`, width: layout.width, height: layout.height, role: "group",
+    "aria-label": `Decision path: ${short(graph.title, 80)}; the arrow keys go from unit to unit, Enter shows its ways alone`,
+  }, heads(graph, layout), inputPicture(graph, layout), [...edgeNodes.values()], [...nodeNodes.values()]);
+  const stop = [...nodeNodes.values()].find((node) => node.hasAttribute("tabindex"));
+  stop?.setAttribute("tabindex", "0");
+  return {
+    node: drawing,
+    nodeOf: (id) => nodeNodes.get(id),
+    layout,
+    ways: (what, thing) => (what === "edge" ? waysAlong(thing, drawn) : waysThrough(thing.id, drawn)),
+    light(ways, isAlone) {
+      drawing.classList.toggle("lit", Boolean(ways));
+      drawing.classList.toggle("alone", Boolean(ways && isAlone));
+      for (const [edge, own] of edgeNodes) own.classList.toggle("on", Boolean(ways?.edges.has(edge)));
+      for (const [id, own] of nodeNodes) own.classList.toggle("on", Boolean(ways?.nodes.has(id)));
+    },
+    drawn,
+  };
 }

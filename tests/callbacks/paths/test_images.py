@@ -39,7 +39,7 @@ def test_a_class_has_its_score_probability_and_mean_features(drawn: list[dict[st
     assert (name, score) == ("dog", f"score {float(scores[:, 1].mean()):.3g}")
     share = float(scores.softmax(1)[:, 1].mean())
     assert abs(float(probability.removeprefix("p ").rstrip(" %")) - 100 * share) < 0.6
-    assert words["shown"].values == [f"mean {value:.3g}" for value in X[rows].mean(0).tolist()]
+    assert words["shown"].values == [f"{value:.3g}" for value in X[rows].mean(0).tolist()]
     assert words["title"].startswith("What makes it dog, in epoch 2, at step 1,234 (mean of 4 samples; LRP-epsilon)")
     assert words["title"].endswith("It begins anew.")
 
@@ -47,7 +47,7 @@ def test_a_class_has_its_score_probability_and_mean_features(drawn: list[dict[st
 def test_of_a_sample_its_own_features_are_told(drawn: list[dict[str, Any]]) -> None:
     draw(explained(chosen=options(show="sample")), place=1, show="sample")
     (words,) = drawn
-    assert words["shown"].values == [f"= {value:.3g}" for value in X[1].tolist()]
+    assert words["shown"].values == [f"{value:.3g}" for value in X[1].tolist()]
     assert "it dog, before training (sample 1 of the probe; " in words["title"]
 
 

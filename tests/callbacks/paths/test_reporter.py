@@ -55,7 +55,9 @@ def test_everything_of_an_explanation_goes_out_at_its_step(tmp_path: Path) -> No
     assert (header["step"], header["epoch"], header["count"], len(header["graphs"])) == (40, 4, 5, 2)
     (path,) = tmp_path.rglob("record.jsonl")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert len(lines) == 5 and lines[-1]["graphs"] == header["graphs"]
+    assert len(lines) == 5 and header["v"] == 2
+    for row, graph in zip(lines[-1]["graphs"], header["graphs"], strict=True):
+        assert len(row["nodes"]) == len(graph["nodes"]) and row["title"] == graph["title"]
     assert "graphs" not in found.records[-1]
 
 
