@@ -22,7 +22,7 @@ from lightning_explain.paths.propagation.cuts import run_in_cuts
 from lightning_explain.paths.propagation.flow import Flow, of_sample
 from lightning_explain.paths.propagation.messages import ClosedMessages, closed_messages
 from lightning_explain.paths.propagation.samples import sample_rows
-from lightning_explain.paths.propagation.unit_places import Units, input_places, unit_places
+from lightning_explain.paths.propagation.unit_places import LayerUnits, input_places, unit_places
 from lightning_explain.paths.propagation.way_back import WayBack
 
 HELD = 1 << 20
@@ -37,7 +37,7 @@ def _evenly(names: Sequence[str], n_kept: int) -> list[str]:
     return [names[round(step * (len(names) - 1) / max(1, n_kept - 1))] for step in range(n_kept)]
 
 
-def _by_default(units: Sequence[Units]) -> list[str]:
+def _by_default(units: Sequence[LayerUnits]) -> list[str]:
     """Keep all layers, or of many an even choice: of blocks, where most layers are in blocks of a few."""
     blocks = dict.fromkeys(each.block for each in units if each.block and each.kind != "steps")
     in_blocks = [each for each in units if each.block in blocks]
@@ -49,7 +49,7 @@ def _by_default(units: Sequence[Units]) -> list[str]:
     return _evenly([each.name for each in in_blocks if each.block in kept], MOST_LAYERS)
 
 
-def _chosen(units: Sequence[Units], layers: str | Sequence[str] | None) -> list[str]:
+def _chosen(units: Sequence[LayerUnits], layers: str | Sequence[str] | None) -> list[str]:
     """Resolve names and globs; by default all layers, or of many an even choice."""
     names = [each.name for each in units]
     if layers is None:
@@ -153,7 +153,7 @@ def contributions(
         feature_names: Names of the features of tabular inputs.
         patch: Side of an image's patches in pixels; by default about seven patches along the longer side.
         keep_positions: Whether each position of a channel is a unit of its own.
-        input_units_given: Units of inputs whose shape does not tell them (entities of a set), or None, by input.
+        input_units_given: LayerUnits of inputs whose shape does not tell them (entities of a set), or None, by input.
         groups: A number for each sample [batch]: those of a group have places for the same units, so that their graphs
             have a mean. By default all samples are one group.
         names_from: The module after whose layers the graph's are named, if `model` only wraps it.
@@ -197,8 +197,12 @@ def contributions(
 
 
 def _cut_at(
-    way: WayBack, inputs: Sequence[Units], hidden: Sequence[Units], kept: set[str], gradients: Mapping[int, Tensor]
-) -> tuple[list[Units], dict[str, ClosedMessages]]:
+    way: WayBack,
+    inputs: Sequence[LayerUnits],
+    hidden: Sequence[LayerUnits],
+    kept: set[str],
+    gradients: Mapping[int, Tensor],
+) -> tuple[list[LayerUnits], dict[str, ClosedMessages]]:
     """Choose the layers at which messages end: those kept, and all others whose messages have a closed form.
 
     The latter cost little, and the flow through them is exact for every unit; they are taken out of the graph later.

@@ -74,7 +74,7 @@ def input_units(
         parts: The inputs, each [batch, ...].
         feature_names: Names of the features of the first input, if it is no image.
         patch: Side of a patch in pixels; by default about seven patches along the longer side.
-        given: Units of the inputs whose shape does not tell them; None, or nothing, for others.
+        given: LayerUnits of the inputs whose shape does not tell them; None, or nothing, for others.
 
     Raises:
         ConfigurationError: `patch` is below 1.

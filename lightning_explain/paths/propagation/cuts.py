@@ -3,8 +3,8 @@
 Each place has a value of its own, where the graph begins anew. So the way back can be walked piece by piece.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -104,9 +104,18 @@ class CuttingTrace(RelevanceTrace):
         composite: The rules of layers.
         inputs: The explained inputs, and those that are only carried along or looked up.
         choices: The rules of attention and gates.
+        changes: Makes the value of some places another one, with which the model goes on.
     """
 
-    def __init__(self, model: nn.Module, composite: Composite, inputs: tuple[Tensor, ...], choices: Choices) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        composite: Composite,
+        inputs: tuple[Tensor, ...],
+        choices: Choices,
+        changes: Mapping[int, Callable[[Tensor], Tensor]],
+    ) -> None:
+        self._changes = changes
         self.cuts = [Cut("", "input", part, part=place) for place, part in enumerate(inputs) if part.requires_grad]
         self._ids = {place: part for place, part in enumerate(inputs) if not part.is_floating_point()}
         self._n_recurrent = 0
@@ -134,8 +143,9 @@ class CuttingTrace(RelevanceTrace):
             self._n_recurrent -= is_recurrent
 
     def _begin(self, cut: Cut) -> Tensor:
-        self.cuts.append(cut)
-        out: Any = Begin.apply(cut.leaf)
+        change = self._changes.get(len(self.cuts))
+        self.cuts.append(cut if change is None else replace(cut, leaf=_leaf(change(cut.leaf.detach()))))
+        out: Any = Begin.apply(self.cuts[-1].leaf)
         return out
 
     def heads(self, output: Tensor) -> Tensor:
@@ -230,8 +240,18 @@ def run_in_cuts(
     choices: Choices,
     *,
     names_from: nn.Module,
+    changes: Mapping[int, Callable[[Tensor], Tensor]] | None = None,
 ) -> CutPass:
     """Run the model once, cut at every place; call it inside `explaining`.
+
+    Args:
+        model: The model.
+        inputs: As in `contributions`.
+        target: The explained output of each sample.
+        composite: The rules of layers.
+        choices: The rules of attention and gates.
+        names_from: The module whose layers are named.
+        changes: Makes the value of a place another one, with which the model goes on.
 
     Raises:
         ConfigurationError: A layer or operation that relevance cannot pass, by name; ids that no embedding reads.
@@ -239,7 +259,7 @@ def run_in_cuts(
     """
     check_names(names_from, composite)
     parts = tuple(part.detach().clone().requires_grad_(part.is_floating_point()) for part in inputs)
-    trace = CuttingTrace(names_from, composite, parts, choices)
+    trace = CuttingTrace(names_from, composite, parts, choices, changes or {})
     with checkpointing_off(), trace:
         output = model(*trace.given)
         began_score = sequence_number()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_explain.paths.propagation.unit_places import Units
+from lightning_explain.paths.propagation.unit_places import LayerUnits
 from lightning_explain.paths.propagation.way_back import WayBack
 
 MOST_EXPANDED = 12
@@ -72,11 +72,11 @@ def chosen_places(share: Tensor, contribution: Tensor, groups: Tensor) -> Places
 
 def expanded_messages(
     way: WayBack,
-    own: Units,
+    own: LayerUnits,
     gradient: Tensor,
     places: Places,
     stops: Collection[int],
-    sources: Sequence[Units],
+    sources: Sequence[LayerUnits],
 ) -> dict[str, Tensor]:
     """Compute the messages into each place of a layer, one walk back for each.
 
@@ -111,7 +111,7 @@ def expanded_messages(
     }
 
 
-def by_source(way: WayBack, gradients: Mapping[int, Tensor], sources: Sequence[Units]) -> dict[str, Tensor]:
+def by_source(way: WayBack, gradients: Mapping[int, Tensor], sources: Sequence[LayerUnits]) -> dict[str, Tensor]:
     """Sum value times gradient by the units of each source that is reached: [samples, units]."""
     arrived = {place: way.cuts[place].leaf.detach() * gradient for place, gradient in gradients.items()}
     return {

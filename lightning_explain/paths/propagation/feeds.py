@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_explain.paths.propagation.unit_places import Units
+from lightning_explain.paths.propagation.unit_places import LayerUnits
 
 SLACK = 0.2
 """Most deviation from a unit's code, as a share of the smallest difference between two codes."""
@@ -64,7 +64,7 @@ class Forward:
         return found
 
 
-def feed_of(forward: Forward, which: int, value: Tensor, units: Units, place: int, unit_dim: int) -> Feed | None:
+def feed_of(forward: Forward, which: int, value: Tensor, units: LayerUnits, place: int, unit_dim: int) -> Feed | None:
     """Find the part of a layer's input that comes from one place, and the units that its elements come from.
 
     Every unit is given a code. Where an element comes from one unit alone, the part that the coded values make is the

@@ -20,7 +20,7 @@ from lightning_explain.paths.contribution_graph import (
 )
 from lightning_explain.paths.propagation.expansion import Places, by_source, chosen_places, expanded_messages
 from lightning_explain.paths.propagation.messages import ClosedMessages
-from lightning_explain.paths.propagation.unit_places import Units
+from lightning_explain.paths.propagation.unit_places import LayerUnits
 from lightning_explain.paths.propagation.way_back import SCORE, WayBack
 
 LARGEST = 1 << 22
@@ -63,7 +63,7 @@ class Flow:
     def __init__(
         self,
         way: WayBack,
-        layers: Sequence[Units],
+        layers: Sequence[LayerUnits],
         n_inputs: int,
         gradients: Mapping[int, Tensor],
         closed: Mapping[str, ClosedMessages],

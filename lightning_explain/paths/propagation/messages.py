@@ -18,7 +18,7 @@ from lightning_explain.attribution.lrp.maps import AffineMap, Convolution, Dense
 from lightning_explain.paths.propagation.cuts import Cut
 from lightning_explain.paths.propagation.feeds import Feed, Forward, feed_of
 from lightning_explain.paths.propagation.terms import Term, of_sign, terms_of
-from lightning_explain.paths.propagation.unit_places import Units
+from lightning_explain.paths.propagation.unit_places import LayerUnits
 from lightning_explain.paths.propagation.way_back import WayBack
 
 
@@ -97,7 +97,7 @@ class ClosedMessages:
     read: Tensor
     terms: tuple[Term, ...]
     feeds: Mapping[int, Feed]
-    sources: Mapping[int, Units]
+    sources: Mapping[int, LayerUnits]
 
     def of(self, samples: slice) -> dict[str, Tensor]:
         """Return the messages of some samples by the name of the source: [samples, units, units of the source]."""
@@ -158,7 +158,7 @@ class ClosedMessages:
 
 
 def closed_messages(
-    way: WayBack, place: int, own: Units, gradient: Tensor, sources: Mapping[int, Units]
+    way: WayBack, place: int, own: LayerUnits, gradient: Tensor, sources: Mapping[int, LayerUnits]
 ) -> ClosedMessages | None:
     """Return the messages of a layer in closed form; None where there is none.
 
@@ -193,7 +193,7 @@ def closed_messages(
     return ClosedMessages(layer, held, terms, feeds, {each: sources[each] for each in places})
 
 
-def _has_form(cut: Cut, own: Units) -> bool:
+def _has_form(cut: Cut, own: LayerUnits) -> bool:
     layer = cut.layer
     is_known = isinstance(layer, Dense) or (isinstance(layer, Convolution) and not layer.transposed)
     # with positions kept a feature is a unit only where there are no positions
@@ -201,7 +201,7 @@ def _has_form(cut: Cut, own: Units) -> bool:
     return is_known and by_feature and _is_first(own) and layer is not None and cut.leaf.dtype == layer.weight.dtype
 
 
-def _is_first(units: Units) -> bool:
+def _is_first(units: LayerUnits) -> bool:
     """Return True if samples are in the first dimension and in their order."""
     first = torch.arange(units.n_samples, device=units.keys[0].device) if units.keys else None
     return all(
@@ -210,7 +210,7 @@ def _is_first(units: Units) -> bool:
     )
 
 
-def _owner(key: Tensor, units: Units) -> Tensor:
+def _owner(key: Tensor, units: LayerUnits) -> Tensor:
     known = key.flatten(1).amin(1)  # of no unit is the largest number
     return torch.where(known < units.n_samples * units.n_units, known // units.n_units, -1)
 

@@ -112,7 +112,11 @@ def _by_gradient(way: WayBack, place: int, gradient: Tensor, numbered: Tensor, n
         ).reshape(n_rows, -1)  # fmt: skip
         strongest, whose = votes[:, :-1].max(1)
         if float(strongest.sum()) >= PURE * float(votes.sum()):
-            return SampleRows(dim, torch.where(strongest > 0, whose, -1))
+            owner = torch.where(strongest > 0, whose, -1)
+            first = torch.arange(n_rows, device=owner.device)
+            # samples without relevance are where all others say that they are
+            is_in_order = n_rows == n_samples and bool(((owner == first) | (owner < 0)).all())
+            return SampleRows(dim, first if is_in_order else owner)
     cut = way.cuts[place]
     raise ConfigurationError(
         f"Decision paths cannot tell the samples apart in {cut.name!r} (value {list(cut.leaf.shape)}): the scores of "

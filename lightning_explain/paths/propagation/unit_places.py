@@ -20,7 +20,7 @@ BLOCK = re.compile(r"^(?:.*\.)?\d+(?=\.)")
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
+class LayerUnits:
     """The units of one layer, or of one input.
 
     Attributes:
@@ -64,9 +64,12 @@ class Units:
             gradient: At the only place.
             members: Which units of each sample [samples, units].
         """
+        return gradient * self.mask(members).to(gradient.dtype)
+
+    def mask(self, members: Tensor) -> Tensor:
+        """Return True where an element of the only place belongs to one of the given units [samples, units]."""
         (key,), (dim,) = self.keys, self.dims
-        kept = torch.cat([members.flatten(), members.new_zeros(1)])[key]
-        return gradient * kept.movedim(0, dim).to(gradient.dtype)
+        return torch.cat([members.flatten(), members.new_zeros(1)]).to(key.device)[key].movedim(0, dim)
 
 
 def _zero(score: Tensor) -> Tensor:
@@ -153,15 +156,15 @@ def _heads_of_features(features: Tensor, n_features: int) -> Tensor | None:
     return None
 
 
-def input_places(way: WayBack, units: Sequence[InputUnits], names: Sequence[str]) -> list[Units]:
+def input_places(way: WayBack, units: Sequence[InputUnits], names: Sequence[str]) -> list[LayerUnits]:
     """Return the units of each input."""
-    found: list[Units] = []
+    found: list[LayerUnits] = []
     n_samples = len(way.score)
     for part, (name, own) in enumerate(zip(names, units, strict=True)):
         places = [p for p, cut in enumerate(way.cuts) if cut.kind == "input" and cut.part == part and p in way.used]
         keys = [_input_key(way.cuts[place].leaf, own, n_samples) for place in places]
         dims, n_units = (0,) * len(places), len(own.names)
-        found.append(Units(name, "input", tuple(places), tuple(keys), dims, n_units, n_samples, _zero(way.score)))
+        found.append(LayerUnits(name, "input", tuple(places), tuple(keys), dims, n_units, n_samples, _zero(way.score)))
     return found
 
 
@@ -176,7 +179,7 @@ def _input_key(leaf: Tensor, own: InputUnits, n_samples: int) -> Tensor:
 
 def unit_places(
     way: WayBack, gradients: Mapping[int, Tensor], rows: Mapping[int, SampleRows], *, keep_positions: bool
-) -> list[Units]:
+) -> list[LayerUnits]:
     """Find the layers of units, in the order in which they ran.
 
     They are the states of recurrent layers, the heads of attentions, and linear layers and convolutions: those that an
@@ -184,7 +187,7 @@ def unit_places(
     residual stream, queries, keys and values only carry messages through; so does the layer of scores.
     """
     kinds = {place: cut.kind for place, cut in enumerate(way.cuts)}
-    found, fate = list[Units](), fates(way)
+    found, fate = list[LayerUnits](), fates(way)
     names = _names(way)
     for place in sorted(way.used):
         cut = way.cuts[place]
@@ -198,7 +201,7 @@ def unit_places(
     return _in_blocks(found)
 
 
-def _units(way: WayBack, place: int, name: str, rows: SampleRows, keep_positions: bool) -> Units | None:
+def _units(way: WayBack, place: int, name: str, rows: SampleRows, keep_positions: bool) -> LayerUnits | None:
     cut, n_samples = way.cuts[place], len(way.score)
     if cut.kind == "heads":
         labels, kind = _head_labels(way, place, rows.dim), "heads"
@@ -211,10 +214,10 @@ def _units(way: WayBack, place: int, name: str, rows: SampleRows, keep_positions
         labels, kind = layer
     n_units = int(labels.max()) + 1
     key = _key(rows, labels, n_units, n_samples)
-    return Units(name, kind, (place,), (key,), (rows.dim,), n_units, n_samples, _zero(way.score))
+    return LayerUnits(name, kind, (place,), (key,), (rows.dim,), n_units, n_samples, _zero(way.score))
 
 
-def _is_score(units: Units, gradient: Tensor, place: int, readers: set[int]) -> bool:
+def _is_score(units: LayerUnits, gradient: Tensor, place: int, readers: set[int]) -> bool:
     """Return True for a layer of which one unit of each sample is the score, or makes it up."""
     is_open = units.summed({place: (gradient != 0).float()}) > 0
     return not readers - {-1} and -1 in readers and bool((is_open.sum(1) <= 1).all())
@@ -237,10 +240,10 @@ def _names(way: WayBack) -> dict[int, str]:
     return found
 
 
-def _in_blocks(found: list[Units]) -> list[Units]:
+def _in_blocks(found: list[LayerUnits]) -> list[LayerUnits]:
     """Note the block of the layers that share one."""
 
-    def block(units: Units) -> str:
+    def block(units: LayerUnits) -> str:
         if units.kind == "steps":
             return units.name.rpartition(" step ")[0]
         match = BLOCK.match(units.name)

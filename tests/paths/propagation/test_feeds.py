@@ -8,18 +8,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_explain.paths.propagation.feeds import Feed, Forward, feed_of
-from lightning_explain.paths.propagation.unit_places import Units
+from lightning_explain.paths.propagation.unit_places import LayerUnits
 
 
-def source(*shape: int) -> tuple[Tensor, Units]:
+def source(*shape: int) -> tuple[Tensor, LayerUnits]:
     """A leaf [batch, ...] of signed values, and each channel (or feature) as a unit."""
     values = torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape))).double().requires_grad_()
     n, units = shape[:2]
     key = torch.arange(n * units).reshape(n, units, *[1] * (len(shape) - 2))
-    return values, Units("fc", "neurons", (0,), (key,), (0,), units, n, torch.zeros((), dtype=torch.double))
+    return values, LayerUnits("fc", "neurons", (0,), (key,), (0,), units, n, torch.zeros((), dtype=torch.double))
 
 
-def feeds(read: Tensor, sources: Sequence[tuple[Tensor, Units]]) -> list[Feed | None]:
+def feeds(read: Tensor, sources: Sequence[tuple[Tensor, LayerUnits]]) -> list[Feed | None]:
     forward = Forward(read, [values for values, _ in sources])
     return [feed_of(forward, which, values.detach(), units, 0, 1) for which, (values, units) in enumerate(sources)]
 
@@ -86,6 +86,6 @@ def test_what_nothing_came_through_counts_for_its_own_unit() -> None:
 def test_units_may_be_positions_instead_of_channels() -> None:
     values = torch.rand(2, 3, 4).double().requires_grad_()
     key = torch.arange(8).reshape(2, 1, 4)
-    units = Units("input", "input", (0,), (key,), (0,), 4, 2, torch.zeros((), dtype=torch.double))
+    units = LayerUnits("input", "input", (0,), (key,), (0,), 4, 2, torch.zeros((), dtype=torch.double))
     (feed,) = feeds(values * 2, [(values, units)])
     assert feed.by == "position" and feed.labels.tolist() == [0, 1, 2, 3]

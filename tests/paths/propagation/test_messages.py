@@ -95,8 +95,9 @@ SHAPES = {
 def test_closed_forms_equal_one_walk_back_for_each_unit(name, rule, monkeypatch):
     layer, shape = SHAPES[name]
     seeded()
-    first = nn.Linear(shape[-1], shape[-1])
-    net = nn.Sequential(first, nn.Tanh(), deepcopy(layer), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
+    layer, first = deepcopy(layer), nn.Linear(shape[-1], shape[-1])
+    layer.reset_parameters()
+    net = nn.Sequential(first, nn.Tanh(), layer, nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
     if name != "tokens":
         kind = {2: nn.Conv1d, 3: nn.Conv2d, 4: nn.Conv3d}[len(shape)]
         net[0] = kind(shape[0], shape[0], 1)
