@@ -1,5 +1,6 @@
 """Decision paths from input to class: contributions of units, strongest paths, change over time."""
 
+from lightning_explain.paths.ablation import Ablation, ablation
 from lightning_explain.paths.blocks import Block
 from lightning_explain.paths.change import PathChange, path_change
 from lightning_explain.paths.coarser import mean_graph
@@ -12,6 +13,7 @@ from lightning_explain.paths.ranking import Ranked, ranking
 from lightning_explain.paths.search import Path, Search, top_paths
 
 __all__ = [
+    "Ablation",
     "Block",
     "ContributionGraph",
     "Contributions",
@@ -25,6 +27,7 @@ __all__ = [
     "Ranked",
     "Search",
     "UnitLayer",
+    "ablation",
     "contributions",
     "effective_units",
     "mean_graph",

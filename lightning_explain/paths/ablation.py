@@ -109,7 +109,8 @@ def ablation(
 
     In one forward pass the units of each layer are set to their mean over all samples (of each position: a mean over
     the dimension of samples), those of later layers on top of what the earlier ones have changed. Random units are
-    as many, of the same layers, drawn for each group from all units of the layer.
+    as many, of the same layers, from those that are not drawn. So a layer of which more than half is drawn (all heads
+    of an attention) is left as it is in both: there is nothing to compare it with.
 
     Source: mean ablation as in Wang et al. (2023), Interpretability in the wild; the comparison with random units as in
     Morcos et al. (2018), On the importance of single directions.
@@ -139,6 +140,7 @@ def ablation(
         indices = target_tensor(target, len(parts[0]), parts[0].device)
         runs = _Runs(model, parts, indices, names_from or model)
         score = runs.look({name for units in drawn for name in units})
+        drawn = [_comparable(own, runs.layers) for own in drawn]
         lost = _lost(score, runs.without(_members(runs.layers, drawn, groups)), groups, len(drawn))
         draws = [
             _lost(score, runs.without(_members(runs.layers, units, groups)), groups, len(drawn))
@@ -147,13 +149,14 @@ def ablation(
     random = torch.stack(draws)
     spread = random.std(0) if n_draws > 1 else torch.full_like(lost, torch.nan)
     return [
-        Ablation(float(lost[g]), float(random[:, g].mean()), float(spread[g]), _n_units(drawn[g], runs.layers), n_draws)
-        for g in range(len(drawn))
+        Ablation(float(lost[g]), float(random[:, g].mean()), float(spread[g]), sum(map(len, own.values())), n_draws)
+        for g, own in enumerate(drawn)
     ]
 
 
-def _n_units(drawn: Drawn, layers: Mapping[str, LayerUnits]) -> int:
-    return sum(len(units) for name, units in drawn.items() if name in layers)
+def _comparable(drawn: Drawn, layers: Mapping[str, LayerUnits]) -> Drawn:
+    """Leave out layers that have fewer other units than are drawn, and what is no layer of units."""
+    return {name: units for name, units in drawn.items() if name in layers and 2 * len(units) <= layers[name].n_units}
 
 
 def _members(layers: Mapping[str, LayerUnits], drawn: Sequence[Drawn], groups: Tensor) -> dict[str, Tensor]:
@@ -168,15 +171,13 @@ def _members(layers: Mapping[str, LayerUnits], drawn: Sequence[Drawn], groups: T
 
 
 def _at_random(layers: Mapping[str, LayerUnits], drawn: Sequence[Drawn], generator: torch.Generator) -> list[Drawn]:
-    """Draw as many units of each layer for each group."""
-    return [
-        {
-            name: torch.randperm(layers[name].n_units, generator=generator)[: len(units)].tolist()
-            for name, units in own.items()
-            if name in layers
-        }
-        for own in drawn
-    ]
+    """Draw as many other units of each layer for each group."""
+
+    def others(name: str, units: Sequence[int]) -> list[int]:
+        in_order = torch.randperm(layers[name].n_units, generator=generator).tolist()
+        return [unit for unit in in_order if unit not in units][: len(units)]
+
+    return [{name: others(name, units) for name, units in own.items()} for own in drawn]
 
 
 def _lost(score: Tensor, without: Tensor, groups: Tensor, n_groups: int) -> Tensor:

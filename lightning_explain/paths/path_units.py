@@ -68,7 +68,8 @@ def input_units(
     patch: int | None = None,
     given: Sequence[InputUnits | None] = (),
 ) -> tuple[InputUnits, ...]:
-    """Divide each input into units: an image into square patches (all channels together), anything else by feature.
+    """Divide each input into units: an image into square patches (all channels together), ids [batch, tokens] by
+    token, anything else by feature.
 
     Args:
         parts: The inputs, each [batch, ...].
@@ -91,6 +92,8 @@ def input_units(
         own = given[place] if place < len(given) else None
         if own is not None:
             units.append(own)
+        elif part.ndim == 2 and not part.is_floating_point():
+            units.append(InputUnits(torch.arange(part.shape[1]), tuple(f"token {at}" for at in range(part.shape[1]))))
         elif is_image(part):
             units.append(_patches(part.shape[1:], patch or max(1, round(max(part.shape[-2:]) / PATCHES_ACROSS))))
         else:

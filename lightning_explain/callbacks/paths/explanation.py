@@ -1,7 +1,7 @@
 """The decision paths of the probe at one moment of training."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,12 @@ from lightning_explain.callbacks.base.distributed import Ranks, communicating
 from lightning_explain.callbacks.base.forward import Question, undisturbed
 from lightning_explain.callbacks.paths.path_options import PathOptions, Show
 from lightning_explain.paths import (
+    Ablation,
     Contributions,
     InputUnits,
     PathChange,
     PathGraph,
+    ablation,
     effective_units,
     mean_graph,
 )
@@ -68,12 +70,14 @@ class ClassPath:
         graph: The mean over them.
         effective: For each layer, the number of units over which the mean flow is effectively spread.
         change: Since the explanation before; None for the first.
+        ablation: What the class's score loses without the units drawn; None if it was not asked for.
     """
 
     group: Group
     graph: PathGraph
     effective: dict[str, float]
     change: PathChange | None
+    ablation: Ablation | None = None
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,33 @@ def _follow(
         shown = options.shown(mean, units, group.output_name)
         effective = {layer.name: effective_units(layer) for layer in mean.layers[:-1]}
         classes[place] = ClassPath(group, shown, effective, change(place, shown))
+    if options.ablation:
+        measured = _ablations(module, inputs, target, classes, names=names)
+        classes = {place: replace(found, ablation=measured[place]) for place, found in classes.items()}
     return _Found(classes, samples, units)
+
+
+def _ablations(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    target: Tensor | None,
+    classes: Mapping[int, ClassPath],
+    *,
+    names: nn.Module,
+) -> dict[int, Ablation]:
+    """Measure what the score of each class loses without the units drawn, with means over the whole probe."""
+    drawn: list[dict[str, list[int]]] = []
+    groups = torch.full((len(inputs[0]),), -1)
+    for number, found in enumerate(classes.values()):
+        groups[list(found.group.members)] = number
+        own: dict[str, list[int]] = {}
+        for node in found.graph.nodes:
+            if node.unit is not None:
+                own.setdefault(node.layer, []).append(node.unit)
+        drawn.append(own)
+    copies = tuple(part.clone() for part in inputs)
+    measured = ablation(module, copies, target, drawn, groups, names_from=names)
+    return dict(zip(classes, measured, strict=True))
 
 
 def _in_pieces(

@@ -76,6 +76,9 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
       biases; each the mean over the classes.
     - `explain/{name}/effective_units/{layer}`: over how many units of a layer the decision is spread (e to the
       entropy of their shares); also for `input`.
+    - with `ablation=True` `explain/{name}/ablation`: share of the class's score that is lost without the units drawn;
+      `.../ablation_random`: without as many random units of the same layers; each the mean over the classes;
+      `.../class_ablation/{class}`: of each.
     - `explain/{name}/overhead`: share of wall time spent so far.
     - `explain/{name}/ranking` (text): for each class the units in the order of best-first expansion, with their
       contributions; edges won and lost.
@@ -92,6 +95,8 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
             explanation. Either way it stays the same for the whole run.
         show: The pictures show the mean over a `"class"`, or its first `"sample"`.
         every_sample: Keep the graph of every single sample in `latest.samples`.
+        ablation: Measure whether it is the way: what the class's score loses when the units drawn are set to their mean
+            over the probe, beside as many random units of the same layers (ten more forward passes).
         rules: Rules of relevance propagation: a composite, or a mapping from layer type, name or glob to
             `ZeroRule`, `EpsilonRule`, `GammaRule` or `ZPlusRule`; by default epsilon everywhere.
         patch: Side of an image's patches in pixels; by default about seven along the longer side.
@@ -123,6 +128,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
         explained: Literal["label", "predicted"] = "label",
         show: Literal["class", "sample"] = "class",
         every_sample: bool = False,
+        ablation: bool = False,
         rules: Composite | Mapping[Any, Rule] | None = None,
         patch: int | None = None,
         keep_positions: bool = False,
@@ -143,6 +149,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
             keep_positions=keep_positions,
             show=show,
             every_sample=every_sample,
+            ablation=ablation,
             drawn=drawn,
             n_units=n_units,
             n_paths=n_paths,

@@ -23,6 +23,7 @@ class PathOptions:
         rules: As in `contributions`, like `layers`, `patch` and `keep_positions`.
         show: The pictures show the mean over a `"class"`, or its first `"sample"`.
         every_sample: Keep the graph of every single sample.
+        ablation: Measure what the score loses without the units drawn.
         drawn: As in `path_graph`, like `n_units` and `n_paths`.
     """
 
@@ -32,6 +33,7 @@ class PathOptions:
     keep_positions: bool
     show: Show
     every_sample: bool
+    ablation: bool = False
     drawn: float
     n_units: int
     n_paths: int

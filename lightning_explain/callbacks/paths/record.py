@@ -19,6 +19,9 @@ TAKEN = (
     "top_paths_share",
     "absorbed_share",
     "effective_units",
+    "ablation",
+    "ablation_random",
+    "class_ablation",
     "overhead",
     "ranking",
 )
@@ -59,7 +62,20 @@ def path_scalars(name: str, explanation: PathExplanation) -> dict[str, float]:
         figures[tag(name, "turnover")] = _mean(turnovers.values())
         # loggers that keep a file for each metric cannot have `turnover` and `turnover/cat`
         figures |= {tag(name, "class_turnover", part): value for part, value in turnovers.items()}
-    return figures
+    return figures | _ablation_scalars(name, explanation)
+
+
+def _ablation_scalars(name: str, explanation: PathExplanation) -> dict[str, float]:
+    """Return what the scores lose without the units drawn, and without random ones; empty if it was not measured."""
+    parts = zip(parts_of_classes(explanation), explanation.classes, strict=True)
+    found = {part: each.ablation for part, each in parts if each.ablation is not None}
+    if not found:
+        return {}
+    return {
+        tag(name, "ablation"): _mean(each.drawn for each in found.values()),
+        tag(name, "ablation_random"): _mean(each.random for each in found.values()),
+        **{tag(name, "class_ablation", part): each.drawn for part, each in found.items()},
+    }
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -113,7 +129,9 @@ def _paths(graph: PathGraph) -> list[dict[str, Any]]:
 def path_record(explanation: PathExplanation, probe: Probe, *, options: PathOptions) -> dict[str, Any]:
     """Return one explanation's graphs, rankings, paths and changes as plain lists."""
     drawn = explanation.classes[:MOST_CLASSES]
+    measured = {found.group.name: found.ablation.to_json() for found in drawn if found.ablation is not None}
     return {
+        **({"ablation": measured} if measured else {}),
         "epoch": explanation.epoch,
         "rules": options.rules_name,
         "probe": probe.fingerprint,

@@ -361,3 +361,45 @@ def test_an_integer_input_is_carried_along_without_a_word_and_nothing_flows_to_i
     assert np.isfinite(list(scalars.values())).all()
     assert "explain/path/effective_units/input_0" in scalars
     assert "explain/path/effective_units/input_1" not in scalars
+
+
+class Tokens(pl.LightningModule):
+    """Embedded ids of a fixed length through a block of a transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.places = nn.Embedding(20, 8), nn.Embedding(5, 8)
+        self.block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        h = self.embed(ids) + self.places(torch.arange(ids.shape[1], device=ids.device))
+        return self.head(self.block(h).mean(1))
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self(batch[0])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters())
+
+
+def test_token_models_need_no_option_and_ablation_is_logged(tmp_path: Path) -> None:
+    ids, labels = torch.randint(0, 20, (24, 5)), torch.arange(24) % 2
+    loader = DataLoader(TensorDataset(ids, labels), batch_size=12)
+    logger = TensorBoardLogger(tmp_path, "run")
+    monitor = DecisionPathMonitor(on_error="raise", ablation=True)
+    quiet_trainer(callbacks=[monitor], logger=logger, max_epochs=1).fit(Tokens(), loader, loader)
+    assert monitor.latest is not None
+    (units,) = monitor.latest.units
+    assert units.names == ("token 0", "token 1", "token 2", "token 3", "token 4")
+    assert {"block.self_attn", "block.linear1", "input"} <= set(monitor.latest.classes[0].effective)
+    events = Events(logger.log_dir)
+    for tag in ("ablation", "ablation_random", "class_ablation/0", "class_ablation/1"):
+        assert len(events.curve(f"explain/path/{tag}")) == 2
+    measured = monitor.records[-1]["ablation"]
+    assert set(measured) == {"0", "1"} and measured["0"]["n_draws"] == 8
+    last = list(events.curve("explain/path/class_ablation/0").values())[-1]
+    assert last == pytest.approx(measured["0"]["drawn"], rel=1e-3)
