@@ -68,14 +68,15 @@ def input_units(
     patch: int | None = None,
     given: Sequence[InputUnits | None] = (),
 ) -> tuple[InputUnits, ...]:
-    """Divide each input into units: an image into square patches (all channels together), ids [batch, tokens] by
-    token, anything else by feature.
+    """Divide each input into units: an image into patches, ids [batch, tokens] by token, anything else by feature.
+
+    Patches are square, with all channels together.
 
     Args:
         parts: The inputs, each [batch, ...].
         feature_names: Names of the features of the first input, if it is no image.
         patch: Side of a patch in pixels; by default about seven patches along the longer side.
-        given: LayerUnits of the inputs whose shape does not tell them; None, or nothing, for others.
+        given: Units of the inputs whose shape does not tell them; None, or nothing, for others.
 
     Raises:
         ConfigurationError: `patch` is below 1.
