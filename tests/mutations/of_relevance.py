@@ -156,6 +156,14 @@ def losses_of_softmaxes() -> None:
     softmax_losses.test_without_offsets_all_that_is_missing_was_lost_by_softmaxes(softmax_losses.fused, latent=False)
 
 
+def ranks_of_sums() -> None:
+    """A sum with a signal is a signal, whatever else is in it; weights without NaN still are weights."""
+    attention.test_weights_still_are_weights_after("without NaN")
+    x, y = drawn(3, 4), drawn(3, 4, seed=1)
+    found = LRP(applied.RULES)(applied.Apply(lambda a, b: (a.sigmoid() + a) * b.sigmoid()), (x, y))
+    assert not found.parts[1].any()
+
+
 def convolution_as_large_as_the_image() -> None:
     maps.test_transposes_are_the_gradient_of_the_map("as large as the image")
 
@@ -465,6 +473,18 @@ MUTATIONS = [
         "s.flatten(1) @ weight.flatten(1)",
         "s.flatten(1) @ weight.flatten(1).abs()",
         convolution_as_large_as_the_image,
+    ),
+    Mutation(
+        "attribution.lrp.trace.RelevanceTrace._carry_rank",
+        "min(map(self.rank, explained))",
+        "max(map(self.rank, explained))",
+        ranks_of_sums,
+    ),
+    Mutation(
+        "attribution.lrp.operations.activations._passed_on",
+        "max(rank, tracer.rank(z))",
+        "rank",
+        ranks_of_sums,
     ),
     Mutation(
         "attribution.lrp.propagation.Pass.relevance",

@@ -127,8 +127,7 @@ class Convolution:
         """Map inputs [batch, in, ...] to [batch, out, ...]."""
         if self._is_dense(a):
             out = functional.linear(a.flatten(1), weight.flatten(1), bias)
-            # no view, or nothing could write into it
-            return out.reshape(*out.shape, *[1] * (a.ndim - 2)).clone()
+            return out.reshape(*out.shape, *[1] * (a.ndim - 2))
         return torch.convolution(
             self._padded(laid_out(a)), weight, bias, self.stride, self.padding, self.dilation,
             self.transposed, self.output_padding, self.groups,

@@ -47,7 +47,7 @@ class Ruled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, call: RelevanceCall, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """Compute the layer's ordinary output."""
-        z = compute(a)
+        z = writable(compute(a))
         ctx.layer, ctx.rule, ctx.scalings = call.layer, call.rule, call.scalings
         ctx.save_for_backward(a)
         # not a copy: the trace makes one when something writes into z
@@ -71,6 +71,11 @@ class Ruled(torch.autograd.Function):
         else:
             handed_down = rule.modified_gradient(layer, a, z, gradient)
         return handed_down.to(read.dtype), None, None
+
+
+def writable(output: Tensor) -> Tensor:
+    """Return a tensor that may be an autograd function's output and be written into, which no view may."""
+    return output.clone() if output._is_view() else output
 
 
 def keep(node: Node, output: Tensor) -> None:
@@ -170,18 +175,18 @@ class Normalised(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: Tensor,
-        y: Tensor,
+        compute: Callable[[], Tensor],
         scale: Tensor | None,
         spread: Tensor,
         grouped: Shape,
         centred: Shape,
     ) -> Tensor:
-        """Return `y`, which is `(x - mean) * spread * scale + shift`.
+        """Compute `(x - mean) * spread * scale + shift`.
 
         Args:
             ctx: Autograd's.
             x: What is normalised.
-            y: The result.
+            compute: Returns the result.
             scale: Weight, shaped so that it broadcasts with the groups; None for 1.
             spread: One over the standard deviation of each group.
             grouped: The shape in which each group fills whole dimensions.
@@ -189,7 +194,7 @@ class Normalised(torch.autograd.Function):
         """
         ctx.grouped, ctx.centred, ctx.shape, ctx.dtype = grouped, centred, x.shape, x.dtype
         ctx.save_for_backward(spread, *(() if scale is None else (scale,)))
-        return y.view_as(y)
+        return writable(compute())
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:

@@ -22,7 +22,13 @@ from lightning_explain.attribution.lrp.composites import Composite
 from lightning_explain.attribution.lrp.maps import AffineMap
 from lightning_explain.attribution.lrp.module_calls import ModuleCalls
 from lightning_explain.attribution.lrp.module_rules import Cut, Layers
-from lightning_explain.attribution.lrp.operations.functions import ACTIVATIONS, COMPARES, HANDLERS, KEEPS_RANK, UNOPENED
+from lightning_explain.attribution.lrp.operations.functions import (
+    ACTIVATIONS,
+    COMPARES,
+    HANDLERS,
+    KEEPS_RANK,
+    UNOPENED,
+)
 from lightning_explain.attribution.lrp.operations.gates import Rank
 from lightning_explain.attribution.lrp.operations.handler import (
     CONVERSIONS,
@@ -174,10 +180,10 @@ class RelevanceTrace(TorchFunctionMode):
             self._opened.pop()
 
     def _carry_rank(self, operation: Operation, tensors: Sequence[Tensor], result: Any) -> None:
-        explained = [tensor for tensor in tensors if self.depends(tensor)]
-        is_kept = operation.name in KEEPS_RANK and len(explained) == 1
+        explained = [tensor for tensor in tensors[: operation.n_read] if self.depends(tensor)]
+        is_kept = operation.name in KEEPS_RANK and bool(explained)
         if is_kept or operation.in_place:  # what is written in place has become its own operand
-            self.note_rank(result, self.rank(explained[0]) if is_kept else Rank.SIGNAL)
+            self.note_rank(result, min(map(self.rank, explained)) if is_kept else Rank.SIGNAL)
 
     def _note_comparison(self, result: Any) -> None:
         for tensor in tensors_in(result):

@@ -27,7 +27,8 @@ def _passed_on(rank: Rank, tracer: Tracer, operation: Operation) -> Any:
 
     kept = tracer.kept(z) if works_in_place(operation) else None
     result: Any = PassedActivation.apply(z, compute, RATIOS.get(operation.name), kept)
-    tracer.note_rank(result, rank)
+    # weights without NaN, or sharpened, still are weights
+    tracer.note_rank(result, max(rank, tracer.rank(z)))
     return result
 
 

@@ -27,11 +27,13 @@ KEEPS_RANK = frozenset({
     "reshape", "view", "view_as", "reshape_as", "transpose", "swapaxes", "swapdims", "permute", "movedim", "moveaxis",
     "t", "adjoint", "unsqueeze", "squeeze", "expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave",
     "tile", "chunk", "split", "split_with_sizes", "tensor_split", "unbind", "getitem", "flatten", "unflatten",
-    "contiguous", "to", "type", "type_as", "double", "half", "bfloat16", "clone", "dropout", "masked_fill",
+    "contiguous", "to", "type", "type_as", "float", "double", "half", "bfloat16", "clone", "dropout", "masked_fill",
     "pad", "interpolate", "narrow", "select", "index_select", "gather", "take_along_dim", "roll", "flip",
-    "add", "sub", "rsub", "neg", "mean", "alias", "positive", "abs", "get",
+    "add", "sub", "rsub", "neg", "mean", "alias", "positive", "abs", "get", "cat", "concat", "concatenate", "stack",
+    "where", "topk", "sort", "scatter", "index_put", "tril", "triu", "maximum", "minimum", "max", "min", "amax", "amin",
+    "sum", "cumsum", "as_strided", "unfold",
 })  # fmt: skip
-"""Operations after which a gate still is a gate, as long as only constants come in beside it."""
+"""Operations after which gates still are gates, as long as only constants or other gates come in beside them."""
 
 COMPARES = frozenset({
     "gt", "lt", "ge", "le", "eq", "ne", "greater", "less", "greater_equal", "less_equal", "not_equal", "detach",

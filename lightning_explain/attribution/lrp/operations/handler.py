@@ -25,6 +25,9 @@ ALIASES = {
 """Other names of the same operations."""
 
 
+LIKE_ANOTHER = frozenset({"type_as", "view_as", "reshape_as", "expand_as", "to"})
+"""Operations that take nothing of their second tensor but its form."""
+
 CONVERSIONS = frozenset({"__bool__", "__float__", "__int__", "__complex__", "item", "tolist"})
 """Operations that make something of Python's own out of a tensor; `x.float()` is none."""
 
@@ -50,6 +53,11 @@ class Operation:
     def run(self) -> Any:
         """Run it as it is."""
         return self.function(*self.args, **self.kwargs)
+
+    @property
+    def n_read(self) -> int | None:
+        """The number of tensors whose values are read; None for all."""
+        return 1 if self.name in LIKE_ANOTHER else None
 
     def tensors(self) -> list[Tensor]:
         """List the tensors among the arguments, also those in lists."""

@@ -23,7 +23,7 @@ def _spread(x: Tensor, dims: tuple[int, ...], eps: float, *, centred: bool) -> T
 def _normalised(
     x: Tensor, y: Tensor, scale: Tensor | None, spread: Tensor, grouped: tuple[int, ...], centred: tuple[int, ...]
 ) -> Tensor:
-    found: Any = Normalised.apply(x, y, None if scale is None else scale.detach(), spread, grouped, centred)
+    found: Any = Normalised.apply(x, lambda: y, None if scale is None else scale.detach(), spread, grouped, centred)
     return found
 
 

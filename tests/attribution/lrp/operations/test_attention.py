@@ -1,5 +1,7 @@
 """Attention against its dense form, one product at a time, and torch's own attention layers."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -88,6 +90,37 @@ def test_attention_equals_its_dense_form(attention, mask: str):
     close(constant.parts[2], v * (weight.mT @ (relevance / out)))
     assert not constant.parts[0].any()
     assert not constant.parts[1].any()
+
+
+def two_softmaxes(w: Tensor) -> Tensor:
+    return w - 0.3 * w.flip(1).pow(2)
+
+
+KEPT: dict[str, Callable[[Tensor], Tensor]] = {
+    "converted": lambda w: w.float().type_as(w),
+    "without NaN": lambda w: w.nan_to_num(0.0),
+    "clamped": lambda w: w.clamp(min=1e-3),
+    "chosen": lambda w: torch.where(torch.eye(4, dtype=torch.bool), w, 0.0),
+    "sharpened": lambda w: w.square() / w.square().sum(-1, keepdim=True),
+    "joined": lambda w: torch.cat([w[:, :1], w[:, 1:]], 1),
+    "stacked": lambda w: torch.stack([w, w * 0.5]).sum(0),
+    "sparse": lambda w: torch.zeros_like(w).scatter(-1, w.topk(2).indices, w.topk(2).values),
+    "difference of two": two_softmaxes,
+    "strided": lambda w: w.contiguous().as_strided(w.shape, w.contiguous().stride()),
+    "triangular": lambda w: w.tril(),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_weights_still_are_weights_after(name: str) -> None:
+    """Constants by `cp`: nothing is lost in their softmax, and queries and keys get nothing."""
+    q, k, v = (drawn(2, 2, 4, 3, seed=seed) for seed in (1, 2, 3))
+    net = Apply(lambda a, b, c: KEPT[name]((a @ b.mT).softmax(-1)) @ c)
+    found = LRP(RULES, attention="cp")(net, (q, k, v))
+    assert found.softmax_share is None
+    assert not found.parts[0].any()
+    assert not found.parts[1].any()
+    close(found.parts[2].flatten(1).sum(1), net(q, k, v))
 
 
 class Attending(nn.Module):
