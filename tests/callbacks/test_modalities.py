@@ -54,7 +54,7 @@ def test_the_normalisation_of_rgb_images_is_undone(tmp_path: Path) -> None:
     raw = photographs()
     mean, std = torch.tensor(MEAN).reshape(3, 1, 1), torch.tensor(STD).reshape(3, 1, 1)
     data = TensorDataset((raw.tensors[0] - mean) / std, raw.tensors[1])
-    monitor = AttributionMonitor(method=QUICK, display=Display(mean=MEAN, std=STD), on_error="raise")
+    monitor = AttributionMonitor(method=QUICK, display=Display(mean=MEAN, std=STD), every_n_epochs=2, on_error="raise")
     events = fit_kind(image_net(3, 16), data, monitor, tmp_path)
     seen = colours_of(events.picture("explain/attribution/heatmaps"))
     assert monitor.probe is not None
@@ -100,6 +100,7 @@ def text_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[AttributionMonit
         method=AtEmbedding(IntegratedGradients(n_steps=8)),
         display=Display(tokens=vocabulary),
         class_names=["iris", "cancer"],
+        every_n_epochs=4,
         on_error="raise",
     )
     data = Grouped(ids, (ids != 0).long(), labels)
@@ -165,7 +166,7 @@ def test_hostile_words_are_written_as_words(tmp_path: Path) -> None:
 
 
 def test_time_series_are_drawn_as_lines_on_colours(tmp_path: Path) -> None:
-    monitor = AttributionMonitor(method=QUICK, class_names=["low", "high"], on_error="raise")
+    monitor = AttributionMonitor(method=QUICK, class_names=["low", "high"], every_n_epochs=6, on_error="raise")
     data = brainwaves()
     net = nn.Sequential(nn.Flatten(), nn.Linear(4 * 96, 2))
     events = fit_kind(net, data, monitor, tmp_path, epochs=6)
@@ -193,6 +194,7 @@ def test_long_waveforms_are_put_together_and_keep_their_sum(tmp_path: Path) -> N
     monitor = AttributionMonitor(
         method=[QUICK, InputXGradient()],
         probe=Probe(inputs=data.tensors[0][:6], targets=data.tensors[1][:6], masks=inside[:6]),
+        every_n_epochs=2,
         on_error="raise",
     )
     events = fit_kind(net, data, monitor, tmp_path, epochs=2)
@@ -210,6 +212,7 @@ def test_each_of_several_inputs_is_drawn_under_its_name(tmp_path: Path) -> None:
         method=QUICK,
         display=Display(input_names=["digit", "patient/<b>"]),
         feature_names=load_diabetes().feature_names,
+        every_n_epochs=2,
         on_error="raise",
     )
     events = fit_kind(Sides(), pairs(), monitor, tmp_path)
@@ -298,7 +301,7 @@ def test_a_segmentation_is_explained_by_a_scalar_of_its_map(tmp_path: Path) -> N
     images = digits()[0].tensors[0][:160]
     data = TensorDataset(images, (images[:, 0] > 0.4).long())  # the class of every pixel
     net = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 2, 3, padding=1))
-    monitor = AttributionMonitor(method=QUICK, output=foreground, on_error="raise")
+    monitor = AttributionMonitor(method=QUICK, output=foreground, every_n_epochs=3, on_error="raise")
     events = fit_kind(net, data, monitor, tmp_path, epochs=3)
     assert monitor.latest is not None
     assert monitor.latest.scores.shape == (len(monitor.probe or ()),)
@@ -311,7 +314,7 @@ def test_a_segmentation_is_explained_by_a_scalar_of_its_map(tmp_path: Path) -> N
 def test_a_regression_names_its_features(tmp_path: Path) -> None:
     diabetes = load_diabetes()
     x, y = (torch.tensor(part, dtype=torch.float32) for part in (diabetes.data * 20, diabetes.target / 100))
-    monitor = AttributionMonitor(method=QUICK, feature_names=diabetes.feature_names, on_error="raise")
+    monitor = AttributionMonitor(method=QUICK, feature_names=diabetes.feature_names, every_n_epochs=4, on_error="raise")
     net = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 1), nn.Flatten(0))
     events = fit_kind(net, TensorDataset(x, y), monitor, tmp_path, loss=nn.functional.mse_loss, epochs=4)
     (entry,) = last_record(tmp_path)["inputs"]

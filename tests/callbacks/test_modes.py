@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, Probe
+from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, InputXGradient, IntegratedGradients, Probe
 from lightning_explain.errors import ExplanationWarning
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
@@ -24,7 +24,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:IntegratedGradients used max_ste
 
 
 def both(**options: Any) -> list[Any]:
-    return [ActiveNeuronMonitor(on_error="raise", **options), AttributionMonitor(on_error="raise", **options)]
+    return [
+        ActiveNeuronMonitor(on_error="raise", feeding=1, method=InputXGradient(), **options),
+        AttributionMonitor(on_error="raise", method=IntegratedGradients(n_steps=2), **options),
+    ]
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
@@ -105,7 +108,7 @@ def test_another_model_begins_a_history_of_its_own() -> None:
     assert [record["step"] for record in monitors[1].records] == [0, 7, 0, 7]
     assert "explain/attribution/drift/first" not in monitors[1].records[2]["scalars"]
     assert "explain/neurons/head.1/turnover" not in monitors[0].records[-1]["scalars"]
-    same = AttributionMonitor(on_error="raise")
+    same = AttributionMonitor(on_error="raise", method=IntegratedGradients(n_steps=2))
     fit(same, model=model, max_epochs=1)
     fit(same, model=model, max_epochs=1)
     assert "explain/attribution/drift/first" in same.records[-1]["scalars"]
@@ -114,7 +117,7 @@ def test_another_model_begins_a_history_of_its_own() -> None:
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 def test_validating_a_checkpoint_does_not_rewind_the_history(tmp_path: Path) -> None:
-    monitor, saver = AttributionMonitor(on_error="raise"), ModelCheckpoint(tmp_path, save_top_k=-1)
+    monitor, saver = both()[1], ModelCheckpoint(tmp_path, save_top_k=-1)
     trainer = fit([monitor, saver], enable_checkpointing=True, max_epochs=3)
     trainer.validate(dataloaders=DigitData().val_dataloader(), ckpt_path=min(tmp_path.glob("epoch=0*")), verbose=False)
     assert monitor._history.count == 5

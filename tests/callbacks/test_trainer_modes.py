@@ -33,7 +33,7 @@ def three(**options: Any) -> tuple[ActiveNeuronMonitor, AttributionMonitor, Deci
     return (
         ActiveNeuronMonitor(on_error="raise", feeding=1, method=InputXGradient(), **options),
         AttributionMonitor(on_error="raise", method=IntegratedGradients(n_steps=2), **options),
-        DecisionPathMonitor(on_error="raise", n_paths=2, **options),
+        DecisionPathMonitor(on_error="raise", layers="head.*", n_units=2, n_paths=2, **options),
     )
 
 

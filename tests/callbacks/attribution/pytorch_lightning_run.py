@@ -11,7 +11,14 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor, Saliency, replay
+from lightning_explain import (
+    ActiveNeuronMonitor,
+    AttributionMonitor,
+    DecisionPathMonitor,
+    IntegratedGradients,
+    Saliency,
+    replay,
+)
 
 
 class Net(pl.LightningModule):
@@ -46,9 +53,9 @@ def main(folder: str) -> None:
         max_epochs=1,
         logger=TensorBoardLogger(folder, "run"),
         callbacks=[
-            ActiveNeuronMonitor(on_error="raise"),
-            AttributionMonitor(on_error="raise"),
-            DecisionPathMonitor(on_error="raise", layers="head.*"),
+            ActiveNeuronMonitor(on_error="raise", feeding=1),
+            AttributionMonitor(on_error="raise", method=IntegratedGradients(n_steps=2)),
+            DecisionPathMonitor(on_error="raise", layers="head.*", n_units=4, n_paths=3),
         ],
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -231,7 +231,7 @@ def test_lrp_of_an_mlp_agrees_with_input_times_gradient_on_iris(tmp_path: Path) 
     # epsilon to 0 on a ReLU net equals input x gradient: the agreement must find it
     logger = TensorBoardLogger(tmp_path)
     monitor = AttributionMonitor(method=[LRP(), InputXGradient()], on_error="raise")
-    quiet_trainer(callbacks=[monitor], logger=logger).fit(Iris(), iris(), iris())
+    quiet_trainer(callbacks=[monitor], logger=logger, max_epochs=1).fit(Iris(), iris(), iris())
     events = Events(logger.log_dir)
     assert min(events.curve("explain/attribution/agreement/LRP_vs_InputXGradient").values()) > 0.97
     assert events.picture("explain/attribution/heatmaps").std() > 5
@@ -482,9 +482,9 @@ def test_a_logger_with_a_prefix_keeps_it(tmp_path: Path) -> None:
     logger = TensorBoardLogger(tmp_path, prefix="mine")
     csv = CSVLogger(tmp_path, "csv")
     monitor = AttributionMonitor(method=InputXGradient(), on_error="raise")
-    quiet_trainer(callbacks=[monitor], logger=[logger, csv], max_epochs=2).fit(Iris(), iris(), iris())
+    quiet_trainer(callbacks=[monitor], logger=[logger, csv], max_epochs=1).fit(Iris(), iris(), iris())
     events = Events(logger.log_dir)
     mine = [tag for tag in events.scalars if "total_attribution" in tag]
     assert mine == ["mine-explain/attribution/total_attribution"]
-    assert len(events.curve(mine[0])) == 3
+    assert len(events.curve(mine[0])) == 2
     assert "total_attribution" in (Path(csv.log_dir) / "metrics.csv").read_text().splitlines()[0]
