@@ -34,15 +34,36 @@ def records(tmp_path: Path) -> list[dict[str, Any]]:
 LAYERS = ("frozen.0", "body.0", "head.0")
 
 
-def test_logs_every_tag_it_promises(tmp_path: Path) -> None:
-    _, events = fit(DecisionPathMonitor(on_error="raise"), tmp_path, max_epochs=3)
+class Noting(DecisionPathMonitor):
+    """Keeps the edges that each explanation draws of each class."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.edges: list[Any] = []
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        assert self.latest is not None
+        self.edges.append([found.graph.single_edges for found in self.latest.classes])
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Noting, Events, Path]:
+    """Three epochs of all defaults."""
+    folder, monitor = tmp_path_factory.mktemp("whole"), Noting(on_error="raise")
+    _, events = fit(monitor, folder, max_epochs=3)
+    return monitor, events, folder
+
+
+def test_logs_every_tag_it_promises(whole_run: Any) -> None:
+    _, events, folder = whole_run
     expected = {"turnover", "shown_share", "top_paths_share", "absorbed_share", "overhead", "effective_units/input"}
     expected |= {f"class_turnover/{digit}" for digit in range(10)}
     expected |= {f"effective_units/{layer}" for layer in LAYERS}
     assert {f"explain/path/{name}" for name in expected} == {t for t in events.scalars if t.startswith("explain/")}
     assert {f"explain/path/{digit}" for digit in range(10)} == set(events.images)
     assert "explain/path/ranking/text_summary" in events.texts
-    written = records(tmp_path)
+    written = records(folder)
     own = list(events.curve("val_acc"))
     assert [record["step"] for record in written] == [0, *own] == list(events.curve("explain/path/shown_share"))
     assert list(events.curve("explain/path/turnover")) == own
@@ -74,26 +95,19 @@ def test_figures_agree_with_a_direct_computation(tmp_path: Path) -> None:
     assert list(events.curve("explain/path/shown_share").values())[-1] == pytest.approx(np.mean(shares), rel=1e-5)
 
 
-def test_turnover_is_that_of_the_edges(tmp_path: Path) -> None:
-    class Noting(DecisionPathMonitor):
-        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            super().on_train_epoch_end(trainer, pl_module)
-            assert self.latest is not None
-            edges.append([found.graph.single_edges for found in self.latest.classes])
-
-    edges: list[Any] = []
-    monitor = Noting(on_error="raise")
-    _, events = fit(monitor, tmp_path, max_epochs=2)
-    changes = [path_change(now, then) for now, then in zip(edges[1], edges[0], strict=True)]
+def test_turnover_is_that_of_the_edges(whole_run: Any) -> None:
+    monitor, events, folder = whole_run
+    edges = monitor.edges
+    changes = [path_change(now, then) for now, then in zip(edges[-1], edges[-2], strict=True)]
     assert sum(len(change.won) for change in changes) > 0
     turnovers = [change.turnover for change in changes]
     assert list(events.curve("explain/path/turnover").values())[-1] == pytest.approx(np.mean(turnovers), rel=1e-6)
     assert list(events.curve("explain/path/class_turnover/4").values())[-1] == pytest.approx(turnovers[4], rel=1e-6)
-    assert records(tmp_path)[-1]["won"]["4"] == [list(edge) for edge in changes[4].won]
+    assert records(folder)[-1]["won"]["4"] == [list(edge) for edge in changes[4].won]
 
 
-def test_pictures_show_the_graph(tmp_path: Path) -> None:
-    _, events = fit(DecisionPathMonitor(on_error="raise"), tmp_path, max_epochs=2)
+def test_pictures_show_the_graph(whole_run: Any) -> None:
+    _, events, _ = whole_run
     picture = events.picture("explain/path/3").astype(int)
     red = (picture[..., 0] > 170) & (picture[..., 2] < 110)
     blue = (picture[..., 2] > 140) & (picture[..., 0] < 110)
@@ -103,7 +117,8 @@ def test_pictures_show_the_graph(tmp_path: Path) -> None:
 
 
 def test_pictures_come_at_growing_distances_and_at_the_end(tmp_path: Path) -> None:
-    _, events = fit(DecisionPathMonitor(on_error="raise", every_n_epochs=None, every_n_train_steps=2), tmp_path)
+    monitor = DecisionPathMonitor(layers="head.*", every_n_epochs=None, every_n_train_steps=2, on_error="raise")
+    _, events = fit(monitor, tmp_path)
     steps = list(events.curve("explain/path/shown_share"))
     assert len(steps) == 9
     assert events.steps("explain/path/3") == [steps[place - 1] for place in (1, 2, 3, 4, 6, 8, 9)]
@@ -111,7 +126,7 @@ def test_pictures_come_at_growing_distances_and_at_the_end(tmp_path: Path) -> No
 
 def test_early_stopping_can_monitor_turnover(tmp_path: Path) -> None:
     stopper = EarlyStopping(monitor="explain/path/turnover", patience=20, check_finite=True)
-    trainer = quiet_trainer(callbacks=[stopper, DecisionPathMonitor(on_error="raise")])
+    trainer = quiet_trainer(callbacks=[stopper, DecisionPathMonitor(layers="head.*", on_error="raise")])
     trainer.fit(DigitNet(), DigitData())
     assert "explain/path/class_turnover/3" in trainer.callback_metrics
 
