@@ -49,13 +49,16 @@ def crop_tiles(crops: Sequence[Picture], tile: tuple[int, int]) -> list[Picture]
 
 
 def map_tiles(maps: Sequence[Tensor], tile: tuple[int, int]) -> Tensor:
-    """Bring maps [height, width] of several sizes to one tile, as `crop_tiles` does: [maps, *tile], 0 beside them."""
+    """Bring maps [height, width] of several sizes to one tile, as `crop_tiles` does: [maps, *tile], 0 beside them.
+
+    What comes to lie in one place is added up, so that a map keeps its sum.
+    """
     largest = (max(one.shape[0] for one in maps), max(one.shape[1] for one in maps))
     made = torch.zeros(len(maps), *tile)
     for place, one in enumerate(maps):
         height, width = _place((one.shape[0], one.shape[1]), tile, largest)
         small = functional.adaptive_avg_pool2d(one.detach().cpu().float()[None, None], (height, width))[0, 0]
-        made[place, :height, :width] = small
+        made[place, :height, :width] = small * (one.numel() / small.numel())
     return made
 
 

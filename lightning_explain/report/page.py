@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from importlib import resources
 
-from lightning_explain.report import heatmap_section, neuron_section, path_section
+from lightning_explain.report import heatmap_section, neuron_section, path_section, unit_section
 from lightning_explain.report.charts import Line, chart, score_range
 from lightning_explain.report.markup import UNKNOWN, Child, Markup, clean, el, figure, join, percent, table
 from lightning_explain.report.reading import LoggedRun, Series
@@ -162,7 +162,8 @@ def _alone(kind: str, most_steps: int, most_samples: int) -> Callable[[Series], 
     def of_neurons(series: Series) -> list[Markup | None]:
         scores = el("div", *neuron_section.score_charts(series), neuron_section.score_table(series), class_="charts")
         counted = el("p", neuron_section.sample_counts(series), class_="note")
-        return [scores, counted, neuron_section.layer_table(series), neuron_section.rate_blocks(series)]
+        units = unit_section.unit_cards(series)
+        return [scores, counted, neuron_section.layer_table(series), units, neuron_section.rate_blocks(series)]
 
     def of_paths(series: Series) -> list[Markup | None]:
         return [join(el("div", path_section.path_blocks(series), class_="paths"))]

@@ -13,7 +13,9 @@ def test_crops_keep_their_scale_and_maps_lie_under_them() -> None:
     first, second = crop_tiles([whole, cut], (4, 4))
     assert (first == 10).all() and (second[:2] == 90).all() and (second[2:] == GROUND).all()
     maps = map_tiles([torch.ones(8, 8), 3 * torch.ones(4, 8)], (4, 4))
-    assert maps[0].tolist() == [[1.0] * 4] * 4 and maps[1].tolist() == [[3.0] * 4] * 2 + [[0.0] * 4] * 2
+    assert maps[0].tolist() == [[4.0] * 4] * 4 and maps[1].tolist() == [[12.0] * 4] * 2 + [[0.0] * 4] * 2
+    uneven = torch.rand(9, 7)
+    assert float(map_tiles([uneven], (9, 7))[0].sum()) == pytest.approx(float(uneven.sum()))
 
 
 def test_colours_are_reduced_where_there_are_many_and_left_where_there_are_few() -> None:

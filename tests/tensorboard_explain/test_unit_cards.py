@@ -70,9 +70,9 @@ def test_words_windows_and_features_stand_for_what_is_no_picture(tab: Tab, layer
         assert colours == ["rgb(103, 0, 31)", "rgb(5, 48, 97)", "rgb(247, 247, 247)"]
     elif layer == "wave":
         points = tab.frame.locator(".detail polyline").get_attribute("points")
-        assert points is not None and len(points.split()) == 48
+        assert points is not None and len(points.split()) == 32
     else:
-        assert tab.texts(".detail .unit-bars .name") == ["age", HTML[:29] + "…", "dose"]
+        assert tab.texts(".detail .unit-bars .name") == ["age = 0.1", HTML[:29] + "…", "dose"]
     assert tab.frame.evaluate("() => window.top.hacked === undefined")
 
 

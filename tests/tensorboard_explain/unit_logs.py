@@ -23,6 +23,7 @@ class Exemplar:
     crop: Tensor
     heatmap: Tensor | None = None
     words: tuple[str, ...] = ()
+    box: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass
@@ -52,7 +53,11 @@ def cards(step: int) -> dict[str, dict[int, Card]]:
     heat = torch.tensor([2.0, -2.0, 0.0])
     text = Card(0, (Exemplar(5, 1, 1.5, torch.tensor([1, 2, 3]), heat, ("good", HTML, "film")),), form="tokens")
     wave = Card(1, (Exemplar(6, 0, 1.5, torch.sin(torch.arange(90.0))[None], torch.ones(90)),), form="signal")
-    table = Card(2, (Exemplar(7, 0, 1.5, torch.tensor([0.1, 0.2, 0.3]), heat, ("age", HTML, "dose")),), form="table")
+    table = Card(
+        2,
+        (Exemplar(7, 0, 1.5, torch.tensor([0.1, 0.2, 0.3]), heat, ("age = 0.1 (+2)", f"{HTML} -2", "dose (+0)")),),
+        form="table",
+    )
     return {
         "relu": {1: picture_card(1, step), 3: picture_card(3, step)},
         "text": {0: text},

@@ -1,6 +1,7 @@
 """The exemplars of a report's cards for the Explain tab: header fields by layer, crops and heatmaps as one sprite."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -22,13 +23,51 @@ MOST_PIXELS = 44_000
 CROP_SIDE, HEAT_SIDE = 28, 14
 """Longest side of a crop and of a heatmap."""
 
-MOST_NUMBERS, MOST_FEATURES = 48, 6
+MOST_NUMBERS, MOST_FEATURES = 32, 6
 """Words or steps, and features, of an exemplar."""
 
 
 Cards = Mapping[str, Mapping[int, Any]]
 Crops = Callable[[Any], list[Picture]]
 """Draws the crops of a card's exemplars."""
+
+
+class TabUnits:
+    """What a run's events say of units beside counts; crops are written once, events that follow refer to them.
+
+    Attributes:
+        producers: For each watched layer the modules whose units are the same; None until they were looked for.
+    """
+
+    def __init__(self) -> None:
+        self.producers: Mapping[str, Sequence[str]] | None = None
+        self._written: tuple[Cards, int] | None = None
+
+    def fields(
+        self, cards: Cards, crops_of: Crops, *, step: int
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, Any], Picture | None]:
+        """Return what the event of a step says: fields by layer, fields of the header, and the picture.
+
+        Args:
+            cards: The units' cards as last made.
+            crops_of: Draws the crops of a card's exemplars.
+            step: The step that is logged at.
+        """
+        of = {layer: {"of": list(names)} for layer, names in (self.producers or {}).items()}
+        if not cards:
+            return of, {}, None
+        if self._written is not None and self._written[0] is cards:
+            return of, {"exemplars_step": self._written[1]}, None
+        self._written = cards, step
+        found, picture = exemplar_tab(cards, crops_of)
+        return (
+            {
+                layer: {**of.get(layer, {}), **({"exemplars": found[layer]} if layer in found else {})}
+                for layer in {**of, **found}
+            },
+            {},
+            picture,
+        )
 
 
 @dataclass
@@ -56,23 +95,42 @@ def _numbers(values: Tensor) -> list[float]:
     return [rounded(value, 3) for value in flat.tolist()]
 
 
-def _inputs(one: Any, form: str | None) -> dict[str, Any]:
-    """Return an exemplar that is no picture as numbers and words."""
-    heat = {} if one.heatmap is None else {"values": _numbers(one.heatmap)}
-    if form == "tokens":
-        words = [shortened(word, LONGEST) for word in one.words[:MOST_NUMBERS]]
-        return {"words": words, **({} if one.heatmap is None else {"values": _numbers(one.heatmap[:MOST_NUMBERS])})}
-    if form == "signal":
-        return {"inputs": _numbers(one.crop.float().flatten(0, -2).mean(0) if one.crop.ndim > 1 else one.crop), **heat}
-    flat = one.crop.flatten()
-    values = None if one.heatmap is None else one.heatmap.flatten()
-    ranked = (flat if values is None else values).abs().argsort(descending=True)[:MOST_FEATURES].tolist()
-    names = [one.words[i] if i < len(one.words) else f"feature {i}" for i in ranked]
-    return {
-        "words": [shortened(name, LONGEST) for name in names],
-        "inputs": [rounded(float(flat[i]), 3) for i in ranked],
-        **({} if values is None else {"values": [rounded(float(values[i]), 3) for i in ranked]}),
-    }
+def _named(word: str) -> tuple[str, float]:
+    """Split the words of a feature into its name and what it adds.
+
+    Example:
+        >>> _named("petal length = 5.1 (+0.42)"), _named("C 3 -1.5")
+        (('petal length = 5.1', 0.42), ('C 3', -1.5))
+    """
+    found = re.fullmatch(r"(.*?)\s*\(?([-+]\d[\d.e+-]*)\)?", word)
+    return (word, 0.0) if found is None else (found[1], float(found[2]))
+
+
+def _tokens(one: Any) -> dict[str, Any]:
+    """Return the passage of an exemplar in which most happens, word by word."""
+    words, values = list(one.words), one.heatmap
+    middle = 0 if values is None else int(values.abs().argmax())
+    start = max(0, min(middle - MOST_NUMBERS // 2, len(words) - MOST_NUMBERS))
+    part = slice(start, start + MOST_NUMBERS)
+    said = {"words": [shortened(word, LONGEST) for word in words[part]]}
+    return said if values is None else {**said, "values": [rounded(value, 3) for value in values[part].tolist()]}
+
+
+def _signal(one: Any) -> dict[str, Any]:
+    """Return the mean of an exemplar's channels over time, and what excites the unit."""
+    line = one.crop.float()
+    n_steps = one.box[0][1] - one.box[0][0] if one.box else line.shape[-1]
+    line = line if line.ndim == 1 else line.mean(0 if line.shape[-1] == n_steps else -1)
+    return {"inputs": _numbers(line), **({} if one.heatmap is None else {"values": _numbers(one.heatmap)})}
+
+
+def _features(one: Any) -> dict[str, Any]:
+    named = [_named(word) for word in one.words[:MOST_FEATURES]]
+    return {"words": [shortened(name, LONGEST) for name, _ in named], "values": [value for _, value in named]}
+
+
+IN_NUMBERS: dict[str | None, Callable[[Any], dict[str, Any]]] = {"tokens": _tokens, "signal": _signal}
+"""What an event says of an exemplar of a form that is no picture; of other forms its strongest features."""
 
 
 def _unit(card: Any, crops_of: Crops) -> _Unit:
@@ -82,7 +140,7 @@ def _unit(card: Any, crops_of: Crops) -> _Unit:
     for place, one in enumerate(card.exemplars):
         entry = {"sample": one.sample, "label": one.label, "value": rounded(one.value, 3)}
         if place >= len(pictures):
-            shown.append(entry | _inputs(one, card.form))
+            shown.append(entry | IN_NUMBERS.get(card.form, _features)(one))
             continue
         entry["tile"] = len(unit.crops)
         unit.crops.append(pictures[place])
@@ -143,9 +201,17 @@ def exemplar_tab(cards: Cards, crops_of: Crops) -> tuple[dict[str, dict[str, Any
             tile = common_tile([(one.shape[0], one.shape[1]) for one in maps], HEAT_SIDE)
             sprite = value_sprite(map_tiles(maps, tile), max_pixels=1 << 20)
             bands.append((field, "heat_", sprite))
-            for entry in (one for unit in field["units"] for one in unit["shown"] if "heat" in one):
-                entry["heat_scale"] = sprite.scales[entry["heat"]]
+            _scaled(field["units"], sprite.scales)
     return fields, _in_one_picture(bands) if bands else None
+
+
+def _scaled(units: list[dict[str, Any]], scales: Sequence[float]) -> None:
+    """Note each heatmap's scale, and each unit's full colour: the largest value of its heatmaps as they are shown."""
+    for unit in units:
+        shown = [entry for entry in unit["shown"] if "heat" in entry]
+        for entry in shown:
+            entry["heat_scale"] = scales[entry["heat"]]
+        unit["scale"] = max((entry["heat_scale"] for entry in shown), default=unit["scale"])
 
 
 def _in_one_picture(bands: list[tuple[dict[str, Any], str, Sprite]]) -> Picture:

@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from lightning_explain.callbacks.neurons import tab_exemplars
-from lightning_explain.callbacks.neurons.tab_exemplars import exemplar_tab
+from lightning_explain.callbacks.neurons.tab_exemplars import TabUnits, exemplar_tab
 from lightning_explain.log.png import png_bytes
 from lightning_explain.render.sprites import STEPS, ZERO
 from tests.tensorboard_explain.unit_logs import Card, Exemplar, cards, drawn, picture_card
@@ -35,8 +35,20 @@ def test_words_windows_and_features_are_numbers() -> None:
     (text,), (wave,), (table,) = (fields[name]["units"][0]["shown"] for name in ("text", "wave", "table"))
     assert text["words"][0] == "good" and text["values"] == [2.0, -2.0, 0.0]
     assert len(wave["inputs"]) == tab_exemplars.MOST_NUMBERS and len(wave["values"]) == tab_exemplars.MOST_NUMBERS
-    assert wave["inputs"][0] == pytest.approx(torch.sin(torch.arange(2.0)).mean().item(), abs=1e-3)
-    assert (table["words"][2], table["inputs"][2], table["values"]) == ("dose", 0.3, [2.0, -2.0, 0.0])
+    assert wave["inputs"][0] == pytest.approx(torch.sin(torch.arange(3.0)).mean().item(), abs=1e-3)
+    assert (table["words"][0], table["words"][2], table["values"]) == ("age = 0.1", "dose", [2.0, -2.0, 0.0])
+
+
+def test_crops_are_written_once_and_later_events_refer_to_them() -> None:
+    units, made = TabUnits(), cards(0)
+    assert units.fields({}, drawn, step=0) == ({}, {}, None)
+    units.producers = {"relu": ("conv", "bn"), "other": ("fc",)}
+    fields, header, picture = units.fields(made, drawn, step=3)
+    assert fields["relu"]["of"] == ["conv", "bn"] and fields["other"] == {"of": ["fc"]}
+    assert "exemplars" in fields["relu"] and header == {} and picture is not None
+    fields, header, picture = units.fields(made, drawn, step=4)
+    assert "exemplars" not in fields["relu"] and header == {"exemplars_step": 3} and picture is None
+    assert units.fields(cards(0), drawn, step=5)[2] is not None
 
 
 def test_units_are_chosen_layer_by_layer_in_turn_as_far_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightning_explain.feeding.unit_producers import unit_producers
 from lightning_explain.neurons import unit_layers
-from lightning_explain.neurons.producers import unit_producers
 
 
 class Block(nn.Module):
