@@ -153,7 +153,7 @@ def contributions(
         feature_names: Names of the features of tabular inputs.
         patch: Side of an image's patches in pixels; by default about seven patches along the longer side.
         keep_positions: Whether each position of a channel is a unit of its own.
-        input_units_given: LayerUnits of inputs whose shape does not tell them (entities of a set), or None, by input.
+        input_units_given: Units of inputs whose shape does not tell them (entities of a set), or None, by input.
         groups: A number for each sample [batch]: those of a group have places for the same units, so that their graphs
             have a mean. By default all samples are one group.
         names_from: The module after whose layers the graph's are named, if `model` only wraps it.

@@ -73,7 +73,7 @@ class PathGraph:
         nodes: By layer, inputs first; single units in the order of their numbers, then bundles.
         edges: Those above the threshold, the strongest of each layer first.
         paths: The strongest paths through single units, in the whole graph.
-        ranked: LayerUnits in the order of best-first expansion, in the whole graph.
+        ranked: Units in the order of best-first expansion, in the whole graph.
         shown_share: Share of what reaches the inputs that takes ways along single units and edges shown between them: 1
             if all are.
         absorbed_share: Share of the decision that comes from biases, and reaches no input.

@@ -18,7 +18,7 @@ MOST_EDGES = 60
 ROUNDING = 1e-9
 
 GAIN = 1.001
-"""LayerUnits are exchanged for others only if these draw so much more."""
+"""Units are exchanged for others only if these draw so much more."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,7 +58,7 @@ def lenet() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
 
 
 def assert_conserved(graph, tolerance=1e-9):
-    """LayerUnits of a layer, and what biases above it absorbed, make up the output."""
+    """Units of a layer, and what biases above it absorbed, make up the output."""
     absorbed = 0.0
     for layer in reversed(graph.layers):
         assert layer.contribution.sum() + absorbed == pytest.approx(graph.output, abs=tolerance)

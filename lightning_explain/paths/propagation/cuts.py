@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lightning_explain.activation_checkpointing import checkpointing_off
 from lightning_explain.attribution.autograd_graph import Node, check_passable
@@ -23,6 +24,7 @@ from lightning_explain.attribution.lrp.softmax_losses import Lost
 from lightning_explain.attribution.lrp.trace import RelevanceTrace
 from lightning_explain.attribution.scores import check_differentiable, check_finite, explained_score
 from lightning_explain.errors import ConfigurationError, ExplanationError
+from lightning_explain.paths.propagation.ids import Ids
 
 SHARED_OUT = (ZeroRule, EpsilonRule, GammaRule, ZPlusRule)
 
@@ -40,6 +42,7 @@ class Cut:
         layer: The map that a layer applied, a BatchNorm that follows merged into it.
         rule: How a layer's relevance is shared out.
         part: Which of the model's inputs this is, or was looked up by.
+        origin: For each vector that was looked up, the place of its id in that input [...].
         n_heads: Number of heads where they are merged with samples, and torch's own module tells; otherwise 0.
     """
 
@@ -50,6 +53,7 @@ class Cut:
     layer: AffineMap | None = None
     rule: Rule | None = None
     part: int = 0
+    origin: Tensor | None = None
     n_heads: int = 0
 
     def back(self, gradient: Tensor) -> Tensor:
@@ -117,7 +121,7 @@ class CuttingTrace(RelevanceTrace):
     ) -> None:
         self._changes = changes
         self.cuts = [Cut("", "input", part, part=place) for place, part in enumerate(inputs) if part.requires_grad]
-        self._ids = {place: part for place, part in enumerate(inputs) if not part.is_floating_point()}
+        self._ids = Ids({place: part for place, part in enumerate(inputs) if not part.is_floating_point()})
         self._n_recurrent = 0
         super().__init__(model, composite, inputs, choices, cut=self._cut_layer)
 
@@ -169,21 +173,26 @@ class CuttingTrace(RelevanceTrace):
         return self._begin(Cut(f"{name}.{part}" if part else name, "state", _leaf(hidden), hidden))
 
     def _independent(self, operation: Operation, tensors: Sequence[Tensor]) -> Any:
-        """Cut where ids that are an input, as it was given, become vectors."""
+        """Cut where ids that come from an input become vectors."""
         if operation.name in ("embedding", "embedding_bag"):
             ids: Any = operation.args[0] if operation.args else operation.kwargs["input"]
-            part = next((place for place, given in self._ids.items() if _are_same(ids, given)), None)
-            if part is not None:
-                return self._looked_up(operation, part)
-        return super()._independent(operation, tensors)
+            if self._ids.origin(ids) is not None:
+                return self._looked_up(ids, operation.run) if operation.name == "embedding" else self._bag(operation)
+        if operation.name == "getitem" and tensors[0].is_floating_point():
+            ids = operation.args[1]
+            if self._ids.origin(ids) is not None and ids.dtype != torch.bool:
+                return self._looked_up(ids, operation.run)
+        result = super()._independent(operation, tensors)
+        self._ids.follow(operation, tensors, result)
+        return result
 
-    def _looked_up(self, operation: Operation, part: int) -> Any:
-        if operation.name == "embedding":
-            return self._begin(Cut("", "input", _leaf(operation.run()), part=part))
-        return _bag(lambda ids, weight: self._looked_up_bag(ids, weight, part), operation)
+    def _looked_up(self, ids: Tensor, run: Callable[[], Tensor]) -> Tensor:
+        origin = self._ids.origin(ids)
+        assert origin is not None
+        return self._begin(Cut("", "input", _leaf(run()), part=origin[0], origin=origin[1]))
 
-    def _looked_up_bag(self, ids: Tensor, weight: Tensor, part: int) -> Tensor:
-        return self._begin(Cut("", "input", _leaf(nn.functional.embedding(ids, weight)), part=part))
+    def _bag(self, operation: Operation) -> Tensor:
+        return _bag(lambda ids, weight: self._looked_up(ids, lambda: functional.embedding(ids, weight)), operation)
 
     def accepts(self, node: Node) -> bool:
         """Return True also for the beginnings of pieces."""
@@ -192,10 +201,6 @@ class CuttingTrace(RelevanceTrace):
 
 def _leaf(value: Tensor) -> Tensor:
     return value.detach().requires_grad_()
-
-
-def _are_same(ids: Any, given: Tensor) -> bool:
-    return isinstance(ids, Tensor) and ids.shape == given.shape and torch.equal(ids, given.to(ids.dtype))
 
 
 def _bag(look_up: Callable[[Tensor, Tensor], Tensor], operation: Operation) -> Tensor:
@@ -227,7 +232,7 @@ def _bag(look_up: Callable[[Tensor, Tensor], Tensor], operation: Operation) -> T
 
 
 NO_LOOK_UP = (
-    "Token ids have a path only where an embedding of the model reads an input as it was given. "
+    "Token ids have a path only where the model looks them up in an embedding. "
     "Give input= and forward_fn= that hand the network embedded tokens."
 )
 

@@ -162,17 +162,21 @@ def input_places(way: WayBack, units: Sequence[InputUnits], names: Sequence[str]
     n_samples = len(way.score)
     for part, (name, own) in enumerate(zip(names, units, strict=True)):
         places = [p for p, cut in enumerate(way.cuts) if cut.kind == "input" and cut.part == part and p in way.used]
-        keys = [_input_key(way.cuts[place].leaf, own, n_samples) for place in places]
+        keys = [_input_key(way.cuts[place], own, n_samples) for place in places]
         dims, n_units = (0,) * len(places), len(own.names)
         found.append(LayerUnits(name, "input", tuple(places), tuple(keys), dims, n_units, n_samples, _zero(way.score)))
     return found
 
 
-def _input_key(leaf: Tensor, own: InputUnits, n_samples: int) -> Tensor:
-    # the vector that an id became belongs to the id's unit
-    missing = leaf.ndim - 1 - own.labels.ndim
-    labels = own.labels.to(leaf.device).reshape(1, *own.labels.shape, *[1] * missing)
-    n_units = len(own.names)
+def _input_key(cut: Cut, own: InputUnits, n_samples: int) -> Tensor:
+    leaf, n_units = cut.leaf, len(own.names)
+    labels = own.labels.to(leaf.device)
+    if cut.origin is not None:
+        # the vector that an id became belongs to the id's unit
+        sample, element = cut.origin // labels.numel(), cut.origin % labels.numel()
+        key = sample * n_units + labels.flatten()[element]
+        return key.reshape(*key.shape, *[1] * (leaf.ndim - key.ndim))
+    labels = labels[None]
     rows = SampleRows(0, torch.arange(n_samples, device=leaf.device))
     return _key(rows, labels, n_units, n_samples)
 
@@ -246,7 +250,8 @@ def _in_blocks(found: list[LayerUnits]) -> list[LayerUnits]:
     def block(units: LayerUnits) -> str:
         if units.kind == "steps":
             return units.name.rpartition(" step ")[0]
-        match = BLOCK.match(units.name)
+        # a block may compute its attention itself
+        match = BLOCK.match(f"{units.name}." if units.kind == "heads" else units.name)
         return match.group() if match else ""
 
     sizes = Counter(block(units) for units in found)
