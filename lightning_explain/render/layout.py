@@ -8,6 +8,8 @@ from PIL import Image
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.text import BACKGROUND, TEXT_SIZE, text, text_width
 
+FRAME_GREY = 190
+
 
 def padded(picture: Picture, *, height: int, width: int) -> Picture:
     """Set a picture into the top left corner of a white one of at least its own size."""
@@ -41,6 +43,11 @@ def grid(cells: Sequence[Picture], n_columns: int, *, gap: int) -> Picture:
 def framed(picture: Picture, *, margin: int = 8) -> Picture:
     """Give a picture a white margin."""
     return np.pad(picture, ((margin, margin), (margin, margin), (0, 0)), constant_values=BACKGROUND)
+
+
+def boxed(picture: Picture) -> Picture:
+    """Put a thin grey line around a picture: most of a heatmap may be as white as the page."""
+    return np.pad(picture, ((1, 1), (1, 1), (0, 0)), constant_values=FRAME_GREY)
 
 
 def colour_bar(colours: Picture, low: str, high: str, *, width: int = 120) -> Picture:

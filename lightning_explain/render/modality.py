@@ -10,16 +10,22 @@ from torch import Tensor
 
 from lightning_explain.display import Display
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.exemplars.cards import Exemplar, UnitCard
 from lightning_explain.paths.path_units import InputUnits
 from lightning_explain.render.colour import Picture
+from lightning_explain.render.layout import below
 from lightning_explain.render.page_layout import Panel, colour_scale
 from lightning_explain.render.sprites import Sprite
+from lightning_explain.render.text import text, text_width
 
 Layout = Literal["pictures", "words", "bars", "lists"]
 """The arrangement of a kind of input on pages that need not know the kind: a heatmap for each sample and step; words on
 colours; bars by feature and class; for each sample a list of named positions."""
 
 MOST_ROWS = 10
+N_WORDS = 4
+"""Features of an exemplar that are named."""
+
 N_STRONGEST = 8
 """Features of a sample that the record names."""
 
@@ -174,6 +180,33 @@ class Modality(ABC):
     def units(self, shown: Shown) -> InputUnits | None:  # noqa: ARG002
         """Return the units of a sample for decision paths; None to choose patches or features by its shape."""
         return None
+
+    def window_axes(self, inputs: Tensor) -> tuple[int, ...]:  # noqa: ARG002
+        """Return the axes of inputs [batch, ...] along which a part of a sample can be cut out, as in a crop.
+
+        Negative numbers, counted from the end; none where samples are shown as wholes.
+        """
+        return ()
+
+    def heat(self, values: Tensor) -> Tensor:
+        """Return attributions of samples [batch, ...] by place: [batch, places...], channels added up."""
+        return values.flatten(1)
+
+    def exemplar_words(self, shown: Shown, heat: Tensor, row: int) -> tuple[str, ...]:
+        """Return the words of an exemplar: by default its strongest features with what they add, where they have names.
+
+        Args:
+            shown: Samples, or the parts of them that are shown.
+            heat: What each place adds to the unit [batch, places...].
+            row: Which sample.
+        """
+        named = (self.top_features(shown, heat, row) or [])[:N_WORDS]
+        return tuple(f"{' '.join(map(str, places))} {value:+.3g}" for *places, value in named)
+
+    def exemplar_picture(self, exemplar: Exemplar, card: UnitCard, display: Display) -> Picture:  # noqa: ARG002
+        """Draw an exemplar, with what in it excites the unit: uint8 [height, width, 3]; by default its words."""
+        words = exemplar.words or ("no picture",)
+        return below([text(word, width=max(text_width(each) for each in words) + 2) for word in words])
 
     def fits_tab(self, shown: Shown) -> bool:  # noqa: ARG002
         """Return True if the Explain tab can draw this input."""

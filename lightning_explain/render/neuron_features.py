@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_explain.render.colour import Picture, signed_colours, table
-from lightning_explain.render.layout import below, beside, colour_bar, framed, grid, padded, resized
+from lightning_explain.render.layout import below, beside, boxed, colour_bar, framed, grid, padded, resized
 from lightning_explain.render.page_layout import colour_scale
 from lightning_explain.render.text import paragraph, text, text_width
 
@@ -17,7 +17,6 @@ WIDEST = 640
 MOST_CLASSES = 20
 MOST_FEATURES = 20
 CELL = 20
-FRAME_GREY = 190
 
 
 def _by_class(classes: Tensor) -> dict[int, list[int]]:
@@ -30,11 +29,6 @@ def _by_class(classes: Tensor) -> dict[int, list[int]]:
 
 def _legend(scale: float) -> Picture:
     return colour_bar(table("RdBu_r"), f"against, {-scale:.2g}", f"{scale:.2g}, for")
-
-
-def _boxed(picture: Picture) -> Picture:
-    """Put a thin grey line around a heatmap: most of it may be as white as the page."""
-    return np.pad(picture, ((1, 1), (1, 1), (0, 0)), constant_values=FRAME_GREY)
 
 
 def fed_images_picture(
@@ -58,7 +52,7 @@ def fed_images_picture(
     for c, places in _by_class(classes).items():
         cells: list[Picture] = []
         for place in places:
-            picture = _boxed(resized(signed_colours(maps[place], scale), target=52, largest=64))
+            picture = boxed(resized(signed_colours(maps[place], scale), target=52, largest=64))
             cells.append(below([text(f"n {int(neurons[place])}", width=picture.shape[1], size=10), picture]))
         n_columns = max(1, (WIDEST - label_width) // (cells[0].shape[1] + 6))
         block = grid(cells, n_columns, gap=6)
@@ -138,7 +132,7 @@ def fed_table_picture(
         columns: list[Picture] = []
         for c, places in band:
             colours = signed_colours(_matrix(features, values, places, shown), scale)
-            cells = _boxed(colours.repeat(CELL, axis=1).repeat(CELL, axis=0))
+            cells = boxed(colours.repeat(CELL, axis=1).repeat(CELL, axis=0))
             numbers = beside([text(str(int(neurons[place])), width=CELL, size=9) for place in places])
             columns.append(below([_head(class_names[int(c)], len(places)), numbers, cells]))
         # two lines of heads and the line around the cells come first

@@ -1,7 +1,8 @@
 """The base class of all monitors: shared options, schedule, probe, error handling, and state in checkpoints."""
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
@@ -120,6 +121,11 @@ class ProbeMonitor(pl.Callback):
         """One record for each report of this process's run, as in `record.jsonl`, with the logged `scalars`."""
         raise NotImplementedError
 
+    @property
+    def units_shown(self) -> Mapping[str, Collection[int]]:
+        """Units that the last explanation names, by layer: other monitors show what they respond to."""
+        return {}
+
     # -- state -------------------------------------------------------------------------------------------------
 
     @property
@@ -193,3 +199,12 @@ class ProbeMonitor(pl.Callback):
         del trainer, pl_module
         if not self.records:
             self._guard.note(NOT_IN_TESTS)
+
+
+def units_elsewhere(trainer: Any) -> dict[str, list[int]]:
+    """Return the units that the monitors of a Trainer name, by layer, those named most often first."""
+    named: dict[str, Counter[int]] = {}
+    for monitor in trainer.callbacks:
+        for layer, units in monitor.units_shown.items() if isinstance(monitor, ProbeMonitor) else ():
+            named.setdefault(layer, Counter()).update(units)
+    return {layer: [unit for unit, _ in units.most_common()] for layer, units in named.items()}

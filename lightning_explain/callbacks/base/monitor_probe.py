@@ -63,6 +63,16 @@ class ProbeKeeper:
             display=probe.display or self._display,
         )
 
+    @property
+    def display(self) -> Display:
+        """How samples are shown."""
+        return (None if self.probe is None else self.probe.display) or self._display or Display()
+
+    @property
+    def feature_names(self) -> Sequence[str]:
+        """Names of the features of tabular samples; empty for none."""
+        return self._feature_names if self.probe is None else self.probe.feature_names
+
     def find(self, trainer: Any) -> None:
         """Draw the probe once validation data are there, or get ready to collect it as batches pass.
 

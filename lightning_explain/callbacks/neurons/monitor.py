@@ -137,7 +137,9 @@ class ActiveNeuronMonitor(ReportingMonitor):
         )
         wanted = feeding > 0 or maps != 0 or bool(ablation)
         self._probe = NeuronProbe(self._keeper, question=self.question, guard=self._guard, wanted=wanted)
-        self._exemplars = MonitorExemplars(Exemplars.of(exemplars), question=self.question, guard=self._guard)
+        self._exemplars = MonitorExemplars(
+            Exemplars.of(exemplars), keeper=self._keeper, question=self.question, guard=self._guard
+        )
         shown: dict[str, Any] = {"feeding": feeding, "method": method, "maps": maps, "ablation": ablation}
         self._reporter = NeuronReporter(
             name,

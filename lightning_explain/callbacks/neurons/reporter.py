@@ -1,7 +1,7 @@
 """The reports of a neuron monitor: logged, recorded and drawn, all in one place."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,7 +14,9 @@ from lightning_explain.callbacks.neurons.activation_maps import log_maps
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
 from lightning_explain.callbacks.neurons.counting.not_counted import not_ablated_message
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Stage
+from lightning_explain.callbacks.neurons.exemplars.card_maker import Cards
 from lightning_explain.callbacks.neurons.exemplars.monitor_exemplars import MonitorExemplars
+from lightning_explain.callbacks.neurons.exemplars.pictures import log_exemplars
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
 from lightning_explain.callbacks.neurons.metrics import (
     MOST_CURVES,
@@ -38,10 +40,11 @@ from lightning_explain.schedule import worth_redrawing
 
 @dataclass
 class Fresh:
-    """The layers of which feeding features, or the effects of neurons, are new in a report."""
+    """The layers of which feeding features, or the effects of neurons, are new in a report; new exemplars."""
 
     features: Sequence[str] = ()
     effects: Sequence[str] = ()
+    cards: Cards = field(default_factory=Cards)
 
 
 class NeuronReporter:
@@ -209,6 +212,10 @@ class NeuronReporter:
         effects = self._effects(trainer, pl_module, report)
         self.builder.add_effects(effects, report.epoch)
         report, fresh.effects = report.with_effects(effects), list(effects)
+        if stage == "val" and worth_redrawing(self._n_reports):
+            with self._stopwatch.spending(), self._guard.doing("showing exemplars", cure=CALLING):
+                fresh.cards = self._exemplars.make_cards(trainer, pl_module, report, self._watch.layers)
+        report = replace(report, cards=self._exemplars.cards)
         writing = self._guard.doing("recording and drawing active neurons")
         with self._stopwatch.spending(), writing, Journal(trainer, step) as journal:
             self._write(journal, report, scalars, fresh)
@@ -267,6 +274,8 @@ class NeuronReporter:
             log_feeding(journal, self._name, report, fresh.features)
         with self._guard.doing("writing the accuracy without neurons", cure=WRITING):
             log_effects(journal, self._name, report, fresh.effects)
+        with self._guard.doing("drawing exemplars", cure=WRITING):
+            log_exemplars(journal, self._name, fresh.cards, report, self._exemplars.display)
         with self._guard.doing("writing active neurons for the Explain tab", cure=WRITING):
             log_neuron_tab(journal, self._name, report, scalars, count=len(self.records))
 

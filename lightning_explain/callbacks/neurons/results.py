@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_explain.exemplars import LayerExemplars
+from lightning_explain.exemplars.cards import UnitCard
 from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.feeding import FeedingFeatures
 from lightning_explain.neurons import LayerHistory, LayerProfile
@@ -162,6 +163,7 @@ class NeuronReport:
         scores: Precision, recall and F1 by class, of the validation.
         counted: Number of batches of each stage that were counted; empty without a budget, where all are.
         silent: Watched layers that never fired.
+        cards: The exemplars of the units that matter, by layer and unit, as last fetched; empty where there are none.
         caveat: A sentence that must be known to read turnover; empty if there is none.
     """
 
@@ -174,6 +176,7 @@ class NeuronReport:
     scores: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
     counted: Mapping[str, Counted] = field(default_factory=dict[str, Counted])
     silent: Sequence[str] = ()
+    cards: Mapping[str, Mapping[int, UnitCard]] = field(default_factory=dict[str, Mapping[int, UnitCard]])
     caveat: str = ""
 
     def to_rows(self) -> list[dict[str, Any]]:
@@ -240,6 +243,11 @@ class NeuronReport:
             },
             "feature_names": list(self.feature_names),
             **({"counted": {stage: vars(counted) for stage, counted in self.counted.items()}} if self.counted else {}),
+            "exemplars": {
+                name: of.record(list(self.cards[name]))
+                for name, layer in self.layers.items()
+                if (of := layer.exemplars) is not None and name in self.cards
+            },
             "never_fired": list(self.silent),
             "caveat": self.caveat,
         }

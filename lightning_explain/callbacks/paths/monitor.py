@@ -163,6 +163,13 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
 
     # -- state -------------------------------------------------------------------------------------------------
 
+    @property
+    def units_shown(self) -> dict[str, list[int]]:
+        """Units in the graphs of the last explanation, by layer."""
+        graphs = [] if self.latest is None else [found.graph for found in self.latest.classes]
+        units = [(node.layer, node.unit) for graph in graphs for node in graph.nodes if node.unit is not None]
+        return {name: [unit for layer, unit in units if layer == name] for name in {layer for layer, _ in units}}
+
     def _new_history(self, state: dict[str, Any] | None = None) -> PathHistory:
         return PathHistory() if state is None else PathHistory.from_state_dict(state)
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_explain.display import Display
+from lightning_explain.exemplars.cards import Exemplar, UnitCard
 from lightning_explain.render.colour import Picture, grey, signed_colours
-from lightning_explain.render.layout import below, beside, grid, padded, resized
+from lightning_explain.render.layout import below, beside, boxed, grid, padded, resized
 from lightning_explain.render.modality import PROBE_PIXELS, Annotations, Modality, Shown, film_rows
 from lightning_explain.render.page_layout import Panel, colour_scale, header, legend, legends, n_columns, titled
 from lightning_explain.render.sprites import Sprite, picture_sprite
@@ -22,6 +23,9 @@ MAX_WIDTH = 720
 
 SMALL, LARGE = 56, 64
 """Side of a picture in pixels; larger where a method's name must stand over it."""
+
+TILE = 56
+"""Side of an exemplar."""
 
 ONE_AND_A_BIT = 1.5
 """Pictures of 0 to 1 may come out a little brighter, after resizing."""
@@ -61,15 +65,12 @@ def shown_maps(values: Tensor) -> Tensor:
     """
     maps = maps_of(values)
     side = pixels_per_square(maps.shape[1:])
-    if side == 1:
-        return maps
-    # the last squares may be cut off; their missing pixels add nothing
-    height, width = (-(-size // side) * side for size in maps.shape[1:])
-    full = functional.pad(maps, (0, width - maps.shape[2], 0, height - maps.shape[1]))
-    return functional.avg_pool2d(full[:, None].float(), side)[:, 0] * side**2
+    return maps if side == 1 else added_up(maps, side)
 
 
-def input_pictures(inputs: Tensor, display: Display | None = None) -> list[Picture]:
+def input_pictures(
+    inputs: Tensor, display: Display | None = None, *, limits: tuple[float, float] | None = None
+) -> list[Picture]:
     """Draw inputs [batch, channels, height, width] or [batch, height, width]; one value range for all of them.
 
     Three channels are drawn as colours, any other number as the grey mean over channels.
@@ -78,10 +79,12 @@ def input_pictures(inputs: Tensor, display: Display | None = None) -> list[Pictu
         inputs: As the network gets them.
         display: How they were normalised. If it says so, they are drawn as they were before: 0 to 1, or 0 to 255,
             from black to white. Otherwise the smallest value of all is black, the largest white.
+        limits: Values of black and white instead, where normalisation is not known: of all samples, for parts of them.
     """
     maps = inputs if inputs.ndim == 4 else inputs.reshape(len(inputs), 1, *inputs.shape[1:3])
     maps = maps if display is None else display.as_seen(maps)
-    low, high = _range(maps, known=display is not None and display.is_normalised)
+    known = display is not None and display.is_normalised
+    low, high = _range(maps, known=known) if known or limits is None else (torch.tensor(limit) for limit in limits)
     unit = ((maps - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
     if maps.shape[1] == 3:
         colours = (unit.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
@@ -143,6 +146,13 @@ def heatmap_picture(
         heads = beside([header(name, width=width) for name in ("input", *(panel.name for panel in panels))], gap=1)
         body = below([beside([heads] * across, gap=8), body], gap=2)
     return titled(body, f"{title} {image_note(inputs)}".strip(), legends(panels, unit))
+
+
+def added_up(maps: Tensor, side: int) -> Tensor:
+    """Add up squares of so many pixels of maps [batch, height, width]; the last ones may be cut off."""
+    height, width = (-(-size // side) * side for size in maps.shape[1:])
+    full = functional.pad(maps, (0, width - maps.shape[2], 0, height - maps.shape[1]))
+    return functional.avg_pool2d(full[:, None].float(), side)[:, 0] * side**2
 
 
 def _in_squares(pictures: Sequence[Picture], inputs: Tensor) -> list[Picture]:
@@ -264,6 +274,22 @@ class Image(Modality):
         pictures = input_pictures(shown.inputs, shown.display)
         sprite = picture_sprite([pictures[row] for row in rows], max_pixels=PROBE_PIXELS)
         return {"size": list(shown.inputs.shape[-2:])}, sprite
+
+    def window_axes(self, inputs: Tensor) -> tuple[int, ...]:  # noqa: ARG002
+        """Return rows and columns."""
+        return -2, -1
+
+    def heat(self, values: Tensor) -> Tensor:
+        """Return maps of at most 64 places a side."""
+        maps = maps_of(values)
+        return added_up(maps, -(-max(maps.shape[1:]) // LARGE))
+
+    def exemplar_picture(self, exemplar: Exemplar, card: UnitCard, display: Display) -> Picture:
+        """Draw the crop, and beside it what excites the unit."""
+        pictures = input_pictures(exemplar.crop[None], display, limits=card.limits)
+        if exemplar.heatmap is not None:
+            pictures.append(signed_colours(exemplar.heatmap, card.scale))
+        return beside([boxed(resized(picture, target=TILE, largest=LARGE)) for picture in pictures], gap=1)
 
     def tab_maps(self, shown: Shown, values: Tensor, rows: Sequence[int]) -> Tensor:  # noqa: ARG002
         """Return the maps that are drawn."""

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_explain.display import Display
+from lightning_explain.exemplars.cards import Exemplar, UnitCard
 from lightning_explain.render.colour import Picture, signed_colours
 from lightning_explain.render.lanes import MOST_COLUMNS, bin_of_step, binned, lane_picture, lanes_of
 from lightning_explain.render.layout import below, beside, grid
@@ -223,6 +225,26 @@ class Signal(Modality):
         limits = (float(lines.min()), float(lines.max()))
         pictures = [lane_picture(lines[row], None, limits, height=TAB_HEIGHT) for row in rows]
         return {"size": list(lanes.shape[1:])}, picture_sprite(pictures, max_pixels=2 * PROBE_PIXELS)
+
+    def window_axes(self, inputs: Tensor) -> tuple[int, ...]:
+        """Return the axis of time."""
+        return (-1,) if inputs.ndim == 2 or inputs.shape[2] >= inputs.shape[1] else (-2,)
+
+    def heat(self, values: Tensor) -> Tensor:
+        """Return attributions by time step, channels added up."""
+        return lanes_of(values).sum(1)
+
+    def exemplar_words(self, shown: Shown, heat: Tensor, row: int) -> tuple[str, ...]:  # noqa: ARG002
+        """Return none: the picture says it."""
+        return ()
+
+    def exemplar_picture(self, exemplar: Exemplar, card: UnitCard, display: Display) -> Picture:  # noqa: ARG002
+        """Draw the mean of the channels as a line, on the colours of what excites the unit."""
+        n_steps = exemplar.box[0][1] - exemplar.box[0][0]
+        line = exemplar.crop.float()
+        line = line if line.ndim == 1 else line.mean(0 if line.shape[1] == n_steps else 1)
+        colours = None if exemplar.heatmap is None else signed_colours(binned(exemplar.heatmap), card.scale)
+        return lane_picture(line, colours, card.limits, height=LANE_HEIGHT)
 
     def tab_maps(self, shown: Shown, values: Tensor, rows: Sequence[int]) -> Tensor:  # noqa: ARG002
         """Return a row for each channel."""

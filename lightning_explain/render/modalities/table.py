@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_explain.render.colour import Picture
-from lightning_explain.render.modality import Annotations, Modality, Named, Shown, rounded, top_places
+from lightning_explain.render.modality import N_WORDS, Annotations, Modality, Named, Shown, rounded, top_places
 from lightning_explain.render.page_layout import Panel, sign_words
 from lightning_explain.render.sprites import Sprite
 from lightning_explain.render.text import shortened
@@ -255,6 +255,14 @@ class Table(Modality):
         """Return [name, value] of the strongest features."""
         own, names = values[row].flatten(), shown.feature_names
         return [[names[i] if names else f"feature {i}", rounded(float(own[i]))] for i in top_places(own)]
+
+    def exemplar_words(self, shown: Shown, heat: Tensor, row: int) -> tuple[str, ...]:
+        """Return the strongest features: name, value, and what it adds."""
+        inputs, own, names = shown.inputs[row].flatten(), heat[row].flatten(), shown.feature_names
+        return tuple(
+            f"{names[i] if names else f'feature {i}'} = {float(inputs[i]):.3g} ({float(own[i]):+.3g})"
+            for i in top_places(own)[:N_WORDS]
+        )
 
     def fits_tab(self, shown: Shown) -> bool:
         """Return True for so many features as a page can hold."""

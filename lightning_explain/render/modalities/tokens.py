@@ -8,6 +8,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from lightning_explain.display import Display
+from lightning_explain.exemplars.cards import Exemplar, UnitCard
 from lightning_explain.render.colour import Picture, few_greys, signed_colours
 from lightning_explain.render.layout import below, beside
 from lightning_explain.render.modality import (
@@ -31,7 +33,7 @@ LONGEST_WORD = 24
 MOST_TOKENS = 512
 """Tokens of a text in the Explain tab."""
 
-WIDTH = 640
+WIDTH, MOST_AROUND = 640, 12
 MOST_SAMPLES = 24
 MOST_WORDS = 120
 """Of longer texts the passage is shown that the attribution is strongest in."""
@@ -273,6 +275,21 @@ class Tokens(Modality):
             places = range(min(shown.inputs.shape[1], MOST_TOKENS))
             texts.append([word_at(shown, row, place) if place in kept else None for place in places])
         return {"tokens": texts}, None
+
+    def window_axes(self, inputs: Tensor) -> tuple[int, ...]:  # noqa: ARG002
+        """Return the axis of tokens."""
+        return (-1,)
+
+    def exemplar_words(self, shown: Shown, heat: Tensor, row: int) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the tokens."""
+        return tuple(word_at(shown, row, place) for place in range(shown.inputs.shape[1]))
+
+    def exemplar_picture(self, exemplar: Exemplar, card: UnitCard, display: Display) -> Picture:  # noqa: ARG002
+        """Write the tokens on the colours of what excites the unit, the passage in which that is most."""
+        heat = torch.zeros(len(exemplar.words)) if exemplar.heatmap is None else exemplar.heatmap
+        start = max(0, min(int(heat.abs().argmax()) - MOST_AROUND // 2, len(heat) - MOST_AROUND))
+        part = slice(start, start + MOST_AROUND)
+        return words_picture(exemplar.words[part], signed_colours(heat[part], card.scale), width=WIDTH // 2)
 
     def tab_maps(self, shown: Shown, values: Tensor, rows: Sequence[int]) -> Tensor:
         """Return a row for each text."""

@@ -10,9 +10,11 @@ from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
 from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Profiles, Stage
+from lightning_explain.callbacks.neurons.exemplars.monitor_exemplars import MonitorExemplars
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
 from lightning_explain.callbacks.neurons.results import Counted
 from lightning_explain.capture import Layer
+from lightning_explain.exemplars import Exemplars
 from lightning_explain.probe import Probe
 from lightning_explain.schedule import Schedule
 
@@ -41,6 +43,9 @@ class GivenCounts(NeuronWatch):
         return self.given.get(stage, {})
 
     def has_classes(self, stage: Stage) -> bool:
+        return stage in self.by_class
+
+    def has_labels(self, stage: Stage) -> bool:
         return stage in self.by_class
 
     def newly_put_together(self, stage: Stage) -> bool:
@@ -83,3 +88,9 @@ def neuron_probe(probe: Probe | None = None) -> NeuronProbe:
     question = Question()
     keeper = ProbeKeeper(probe, question=question, guard=guard())
     return NeuronProbe(keeper, question=question, guard=guard(), wanted=False)
+
+
+def no_exemplars() -> MonitorExemplars:
+    question = Question()
+    keeper = ProbeKeeper(None, question=question, guard=guard())
+    return MonitorExemplars(Exemplars(k=0), keeper=keeper, question=question, guard=guard())

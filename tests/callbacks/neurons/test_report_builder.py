@@ -9,7 +9,7 @@ from lightning_explain import Probe
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch
 from lightning_explain.callbacks.neurons.report_builder import ReportBuilder
 from lightning_explain.callbacks.neurons.results import Counted
-from tests.callbacks.neurons.small_counts import GivenChoice, GivenCounts, neuron_probe
+from tests.callbacks.neurons.small_counts import GivenChoice, GivenCounts, neuron_probe, no_exemplars
 from tests.callbacks.neurons.small_reports import RATES, feeding, profile
 from tests.models import quiet_trainer
 
@@ -17,7 +17,13 @@ TRAINER = quiet_trainer()
 
 
 def builder(watch: NeuronWatch, *, class_names: Any = (), probe: Probe | None = None, **counted: Counted) -> Any:
-    return ReportBuilder(watch=watch, probe=neuron_probe(probe), choice=GivenChoice(**counted), class_names=class_names)
+    return ReportBuilder(
+        watch=watch,
+        probe=neuron_probe(probe),
+        choice=GivenChoice(**counted),
+        exemplars=no_exemplars(),
+        class_names=class_names,
+    )
 
 
 def test_nothing_counted_is_no_report() -> None:

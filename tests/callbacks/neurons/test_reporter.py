@@ -16,7 +16,7 @@ from lightning_explain.callbacks.neurons.metrics import MOST_CURVES
 from lightning_explain.callbacks.neurons.reporter import NeuronReporter
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.neurons import unit_layers
-from tests.callbacks.neurons.small_counts import GivenChoice, GivenCounts, guard, neuron_probe, schedule
+from tests.callbacks.neurons.small_counts import GivenChoice, GivenCounts, guard, neuron_probe, no_exemplars, schedule
 from tests.callbacks.neurons.small_reports import RATES, profile
 from tests.events import Events
 from tests.log.loggers import Unknown
@@ -35,6 +35,8 @@ def reporter(watch: GivenCounts, **options: Any) -> NeuronReporter:
         "feeding": 0,
         "method": None,
         "maps": 0,
+        "ablation": 0,
+        "exemplars": no_exemplars(),
     }
     return NeuronReporter("neurons", **given | options)
 

@@ -85,10 +85,14 @@ class ExemplarCollector:
         for found in by_device.values():
             self._tops |= merged_layers(self._tops, found)
 
+    def current(self) -> dict[str, TopSamples]:
+        """Return the top samples of this process so far, by layer; waits for an accelerator."""
+        own = {key: top.cpu() for key, top in self._tops.items()}
+        return own | {key: candidates.top() for key, candidates in self._candidates.items()}
+
     def tops(self, ranks: Ranks) -> tuple[dict[str, TopSamples], dict[str, Shape]]:
         """Return the top samples by layer, over all processes, and the shapes; a collective call."""
-        own = {key: top.cpu() for key, top in self._tops.items()}
-        own |= {key: candidates.top() for key, candidates in self._candidates.items()}
+        own = self.current()
         found: dict[str, TopSamples] = {}
         shapes: dict[str, Shape] = {}
         for tops, their_shapes in ranks.exchanged((own, self.shapes)):

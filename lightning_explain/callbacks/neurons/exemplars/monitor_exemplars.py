@@ -1,5 +1,7 @@
 """The exemplars of one monitor over a run: collected in each validation that is reported, compared with the last."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -10,11 +12,21 @@ from lightning_explain.callbacks.base.default_probe import flat_loaders
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.callbacks.base.forward import Question
+from lightning_explain.callbacks.base.monitor import units_elsewhere
+from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
 from lightning_explain.callbacks.neurons.counting.stage_counts import StageCounts
+from lightning_explain.callbacks.neurons.exemplars.card_maker import CardMaker, Cards, Chosen
 from lightning_explain.callbacks.neurons.exemplars.collector import ExemplarCollector
+from lightning_explain.callbacks.neurons.exemplars.passing import PassingSamples
+from lightning_explain.callbacks.neurons.exemplars.pictures import shown_layers, units_each
 from lightning_explain.callbacks.neurons.exemplars.sample_numbers import DataNumbers, SampleNumbers
+from lightning_explain.callbacks.neurons.results import NeuronReport
+from lightning_explain.capture import Layer
+from lightning_explain.display import Display
+from lightning_explain.errors import ConfigurationError
 from lightning_explain.exemplars import Exemplars, LayerExemplars
 from lightning_explain.exemplars.layer_exemplars import Remembered
+from lightning_explain.exemplars.unit_choice import choose_units
 
 
 class MonitorExemplars:
@@ -22,20 +34,29 @@ class MonitorExemplars:
 
     Args:
         options: What is kept.
+        keeper: Knows how samples are shown.
         question: Where batches hold the input.
         guard: The monitor's error handling.
 
     Attributes:
         options: What is kept.
         layers: The last exemplars by layer.
+        cards: What is shown of the units that matter, as last made.
+        passing: Samples of the last pass that have no index to fetch them by.
         numbers: What the numbers of their samples stand for; None before the first pass of this run.
     """
 
-    def __init__(self, options: Exemplars, *, question: Question, guard: Guard) -> None:
+    def __init__(self, options: Exemplars, *, keeper: ProbeKeeper, question: Question, guard: Guard) -> None:
         self.options = options
         self.layers: dict[str, LayerExemplars] = {}
+        self.cards: Cards = {}
         self.numbers: DataNumbers | None = None
+        self.maker = CardMaker(options, question, guard)
+        self.passing = PassingSamples(options.shown)
+        self._passing_batch: tuple[Tensor, tuple[Tensor, ...]] | None = None
+        self._dead: dict[str, Tensor] = {}
         self._remembered: dict[str, Remembered] = {}
+        self._keeper = keeper
         self._question = question
         self._guard = guard
         self._collector: ExemplarCollector | None = None
@@ -52,6 +73,7 @@ class MonitorExemplars:
             counts: The counts of validation, in whose hooks exemplars are collected; None to collect none.
         """
         self._stop()
+        self.passing = PassingSamples(self.options.shown)
         if counts is not None and self.options.k:
             self._counts = counts
             self._counting = SampleNumbers(flat_loaders(trainer.val_dataloaders), Ranks.of(trainer))
@@ -69,6 +91,10 @@ class MonitorExemplars:
         if self._collector is None or self._counting is None or self._counts is None:
             return
         numbers = self._counting.of_batch(loader, batch_idx, self._n_samples(batch, labels))
+        if self.options.shown and not self._counting.has_index(loader):
+            with suppress(ConfigurationError):
+                inputs = input_of(batch, self._question.input)
+                self._passing_batch = numbers, inputs if isinstance(inputs, tuple) else (inputs,)
         of_class = self._counts.of_class
         self._collector.begin_batch(
             numbers, labels, labels >= 0 if of_class is None and labels is not None else of_class
@@ -77,13 +103,18 @@ class MonitorExemplars:
     def _n_samples(self, batch: Any, labels: Tensor | None) -> int:
         if labels is not None:
             return len(labels)
-        inputs = input_of(batch, self._question.input)
-        return len(inputs[0] if isinstance(inputs, tuple) else inputs)
+        with suppress(ConfigurationError):
+            inputs = input_of(batch, self._question.input)
+            return len(inputs[0] if isinstance(inputs, tuple) else inputs)
+        return 0  # layers give another number of rows, and are left out
 
     def end_batch(self) -> None:
         """Merge what the batch gave."""
         if self._collector is not None:
             self._collector.end_batch()
+            if self._passing_batch is not None:
+                (numbers, parts), self._passing_batch = self._passing_batch, None
+                self.passing.add(self._collector.current(), numbers.tolist(), parts)
 
     def finish(self, trainer: Any, epoch: int, *, has_labels: bool) -> dict[str, LayerExemplars]:
         """Return the exemplars of the pass by layer; a collective call in a distributed run.
@@ -113,6 +144,59 @@ class MonitorExemplars:
         self._remembered = {key: each.remembered for key, each in found.items()}
         return found
 
+    def make_cards(self, trainer: Any, pl_module: Any, report: NeuronReport, layers: Sequence[Layer]) -> Cards:
+        """Make the cards of the units that matter now; every process of a distributed run must call it.
+
+        Args:
+            trainer: The Trainer.
+            pl_module: The module.
+            report: Of the validation.
+            layers: The watched layers.
+        """
+        if self.numbers is None:
+            return {}
+        on_path = units_elsewhere(trainer)
+        keys = shown_layers([key for key in self.layers if key in report.layers])
+        chosen = {
+            key: choose_units(
+                report.layers[key].profile,
+                most=units_each(len(keys)),
+                excited=self._shown(key, self.numbers),
+                dead_before=self._dead.get(key),
+                on_path=on_path.get(key, ()),
+                class_names=report.class_names,
+            )
+            for key in keys
+        }
+        self._dead = {key: found.profile.dead for key, found in report.layers.items()}
+        self.maker.display, self.maker.feature_names = self._keeper.display, self._keeper.feature_names
+        kept = self._kept(Ranks.of(trainer), self.numbers, chosen)
+        self.cards = self.maker.cards(trainer, pl_module, self.numbers, self.layers, layers, chosen, kept)
+        return self.cards
+
+    def _shown(self, key: str, numbers: DataNumbers) -> Tensor:
+        """Return the units of a layer that some sample excites and whose samples can be had: boolean [units]."""
+        excited = self.layers[key].excited
+        if all(numbers.indexed):
+            return excited
+        followed = torch.zeros_like(excited)
+        followed[self.passing.units(len(excited))] = True
+        return excited & followed
+
+    def _kept(self, ranks: Ranks, numbers: DataNumbers, chosen: Chosen) -> dict[int, tuple[Tensor, ...]]:
+        """Return the samples kept as they passed, by their numbers in the data, of all processes."""
+        if all(numbers.indexed):
+            return {}
+        shown = [self.layers[key].samples[list(units), : self.options.shown].flatten() for key, units in chosen.items()]
+        in_pass = {numbers.in_pass(sample): sample for part in shown for sample in part.tolist() if sample >= 0}
+        everywhere = ranks.exchanged(self.passing.of(in_pass))
+        return {in_pass[number]: sample for own in everywhere for number, sample in own.items()}
+
+    @property
+    def display(self) -> Display:
+        """How samples are shown."""
+        return self._keeper.display
+
     def _stop(self) -> None:
         if self._counts is not None:
             self._counts.exemplars = None
@@ -122,7 +206,8 @@ class MonitorExemplars:
 
     def start_over(self) -> None:
         """Forget all exemplars: they belonged to another run."""
-        self.layers, self.numbers, self._remembered = {}, None, {}
+        self.layers, self.cards, self.numbers, self._remembered, self._dead = {}, {}, None, {}, {}
+        self.maker.fields.clear()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the next report compares with, as plain tensors, numbers and strings."""

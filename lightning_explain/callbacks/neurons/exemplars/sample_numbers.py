@@ -151,6 +151,11 @@ class DataNumbers:
         loader = numbers.clamp_min(0) // self.span
         return torch.where(numbers < 0, -1, starts[loader] + numbers - loader * self.span)
 
+    def in_pass(self, sample: int) -> int:
+        """Return the number that a sample had while the pass was running."""
+        loader, number = self.place(sample)
+        return loader * self.span + number
+
     def place(self, sample: int) -> tuple[int, int]:
         """Return loader and number within it of a sample."""
         for loader, size in enumerate(self.sizes):

@@ -165,7 +165,10 @@ RUNS: dict[str, tuple[Callable[[], ByHand], Callable[[], tuple[Tensor, ...]]]] =
 
 
 def counted(make: Callable[[], ByHand], data: tuple[Tensor, ...], **options: Any) -> tuple[Any, ByHand, list[str]]:
-    monitor, loader = ActiveNeuronMonitor(feeding=0, maps=0, **options), DataLoader(TensorDataset(*data), 6)
+    monitor, loader = (
+        ActiveNeuronMonitor(feeding=0, maps=0, exemplars=0, **options),
+        DataLoader(TensorDataset(*data), 6),
+    )
     with explanation_warnings() as told:
         trainer = fit(monitor, model=make, data=(loader, loader), seed=2, num_sanity_val_steps=0)
     return monitor, trainer.lightning_module, told

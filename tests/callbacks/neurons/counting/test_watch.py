@@ -230,7 +230,7 @@ def test_what_could_not_be_found_out_is_said_by_name() -> None:
             self.log("val_loss", self.training_step(batch, batch_idx))
 
     with pytest.warns(ExplanationWarning, match=r"Odd.*may apply functional activations.*Watched are: relu"):
-        spied_on(Odd, [ActiveNeuronMonitor(feeding=0)], max_epochs=1)
+        spied_on(Odd, [ActiveNeuronMonitor(feeding=0, exemplars=0)], max_epochs=1)
 
 
 def test_a_report_reads_as_arrays_and_rows(tmp_path: Path) -> None:

@@ -139,6 +139,10 @@ def test_none_are_collected_where_none_are_wanted() -> None:
     assert not any(key.endswith("/purity") for key in trainer.callback_metrics)
 
 
+def no_target(batch: Any) -> None:
+    del batch
+
+
 def test_regression_has_exemplars_without_labels() -> None:
     x = torch.randn(30, 6)
 
@@ -160,7 +164,7 @@ def test_regression_has_exemplars_without_labels() -> None:
             return torch.optim.SGD(self.parameters(), 0.1)
 
     loader = DataLoader(TensorDataset(x, torch.randn(30)), 8)
-    monitor, model = ActiveNeuronMonitor(target=lambda batch: None), Net()
+    monitor, model = ActiveNeuronMonitor(target=no_target), Net()
     trainer = fit(monitor, model=model, data=(loader, loader), max_epochs=1)
     hidden = outputs(model, "net.1", x)
     assert_equal_to_a_sort(exemplars(monitor, "net.1"), hidden, torch.full((30,), -1), torch.arange(30))
