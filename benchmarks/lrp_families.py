@@ -1,10 +1,10 @@
 """LRP by family of network, in gradient passes: `python benchmarks/lrp_families.py [FAMILY ...] [--batch 8]`.
 
 Needs timm, or torchvision for families named `torchvision/...`. Random weights, processor time of one thread, medians
-of interleaved runs. For each family:
-what `LRP()` costs in time and in peak memory, whether its relevance adds up with `attention="cp"` and all offsets zero
-(in 64 bits, without epsilon), which part of the output offsets take as the network comes, and, where autolrp is
-installed, what that costs with the same rules (z+ in convolutions, epsilon elsewhere), and the time of `LRP()` over it.
+of interleaved runs. For each family: what `LRP()` costs in time and in peak memory, whether its relevance adds up with
+`attention="cp"` and all offsets zero (in 64 bits, without epsilon), which parts of the output offsets take and
+softmaxes lose as the network comes (medians of the samples), and, where autolrp is installed, what that costs with the
+same rules (z+ in convolutions, epsilon elsewhere), and the time of `LRP()` over it.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import statistics
 import warnings
 from typing import Any
 
-import timm
 import torch
 from measuring import peak_megabytes, seconds
 from torch import Tensor, nn
@@ -28,8 +27,14 @@ FAMILIES = (
     "tf_efficientnetv2_b0", "ghostnet_100", "edgenext_xx_small", "poolformer_s12", "xcit_nano_12_p16_224", "hgnetv2_b0",
     "fastvit_t8", "repvgg_a0", "inception_next_tiny", "resmlp_12_224", "eva02_tiny_patch14_224",
 )  # fmt: skip
-OFFSETS = ("bias", "pos_embed", "cls_token", "class_token", "reg_token", "dist_token", "position", "token_projection")
-HEADING = "| family | gradient passes | memory | off without offsets | absorbed share | autolrp | ours : autolrp |"
+OFFSETS = (
+    "bias", "pos_embed", "cls_token", "class_token", "reg_token", "dist_token", "position", "token_projection",
+    "token_type", "wpe", "embed_positions", "class_embedding", "seg_embed", "in_proj_bias", "beta", "sinks", "conv_dim",
+)  # fmt: skip
+HEADING = (
+    "| network | gradient passes | memory | off without offsets | offsets absorb | softmaxes lose | autolrp | "
+    "ours : autolrp |"
+)
 
 
 def without_offsets(net: nn.Module) -> nn.Module:
@@ -64,6 +69,7 @@ def network_of(family: str) -> tuple[nn.Module, int]:
     if family.startswith("torchvision/"):
         models: Any = importlib.import_module("torchvision.models")
         return models.get_model(family.removeprefix("torchvision/"), weights=None).eval(), 224
+    timm: Any = importlib.import_module("timm")
     net = timm.create_model(family, pretrained=False, num_classes=10).eval()
     head = net.get_classifier()
     if isinstance(head, nn.Linear):
@@ -72,11 +78,32 @@ def network_of(family: str) -> tuple[nn.Module, int]:
     return net, net.pretrained_cfg["input_size"][-1]
 
 
-def row_of(family: str, batch: int, repeats: int) -> str:
-    """Measure one family."""
-    torch.manual_seed(0)
-    net, size = network_of(family)
-    x, y = torch.randn(batch, 3, size, size), torch.arange(batch) % 10
+def percent(shares: Tensor | None) -> str:
+    """Return the median of the samples' shares."""
+    return "" if shares is None else f"{float(shares.nanmedian()):.0%}"
+
+
+def row_of(
+    name: str,
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    repeats: int,
+    *,
+    beside_autolrp: bool = True,
+    in_double: bool = True,
+) -> str:
+    """Measure one network, which is changed: its offsets are set to zero.
+
+    Args:
+        name: The network's name.
+        net: Takes `x` and returns scores [batch, outputs].
+        x: Its input.
+        y: The outputs to explain.
+        repeats: Interleaved runs to take the medians of.
+        beside_autolrp: Whether to run autolrp too.
+        in_double: Whether the network runs in 64 bits.
+    """
 
     def gradient_pass() -> Tensor:
         leaf = x.clone().requires_grad_()
@@ -85,18 +112,29 @@ def row_of(family: str, batch: int, repeats: int) -> str:
     def explained() -> Any:
         return LRP()(net, x, y)
 
-    absorbed = explained().absorbed_share.median()
+    found = explained()
     memory = peak_megabytes(explained) / peak_megabytes(gradient_pass)
     times = [(seconds(gradient_pass), seconds(explained)) for _ in range(repeats)]
     base, taken = (statistics.median(column) for column in zip(*times, strict=True))
     peer = "| |"
-    if by_autolrp(net, x, y) is not None:
-        theirs = seconds(lambda: by_autolrp(net, x, y))
+    if beside_autolrp and by_autolrp(net, x, y) is not None:
+        theirs = statistics.median(seconds(lambda: by_autolrp(net, x, y)) for _ in range(min(repeats, 2)))
         peer = f"| {theirs / base:.2f} | {taken / theirs:.2f} |"
-    exact = LRP(Epsilon(0.0), attention="cp")(without_offsets(net).double(), x[:1].double(), y[:1])
+    exact_net, exact_x = without_offsets(net), x[:1]
+    if in_double:
+        exact_net, exact_x = exact_net.double(), exact_x.double()
+    exact = LRP(Epsilon(0.0), attention="cp")(exact_net, exact_x, y[:1])
     score = exact.values.flatten(1).sum(1) - exact.convergence_delta
     off = float((exact.convergence_delta / score).abs().max())
-    return f"| {family} | {taken / base:.2f} | {memory:.2f} | {off:.0e} | {float(absorbed):.2f} {peer}"
+    shares = f"{percent(found.absorbed_share)} | {percent(found.softmax_share)}"
+    return f"| {name} | {taken / base:.2f} | {memory:.2f} | {off:.0e} | {shares} {peer}"
+
+
+def family_row(family: str, batch: int, repeats: int) -> str:
+    """Measure one family."""
+    torch.manual_seed(0)
+    net, size = network_of(family)
+    return row_of(family, net, torch.randn(batch, 3, size, size), torch.arange(batch) % 10, repeats)
 
 
 def main() -> None:
@@ -108,9 +146,12 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    print(f"{HEADING}\n|{'---|' * 7}")
+    print(f"{HEADING}\n|{'---|' * 8}")
     for family in arguments.families or FAMILIES:
-        print(row_of(family, arguments.batch, arguments.repeats), flush=True)
+        if importlib.util.find_spec(family.partition("/")[0] if "/" in family else "timm") is None:
+            print(f"{family}: left out, its library is not installed (pip install timm torchvision)")
+            continue
+        print(family_row(family, arguments.batch, arguments.repeats), flush=True)
 
 
 if __name__ == "__main__":

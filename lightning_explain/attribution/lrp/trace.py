@@ -153,10 +153,11 @@ class RelevanceTrace(TorchFunctionMode):
         if operation.name in ACTIVATIONS and self.depends(target) and not target._is_view():
             return handler(self, operation)
         self.layers.before_write(target)
-        result: Tensor = handler(self, out_of_place(operation))
-        rank = self.rank(result)
+        copied = out_of_place(operation)
+        self.note_rank(copied.args[0], self.rank(target))
+        result: Tensor = handler(self, copied)
         target.copy_(result)
-        self._ranks[target] = rank
+        self.note_rank(target, self.rank(result))
         return target
 
     def _other(self, operation: Operation, tensors: Sequence[Tensor]) -> Any:

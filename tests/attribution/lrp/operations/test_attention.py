@@ -107,6 +107,7 @@ KEPT: dict[str, Callable[[Tensor], Tensor]] = {
     "sparse": lambda w: torch.zeros_like(w).scatter(-1, w.topk(2).indices, w.topk(2).values),
     "difference of two": two_softmaxes,
     "strided": lambda w: w.contiguous().as_strided(w.shape, w.contiguous().stride()),
+    "written into": lambda w: w.clone().div_(w.sum(-1, keepdim=True)).mul_(0.5),
     "triangular": lambda w: w.tril(),
 }
 
@@ -121,6 +122,7 @@ def test_weights_still_are_weights_after(name: str) -> None:
     assert not found.parts[0].any()
     assert not found.parts[1].any()
     close(found.parts[2].flatten(1).sum(1), net(q, k, v))
+    assert LRP(RULES, attention="attnlrp")(net, (q, k, v)).parts[0].any()
 
 
 class Attending(nn.Module):
