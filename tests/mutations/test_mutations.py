@@ -12,6 +12,7 @@ from tests.mutations import (
     of_faithfulness,
     of_gradients,
     of_integrated_gradients,
+    of_paths,
     of_relevance,
 )
 from tests.mutations.mutation import Mutation, notices
@@ -26,6 +27,7 @@ MUTATIONS = [
         of_faithfulness,
         of_gradients,
         of_integrated_gradients,
+        of_paths,
         of_relevance,
     )
     for mutation in area.MUTATIONS

@@ -18,6 +18,8 @@ def test_the_mean_of_graphs_with_places_for_different_units_bundles_what_they_do
         assert getattr(layer, field)[0] == pytest.approx(getattr(whole, field)[0])
         assert getattr(layer, field).sum() == pytest.approx(getattr(whole, field).sum())
     np.testing.assert_allclose(layer.every_share, whole.share)
+    against = [[c for c in graph.layers[1].contribution[1 : 3 - place] if c < 0] for place, graph in enumerate(graphs)]
+    assert layer.contribution[2] == pytest.approx(sum(map(sum, against)) / 3)
     for link, fine in zip(mixed.links, plain.links, strict=True):
         assert link.contribution.sum() == pytest.approx(fine.contribution.sum())
         assert link.share.sum() == pytest.approx(fine.share.sum())
