@@ -1,7 +1,7 @@
 """Decision paths from input to class: contributions of units, strongest paths, change over time."""
 
 from lightning_explain.paths.ablation import Ablation, ablation
-from lightning_explain.paths.blocks import Block
+from lightning_explain.paths.blocks import LayerBlock
 from lightning_explain.paths.change import PathChange, path_change
 from lightning_explain.paths.coarser import mean_graph
 from lightning_explain.paths.contribution_graph import ContributionGraph, Link, UnitLayer, effective_units
@@ -14,10 +14,10 @@ from lightning_explain.paths.search import Path, Search, top_paths
 
 __all__ = [
     "Ablation",
-    "Block",
     "ContributionGraph",
     "Contributions",
     "InputUnits",
+    "LayerBlock",
     "Link",
     "Path",
     "PathChange",

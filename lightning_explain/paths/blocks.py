@@ -12,7 +12,7 @@ MOST_BLOCKS = 6
 
 
 @dataclass(frozen=True)
-class Block:
+class LayerBlock:
     """Layers that are shown together.
 
     Attributes:
@@ -73,7 +73,7 @@ def _halved(groups: list[list[Parts]], depth: int, most: int) -> list[list[Parts
     return groups
 
 
-def blocks_of(names: Sequence[str], most: int = MOST_BLOCKS) -> list[Block]:
+def blocks_of(names: Sequence[str], most: int = MOST_BLOCKS) -> list[LayerBlock]:
     """Merge layers into blocks along the module tree, in the order in which they run.
 
     Layers stay single while there are few. Of more, those of one module make a block, at the deepest level of the tree
@@ -90,18 +90,18 @@ def blocks_of(names: Sequence[str], most: int = MOST_BLOCKS) -> list[Block]:
         (['blocks.0', 'blocks.1', 'blocks.2', 'blocks.3'], ['blocks.0-1', 'blocks.2-3'])
     """
     if len(names) <= most:
-        return [Block(name, (name,)) for name in names]
+        return [LayerBlock(name, (name,)) for name in names]
     parts = [tuple(name.split(".")) for name in names]
     depth = next(d for d in range(max(map(len, parts)), -1, -1) if len(_runs(parts, d)) <= most)
     groups = _runs(parts, depth)
     if 2 * len(groups) <= most:
         groups = _halved(_runs(parts, depth + 1), depth, most)
-    return [Block(_name(group, parts), tuple(".".join(name) for name in group)) for group in groups]
+    return [LayerBlock(_name(group, parts), tuple(".".join(name) for name in group)) for group in groups]
 
 
-def partitions(names: Sequence[str], most: int = MOST_BLOCKS) -> list[list[Block]]:
+def partitions(names: Sequence[str], most: int = MOST_BLOCKS) -> list[list[LayerBlock]]:
     """Return the ways to merge layers into blocks, from the finest with few enough blocks to a single one."""
-    found: list[list[Block]] = []
+    found: list[list[LayerBlock]] = []
     for n_blocks in range(most, 0, -1):
         blocks = blocks_of(names, n_blocks)
         if blocks and blocks not in found:
@@ -109,7 +109,9 @@ def partitions(names: Sequence[str], most: int = MOST_BLOCKS) -> list[list[Block
     return found or [[]]
 
 
-def in_blocks(graph: ContributionGraph, blocks: Sequence[Block]) -> tuple[ContributionGraph, tuple[Block, ...]]:
+def in_blocks(
+    graph: ContributionGraph, blocks: Sequence[LayerBlock]
+) -> tuple[ContributionGraph, tuple[LayerBlock, ...]]:
     """Merge a graph's layers into blocks: of a block stay the layers that feed others outside it.
 
     What is removed is passed through exactly (`without_layer`): a unit of a layer that stays then also carries the
@@ -126,6 +128,6 @@ def in_blocks(graph: ContributionGraph, blocks: Sequence[Block]) -> tuple[Contri
     kept = [tuple(name for name in block.layers if name in leaving) for block in blocks]
     parts = [[tuple(name.split(".")) for name in stay] for stay in kept if stay]
     every = [name for stay in parts for name in stay]
-    shown = [Block(_name(stay, every), tuple(".".join(name) for name in stay)) for stay in parts]
-    outer = [Block(name, (name,)) for name in names if name not in block_of]
+    shown = [LayerBlock(_name(stay, every), tuple(".".join(name) for name in stay)) for stay in parts]
+    outer = [LayerBlock(name, (name,)) for name in names if name not in block_of]
     return only_layers(graph, [name for name in block_of if name in leaving]), (*outer[:-1], *shown, outer[-1])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_explain.paths.blocks import Block
+from lightning_explain.paths.blocks import LayerBlock
 from lightning_explain.paths.ranking import Ranked
 from lightning_explain.paths.search import Search
 
@@ -93,7 +93,7 @@ class PathGraph:
     ranked: tuple[Ranked, ...]
     shown_share: float
     absorbed_share: float
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[LayerBlock, ...] = ()
     threshold: float = 0.0
     is_spread: bool = False
     hidden_edges: tuple[PathEdge, ...] = ()

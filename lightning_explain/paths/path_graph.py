@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.paths.blocks import Block, in_blocks, partitions
+from lightning_explain.paths.blocks import LayerBlock, in_blocks, partitions
 from lightning_explain.paths.contribution_graph import OUTPUT, ContributionGraph, Numbers, UnitLayer
 from lightning_explain.paths.drawn_flow import DrawnFlow, flow_to_inputs
 from lightning_explain.paths.nodes import PathEdge, PathGraph, PathNode
@@ -28,7 +28,7 @@ class _Drawing:
     """A graph merged into blocks, with the units that are drawn."""
 
     graph: ContributionGraph
-    blocks: tuple[Block, ...]
+    blocks: tuple[LayerBlock, ...]
     selection: Selection
 
 
@@ -128,7 +128,7 @@ def _drawing(graph: ContributionGraph, *, drawn: float, n_units: int, is_merged:
         The drawing, and True if it is none: if even the best of them carries little. Then it has the finest blocks.
     """
     hidden = [layer.name for layer in graph.layers if not layer.is_input and layer.name != OUTPUT]
-    wholes = partitions(hidden) if is_merged else [[Block(name, (name,)) for name in hidden]]
+    wholes = partitions(hidden) if is_merged else [[LayerBlock(name, (name,)) for name in hidden]]
     found: list[_Drawing] = []
     for whole in wholes:
         merged, blocks = in_blocks(found[-1].graph if found else graph, whole)

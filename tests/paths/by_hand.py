@@ -25,7 +25,7 @@ def normed(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     return centred / spread * norm.weight + norm.bias
 
 
-class Block(nn.Module):
+class LayerBlock(nn.Module):
     """A block of a transformer, normalised first."""
 
     def __init__(self, d: int, n_heads: int, hidden: int) -> None:
@@ -57,7 +57,7 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.blocks = nn.Linear(2, 4), nn.ModuleList([Block(4, 2, 5), Block(4, 2, 3)])
+        self.stem, self.blocks = nn.Linear(2, 4), nn.ModuleList([LayerBlock(4, 2, 5), LayerBlock(4, 2, 3)])
         self.norm, self.head = nn.LayerNorm(4), nn.Linear(4, 2)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_explain.paths.blocks import Block, blocks_of, in_blocks, partitions
+from lightning_explain.paths.blocks import LayerBlock, blocks_of, in_blocks, partitions
 from tests.paths.graphs import all_paths, flowing, random_graph
 
 RESNET = ["conv1", *(f"layer{n}.{k}.conv{c}" for n in (1, 2, 3, 4) for k in (0, 1) for c in (1, 2)), "fc"]
@@ -55,10 +55,12 @@ def test_of_a_block_stay_the_layers_that_feed_others():
     sizes = [3, 4, 2, 2, 1]
     between = {(s, t): rng.normal(size=(sizes[t], sizes[s])) for s, t in ((0, 1), (1, 2), (0, 3), (2, 4), (3, 4))}
     graph = flowing(names, [rng.normal(size=size) for size in sizes], between, 1.0)
-    merged, blocks = in_blocks(graph, [Block("net.1", tuple(names[1:4]))])
+    merged, blocks = in_blocks(graph, [LayerBlock("net.1", tuple(names[1:4]))])
     assert blocks == (
-        Block("input", ("input",)), Block("net.1", ("net.1.c2", "net.1.down")), Block("output", ("output",))
-    )  # fmt: skip
+        LayerBlock("input", ("input",)),
+        LayerBlock("net.1", ("net.1.c2", "net.1.down")),
+        LayerBlock("output", ("output",)),
+    )
     assert [layer.name for layer in merged.layers] == ["input", "net.1.c2", "net.1.down", "output"]
     # the flow is passed through: from each input as much as before
     np.testing.assert_allclose(merged.layers[0].share, graph.layers[0].share)

@@ -1,4 +1,4 @@
-"""What was put in, beside a path: an image with its patches, the values of features, the words of a text."""
+"""The input beside a path: an image with its patches, the values of features, the words of a text."""
 
 from collections.abc import Sequence
 

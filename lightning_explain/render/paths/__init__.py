@@ -1,8 +1,8 @@
 """The decision path as a picture: its layout, its nodes and edges, the input beside it."""
 
+from lightning_explain.render.paths.node_labels import percent
 from lightning_explain.render.paths.node_places import sticky_slots
 from lightning_explain.render.paths.picture import path_picture
 from lightning_explain.render.paths.scene import InputPicture
-from lightning_explain.render.paths.words import percent
 
 __all__ = ["InputPicture", "path_picture", "percent", "sticky_slots"]

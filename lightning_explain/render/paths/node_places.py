@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lightning_explain.paths import Block, PathGraph, PathNode
+from lightning_explain.paths import LayerBlock, PathGraph, PathNode
 
 WIDTH = 760
 """Of a picture with few columns; of more, each takes at least `NARROWEST`."""
@@ -62,12 +62,12 @@ class Layout:
     height: int
 
 
-def is_input(block: Block) -> bool:
+def is_input(block: LayerBlock) -> bool:
     """Return True if a block is an input."""
     return block.name == "input" or block.name.startswith("input ")
 
 
-def _rows(graph: PathGraph, block: Block, slots: Slots) -> list[str | None]:
+def _rows(graph: PathGraph, block: LayerBlock, slots: Slots) -> list[str | None]:
     """Return the ids of a block's nodes from the top, None where a place stays free; bundles are last."""
     nodes = [node for layer in block.layers for node in graph.of_layer(layer)]
     ids = {(node.layer, node.unit): node.id for node in nodes if node.unit is not None}

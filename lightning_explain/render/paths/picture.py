@@ -6,6 +6,7 @@ from lightning_explain.paths import PathGraph
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.layout import below, framed
 from lightning_explain.render.paths.inputs import draw_inputs, write_inputs
+from lightning_explain.render.paths.node_labels import percent, short_names
 from lightning_explain.render.paths.node_places import OUTPUT_WIDTH, TOP
 from lightning_explain.render.paths.ranked import draw_ranked, write_ranked
 from lightning_explain.render.paths.scene import (
@@ -17,7 +18,6 @@ from lightning_explain.render.paths.scene import (
     scene_of,
     write_node,
 )
-from lightning_explain.render.paths.words import percent, short_names
 from lightning_explain.render.sheet import GREY, SOFT, Sheet, few_colours
 from lightning_explain.render.text import INK, fitting, wrapped
 

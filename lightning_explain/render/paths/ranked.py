@@ -1,10 +1,10 @@
 """Units ranked in each block, for a decision that no few ways carry."""
 
-from lightning_explain.paths import Block, PathNode
+from lightning_explain.paths import LayerBlock, PathNode
 from lightning_explain.render.paths.inputs import draw_image
+from lightning_explain.render.paths.node_labels import percent
 from lightning_explain.render.paths.node_places import INPUT_WIDTH, ROW, TOP, is_input
 from lightning_explain.render.paths.scene import LETTERS, Scene
-from lightning_explain.render.paths.words import percent
 from lightning_explain.render.sheet import SOFT, Sheet, pale, sign_colour
 from lightning_explain.render.text import fitting, text_width
 
@@ -17,14 +17,14 @@ SHARE = 42
 """Room for a share behind the longest bar."""
 
 
-def ranked(scene: Scene, block: Block) -> list[PathNode]:
+def ranked(scene: Scene, block: LayerBlock) -> list[PathNode]:
     """Return a block's nodes: the first single units by their share, then bundles."""
     nodes = sorted(scene.nodes_of(block), key=lambda node: -node.share)
     singles = [node for node in nodes if node.unit is not None]
     return singles[:MOST_ROWS] + [node for node in nodes if node.unit is None and len(singles) <= MOST_ROWS]
 
 
-def _blocks(scene: Scene) -> list[Block]:
+def _blocks(scene: Scene) -> list[LayerBlock]:
     """Return the blocks that are ranked: of an image the patches are outlined instead."""
     return [
         block
@@ -33,7 +33,7 @@ def _blocks(scene: Scene) -> list[Block]:
     ]
 
 
-def _rows(scene: Scene, block: Block) -> list[tuple[PathNode, int, int, int]]:
+def _rows(scene: Scene, block: LayerBlock) -> list[tuple[PathNode, int, int, int]]:
     """Return each node of a block with its left end, its height, and the room for its bar."""
     nodes = ranked(scene, block)
     singles = [scene.names[node.id] for node in nodes if node.unit is not None]
@@ -44,12 +44,12 @@ def _rows(scene: Scene, block: Block) -> list[tuple[PathNode, int, int, int]]:
     return [(node, left, TOP + ROW * place + ROW // 2, words) for place, node in enumerate(nodes)]
 
 
-def _first(scene: Scene, block: Block) -> PathNode:
+def _first(scene: Scene, block: LayerBlock) -> PathNode:
     """Return the unit whose share is written: the other bars are read off it."""
     return ranked(scene, block)[0]
 
 
-def _bar(scene: Scene, block: Block, node: PathNode, words: int) -> float:
+def _bar(scene: Scene, block: LayerBlock, node: PathNode, words: int) -> float:
     """Return the length of a unit's bar."""
     largest = max([each.share for each in scene.graph.nodes[:-1] if each.unit is not None], default=0.0)
     room = (INPUT_WIDTH if is_input(block) else scene.layout.step) - GAP - words - SHARE

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lightning_explain.paths import Block, PathEdge, PathGraph, PathNode
+from lightning_explain.paths import LayerBlock, PathEdge, PathGraph, PathNode
 from lightning_explain.render.colour import Picture
+from lightning_explain.render.paths.node_labels import cut_at_front, name_in_block
 from lightning_explain.render.paths.node_places import INPUT_WIDTH, TOP, Layout, Slots, is_input, laid_out, sticky_slots
-from lightning_explain.render.paths.words import cut_at_front, name_in_block
 from lightning_explain.render.sheet import Sheet, pale, sign_colour
 from lightning_explain.render.text import fitting, text_width
 
@@ -57,16 +57,16 @@ class Scene:
     scale: float
 
     @property
-    def inputs(self) -> list[Block]:
+    def inputs(self) -> list[LayerBlock]:
         """The inputs."""
         return [block for block in self.graph.blocks if is_input(block)]
 
     @property
-    def hidden(self) -> list[Block]:
+    def hidden(self) -> list[LayerBlock]:
         """The blocks between inputs and output."""
         return [block for block in self.graph.blocks[:-1] if not is_input(block)]
 
-    def nodes_of(self, block: Block) -> list[PathNode]:
+    def nodes_of(self, block: LayerBlock) -> list[PathNode]:
         """Return the nodes of a block."""
         return [node for layer in block.layers for node in self.graph.of_layer(layer)]
 
@@ -102,7 +102,7 @@ def scene_of(graph: PathGraph, shown: InputPicture, slots: Mapping[str, Sequence
     return Scene(graph, layout, shown, names, halves, scale)
 
 
-def _name(node: PathNode, block: Block, shown: InputPicture, room: int) -> str:
+def _name(node: PathNode, block: LayerBlock, shown: InputPicture, room: int) -> str:
     if node.unit is None:
         return node.label
     if not is_input(block):

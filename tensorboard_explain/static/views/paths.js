@@ -3,9 +3,9 @@
 import { pathsOf, refusal } from "../checked.js";
 import { el, labelled, options, percent, short } from "../dom.js";
 import { edgeLegend } from "../legend.js";
-import { pathBlock } from "./path_block.js";
-import { imageOf } from "./path_input.js";
-import { firstThreshold } from "./path_ways.js";
+import { pathBlock } from "../paths/block.js";
+import { imageOf } from "../paths/input.js";
+import { firstThreshold } from "../paths/ways.js";
 
 const known = new WeakMap(); // what was loaded -> what was read of it
 

@@ -1,9 +1,9 @@
 // One path: what it carries, its drawing or its ranking, the unit that was picked, its edges as a table.
 
 import { el, figure, percent, short } from "../dom.js";
-import { edgeWords, nodeWords, pathDrawing } from "./path_graph.js";
-import { rankedUnits } from "./path_ranked.js";
-import { drawnShare, missing } from "./path_ways.js";
+import { edgeWords, nodeWords, pathDrawing } from "./graph.js";
+import { rankedUnits } from "./ranked.js";
+import { drawnShare, missing } from "./ways.js";
 
 const [MOST_ROWS, MOST_NEIGHBOURS] = [40, 6];
 

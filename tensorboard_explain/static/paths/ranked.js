@@ -1,9 +1,9 @@
 // The units of each block that carry most, for a decision that no few ways carry.
 
 import { count, el, figure, percent, short, svg } from "../dom.js";
-import { nodeWords } from "./path_graph.js";
-import { nameInColumn, shortNames } from "./path_layout.js";
-import { newUnits } from "./path_ways.js";
+import { nodeWords } from "./graph.js";
+import { nameInColumn, shortNames } from "./layout.js";
+import { newUnits } from "./ways.js";
 
 const ROOM = 150;
 

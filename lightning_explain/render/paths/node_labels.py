@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lightning_explain.paths import Block, PathNode
+from lightning_explain.paths import LayerBlock, PathNode
 from lightning_explain.render.text import fitting, text_width
 
 
@@ -46,11 +46,11 @@ def short_names(names: Sequence[str], width: int, size: int) -> list[str]:
     return [cut_at_front(".".join(own[n_common:]), width, size) for own in parts]
 
 
-def name_in_block(node: PathNode, block: Block) -> str:
+def name_in_block(node: PathNode, block: LayerBlock) -> str:
     """Return what tells a unit apart from the others of its block.
 
     Example:
-        >>> one, two = Block("net.4", ("net.4.c2",)), Block("net.4", ("net.4.c2", "net.4.down"))
+        >>> one, two = LayerBlock("net.4", ("net.4.c2",)), LayerBlock("net.4", ("net.4.c2", "net.4.down"))
         >>> node = PathNode("net.4.c2", 7, "net.4.c2 7", 0.0, 0.0)
         >>> name_in_block(node, one), name_in_block(node, two)
         ('7', 'c2 7')

@@ -2,7 +2,7 @@
 
 import { svg } from "../dom.js";
 import { tilePixels } from "../sprite.js";
-import { TOP, ROW } from "./path_layout.js";
+import { TOP, ROW } from "./layout.js";
 
 const IMAGE = 126;
 

@@ -1,9 +1,9 @@
 // A decision path as a drawing: blocks of layers from left to right, edges as wide as their share.
 
 import { count, el, figure, percent, short, svg } from "../dom.js";
-import { inputPicture, patchImage } from "./path_input.js";
-import { HALF, placed } from "./path_layout.js";
-import { waysAlong, waysThrough } from "./path_ways.js";
+import { inputPicture, patchImage } from "./input.js";
+import { HALF, placed } from "./layout.js";
+import { waysAlong, waysThrough } from "./ways.js";
 
 const THICKEST = 10;
 const MOST_LETTERS = 16; // the strongest of the edges that changed have a letter beside their dashes or second line

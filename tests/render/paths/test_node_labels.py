@@ -2,8 +2,8 @@
 
 import pytest
 
-from lightning_explain.paths import Block, PathNode
-from lightning_explain.render.paths.words import cut_at_front, name_in_block, short_names
+from lightning_explain.paths import LayerBlock, PathNode
+from lightning_explain.render.paths.node_labels import cut_at_front, name_in_block, short_names
 from lightning_explain.render.text import text_width
 
 NAMES = ["model.backbone.net.3.conv1", "model.backbone.net.4.downsample", "model.backbone.head"]
@@ -24,6 +24,6 @@ def test_names_with_room_are_whole():
 
 
 def test_a_unit_is_told_apart_within_its_block():
-    block = Block("encoder.0-1", ("encoder.0.attn", "encoder.1.attn"))
+    block = LayerBlock("encoder.0-1", ("encoder.0.attn", "encoder.1.attn"))
     assert name_in_block(PathNode("encoder.1.attn", 3, "encoder.1.attn 3", 0, 0), block) == "1.attn 3"
     assert name_in_block(PathNode("encoder.1.attn", 3, "block 1 head 3", 0, 0), block) == "block 1 head 3"
