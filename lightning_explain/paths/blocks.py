@@ -114,13 +114,14 @@ def in_blocks(
 ) -> tuple[ContributionGraph, tuple[LayerBlock, ...]]:
     """Merge a graph's layers into blocks: of a block stay the layers that feed others outside it.
 
-    What is removed is passed through exactly (`without_layer`): a unit of a layer that stays then also carries the
-    biases of those inside its block.
+    Layers between inputs and output that are in no block are removed, too. What is removed is passed through exactly
+    (`without_layer`): a unit of a layer that stays then also carries the biases of those inside its block.
 
     Returns:
         The graph with the layers that stay, and the blocks with them, from the inputs on: each input and the output are
         blocks of their own.
     """
+    graph = only_layers(graph, [name for block in blocks for name in block.layers])
     names = [layer.name for layer in graph.layers]
     block_of = {name: block.name for block in blocks for name in block.layers}
     ends = [(names[link.source], names[link.target]) for link in graph.links]

@@ -80,6 +80,7 @@ class PathGraph:
         blocks: The columns of the drawing, with the layers that are drawn in each; inputs and output too.
         threshold: Edges with smaller shares are hidden.
         is_spread: True if no drawing carries a fifth: then the units that carry most are ranked in each block.
+        kinds: What the units of each layer are, as in `UnitLayer.kind`.
         hidden_edges: Those between single units below the threshold, the strongest first, as far as they could be seen.
     """
 
@@ -97,10 +98,16 @@ class PathGraph:
     threshold: float = 0.0
     is_spread: bool = False
     hidden_edges: tuple[PathEdge, ...] = ()
+    kinds: tuple[str, ...] = ()
 
     def of_layer(self, name: str) -> list[PathNode]:
         """Return the nodes of a layer."""
         return [node for node in self.nodes if node.layer == name]
+
+    def kind_of(self, block: LayerBlock) -> str:
+        """Return what the units of a block are: `heads`, `channels`, `neurons`, or `units` where that is mixed."""
+        kinds = {kind for name, kind in zip(self.layers, self.kinds, strict=False) if name in block.layers}
+        return kinds.pop() if len(kinds) == 1 and kinds <= {"heads", "channels", "neurons"} else "units"
 
     @property
     def single_edges(self) -> frozenset[tuple[str, str]]:

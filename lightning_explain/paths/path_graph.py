@@ -121,6 +121,22 @@ def _edges(
     )
 
 
+def _wholes(graph: ContributionGraph) -> list[list[LayerBlock]]:
+    """Return the blocks that may be drawn, the finest first.
+
+    Where there are attention heads, the residual stream goes round every layer, so that merging removes none: then it
+    is heads alone, and after that only those of the last layers.
+    """
+    hidden = [layer for layer in graph.layers if not layer.is_input and layer.name != OUTPUT]
+    heads = [layer.name for layer in hidden if layer.kind == "heads"]
+    if not heads:
+        return partitions([layer.name for layer in hidden])
+    found = partitions([layer.name for layer in hidden])[:1]
+    for first in range(len(heads)):
+        found.append(partitions(heads[first:])[0])
+    return found
+
+
 def _drawing(graph: ContributionGraph, *, drawn: float, n_units: int, is_merged: bool) -> tuple[_Drawing, bool]:
     """Find the finest blocks of which a drawing carries the stated part, else those of which it carries most.
 
@@ -128,10 +144,10 @@ def _drawing(graph: ContributionGraph, *, drawn: float, n_units: int, is_merged:
         The drawing, and True if it is none: if even the best of them carries little. Then it has the finest blocks.
     """
     hidden = [layer.name for layer in graph.layers if not layer.is_input and layer.name != OUTPUT]
-    wholes = partitions(hidden) if is_merged else [[LayerBlock(name, (name,)) for name in hidden]]
+    wholes = _wholes(graph) if is_merged else [[LayerBlock(name, (name,)) for name in hidden]]
     found: list[_Drawing] = []
     for whole in wholes:
-        merged, blocks = in_blocks(found[-1].graph if found else graph, whole)
+        merged, blocks = in_blocks(graph, whole)
         place = {name: number for number, block in enumerate(blocks) for name in block.layers}
         selection = select(merged, [place[layer.name] for layer in merged.layers], drawn=drawn, n_units=n_units)
         found.append(_Drawing(merged, blocks, selection))
@@ -237,6 +253,7 @@ def path_graph(
         threshold=selection.threshold,
         is_spread=is_spread,
         hidden_edges=hidden,
+        kinds=tuple(layer.kind for layer in graph.layers),
     )
 
 

@@ -191,7 +191,7 @@ def select(graph: ContributionGraph, block_of: Sequence[int], *, drawn: float, n
     if expansion.share < drawn:
         units = _improved(graph, units, block_of, n_units)
     flow = DrawnFlow.between(graph, units)
-    wanted = min(drawn, flow.share * SLACK**2)
+    wanted = drawn if flow.share >= drawn - ROUNDING else flow.share * SLACK**2
     kept = _few(flow, min(flow.share, wanted / SLACK) - ROUNDING)
     units, flow = [units[place] for place in kept], flow.only(kept)
     threshold = _threshold(flow, wanted - ROUNDING)

@@ -161,7 +161,7 @@ const isInput = (layer) => layer === "input" || layer.startsWith("input ");
 function columnOf(value) {
   const column = mapping(value);
   const layers = list(column.layers).slice(0, 200).map(words);
-  return { name: words(column.name) || layers[0] || "", layers, isInput: isInput(layers[0] ?? ""), nUnits: whole(column.n_units), contribution: number(column.contribution) };
+  return { name: words(column.name) || layers[0] || "", layers, isInput: isInput(layers[0] ?? ""), kind: words(column.kind) || "units", nUnits: whole(column.n_units), contribution: number(column.contribution) };
 }
 
 /** Read nodes and edges that are rows of numbers. */
@@ -208,6 +208,7 @@ function graphOf(value) {
     shownShare: number(graph.shown_share),
     absorbedShare: number(graph.absorbed_share),
     threshold: number(graph.threshold),
+    nLayers: whole(graph.n_layers, 0),
     isSpread: graph.is_spread === true,
     ablation: number(graph.ablation),
     ablationRandom: number(graph.ablation_random),

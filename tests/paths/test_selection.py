@@ -9,12 +9,17 @@ from hypothesis import strategies as st
 from lightning_explain.paths import selection
 from lightning_explain.paths.drawn_flow import DrawnFlow, flow_to_inputs
 from lightning_explain.paths.selection import select
-from tests.paths.graphs import graphs, random_graph
+from tests.paths.graphs import all_paths, graphs, random_graph
 from tests.paths.test_drawn_flow import share_of_paths
 
 
 @settings(max_examples=80)
-@given(graph=graphs, drawn=st.sampled_from([0.2, 0.5, 0.8, 1.0]), n_units=st.integers(1, 4), merge=st.booleans())
+@given(
+    graph=graphs,
+    drawn=st.sampled_from([0.2, 0.5, 0.8, 1.0]),
+    n_units=st.sampled_from([1, 2, 3, 4, 30]),
+    merge=st.booleans(),
+)
 def test_the_stated_part_is_drawn_by_units_that_are_all_needed(graph, drawn, n_units, merge):
     flow = flow_to_inputs(graph)
     last = len(graph.layers) - 1
@@ -22,6 +27,8 @@ def test_the_stated_part_is_drawn_by_units_that_are_all_needed(graph, drawn, n_u
     found = select(flow, block_of, drawn=drawn, n_units=n_units)
     assert found.share == pytest.approx(share_of_paths(flow, set(found.units), found.threshold), abs=1e-9)
     assert found.units[-1] == (last, 0) and list(found.units) == sorted(set(found.units))
+    if n_units >= sum(len(layer) for layer in graph.layers) and sum(all_paths(graph).values()) > 0:
+        assert found.share >= drawn - 1e-6  # nothing keeps it from drawing all that it takes
     for block in range(last):
         assert sum(block_of[layer] == block for layer, _ in found.units[:-1]) <= n_units
     strong = DrawnFlow.between(flow, found.units).above(found.threshold)

@@ -43,6 +43,8 @@ def _title(graph: PathGraph, group: Group, rows: Sequence[int], moment: str, rul
         ]
     else:
         words += [f"The ways drawn carry {percent(graph.shown_share)} of what comes from the input."]
+        if sum(len(block.layers) for block in graph.blocks) < len(graph.layers):
+            words += ["They pass through layers that are not shown."]
     words.append(f"{signs}.")
     if graph.absorbed_share >= NOTABLE:
         words.append(f"{percent(graph.absorbed_share)} of the decision comes from biases.")

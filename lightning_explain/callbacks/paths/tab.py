@@ -42,6 +42,7 @@ def _columns(graph: PathGraph) -> list[dict[str, Any]]:
         {
             "name": block.name,
             "layers": list(block.layers),
+            "kind": graph.kind_of(block),
             "n_units": sum(size[layer][0] for layer in block.layers),
             "contribution": _short(sum(size[layer][1] for layer in block.layers)),
         }
@@ -64,6 +65,7 @@ def tab_graph(graph: PathGraph, shown: InputPicture) -> dict[str, Any]:
         "shown_share": _short(graph.shown_share),
         "absorbed_share": _short(graph.absorbed_share),
         "threshold": graph.threshold,
+        "n_layers": len(graph.layers),
         "is_spread": graph.is_spread,
         "columns": _columns(graph),
         "nodes": [

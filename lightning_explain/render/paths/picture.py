@@ -25,7 +25,7 @@ PAPER = (245, 245, 245)
 TITLE_SIZE, TITLE_PITCH = 12, 16
 FOOT = 20
 
-N_COLOURS = 24
+N_COLOURS = 32
 """Enough for lines in two colours; with more a picture takes twice the bytes."""
 
 
@@ -58,7 +58,7 @@ def _write_captions(sheet: Sheet, scene: Scene) -> None:
     for block, name in zip(scene.hidden, names, strict=True):
         n_units, contribution = (sum(of[layer] for layer in block.layers) for of in (size, total))
         sheet.write(layout.columns[block.name], 10, name, size=12)
-        words = fitting(f"{n_units} units, {_short(contribution)}", layout.step - 4, 11)
+        words = fitting(f"{n_units} {graph.kind_of(block)}, {_short(contribution)}", layout.step - 4, 11)
         sheet.write(layout.columns[block.name], 26, words, fill=SOFT)
 
 

@@ -7,7 +7,7 @@ from lightning_explain.paths import LayerBlock, PathEdge, PathGraph, PathNode
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.paths.node_labels import cut_at_front, name_in_block
 from lightning_explain.render.paths.node_places import INPUT_WIDTH, TOP, Layout, Slots, is_input, laid_out, sticky_slots
-from lightning_explain.render.sheet import Sheet, pale, sign_colour
+from lightning_explain.render.sheet import WHITE, Sheet, pale, sign_colour
 from lightning_explain.render.text import fitting, text_width
 
 LETTERS = 11
@@ -15,6 +15,7 @@ HALF = 9
 """Half the height of a node."""
 
 THICKEST = 10.0
+PAPER = (238, 238, 238)
 
 Box = tuple[int, int, int, int]
 
@@ -152,7 +153,7 @@ def draw_node(sheet: Sheet, scene: Scene, node: PathNode) -> None:
     x, y = scene.place(node)
     colour = sign_colour(node.contribution)
     is_single = node.unit is not None
-    fill = pale(colour, 0.22 if is_single else 0.1)
+    fill = WHITE if is_single else PAPER
     sheet.block(x, y, (scene.halves[node.id], HALF), fill, colour if is_single else fill, 1.5)
 
 

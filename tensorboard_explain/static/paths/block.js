@@ -38,6 +38,7 @@ function said(graph, edges, { other, marked, mark, isRanked }) {
   const parts = [`Output ${figure(graph.output)}.`];
   if (isRanked) parts.push(`No few ways carry this decision: those through the strongest units carry ${share >= 0.001 ? percent(share, 1) : "less than 0.1 %"} of what comes from the input. Units are ranked by the share that passes each.`);
   else if (Number.isFinite(share)) parts.push(`The ways drawn carry ${percent(share)} of ${Number.isFinite(shown) ? "what comes from the input" : "it"}.`);
+  if (!isRanked && graph.columns.reduce((sum, column) => sum + column.layers.length, 0) < graph.nLayers) parts.push("They pass through layers that are not shown.");
   if (graph.absorbedShare >= 0.005) parts.push(`${percent(graph.absorbedShare)} of the decision comes from biases.`);
   if (Number.isFinite(graph.ablation)) parts.push(`Without the units drawn, ${percent(graph.ablation)} of the score is lost; without as many random ones, ${percent(graph.ablationRandom)}.`);
   if (other && !isRanked) parts.push(`${marked.size} of ${edges.length} edges ${mark} since B.`);

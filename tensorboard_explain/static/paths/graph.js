@@ -2,7 +2,7 @@
 
 import { count, el, figure, percent, short, svg } from "../dom.js";
 import { inputPicture, patchImage } from "./input.js";
-import { HALF, placed } from "./layout.js";
+import { FACE, HALF, placed } from "./layout.js";
 import { waysAlong, waysThrough } from "./ways.js";
 
 const THICKEST = 10;
@@ -48,7 +48,8 @@ function nodeNode(node, place, graph, on) {
   const named = { role: "button", tabindex: "-1", "aria-label": nodeWords(node), "data-node": node.id };
   return svg("g", { class: `node ${kind} ${sign(node.contribution)}`, ...(node.unit >= 0 ? named : {}), on },
     picture, svg("rect", { x: place.x - place.half, y: place.y - HALF - (picture ? 2 : 0), width: 2 * place.half, height: 2 * HALF + (picture ? 4 : 0), rx: picture ? 0 : 5 }),
-    place.name && svg("text", { x: place.x, y: place.y + 4, "text-anchor": "middle", text: place.name }),
+    place.face && svg("image", { class: "face", href: place.face, x: place.x - place.half + 1, y: place.y - FACE / 2, width: FACE, height: FACE }),
+    place.name && svg("text", { x: place.x + (place.face ? FACE / 2 : 0), y: place.y + 4, "text-anchor": "middle", text: place.name }),
     svg("title", { text: nodeWords(node) }));
 }
 
@@ -69,7 +70,7 @@ function heads(graph, layout) {
     first && svg("text", { class: "size", x: 0, y: 29, text: words(first, what) }),
     ...layout.columns.slice(0, -1).flatMap((column) => [
       svg("text", { class: "layer", x: column.x, y: 13, "text-anchor": "middle", text: column.shown }, svg("title", { text: short(column.layers.join(", "), 300) })),
-      svg("text", { class: "size", x: column.x, y: 29, "text-anchor": "middle", text: words(column) }),
+      svg("text", { class: "size", x: column.x, y: 29, "text-anchor": "middle", text: words(column, column.kind) }),
     ]),
   ];
 }

@@ -5,6 +5,7 @@ import { short } from "../dom.js";
 export const ROW = 26;
 export const HALF = 9;
 export const TOP = 46;
+export const FACE = 22; // side of the crop of a unit's best exemplar
 const [LETTERS, NARROWEST, WIDEST] = [12, 118, 340];
 const INPUT = { image: 178, words: 150, other: 210 };
 const OUTPUT = 110;
@@ -71,10 +72,11 @@ export function placed(graph, room) {
     nodes.forEach((node, i) => {
       const isPatch = isInput && graph.box?.(node);
       const name = isPatch ? "" : isInput ? fitted(node.label, left - 16) : cutAtFront(nameInColumn(node, column), step - 34);
-      const half = isPatch ? HALF + 2 : Math.max(HALF + 3, Math.ceil(widthOf(name) / 2) + 7);
+      const face = !isInput && node.unit >= 0 ? graph.faceOf?.(node) ?? "" : "";
+      const half = isPatch ? HALF + 2 : Math.max(HALF + 3, Math.ceil(widthOf(name) / 2) + 7) + (face ? FACE / 2 : 0);
       const isWord = isInput && graph.words && node.unit >= 0 && node.unit < graph.words.length;
       const y = isWord ? TOP + (rows * ROW * (node.unit + 0.5)) / graph.words.length : top + pitch * (i + 0.5);
-      places.set(node.id, { x: isInput ? left - half : x, y, half, name });
+      places.set(node.id, { x: isInput ? left - half : x, y, half, name, face });
     });
   };
   put(inputs, graph.columns[0], left, true);

@@ -49,7 +49,7 @@ export function rankedUnits(graph, { other, mark, on }) {
   return el("div", { class: "ranking" }, ...columns.map((column, i) => {
     const nodes = graph.nodes.filter((node) => graph.columns[node.column] === column);
     nodes.sort((one, two) => (one.unit < 0) - (two.unit < 0) || two.share - one.share);
-    const size = column.nUnits >= 0 ? ` ${count(column.nUnits)} units, ${figure(column.contribution)}` : "";
+    const size = column.nUnits >= 0 ? ` ${count(column.nUnits)} ${column.kind}, ${figure(column.contribution)}` : "";
     return el("section", { "aria-label": short(column.name, 80) }, el("h4", { title: short(column.layers.join(", "), 300) }, names[i], el("small", { text: size })),
       column.isInput && graph.box && patchMap(graph),
       el("ol", {}, ...nodes.map((node) => row(graph, node, column, full, marked.has(node.id) ? mark : "", on))));

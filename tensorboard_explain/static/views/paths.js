@@ -6,6 +6,7 @@ import { edgeLegend } from "../legend.js";
 import { pathBlock } from "../paths/block.js";
 import { imageOf } from "../paths/input.js";
 import { firstThreshold } from "../paths/ways.js";
+import { faceAddress, faceOf, unitCard } from "../units/card.js";
 
 const known = new WeakMap(); // what was loaded -> what was read of it
 
@@ -69,7 +70,9 @@ export function pathView(store) {
     const focused = drawn.contains(document.activeElement) ? document.activeElement.dataset?.node : null;
     const options_ = { room: Math.max(420, (drawn.clientWidth || 1100) / (other ? 2 : 1) - 8), picked: chosen.picked, pick, threshold };
     const comparable = other && other.isSpread === graph.isSpread && sameColumns(graph, other);
-    const card = (each) => cardOf(each, units);
+    graph.faceOf = (each) => faceAddress(faceOf(units?.a, each.layer, each.unit));
+    if (other) other.faceOf = (each) => faceAddress(faceOf(units?.b ?? units?.a, each.layer, each.unit));
+    const card = (each) => (faceOf(units?.a, each.layer, each.unit) ? unitCard({ layer: each.layer, unit: each.unit, title: each.label }, units) : null);
     const shown = [pathBlock(graph, { ...options_, other: comparable ? other : null, mark: "won", letter: b ? "A" : "", card })];
     if (other) shown.push(pathBlock(other, { ...options_, threshold: chosen.threshold ?? firstThreshold(other), other: comparable ? graph : null, mark: "lost", letter: "B" }));
     else if (b) shown.push(el("p", { class: "note", text: "At B there was no such path." }));
@@ -90,11 +93,6 @@ export function pathView(store) {
   }
 
   return { node, draw };
-}
-
-/** A unit's card: nothing while no monitor of neurons has drawn one. */
-function cardOf() {
-  return null;
 }
 
 function sameColumns(graph, other) {
