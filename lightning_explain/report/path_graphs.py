@@ -84,6 +84,12 @@ class Graph:
     tile: int = -1
 
     @cached_property
+    def written(self) -> list[int]:
+        """The places of the text that are written: all but padding."""
+        drawn = {node.unit for node in self.nodes if node.column == 0}
+        return [place for place, word in enumerate(self.words) if word or place in drawn]
+
+    @cached_property
     def ways(self) -> set[tuple[str, str]]:
         """Its edges as pairs that compare over time."""
         return {edge.way for edge in self.edges}

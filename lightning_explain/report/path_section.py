@@ -71,14 +71,14 @@ def _image_of(graph: Graph, event: MonitorEvent) -> Bytes | None:
 def _places(graph: Graph, *, has_image: bool) -> tuple[dict[str, Place], int]:
     """Return the place of each node by its key, and the number of rows."""
     columns = [[n for n in graph.of_column(c) if n.unit >= 0 or not graph.words] for c in range(len(graph.columns))]
-    n_rows = max([len(column) for column in columns] + [len(graph.words), 3])
+    n_rows = max([len(column) for column in columns] + [len(graph.written), 3])
     places: dict[str, Place] = {}
     for x, column in enumerate(columns):
         for y, node in enumerate(column):
             half = 12.0 if has_image and node.box else LETTER * len(_name(graph, node)) / 2 + 7
             row = y + (n_rows - len(column)) / 2 + 0.5
-            if graph.words and x == 0:
-                row = n_rows * (node.unit + 0.5) / len(graph.words)
+            if node.unit in graph.written and x == 0:
+                row = n_rows * (graph.written.index(node.unit) + 0.5) / len(graph.written)
             places[node.key] = (LEFT + x * COLUMN - (half if x == 0 else 0), TOP + ROW * row, half)
     return places, n_rows
 
@@ -111,12 +111,13 @@ def _input(graph: Graph, image: Bytes | None, places: dict[str, Place], n_rows: 
     """Draw the image with its patches outlined, or the words of a text that no way begins at."""
     if image is None:
         drawn = {node.unit for node in graph.of_column(0)}
-        pitch = n_rows * ROW / max(1, len(graph.words))
+        pitch = n_rows * ROW / max(1, len(graph.written))
         return [
-            el("text", clean(word, 24), x=LEFT - 7, y=TOP + pitch * (n + 0.5) + 4, text_anchor="end", class_="word")
-            for n, word in enumerate(graph.words)
-            if n not in drawn
-        ]
+            el("text", clean(graph.words[place], 24), x=LEFT - 7, y=TOP + pitch * (n + 0.5) + 4, text_anchor="end",
+               class_="word")
+            for n, place in enumerate(graph.written)
+            if place not in drawn
+        ]  # fmt: skip
     scale = IMAGE / max(image.shape[:2])
     width, height = image.shape[1] * scale, image.shape[0] * scale
     top = TOP + (n_rows * ROW - height) / 2

@@ -191,7 +191,7 @@ def _follow(
     for place, group in groups.items():
         # class by class: the graphs of a wide network's samples take megabytes each
         graphs = [found[row][0][found[row][1]] for row in group.members]
-        wanted = len(graphs) if options.every_sample else int(options.show == "sample")
+        wanted = len(graphs) if options.every_sample else int(options.show_of(probe) == "sample")
         for row, graph in list(zip(group.members, graphs, strict=True))[:wanted]:
             samples[row] = options.shown(graph, units, group.output_name)
         mean = mean_graph(graphs)

@@ -64,7 +64,7 @@ def picture_of(
         options: The options of the monitor.
     """
     found = explanation.classes[place]
-    graph, rows = explanation.drawn(found, options.show)
+    graph, rows = explanation.drawn(found, options.show_of(probe))
     moment = (
         "before training"
         if explanation.epoch is None

@@ -75,6 +75,10 @@ class PathOptions:
             names_from=names_from,
         )
 
+    def show_of(self, probe: Probe) -> Show:
+        """Return what pictures show: of texts always single ones, since a place holds another word in each of them."""
+        return self.show if probe.parts[0].is_floating_point() else "sample"
+
     def shown(self, graph: ContributionGraph, units: tuple[InputUnits, ...], output_name: str) -> PathGraph:
         """Choose the units and edges of a graph that are shown."""
         return path_graph(

@@ -135,7 +135,7 @@ def path_record(explanation: PathExplanation, probe: Probe, *, options: PathOpti
         "epoch": explanation.epoch,
         "rules": options.rules_name,
         "probe": probe.fingerprint,
-        "graphs": class_graphs(explanation, options.show),
+        "graphs": class_graphs(explanation, options.show_of(probe)),
         "ranked": {found.group.name: _ranked(found.graph, found.graph.ranked) for found in drawn},
         "paths": {found.group.name: _paths(found.graph) for found in drawn},
         "turnover": {f.group.name: None if f.change is None else f.change.turnover for f in explanation.classes},

@@ -51,7 +51,7 @@ class PathReporter:
         """
         scalars: dict[str, float] = {}
         with self._guard.doing("logging the decision paths", cure=WRITING):
-            history.add(explanation, show=self._options.show)
+            history.add(explanation, show=self._options.show_of(probe))
             scalars |= path_scalars(self._name, explanation)
             scalars[tag(self._name, "overhead")] = self._schedule.stopwatch.share()
             if monitored:
@@ -80,7 +80,7 @@ class PathReporter:
             journal.record(tag(self._name, "record"), entry)
         header = {"name": self._name, "step": explanation.step, "epoch": explanation.epoch, "count": history.count}
         with self._guard.doing("writing the decision paths for the Explain tab", cure=WRITING):
-            event, images = tab_event(explanation, probe, self._options.show)
+            event, images = tab_event(explanation, probe, self._options.show_of(probe))
             journal.tab(self._name, {**event, **header, "caveat": history.caveat}, images)
         with self._guard.doing("writing the ranking", cure=WRITING):
             words = [markdown_safe(history.caveat), ranking_table(explanation)]

@@ -24,7 +24,10 @@ def shown_input(explanation: PathExplanation, probe: Probe, rows: Sequence[int])
     shown = shown_inputs(probe)[0]
     if shown.index == 0 and shown.form == TOKENS and len(units.names) == part.shape[1]:
         # the same place holds another word in every sample
-        words = [word_at(shown, rows[0], place) for place in range(len(units.names))] if len(rows) == 1 else ()
+        if len(rows) > 1:
+            return InputPicture()
+        kept = set(shown.places(rows[0]))
+        words = [word_at(shown, rows[0], place) if place in kept else "" for place in range(len(units.names))]
         return InputPicture(words=words)
     mean = part[list(rows)].float().mean(0, keepdim=True)
     if units.boxes:

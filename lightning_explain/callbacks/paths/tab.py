@@ -32,7 +32,7 @@ def _label(node: PathNode, shown: InputPicture, *, is_first: bool) -> str:
     """Write a node's name; nothing where it is the layer's with its number."""
     if node.unit is None or not is_first:
         return "" if node.unit is None or node.label == f"{node.layer} {node.unit}" else node.label
-    words = shown.words[node.unit] if shown.words else node.label
+    words = (shown.words[node.unit] if shown.words else "") or node.label
     return f"{words}: {shown.values[node.unit]}" if shown.values else words
 
 
@@ -64,7 +64,7 @@ def tab_graph(graph: PathGraph, shown: InputPicture) -> dict[str, Any]:
         "output": _short(graph.output),
         "shown_share": _short(graph.shown_share),
         "absorbed_share": _short(graph.absorbed_share),
-        "threshold": graph.threshold,
+        "threshold": _short(0.995 * graph.threshold),  # below the shares that are rounded likewise
         "n_layers": len(graph.layers),
         "is_spread": graph.is_spread,
         "columns": _columns(graph),
@@ -119,7 +119,10 @@ def tab_event(explanation: PathExplanation, probe: Probe, show: Show) -> tuple[d
     graphs: list[dict[str, Any]] = []
     tiles: list[Picture] = []
     for found in explanation.classes[:MOST_CLASSES]:
-        for title, graph, rows in graph_titles(explanation, found, show):
+        graphs_of_class = graph_titles(explanation, found, show)
+        if not probe.parts[0].is_floating_point():
+            graphs_of_class = graphs_of_class[-1:]  # the mean over texts has no words
+        for title, graph, rows in graphs_of_class:
             shown = shown_input(explanation, probe, rows)
             entry = {**title, **tab_graph(graph, shown), **_ablation(found)}
             if shown.words:

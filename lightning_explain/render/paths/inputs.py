@@ -73,6 +73,6 @@ def write_inputs(sheet: Sheet, scene: Scene) -> None:
                 write_node(sheet, scene, node)
     drawn = {node.unit for node in scene.nodes_of(scene.inputs[0])}
     for place, word in enumerate(words):
-        if place not in drawn:
+        if word and place not in drawn:
             y = row_of_word(place, scene.shown, scene.layout)
             sheet.write(INPUT_WIDTH - 6, y, fitting(word, INPUT_WIDTH - 24, LETTERS), anchor="rm", fill=SOFT)

@@ -28,7 +28,7 @@ class InputPicture:
         image: The sample as uint8 [height, width, 3]; None for others.
         boxes: Place of each patch in it: top, left, height, width, in pixels.
         values: For tabular data: the value of each feature, written beside its name; empty for nothing.
-        words: For texts: the word of each token, in order, all of which are written; empty for others.
+        words: For texts: the word of each token in order, empty for padding; no words for other inputs.
     """
 
     image: Picture | None = None
@@ -89,7 +89,7 @@ def scene_of(graph: PathGraph, shown: InputPicture, slots: Mapping[str, Sequence
         slots: Places of the units, from `sticky_slots`; None for the order of their numbers.
     """
     known: Slots = sticky_slots(graph, {}) | dict(slots or {})
-    layout = laid_out(graph, known, n_input_rows=len(shown.words))
+    layout = laid_out(graph, known, n_input_rows=len([word for word in shown.words if word]))
     names: dict[str, str] = {}
     halves: dict[str, int] = {}
     for block in graph.blocks[:-1]:
@@ -112,7 +112,7 @@ def _name(node: PathNode, block: LayerBlock, shown: InputPicture, room: int) -> 
         if shown.image is not None:
             return ""
         value = f": {shown.values[node.unit]}" if shown.values else ""
-        label = shown.words[node.unit] if shown.words else node.label
+        label = shown.words[node.unit] or node.label if shown.words else node.label
         return f"{fitting(label, room - 12 - text_width(value, LETTERS), LETTERS)}{value}"
     return fitting(node.label, room - 12, LETTERS)
 
@@ -129,8 +129,9 @@ def _at_left(
 
 def row_of_word(place: int, shown: InputPicture, layout: Layout) -> int:
     """Return the height at which a token stands."""
-    pitch = (layout.height - TOP) / len(shown.words)
-    return round(TOP + pitch * (place + 0.5))
+    written = [at for at, word in enumerate(shown.words) if word or at == place]
+    pitch = (layout.height - TOP) / len(written)
+    return round(TOP + pitch * (written.index(place) + 0.5))
 
 
 def draw_edges(sheet: Sheet, scene: Scene) -> None:

@@ -2,7 +2,7 @@
 
 import { svg } from "../dom.js";
 import { tilePixels } from "../sprite.js";
-import { TOP, ROW } from "./layout.js";
+import { TOP, ROW, placesOf } from "./layout.js";
 
 const IMAGE = 126;
 
@@ -30,8 +30,9 @@ export function patchImage(graph, node, place) {
 
 function words(graph, layout) {
   const drawn = new Set(graph.nodes.filter((node) => node.unit >= 0 && graph.columns[node.column]?.isInput).map((node) => node.unit));
-  return graph.words.map((word, i) => (drawn.has(i) ? null : svg("text", {
-    class: "word", x: layout.left - 7, y: TOP + (layout.rows * ROW * (i + 0.5)) / graph.words.length + 4, "text-anchor": "end", text: word,
+  const written = placesOf(graph);
+  return written.map((place, i) => (drawn.has(place) ? null : svg("text", {
+    class: "word", x: layout.left - 7, y: TOP + (layout.rows * ROW * (i + 0.5)) / written.length + 4, "text-anchor": "end", text: graph.words[place],
   })));
 }
 

@@ -56,6 +56,12 @@ function inputWidth(graph) {
   return graph.box ? INPUT.image : graph.words ? INPUT.words : INPUT.other;
 }
 
+/** The places of a text that are written: all but padding. */
+export function placesOf(graph) {
+  const drawn = new Set(graph.nodes.filter((node) => graph.columns[node.column]?.isInput).map((node) => node.unit));
+  return (graph.words ?? []).map((word, i) => (word || drawn.has(i) ? i : -1)).filter((i) => i >= 0);
+}
+
 /** Set nodes in columns: {places: id -> {x, y, half, name}, columns: [{x, name, ...}], width, height}. */
 export function placed(graph, room) {
   const others = graph.columns.filter((column) => !column.isInput);
@@ -64,7 +70,8 @@ export function placed(graph, room) {
   const places = new Map();
   const nodesOf = (column) => graph.nodes.filter((node) => graph.columns[node.column] === column);
   const inputs = graph.columns.filter((column) => column.isInput).flatMap(nodesOf).filter((node) => node.unit >= 0 || !graph.words);
-  const rows = Math.max(inputs.length, graph.words?.length ?? 0, ...others.map((column) => nodesOf(column).length), 3);
+  const written = placesOf(graph);
+  const rows = Math.max(inputs.length, written.length, ...others.map((column) => nodesOf(column).length), 3);
   const height = TOP + rows * ROW + 6;
   const put = (nodes, column, x, isInput) => {
     const pitch = Math.min(1.5 * ROW, (rows * ROW) / Math.max(1, nodes.length));
@@ -75,7 +82,7 @@ export function placed(graph, room) {
       const face = !isInput && node.unit >= 0 ? graph.faceOf?.(node) ?? "" : "";
       const half = isPatch ? HALF + 2 : Math.max(HALF + 3, Math.ceil(widthOf(name) / 2) + 7) + (face ? FACE / 2 : 0);
       const isWord = isInput && graph.words && node.unit >= 0 && node.unit < graph.words.length;
-      const y = isWord ? TOP + (rows * ROW * (node.unit + 0.5)) / graph.words.length : top + pitch * (i + 0.5);
+      const y = isWord ? TOP + (rows * ROW * (written.indexOf(node.unit) + 0.5)) / written.length : top + pitch * (i + 0.5);
       places.set(node.id, { x: isInput ? left - half : x, y, half, name, face });
     });
   };
