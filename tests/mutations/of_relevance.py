@@ -26,6 +26,7 @@ from lightning_explain.attribution import (
     ZeroRule,
     ZPlusRule,
 )
+from lightning_explain.attribution.lrp.operations.products import transposed_equation
 from tests.attribution.lrp import test_maps as maps
 from tests.attribution.lrp import test_signs as signs
 from tests.attribution.lrp.nets import read_beside, with_statistics
@@ -154,6 +155,10 @@ def losses_of_softmaxes() -> None:
     for name in ("bias", "in any order"):
         softmax_losses.test_losses_are_those_of_the_attention_in_plain_steps(name)
     softmax_losses.test_without_offsets_all_that_is_missing_was_lost_by_softmaxes(softmax_losses.fused, latent=False)
+
+
+def transposed_equations() -> None:
+    assert transposed_equation("btd,de->be", [drawn(2, 3, 4), drawn(4, 2)], is_first=True) is None
 
 
 def ranks_of_sums() -> None:
@@ -485,6 +490,12 @@ MUTATIONS = [
         "max(rank, tracer.rank(z))",
         "rank",
         ranks_of_sums,
+    ),
+    Mutation(
+        "attribution.lrp.operations.products.transposed_equation",
+        "set(read) <= set(after + constant)",
+        "True",
+        transposed_equations,
     ),
     Mutation(
         "attribution.lrp.propagation.Pass.relevance",

@@ -218,11 +218,13 @@ class Contraction:
         weight: The constants.
         function: Takes inputs and constants.
         bias: None.
+        back: Takes what comes back and the constants, if there is a function for that.
     """
 
     weight: Tensor
     function: Callable[[Tensor, Tensor], Tensor]
     bias: Tensor | None = None
+    back: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def apply(self, a: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Multiply."""
@@ -231,6 +233,8 @@ class Contraction:
 
     def transpose(self, s: Tensor, weight: Tensor, like: Tensor) -> Tensor:
         """Go back by the gradient of the product, which is its transpose."""
+        if self.back is not None:
+            return self.back(s, weight)
         with torch.enable_grad():
             start = torch.zeros_like(like, requires_grad=True)
             (back,) = torch.autograd.grad(self.function(start, weight), start, s, create_graph=s.requires_grad)

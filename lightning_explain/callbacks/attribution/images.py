@@ -9,7 +9,7 @@ from lightning_explain.callbacks.attribution.explainer import Explanation
 from lightning_explain.callbacks.attribution.history import Film, History, Kept, Memory
 from lightning_explain.callbacks.attribution.methods import Methods, described, full_name
 from lightning_explain.callbacks.attribution.metrics import method_prefix
-from lightning_explain.callbacks.attribution.record import agreement_words, missed, trust
+from lightning_explain.callbacks.attribution.record import agreement_words, missed, trust, unexplained_words
 from lightning_explain.log import Journal, tag
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
@@ -183,7 +183,7 @@ class Gallery:
         return (
             f"{looks}, by {len(names)} methods{self._beside(explanation)}: {'; '.join(names.values())}. {reading} "
             f"Each method has a scale of its own, one for all samples and steps. {agreement_words(findings)} "
-            f"{self._primary_trust(findings)} {self._caveat}"
+            f"{self._trust_by_method(findings)} {self._caveat}"
         ).strip()
 
     def _beside(self, explanation: Explanation) -> str:
@@ -224,13 +224,14 @@ class Gallery:
         last = self._memory(method).previous
         return shown if last is None else drawn_as(shown, last.attribution.parts[shown.index])
 
-    def _primary_trust(self, findings: Comparison) -> str:
+    def _trust_by_method(self, findings: Comparison) -> str:
+        """Say of the first method how far to trust it, of the others what reached no input."""
         explanation = findings.explanation
-        if explanation.primary not in explanation.attributions:
-            return ""
-        method = self.methods[explanation.primary]
-        words = trust(explanation.attribution, findings.primary_drifts, method)
-        return f"{explanation.primary}: {words}" if words else ""
+        words = {name: unexplained_words(attribution) for name, attribution in explanation.attributions.items()}
+        if explanation.primary in words:
+            method = self.methods[explanation.primary]
+            words[explanation.primary] = trust(explanation.attribution, findings.primary_drifts, method)
+        return " ".join(f"{name}: {said}" for name, said in words.items() if said)
 
 
 def _own(shown: Shown) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_explain import LRP, AttributionMonitor, DecisionPathMonitor, Probe
+from lightning_explain import LRP, AttributionMonitor, DecisionPathMonitor, InputXGradient, Probe
+from lightning_explain.callbacks.attribution import images
 from lightning_explain.errors import ConfigurationError
 from tests.models import DigitData, DigitNet
 from tests.training import explanation_warnings, fit, logged_fit
@@ -100,6 +101,21 @@ def test_offsets_and_softmaxes_are_stated_apart_in_curves_record_and_titles(tmp_
     words = events.text("explain/attribution/summary")
     assert "Offsets (biases, positions, class tokens) took" in words
     assert "Softmaxes lost" in words
+
+
+def test_titles_state_what_reaches_no_input_for_each_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    annotations = images.Annotations
+
+    def noted(**words: Any) -> Any:
+        titles.append(words["title"])
+        return annotations(**words)
+
+    monkeypatch.setattr(images, "Annotations", noted)
+    monitor = AttributionMonitor(method=[InputXGradient(), LRP()], probe=probe(), on_error="raise")
+    logged_fit(monitor, tmp_path, AttentionNet, max_epochs=1)
+    assert any("LRP: Offsets (biases, positions, class tokens) took" in title for title in titles)
+    assert any("Softmaxes lost" in title for title in titles)
 
 
 def test_constant_attention_weights_lose_nothing(tmp_path: Path) -> None:

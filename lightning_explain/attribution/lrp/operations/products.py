@@ -64,12 +64,19 @@ def _div(tracer: Tracer, operation: Operation) -> Any:
     return result
 
 
-def _by_constant(tracer: Tracer, left: Tensor, right: Tensor, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def _by_constant(
+    tracer: Tracer,
+    left: Tensor,
+    right: Tensor,
+    function: Callable[[Tensor, Tensor], Tensor],
+    equation_back: str | None = None,
+) -> Tensor:
     """Multiply by a constant from either side, by the rule that the composite has for linear layers."""
+    back = None if equation_back is None else partial(torch.einsum, equation_back)
     if tracer.depends(left):
-        read, layer = left, Contraction(right.detach(), function)
+        read, layer = left, Contraction(right.detach(), function, back=back)
     else:
-        read, layer = right, Contraction(left.detach(), lambda a, weight: function(weight, a))
+        read, layer = right, Contraction(left.detach(), lambda a, weight: function(weight, a), back=back)
     return tracer.layer(read, layer, nn.Linear, [left, right])
 
 
@@ -83,12 +90,36 @@ def _matmul(tracer: Tracer, operation: Operation) -> Any:
     return _by_constant(tracer, left, right, torch.matmul)
 
 
+def transposed_equation(equation: str, operands: Sequence[Tensor], *, is_first: bool) -> str | None:
+    """Return the equation that takes what comes back and the constant to the operand that is explained.
+
+    None where it is not that simple: with an ellipsis, an index that is repeated or summed over in one operand alone,
+    or a size of 1 that stands for others.
+
+    Example:
+        >>> transposed_equation("ij,kj->ki", [torch.ones(2, 3), torch.ones(4, 3)], is_first=True)
+        'ki,kj->ij'
+    """
+    parts, arrow, after = equation.replace(" ", "").partition("->")
+    terms = parts.split(",")
+    if not arrow or "." in equation or len(terms) != 2:
+        return None
+    sizes: dict[str, set[int]] = {}
+    for term, operand in zip(terms, operands, strict=True):
+        for index, size in zip(term, operand.shape, strict=True):
+            sizes.setdefault(index, set()).add(size)
+    read, constant = terms if is_first else terms[::-1]
+    is_plain = all(len(set(term)) == len(term) for term in (*terms, after)) and all(len(n) == 1 for n in sizes.values())
+    return f"{after},{constant}->{read}" if is_plain and set(read) <= set(after + constant) else None
+
+
 def _einsum(tracer: Tracer, operation: Operation) -> Any:
     operands = operation.tensors()
     explained = [operand for operand in operands if tracer.depends(operand)]
     equation = operation.args[0]
     if len(operands) == 2 and len(explained) == 1 and isinstance(equation, str):
-        return _by_constant(tracer, operands[0], operands[1], partial(torch.einsum, equation))
+        back = transposed_equation(equation, operands, is_first=tracer.depends(operands[0]))
+        return _by_constant(tracer, operands[0], operands[1], partial(torch.einsum, equation), back)
     return product(tracer, operation, operands, is_contraction=True)
 
 

@@ -59,3 +59,32 @@ def test_a_product_with_a_constant_has_the_rule_of_linear_layers(name: str, rule
     layer.weight.data = CONSTANT.T.contiguous()
     x, method = drawn(3, 4), LRP({nn.Linear: rule})
     close(method(Apply(BY_CONSTANT[name]), x).values, method(Apply(layer), x).values)
+
+
+EQUATIONS = {
+    "btd,dhe->bhte": (4, 2, 3),
+    "btd , te -> bde": (3, 2),
+    "btd,tde->be": (3, 4, 2),
+    "btd,kj->btd": (2, 5),
+    # these go back by the gradient: a sum over the explained operand alone, an ellipsis, a size that stands for others
+    "btd,de->be": (4, 2),
+    "...d,de->...e": (4, 2),
+    "btd,btd->bt": (1, 3, 4),
+    "btd,de": (4, 2),
+}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_einsum_with_constants_is_a_layer_whatever_its_equation(equation: str, is_first: bool) -> None:
+    x, constant = drawn(2, 3, 4), drawn(*EQUATIONS[equation], seed=3)
+    if not is_first:
+        before, arrow, after = equation.partition("->")
+        equation = ",".join(reversed(before.split(","))) + arrow + after
+
+    def function(a: torch.Tensor) -> torch.Tensor:
+        return torch.einsum(equation, a, constant) if is_first else torch.einsum(equation, constant, a)
+
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad((function(leaf).flatten(1) * weights(function(x)[0].numel())).sum(), leaf)
+    close(LRP({nn.Linear: ZeroRule()})(Apply(function), x).values, x * gradient)
