@@ -234,6 +234,13 @@ class LayerProfile:
         """The same for the classes that were seen: [seen, seen]. Labels may be sparse, so that few of many are."""
         return overlaps(self.active_sets[self.seen])
 
+    def listed_class(self, unit: int) -> tuple[int, str]:
+        """Return the class that a unit is listed for, and as what: exclusive to it, or how selective for it."""
+        if bool(self.exclusive[unit]):
+            return int(self.active_sets[:, unit].float().argmax()), "exclusive to"
+        activation = self.activation[:, unit].nan_to_num(-torch.inf)
+        return int(activation.argmax()), f"selectivity {float(self.selectivity[unit]):.2f} for"
+
     def mean_overlap(self) -> float:
         """Return the mean overlap of pairs of classes that were seen; NaN with fewer than two."""
         n_seen = int(self.seen.sum())

@@ -133,6 +133,7 @@ function layerOf(value, nClasses) {
     minRate: number(layer.min_rate),
     effects: effectsOf(layer.effects),
     of: list(layer.of).slice(0, 20).map(words),
+    exemplarLabels: list(layer.exemplar_labels).map(indices),
     feeding: list(layer.feeding).map(list).map(([neuron, name, fed]) => ({
       neuron: whole(neuron),
       className: words(name),

@@ -14,6 +14,7 @@ from tests.mutations import (
     of_integrated_gradients,
     of_paths,
     of_relevance,
+    of_unit_ablation,
 )
 from tests.mutations.mutation import Mutation, notices
 
@@ -29,6 +30,7 @@ MUTATIONS = [
         of_integrated_gradients,
         of_paths,
         of_relevance,
+        of_unit_ablation,
     )
     for mutation in area.MUTATIONS
 ]

@@ -16,7 +16,7 @@ def opened(tab: Tab, **state: str) -> Tab:
 def test_a_neuron_is_shown_by_its_exemplars_with_its_own_heatmap(tab: Tab) -> None:
     opened(tab, a="10", layer="relu", neuron="3")
     assert tab.texts(f"{GALLERY} > span:first-of-type") == ["1", "3"]
-    assert tab.texts(".detail .unit-exemplar figcaption") == ["dog 3.00", "cat 2.00"]
+    assert tab.texts(".detail .unit-exemplar figcaption") == ["dog\n 3.00", "cat\n 2.00"]
     crop, heat = (
         ".detail .unit-exemplar:first-child canvas:nth-of-type(1)",
         ".detail .unit-exemplar:first-child canvas:nth-of-type(2)",
@@ -35,7 +35,8 @@ def test_no_changed_sample_is_told_as_that_and_a_unit_without_crops_by_its_numbe
     assert "no probe sample changes (each class ± 17 points)" in " ".join(tab.texts(".detail .unit-said"))
     assert "no proof" in tab.text(".detail .without .note")
     opened(tab, layer="bare", neuron="2")
-    assert tab.count(GALLERY) == 0 and "No exemplars" in tab.text(".detail .unit-step .note")
+    assert tab.count(GALLERY) == 0
+    assert "are of cat (2), dog; no crops" in tab.text(".detail .unit-what")
     assert tab.texts(".detail .unit-rate")[0].startswith("cat: ")
 
 

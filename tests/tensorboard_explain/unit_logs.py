@@ -1,6 +1,5 @@
 """A log directory whose units have exemplars: crops, words, windows and features, as the neuron monitor writes them."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,59 +9,53 @@ from torch import Tensor
 
 from lightning_explain.callbacks.neurons.tab import share_bytes
 from lightning_explain.callbacks.neurons.tab_exemplars import exemplar_tab
+from lightning_explain.exemplars.cards import Exemplar, UnitCard
 from tests.tensorboard_explain.logs import HTML, Log, path_graph
 
 STEPS = (0, 10, 20)
 
 
-@dataclass
-class Exemplar:
-    sample: int
-    label: int
-    value: float
-    crop: Tensor
-    heatmap: Tensor | None = None
-    words: tuple[str, ...] = ()
-    box: tuple[tuple[int, int], ...] = ()
+def exemplar(sample: int, label: int, value: float, crop: Tensor, heatmap: Tensor | None, **more: Any) -> Exemplar:
+    given = {"position": (), "box": (), **more}
+    return Exemplar(sample=sample, label=label, value=value, crop=crop, heatmap=heatmap, **given)
 
 
-@dataclass
-class Card:
-    unit: int
-    exemplars: tuple[Exemplar, ...]
-    form: str | None = "image"
-    reason: str = "exclusive to cat"
-    by: str = "activation"
-    method: str = "InputXGradient"
-    scale: float = 2.0
+def card(unit: int, *exemplars: Exemplar, form: str | None = "image") -> UnitCard:
+    return UnitCard(
+        layer="",
+        unit=unit,
+        reason="exclusive to cat",
+        form=form,
+        by="activation",
+        method="InputXGradient",
+        scale=2.0,
+        limits=(0.0, 1.0),
+        epoch=0,
+        exemplars=exemplars,
+    )
 
 
-def picture_card(unit: int, step: int) -> Card:
+def picture_card(unit: int, step: int) -> UnitCard:
     """Two crops of 2 x 3: the first pixel as bright as the step says, and liked; the last one disliked."""
     crop = torch.zeros(1, 2, 3)
     crop[0, 0, 0] = 0.5 + step / 40
     heat = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, -2.0]])
-    return Card(unit, tuple(Exemplar(unit * 10 + i, i, 3.0 - i, crop, heat) for i in range(2)))
+    return card(unit, *(exemplar(unit * 10 + i, i, 3.0 - i, crop, heat) for i in range(2)))
 
 
-def drawn(card: Card) -> list[Any]:
-    return [np.repeat((one.crop[0].numpy() * 255).round().astype(np.uint8)[..., None], 3, 2) for one in card.exemplars]
+def drawn(of: UnitCard) -> list[Any]:
+    return [np.repeat((one.crop[0].numpy() * 255).round().astype(np.uint8)[..., None], 3, 2) for one in of.exemplars]
 
 
-def cards(step: int) -> dict[str, dict[int, Card]]:
+def cards(step: int) -> dict[str, dict[int, UnitCard]]:
     heat = torch.tensor([2.0, -2.0, 0.0])
-    text = Card(0, (Exemplar(5, 1, 1.5, torch.tensor([1, 2, 3]), heat, ("good", HTML, "film")),), form="tokens")
-    wave = Card(1, (Exemplar(6, 0, 1.5, torch.sin(torch.arange(90.0))[None], torch.ones(90)),), form="signal")
-    table = Card(
-        2,
-        (Exemplar(7, 0, 1.5, torch.tensor([0.1, 0.2, 0.3]), heat, ("age = 0.1 (+2)", f"{HTML} -2", "dose (+0)")),),
-        form="table",
-    )
+    said, wave = ("age = 0.1 (+2)", f"{HTML} -2", "dose (+0)"), torch.sin(torch.arange(90.0))[None]
+    text = exemplar(5, 1, 1.5, torch.tensor([1, 2, 3]), heat, words=("good", HTML, "film"))
     return {
         "relu": {1: picture_card(1, step), 3: picture_card(3, step)},
-        "text": {0: text},
-        "wave": {1: wave},
-        "table": {2: table},
+        "text": {0: card(0, text, form="tokens")},
+        "wave": {1: card(1, exemplar(6, 0, 1.5, wave, torch.ones(90)), form="signal")},
+        "table": {2: card(2, exemplar(7, 0, 1.5, torch.rand(3), heat, words=said), form="table")},
     }
 
 
@@ -89,7 +82,10 @@ def faces_run(folder: Path) -> None:
         held = {name: {"exemplars": field} for name, field in fields.items()} if fresh else {}
         layers = [
             layer("relu", 4, of=["net.0"], effects=effects, **held.get("relu", {})),
-            *(layer(name, 4, **held.get(name, {})) for name in ("text", "wave", "table", "bare")),
+            *(
+                layer(name, 4, exemplar_labels=[[0], [1], [1, 0, 1], []], **held.get(name, {}))
+                for name in ("text", "wave", "table", "bare")
+            ),
         ]
         header = {
             "kind": "neurons",

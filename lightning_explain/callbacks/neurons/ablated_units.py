@@ -1,13 +1,15 @@
 """Mean ablation of the units that a report lists: which ones, at what cost, and the table of what it does."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain, zip_longest
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from lightning_explain.callbacks.neurons.results import LayerReport, NeuronReport
+from lightning_explain.callbacks.neurons.layer_report import LayerReport
+from lightning_explain.callbacks.neurons.results import NeuronReport
 from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.feeding import choose_neurons
 from lightning_explain.neurons import LayerProfile
@@ -16,19 +18,20 @@ from lightning_explain.render.words import LONGEST, markdown_safe
 SHARE = 0.5
 """By default ablation sends at most this share of the validation's samples forward again,"""
 
-FEWEST = 8
+FEWEST = 12
 """or so many times the probe where that is more."""
 
 
-def listed_units(profile: LayerProfile, most: int) -> list[int]:
+def listed_units(profile: LayerProfile, most: int, first: Iterable[int] = ()) -> list[int]:
     """Choose the units of a layer that are listed as exclusive or selective, the most telling first.
 
-    First the most telling unit of each class's active set, then exclusive units, then the others, each by class
-    selectivity.
+    First units that are shown by their exemplars, then the most telling one of each class's active set, then exclusive
+    units, then the others, each by class selectivity.
 
     Args:
         profile: Of the layer.
         most: Most units.
+        first: Units that are shown; those that no sample makes positive are left out.
 
     Returns:
         Units without repetition; none where fewer than two classes were seen.
@@ -41,11 +44,17 @@ def listed_units(profile: LayerProfile, most: int) -> list[int]:
     exclusive = profile.exclusive & ~selectivity.isnan()
     order = torch.where(exclusive, ranked + 2, ranked).argsort(descending=True, stable=True).tolist()
     rest = [unit for unit in order[: most + len(telling)] if not math.isnan(float(selectivity[unit]))]
-    return list(dict.fromkeys([*telling, *rest]))[:most]
+    shown = [unit for unit in first if not math.isnan(float(selectivity[unit]))]
+    return list(dict.fromkeys([*shown, *telling, *rest]))[:most]
 
 
 def chosen_units(
-    profiles: Mapping[str, LayerProfile], most_of_layer: int | None, *, n_probe: int, n_samples: int
+    profiles: Mapping[str, LayerProfile],
+    most_of_layer: int | None,
+    *,
+    n_probe: int,
+    n_samples: int,
+    shown: Mapping[str, Iterable[int]] = MappingProxyType({}),
 ) -> dict[str, list[int]]:
     """Choose the units whose ablation is measured, layer by layer.
 
@@ -54,28 +63,21 @@ def chosen_units(
         most_of_layer: Most units of each layer; None for as many as the cost allows, shared evenly by the layers.
         n_probe: Samples of the probe.
         n_samples: Samples that the report counted.
+        shown: Units of each layer that are shown by their exemplars.
 
     Example:
         >>> chosen_units({}, 4, n_probe=40, n_samples=1000)
         {}
     """
     if most_of_layer is not None:
-        return {layer: listed_units(profile, most_of_layer) for layer, profile in profiles.items()}
+        return {key: listed_units(profile, most_of_layer, shown.get(key, ())) for key, profile in profiles.items()}
     room = max(FEWEST, int(SHARE * n_samples / max(1, n_probe)))
-    listed = {layer: listed_units(profile, room) for layer, profile in profiles.items()}
+    listed = {layer: listed_units(profile, room, shown.get(layer, ())) for layer, profile in profiles.items()}
     in_turn = zip_longest(*([(layer, unit) for unit in units] for layer, units in listed.items()))
     found: dict[str, list[int]] = {}
     for layer, unit in [pair for pair in chain.from_iterable(in_turn) if pair is not None][:room]:
         found.setdefault(layer, []).append(unit)
     return found
-
-
-def listed_class(profile: LayerProfile, unit: int) -> tuple[int, str]:
-    """Return the class that a unit is listed for, and as what: exclusive to it, or how selective for it."""
-    if bool(profile.exclusive[unit]):
-        return int(profile.active_sets[:, unit].float().argmax()), "exclusive to"
-    activation = profile.activation[:, unit].nan_to_num(-math.inf)
-    return int(activation.argmax()), f"selectivity {float(profile.selectivity[unit]):.2f} for"
 
 
 def change_words(change: float, error: float) -> str:
@@ -118,7 +120,7 @@ def ablation_table(report: NeuronReport, layer: str) -> str:
 
 
 def _row(report: NeuronReport, found: LayerReport, effects: UnitEffects, place: int, unit: int) -> str:
-    own, kind = listed_class(found.profile, unit)
+    own, kind = found.profile.listed_class(unit)
     change = effects.change[place].nan_to_num(math.inf)
     worst = int(change.argmin())
     lost, gained = effects.lost[place].sum(), effects.gained[place].sum()

@@ -1,6 +1,6 @@
 """The probe of a neuron monitor: what feeds its neurons, accuracy without them, activation maps of a sample."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from lightning_explain.faithfulness.clamping import can_clamp
 from lightning_explain.faithfulness.unit_ablation import ablated_effects
 from lightning_explain.faithfulness.unit_effects import AblationResult
 from lightning_explain.feeding import FeedingFeatures, feeding_features
+from lightning_explain.feeding.unit_producers import unit_producers
 from lightning_explain.neurons import LayerProfile
 from lightning_explain.probe import Probe
 from lightning_explain.render.shown_inputs import is_of_grid
@@ -130,6 +131,7 @@ class NeuronProbe:
         layers: Sequence[Layer],
         *,
         most_of_layer: int | None,
+        shown: Mapping[str, Iterable[int]],
     ) -> AblationResult | None:
         """Measure the classes' accuracy without listed neurons, isolated; every process must call it.
 
@@ -148,10 +150,20 @@ class NeuronProbe:
         if most_of_layer is None:  # the cost is shared out among layers that can be measured
             known = {layer.name for layer in layers if can_clamp(layer)}
             profiles = {key: profile for key, profile in profiles.items() if key.split("#")[0] in known}
-        units = chosen_units(profiles, most_of_layer, n_probe=len(probe), n_samples=int(counted.sum()))
+        n_samples = int(counted.sum())
+        units = chosen_units(profiles, most_of_layer, n_probe=len(probe), n_samples=n_samples, shown=shown)
         inputs = to_device(trainer, probe.parts)
         with undisturbed(pl_module):
             return ablated_effects(pl_module, inputs, labels, layers, units, forward=self._question.scores(pl_module))
+
+    def producers(self, trainer: Any, pl_module: nn.Module, layers: Sequence[Layer]) -> Mapping[str, Sequence[str]]:
+        """Find the modules whose units the watched layers' are, one by one; every process must call it."""
+        if self.probe is None:
+            return {}
+        self._question.check(pl_module)
+        inputs, run = to_device(trainer, self.probe.parts), self._question.call(pl_module)
+        with undisturbed(pl_module):
+            return unit_producers(pl_module, lambda: run(*(part[:1].clone() for part in inputs)), layers)
 
     def maps(self, trainer: Any, pl_module: nn.Module, layers: Sequence[Layer]) -> dict[str, Tensor]:
         """Return the activation maps of the first sample; every process of a distributed run must call it."""

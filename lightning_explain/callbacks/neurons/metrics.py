@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from lightning_explain.callbacks.neurons.ablated_units import ablation_table, effect_words
 from lightning_explain.callbacks.neurons.counting.not_counted import silent_layers_message
 from lightning_explain.callbacks.neurons.counting.watch import Profiles, Stage
-from lightning_explain.callbacks.neurons.results import LayerReport, NeuronReport
+from lightning_explain.callbacks.neurons.layer_report import LayerReport
+from lightning_explain.callbacks.neurons.results import NeuronReport
 from lightning_explain.feeding import FeedingFeatures, feature_name
 from lightning_explain.log import Journal, class_parts, tag
 from lightning_explain.neurons.profile import LayerProfile, rate_gap

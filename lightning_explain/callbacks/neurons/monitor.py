@@ -88,7 +88,7 @@ class ActiveNeuronMonitor(ReportingMonitor):
         maps: Channels of the activation maps: how many of those most active for the sample's class, or which; 0 for
             none.
         ablation: Neurons of each layer without which the accuracy is measured; 0 for none. By default, with `feeding`,
-            as many of the exclusive or selective ones as send half the validation's samples forward, or 8 probes.
+            as many of the exclusive or selective ones as send half the validation's samples forward, or 12 probes.
         name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
         options: The options that all monitors share, such as `probe`, `every_n_epochs` and `max_overhead`: see
             `ProbeMonitor`. The probe is for feeding features and activation maps.

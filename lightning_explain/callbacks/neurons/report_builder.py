@@ -10,7 +10,8 @@ from lightning_explain.callbacks.neurons.counting.labels import ALL_SAMPLES
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Profiles, Stage
 from lightning_explain.callbacks.neurons.exemplars.monitor_exemplars import MonitorExemplars
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
-from lightning_explain.callbacks.neurons.results import Counted, LayerReport, NeuronReport
+from lightning_explain.callbacks.neurons.layer_report import LayerReport
+from lightning_explain.callbacks.neurons.results import Counted, NeuronReport
 from lightning_explain.exemplars import LayerExemplars
 from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.feeding import FeedingFeatures

@@ -32,6 +32,7 @@ from lightning_explain.callbacks.neurons.metrics import (
 from lightning_explain.callbacks.neurons.report_builder import ReportBuilder
 from lightning_explain.callbacks.neurons.results import NeuronReport
 from lightning_explain.callbacks.neurons.tab import log_neuron_tab
+from lightning_explain.callbacks.neurons.tab_exemplars import TabUnits
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.log import Journal, current_step, running_epoch, tag
@@ -110,6 +111,7 @@ class NeuronReporter:
         self._n_feeding, self._method, self._maps = feeding, method, maps
         self._n_ablated = 0 if ablation is None and not feeding else ablation
         self._n_reports = 0
+        self._tab_units = TabUnits()
 
     def start_over(self, caveat: str = "") -> None:
         """Forget all reports.
@@ -119,6 +121,7 @@ class NeuronReporter:
         """
         self.builder.start_over(caveat)
         self.latest, self._n_reports, self._noticed, self._doubts = None, 0, set(), ""
+        self._tab_units = TabUnits()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the history of all reports, as plain tensors and dicts."""
@@ -209,13 +212,15 @@ class NeuronReporter:
                 features = self._features(trainer, pl_module, report)
                 self.builder.add_feeding(features)
                 report, fresh.features = report.with_feeding(features), list(features)
-        effects = self._effects(trainer, pl_module, report)
-        self.builder.add_effects(effects, report.epoch)
-        report, fresh.effects = report.with_effects(effects), list(effects)
         if stage == "val" and worth_redrawing(self._n_reports):
             with self._stopwatch.spending(), self._guard.doing("showing exemplars", cure=CALLING):
                 fresh.cards = self._exemplars.make_cards(trainer, pl_module, report, self._watch.layers)
-        report = replace(report, cards=self._exemplars.cards)
+        report = replace(report, cards=self._exemplars.cards, display=self._exemplars.display)
+        with self._stopwatch.spending(), self._guard.doing("naming the layers before activations", cure=CALLING):
+            self._tab_units.know(report.cards, lambda: self._probe.producers(trainer, pl_module, self._watch.layers))
+        effects = self._effects(trainer, pl_module, report)
+        self.builder.add_effects(effects, report.epoch)
+        report, fresh.effects = report.with_effects(effects), list(effects)
         writing = self._guard.doing("recording and drawing active neurons")
         with self._stopwatch.spending(), writing, Journal(trainer, step) as journal:
             self._write(journal, report, scalars, fresh)
@@ -238,7 +243,9 @@ class NeuronReporter:
         with self._stopwatch.spending(), measuring:
             profiles = {layer: found.profile for layer, found in report.layers.items()}
             layers = self._watch.layers
-            found = self._probe.effects(trainer, pl_module, profiles, layers, most_of_layer=self._n_ablated)
+            found = self._probe.effects(
+                trainer, pl_module, profiles, layers, most_of_layer=self._n_ablated, shown=report.cards
+            )
             if found is None:
                 return {}
             if found.not_measured and self._n_ablated is not None:
@@ -277,7 +284,7 @@ class NeuronReporter:
         with self._guard.doing("drawing exemplars", cure=WRITING):
             log_exemplars(journal, self._name, fresh.cards, report, self._exemplars.display)
         with self._guard.doing("writing active neurons for the Explain tab", cure=WRITING):
-            log_neuron_tab(journal, self._name, report, scalars, count=len(self.records))
+            log_neuron_tab(journal, self._name, report, scalars, count=len(self.records), units=self._tab_units)
 
     def _draw_maps(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int, moment: str) -> None:
         """Draw the activation maps of the probe's first sample; all processes go forward, the first one draws."""

@@ -1,26 +1,18 @@
 """A neuron monitor's report of one epoch, as arrays and as rows."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
-from torch import Tensor
+from matplotlib.figure import Figure
 
-from lightning_explain.exemplars import LayerExemplars
+from lightning_explain.callbacks.neurons.layer_report import LayerReport
+from lightning_explain.display import Display
+from lightning_explain.errors import ConfigurationError
 from lightning_explain.exemplars.cards import UnitCard
 from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.feeding import FeedingFeatures
-from lightning_explain.neurons import LayerHistory, LayerProfile
-
-MOST_RATES = 200_000
-"""With more classes x neurons, rates and active sets of a layer are left out of the JSON record: it would fill memory
-and disk."""
-
-
-MOST_CLASSES = 100
-"""With more classes the overlap of every two of them is left out of the JSON record."""
+from lightning_explain.render.unit_figure import unit_figure
 
 
 @dataclass(frozen=True)
@@ -44,111 +36,6 @@ class Counted:
         return f"Counted in {self.n_batches:,} of {self.of:,} batches." if self.n_batches < self.of else ""
 
 
-@dataclass(frozen=True, eq=False)
-class LayerReport:
-    """One layer's neurons at one epoch.
-
-    Attributes:
-        profile: Rates, mean activations, active sets, dead, dormant, exclusive neurons, overlap of classes.
-        history: The epochs in which neurons became active or died, and the turnover since the previous report.
-        gaps: Training minus validation rates [classes, neurons]; None where the two were not both measured. Training
-            is counted while the weights change, and with dropout.
-        feeding: The input features that feed the classes' neurons, as last worked out; None if never.
-        effects: The change of each class's accuracy without single neurons, as last measured; None if never.
-        effects_epoch: Index of the epoch that they were measured in; -1 for never.
-        exemplars: The samples of the last validation that stand for each neuron; None if there are none.
-    """
-
-    profile: LayerProfile
-    history: LayerHistory
-    gaps: Tensor | None = None
-    feeding: FeedingFeatures | None = None
-    effects: UnitEffects | None = None
-    effects_epoch: int = -1
-    exemplars: LayerExemplars | None = None
-
-    def _effect_columns(self) -> dict[str, Tensor]:
-        """Return accuracy changes and their errors as [classes, neurons], NaN where nothing was measured."""
-        columns = {name: torch.full_like(self.profile.rates, torch.nan) for name in ("change", "standard_error")}
-        if self.effects is not None:
-            n = min(len(self.profile.rates), len(self.effects.n_samples))
-            for name, values in columns.items():
-                values[:n, self.effects.units] = getattr(self.effects, name)[:, :n].T
-        return {"accuracy_change": columns["change"], "accuracy_change_error": columns["standard_error"]}
-
-    exemplars: LayerExemplars | None = None
-
-    def rows(self, class_names: Sequence[str]) -> list[dict[str, Any]]:
-        """Return a row for each class that was seen and each neuron."""
-        profile, history = self.profile, self.history
-        missing = torch.full_like(profile.rates, torch.nan)
-        by_class = {
-            "rate": profile.rates,
-            "activation": profile.activation,
-            "active": profile.active_sets,
-            "became_active": history.became_active,
-            "gap": missing if self.gaps is None else self.gaps,
-            **self._effect_columns(),
-        }
-        by_neuron = {
-            "exclusive": profile.exclusive,
-            "selectivity": profile.selectivity,
-            "dormancy": profile.dormancy,
-            "dead": profile.dead,
-            "died": history.died,
-        }
-        columns = {name: values.tolist() for name, values in {**by_class, **by_neuron}.items()}
-        return [
-            {
-                "class": class_names[c],
-                "neuron": neuron,
-                **{name: columns[name][c][neuron] for name in by_class},
-                **{name: columns[name][neuron] for name in by_neuron},
-            }
-            for c in profile.seen.nonzero().flatten().tolist()
-            for neuron in range(profile.rates.shape[1])
-        ]
-
-    def record(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """Return the layer as plain lists, for a machine-readable record; figures are rounded to 4 digits."""
-        profile, history = self.profile, self.history
-        seen = profile.seen.nonzero().flatten().tolist()
-        small = profile.rates.numel() <= MOST_RATES
-        return {
-            "n_neurons": profile.rates.shape[1],
-            "dead": _indices(profile.dead),
-            "dormant": _indices(profile.dormant),
-            "always_on": _indices(profile.always_on),
-            "saturated": profile.saturated,
-            "not_finite": _indices(profile.not_finite),
-            "exclusive": _indices(profile.exclusive),
-            "died": {str(j): int(history.died[j]) for j in _indices(history.died >= 0)},
-            "selectivity": _rounded(profile.selectivity) if small else None,
-            "overlap": [_rounded(row) for row in profile.seen_overlap] if len(seen) <= MOST_CLASSES else None,
-            "classes": {
-                class_names[c]: {
-                    "n_samples": int(profile.n_samples[c]),
-                    "n_active": int(profile.active_sets[c].sum()),
-                    "active": _indices(profile.active_sets[c]) if small else None,
-                    "became_active": history.became_active[c][profile.active_sets[c]].tolist() if small else None,
-                    "turnover": _rounded(history.turnover[c : c + 1])[0],
-                    "gap": None if self.gaps is None else _rounded(self.gaps[c].abs().nanmean()[None])[0],
-                    "rates": _rounded(profile.rates[c]) if small else None,
-                    "activation": _rounded(profile.activation[c]) if small else None,
-                }
-                for c in seen
-            },
-        }
-
-
-def _indices(members: Tensor) -> list[int]:
-    return members.nonzero().flatten().tolist()
-
-
-def _rounded(values: Tensor) -> list[float | None]:
-    return [None if math.isnan(value) else round(value, 4) for value in values.tolist()]
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class NeuronReport:
     """The activity of the neurons of all watched layers by class, at one epoch.
@@ -164,6 +51,7 @@ class NeuronReport:
         counted: Number of batches of each stage that were counted; empty without a budget, where all are.
         silent: Watched layers that never fired.
         cards: The exemplars of the units that matter, by layer and unit, as last fetched; empty where there are none.
+        display: How samples are shown.
         caveat: A sentence that must be known to read turnover; empty if there is none.
     """
 
@@ -177,6 +65,7 @@ class NeuronReport:
     counted: Mapping[str, Counted] = field(default_factory=dict[str, Counted])
     silent: Sequence[str] = ()
     cards: Mapping[str, Mapping[int, UnitCard]] = field(default_factory=dict[str, Mapping[int, UnitCard]])
+    display: Display | None = None
     caveat: str = ""
 
     def to_rows(self) -> list[dict[str, Any]]:
@@ -255,6 +144,45 @@ class NeuronReport:
     def counted_words(self) -> str:
         """Return the number of batches counted as text for titles; empty where all were."""
         return self.counted[self.stage].words() if self.stage in self.counted else ""
+
+    def show(self, layer: str, unit: int) -> Figure:
+        """Draw what is known of a unit: its exemplars, its rates, the accuracy of each class without it.
+
+        In a notebook the last expression of a cell is shown: `neurons.latest.show("relu2", 14)`.
+
+        Args:
+            layer: The layer's name.
+            unit: The unit's index.
+
+        Raises:
+            ConfigurationError: No such layer was counted, or it has no such unit.
+        """
+        found = self.layers.get(layer)
+        if found is None:
+            raise ConfigurationError(f"layer={layer!r} was not counted; counted are {', '.join(self.layers)}.")
+        n_units = found.profile.rates.shape[1]
+        if not 0 <= unit < n_units:
+            raise ConfigurationError(f"unit={unit}: layer {layer!r} has units 0 to {n_units - 1}.")
+        card = self.cards.get(layer, {}).get(unit)
+        title = f"unit {unit} of {layer} after epoch {self.epoch}"
+        if int(found.profile.seen.sum()) > 1:
+            c, kind = found.profile.listed_class(unit)
+            title += f": {kind} {self._class_name(c)}"
+        how = "no exemplars of it were fetched" if card is None else f"red raises it, blue lowers it ({card.method})"
+        shown = () if card is None else card.exemplars
+        captions = [f"{self._class_name(one.label)}\n" * (one.label >= 0) + f"{one.value:.3g}" for one in shown]
+        rates, changes = found.class_rates(unit), found.class_changes(unit)
+        return unit_figure(
+            card,
+            title=f"{title}\n{how}",
+            captions=captions,
+            rates=[(self._class_name(c), rate) for c, rate in rates],
+            changes=[(self._class_name(c), change, error) for c, change, error in changes],
+            display=self.display,
+        )
+
+    def _class_name(self, c: int) -> str:
+        return self.class_names[c] if 0 <= c < len(self.class_names) else str(c)
 
     def with_effects(self, effects: Mapping[str, UnitEffects]) -> "NeuronReport":
         """Return the report with the effects of some layers' neurons."""

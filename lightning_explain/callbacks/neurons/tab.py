@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from lightning_explain.callbacks.neurons.counting.watch import Profiles
-from lightning_explain.callbacks.neurons.results import LayerReport, NeuronReport
+from lightning_explain.callbacks.neurons.layer_report import LayerReport
+from lightning_explain.callbacks.neurons.results import NeuronReport
+from lightning_explain.callbacks.neurons.tab_exemplars import TabUnits
 from lightning_explain.log import Journal, tag
 from lightning_explain.log.tab_names import LONGEST, names_of
 from lightning_explain.neurons import LayerProfile
@@ -23,6 +25,9 @@ MOST_LAYERS = 40
 UNDEFINED = 255
 FULL = 250
 """A byte is `FULL * share`; 255 is kept for NaN."""
+
+MOST_LABELS, MOST_LABELLED = 4, 256
+"""Exemplars of a unit whose classes are told, and units of a layer for which they are."""
 
 MOST_FED = 6
 """Features of a class and neuron in an event."""
@@ -55,6 +60,14 @@ def _members(mask: Tensor, neurons: Sequence[int]) -> list[int]:
     return [neuron for neuron in neurons if bool(mask[neuron])]
 
 
+def _exemplar_labels(found: LayerReport | None) -> dict[str, Any]:
+    """Return the classes of each unit's first exemplars: few bytes for units of which no crops are written."""
+    exemplars = None if found is None else found.exemplars
+    if exemplars is None or len(exemplars.labels) > MOST_LABELLED or not bool((exemplars.labels >= 0).any()):
+        return {}
+    return {"exemplar_labels": exemplars.labels[:, :MOST_LABELS].tolist()}
+
+
 def _effects(found: LayerReport | None, classes: Sequence[int]) -> dict[str, Any]:
     """Return what the header says of the ablation of a layer's units: counts of probe samples by class, and errors."""
     if found is None or found.effects is None:
@@ -73,6 +86,11 @@ def _effects(found: LayerReport | None, classes: Sequence[int]) -> dict[str, Any
             "units": [list(row) for row in rows],
         }
     }
+
+
+def _of_units(found: LayerReport | None, classes: Sequence[int]) -> dict[str, Any]:
+    """Return what the header says of single units: the accuracy without them, and the classes of their exemplars."""
+    return {**_effects(found, classes), **_exemplar_labels(found)}
 
 
 def _layer(name: str, profile: LayerProfile, classes: Sequence[int], feeding: Feeding) -> dict[str, Any]:
@@ -111,6 +129,14 @@ def _fed(rows: Sequence[Mapping[str, Any]], shown: set[int]) -> list[list[Any]]:
     return [[neuron, name, fed] for (neuron, name), fed in groups.items() if neuron in shown]
 
 
+def _labels_in(layers: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Return the classes of exemplars, which need not be among those shown."""
+    units = [unit for layer in layers for unit in layer.get("exemplars", {}).get("units", ())]
+    written = {one["label"] for unit in units for one in unit["shown"]}
+    told = {label for layer in layers for labels in layer.get("exemplar_labels", ()) for label in labels}
+    return {label for label in written | told if label >= 0}
+
+
 def neuron_tab(
     profiles: Profiles,
     class_figures: Mapping[str, Sequence[float]],
@@ -119,6 +145,7 @@ def neuron_tab(
     turnover: Mapping[str, float],
     feeding: Feeding,
     reports: Mapping[str, LayerReport] = MappingProxyType({}),
+    more: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Describe profiles: the header of the tab's event.
 
@@ -129,6 +156,7 @@ def neuron_tab(
         turnover: By layer, where known.
         feeding: Strongest input features of classes' neurons; empty where unknown.
         reports: By layer, what else is known of its units.
+        more: Further fields by layer.
 
     Returns:
         Header; see `docs/tab.md`.
@@ -136,7 +164,7 @@ def neuron_tab(
     seen = torch.stack([p.seen[: min(len(x.seen) for x in profiles.values())] for p in profiles.values()]).any(0)
     classes = seen.nonzero().flatten().tolist()[:MOST_CLASSES]
     layers = [
-        {**_layer(name, profile, classes, feeding), **_effects(reports.get(name), classes)}
+        {**_layer(name, profile, classes, feeding), **_of_units(reports.get(name), classes), **more.get(name, {})}
         for name, profile in list(profiles.items())[:MOST_LAYERS]
     ]
     figures = {
@@ -148,7 +176,9 @@ def neuron_tab(
         "kind": "neurons",
         "classes": classes,
         "n_classes": int(seen.sum()),
-        "class_names": names_of(classes, lambda c: class_names[c] if c < len(class_names) else str(c)),
+        "class_names": names_of(
+            [*classes, *_labels_in(layers)], lambda c: class_names[c] if c < len(class_names) else str(c)
+        ),
         "n_samples": [int(next(iter(profiles.values())).n_samples[c]) for c in classes],
         "n_layers": len(profiles),
         "layers": [{**layer, "turnover": known.get(layer["name"])} for layer in layers],
@@ -166,7 +196,13 @@ def neuron_tab(
 
 
 def log_neuron_tab(
-    journal: Journal, name: str, report: NeuronReport, scalars: Mapping[str, float], *, count: int
+    journal: Journal,
+    name: str,
+    report: NeuronReport,
+    scalars: Mapping[str, float],
+    *,
+    count: int,
+    units: TabUnits | None = None,
 ) -> None:
     """Write an epoch's event for the Explain tab.
 
@@ -176,10 +212,12 @@ def log_neuron_tab(
         report: The report.
         scalars: The logged figures by tag, which hold the turnover.
         count: Number of epochs logged so far, this one included.
+        units: What events say of units beside counts.
     """
     if not journal.shows_tab:
         return
     tags = {layer: tag(name, layer, "turnover") for layer in report.layers}
+    more, referred, sprite = (units or TabUnits()).fields(report, step=journal.step)
     header = neuron_tab(
         {layer: found.profile for layer, found in report.layers.items()},
         report.scores,
@@ -191,8 +229,9 @@ def log_neuron_tab(
             if found.feeding is not None
         },
         reports=report.layers,
+        more=more,
     )
     moment = {"name": name, "step": journal.step, "epoch": report.epoch, "stage": report.stage, "count": count}
     silent = [shortened(layer, LONGEST) for layer in report.silent[:MOST_LAYERS]]
-    moment |= {"never_fired": silent, "caveat": report.caveat}
-    journal.tab(name, {**header, **moment})
+    moment |= {"never_fired": silent, "caveat": report.caveat, **referred}
+    journal.tab(name, {**header, **moment}, sprite)

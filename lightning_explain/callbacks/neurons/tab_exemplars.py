@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from lightning_explain.callbacks.neurons.results import NeuronReport
+from lightning_explain.display import Display
+from lightning_explain.exemplars import LayerExemplars
+from lightning_explain.exemplars.cards import Exemplar, UnitCard
 from lightning_explain.log.tab_names import LONGEST
 from lightning_explain.render.colour import Picture
+from lightning_explain.render.modalities.image import input_pictures
 from lightning_explain.render.modality import rounded
 from lightning_explain.render.sprites import Sprite, picture_sprite, value_sprite
 from lightning_explain.render.text import shortened
@@ -27,9 +32,14 @@ MOST_NUMBERS, MOST_FEATURES = 32, 6
 """Words or steps, and features, of an exemplar."""
 
 
-Cards = Mapping[str, Mapping[int, Any]]
-Crops = Callable[[Any], list[Picture]]
+Cards = Mapping[str, Mapping[int, UnitCard]]
+Crops = Callable[[UnitCard], list[Picture]]
 """Draws the crops of a card's exemplars."""
+
+
+def crop_pictures(card: UnitCard, display: Display | None) -> list[Picture]:
+    """Draw the crops of a unit's exemplars, which are images, alike."""
+    return [input_pictures(one.crop[None], display, limits=card.limits)[0] for one in card.exemplars]
 
 
 class TabUnits:
@@ -43,31 +53,42 @@ class TabUnits:
         self.producers: Mapping[str, Sequence[str]] | None = None
         self._written: tuple[Cards, int] | None = None
 
+    def know(self, cards: Cards, find: Callable[[], Mapping[str, Sequence[str]]]) -> None:
+        """Look for the producers once, when there are cards to be found by them; every process must call it."""
+        if self.producers is None and cards:
+            self.producers = {}  # where it fails, it is not tried again
+            self.producers = find()
+
     def fields(
-        self, cards: Cards, crops_of: Crops, *, step: int
+        self, report: NeuronReport, *, step: int
     ) -> tuple[dict[str, dict[str, Any]], dict[str, Any], Picture | None]:
         """Return what the event of a step says: fields by layer, fields of the header, and the picture.
 
         Args:
-            cards: The units' cards as last made.
-            crops_of: Draws the crops of a card's exemplars.
+            report: The report, with the cards as last made.
             step: The step that is logged at.
         """
-        of = {layer: {"of": list(names)} for layer, names in (self.producers or {}).items()}
-        if not cards:
-            return of, {}, None
-        if self._written is not None and self._written[0] is cards:
-            return of, {"exemplars_step": self._written[1]}, None
-        self._written = cards, step
-        found, picture = exemplar_tab(cards, crops_of)
-        return (
-            {
-                layer: {**of.get(layer, {}), **({"exemplars": found[layer]} if layer in found else {})}
-                for layer in {**of, **found}
-            },
-            {},
-            picture,
-        )
+        producers = self.producers or {}
+        found: dict[str, dict[str, Any]] = {layer: {"of": list(names)} for layer, names in producers.items()}
+        if not report.cards:
+            return found, {}, None
+        if self._written is not None and self._written[0] is report.cards:
+            return found, {"exemplars_step": self._written[1]}, None
+        self._written = report.cards, step
+        made, picture = exemplar_tab(report.cards, lambda card: crop_pictures(card, report.display))
+        for layer, field in made.items():
+            exemplars = report.layers[layer].exemplars if layer in report.layers else None
+            if exemplars is not None:
+                for unit in field["units"]:
+                    unit.update(_over_time(exemplars, unit["unit"]))
+            found[layer] = {**found.get(layer, {}), "exemplars": field}
+        return found, {}, picture
+
+
+def _over_time(exemplars: LayerExemplars, unit: int) -> dict[str, Any]:
+    """Return how pure a unit's exemplars are, how many stayed, and since when they have."""
+    shares = {"purity": float(exemplars.purity[unit]), "stayed": float(exemplars.stayed[unit])}
+    return {**{name: rounded(share) for name, share in shares.items()}, "settled": int(exemplars.settled[unit])}
 
 
 @dataclass
@@ -106,7 +127,7 @@ def _named(word: str) -> tuple[str, float]:
     return (word, 0.0) if found is None else (found[1], float(found[2]))
 
 
-def _tokens(one: Any) -> dict[str, Any]:
+def _tokens(one: Exemplar) -> dict[str, Any]:
     """Return the passage of an exemplar in which most happens, word by word."""
     words, values = list(one.words), one.heatmap
     middle = 0 if values is None else int(values.abs().argmax())
@@ -116,7 +137,7 @@ def _tokens(one: Any) -> dict[str, Any]:
     return said if values is None else {**said, "values": [rounded(value, 3) for value in values[part].tolist()]}
 
 
-def _signal(one: Any) -> dict[str, Any]:
+def _signal(one: Exemplar) -> dict[str, Any]:
     """Return the mean of an exemplar's channels over time, and what excites the unit."""
     line = one.crop.float()
     n_steps = one.box[0][1] - one.box[0][0] if one.box else line.shape[-1]
@@ -124,16 +145,16 @@ def _signal(one: Any) -> dict[str, Any]:
     return {"inputs": _numbers(line), **({} if one.heatmap is None else {"values": _numbers(one.heatmap)})}
 
 
-def _features(one: Any) -> dict[str, Any]:
+def _features(one: Exemplar) -> dict[str, Any]:
     named = [_named(word) for word in one.words[:MOST_FEATURES]]
     return {"words": [shortened(name, LONGEST) for name, _ in named], "values": [value for _, value in named]}
 
 
-IN_NUMBERS: dict[str | None, Callable[[Any], dict[str, Any]]] = {"tokens": _tokens, "signal": _signal}
+IN_NUMBERS: dict[str | None, Callable[[Exemplar], dict[str, Any]]] = {"tokens": _tokens, "signal": _signal}
 """What an event says of an exemplar of a form that is no picture; of other forms its strongest features."""
 
 
-def _unit(card: Any, crops_of: Crops) -> _Unit:
+def _unit(card: UnitCard, crops_of: Crops) -> _Unit:
     pictures = crops_of(card) if card.form == "image" else []
     unit = _Unit({}, [], [])
     shown: list[dict[str, Any]] = []

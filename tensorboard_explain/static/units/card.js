@@ -45,6 +45,13 @@ export function lossWords(face) {
   return `Without it, accuracy of ${named(face.names, worst.c)}: ${changeWords(worst)} points.`;
 }
 
+/** The classes of a unit's exemplars in words, the commonest first; "" where they are not known. */
+function classesOf(face) {
+  const counts = new Map();
+  for (const c of face.layer.exemplarLabels[face.unit] ?? []) if (c >= 0) counts.set(c, (counts.get(c) ?? 0) + 1);
+  return [...counts].sort((one, other) => other[1] - one[1]).map(([c, n]) => `${named(face.names, c)}${n > 1 ? ` (${n})` : ""}`).join(", ");
+}
+
 function stability(face) {
   const said = [];
   if (Number.isFinite(face.purity)) said.push(`${percent(face.purity)} of its exemplars are of one class`);
@@ -58,11 +65,12 @@ export function faceNode(face, letter = "") {
   const mark = letter && el("span", { class: `step-letter ${letter.toLowerCase()}`, text: letter });
   if (!face) return el("div", { class: "unit-step" }, mark, el("p", { class: "note", text: "Nothing is known of it at this step." }));
   const kinds = kindsOf(face, named);
+  const classes = classesOf(face);
   const shown = exemplarsNode(face);
   const said = [kinds.join("; "), lossWords(face), stability(face)].filter(Boolean);
   const what = `${face.by === "relevance" ? "Samples in which it matters most" : "Samples that excite it most"}${Number.isFinite(face.scale) && face.scale > 0 ? `; red raises it, blue lowers it (${face.method}, full colour ${figure(face.scale)})` : ""}`;
   return el("div", { class: "unit-step" }, mark,
-    shown && el("p", { class: "unit-what", text: what }), shown ?? el("p", { class: "note", text: "No exemplars of it are in this record." }),
+    shown && el("p", { class: "unit-what", text: what }), shown ?? el("p", { class: "unit-what", text: classes ? `The samples that excite it most are of ${classes}; no crops of them are in this record.` : "No exemplars of it are in this record." }),
     rates(face), ...said.map((words) => el("p", { class: "unit-said", text: words })));
 }
 

@@ -10,7 +10,7 @@ const named = (names, c) => (c >= 0 ? short(names.get(c) ?? String(c), 20) : "")
 
 function caption(one, names) {
   const name = named(names, one.label);
-  return el("figcaption", {}, name && el("b", { text: name }), ` ${figure(one.value)}`);
+  return el("figcaption", {}, name && el("b", { text: name, title: name }), el("span", { text: ` ${figure(one.value)}` }));
 }
 
 function crops(face) {

@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_explain.callbacks.neurons.results import LayerReport, NeuronReport
+from lightning_explain.callbacks.neurons.layer_report import LayerReport
+from lightning_explain.callbacks.neurons.results import NeuronReport
+from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.feeding import FeedingFeatures
 from lightning_explain.neurons import LayerHistory, LayerProfile
 
@@ -52,3 +54,17 @@ def report(**changes: Any) -> NeuronReport:
         "layers": {"fc": layer()},
     }
     return NeuronReport(**given | changes)
+
+
+def effects() -> UnitEffects:
+    """Without neuron 3 two of four dogs are lost, without neuron 1 nothing changes."""
+    zero = torch.zeros(2, 2)
+    return UnitEffects(
+        units=torch.tensor([3, 1]),
+        n_samples=torch.tensor([4, 4]),
+        n_correct=torch.tensor([4, 4]),
+        lost=torch.tensor([[0, 2], [0, 0]]),
+        gained=torch.tensor([[0, 0], [0, 0]]),
+        probability=zero,
+        probability_error=zero,
+    )

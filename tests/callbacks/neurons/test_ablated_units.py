@@ -12,22 +12,8 @@ from lightning_explain import ActiveNeuronMonitor, Probe
 from lightning_explain.callbacks.neurons.ablated_units import ablation_table, chosen_units, effect_words, listed_units
 from lightning_explain.callbacks.neurons.metrics import feeding_table
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
-from lightning_explain.faithfulness.unit_effects import UnitEffects
-from tests.callbacks.neurons.small_reports import feeding, layer, profile, report
+from tests.callbacks.neurons.small_reports import effects, feeding, layer, profile, report
 from tests.models import DigitData, DigitNet, quiet_trainer
-
-
-def effects() -> UnitEffects:
-    zero = torch.zeros(2, 2)
-    return UnitEffects(
-        units=torch.tensor([3, 1]),
-        n_samples=torch.tensor([4, 4]),
-        n_correct=torch.tensor([4, 4]),
-        lost=torch.tensor([[0, 2], [0, 0]]),
-        gained=torch.tensor([[0, 0], [0, 0]]),
-        probability=zero,
-        probability_error=zero,
-    )
 
 
 def test_the_most_telling_unit_of_each_class_comes_first_then_exclusive_then_selective_ones() -> None:
@@ -37,6 +23,8 @@ def test_the_most_telling_unit_of_each_class_comes_first_then_exclusive_then_sel
     # 4 is the most telling of class 0, 3 of class 1; 1 and 2 are exclusive as 0 is, which is less selective
     assert listed_units(profile(many), 9) == [4, 3, 1, 2, 0]
     assert listed_units(profile(n_samples=(10, 0)), 4) == []
+    # those that are shown by their exemplars come first; 2 is dead
+    assert listed_units(profile(), 3, [2, 0]) == [0, 3, 1]
 
 
 def test_by_default_the_cost_is_a_share_of_the_validation_and_layers_have_equal_parts() -> None:
@@ -44,7 +32,9 @@ def test_by_default_the_cost_is_a_share_of_the_validation_and_layers_have_equal_
     profiles = {"a": wide, "b": wide, "small": profile()}
     found = chosen_units(profiles, None, n_probe=40, n_samples=1000)
     assert {key: len(units) for key, units in found.items()} == {"a": 5, "b": 4, "small": 3}
-    assert sum(map(len, chosen_units(profiles, None, n_probe=40, n_samples=100).values())) == 8
+    assert sum(map(len, chosen_units(profiles, None, n_probe=40, n_samples=100).values())) == 12
+    shown = chosen_units(profiles, None, n_probe=40, n_samples=1000, shown={"b": {49: None, 7: None}})
+    assert shown["b"][:2] == [49, 7] and shown["a"] == found["a"]
     assert [len(units) for units in chosen_units(profiles, 2, n_probe=40, n_samples=100).values()] == [2, 2, 2]
     assert chosen_units(profiles, None, n_probe=40, n_samples=1000)["a"] == listed_units(wide, 5)
 
@@ -70,7 +60,9 @@ def test_a_run_measures_what_a_hand_made_ablation_shows() -> None:
     data, net = DigitData(), DigitNet()
     x, y = data.val.tensors
     probe = Probe(inputs=x[:60], targets=y[:60])
-    monitor = ActiveNeuronMonitor(layers="head.1", probe=probe, ablation=3, feeding=0, maps=0, on_error="raise")
+    monitor = ActiveNeuronMonitor(
+        layers="head.1", probe=probe, ablation=3, feeding=0, maps=0, exemplars=0, on_error="raise"
+    )
     quiet_trainer(callbacks=[monitor], max_epochs=2).fit(net, data)
     assert monitor.latest is not None
     found = monitor.latest.layers["head.1"].effects

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_explain.callbacks.neurons import metrics
+from lightning_explain.callbacks.neurons.layer_report import LayerReport
 from lightning_explain.callbacks.neurons.metrics import (
     MOST_CURVES,
     doubts,
@@ -20,7 +21,6 @@ from lightning_explain.callbacks.neurons.metrics import (
     log_silent,
     report_scalars,
 )
-from lightning_explain.callbacks.neurons.results import LayerReport
 from lightning_explain.log import Journal
 from lightning_explain.neurons import LayerHistory
 from tests.callbacks.neurons.small_reports import RATES, feeding, layer, profile, report

@@ -6,9 +6,11 @@ import math
 import pytest
 import torch
 
-from lightning_explain.callbacks.neurons import results
+from lightning_explain.callbacks.neurons import layer_report
 from lightning_explain.callbacks.neurons.results import Counted
-from tests.callbacks.neurons.small_reports import RATES, feeding, layer, profile, report
+from lightning_explain.errors import ConfigurationError
+from tests.callbacks.neurons.small_reports import RATES, effects, feeding, layer, profile, report
+from tests.tensorboard_explain.unit_logs import picture_card
 
 
 def test_a_row_holds_what_is_known_of_a_class_and_a_neuron() -> None:
@@ -41,8 +43,8 @@ def test_a_record_is_json_and_leaves_out_what_would_be_too_large(monkeypatch: py
     assert (fc["dead"], fc["always_on"], fc["exclusive"], fc["died"]) == ([2], [0], [1, 3], {"2": 3})
     assert fc["classes"]["cat"]["rates"] == [1.0, 0.6, 0.0, 0.1]
     assert fc["classes"]["cat"]["gap"] == pytest.approx((0.5 + 0.1 + 0.5 + 0.4) / 4)
-    monkeypatch.setattr(results, "MOST_RATES", 7)
-    monkeypatch.setattr(results, "MOST_CLASSES", 1)
+    monkeypatch.setattr(layer_report, "MOST_RATES", 7)
+    monkeypatch.setattr(layer_report, "MOST_CLASSES", 1)
     small = report().record()["layers"]["fc"]
     assert small["overlap"] is None and small["selectivity"] is None
     assert small["classes"]["dog"]["rates"] is None and small["classes"]["dog"]["n_active"] == 2
@@ -70,3 +72,17 @@ def test_feeding_features_of_some_layers_leave_those_of_others() -> None:
         ("cat", 1, rows[0]["rank"] + 1, 0.5),
     ]
     assert report().feature_rows() == []
+
+
+def test_a_unit_is_shown_as_a_figure_and_unknown_ones_are_refused() -> None:
+    made = report(cards={"fc": {3: picture_card(3, 0)}}, layers={"fc": layer(effects=effects())})
+    figure = made.show("fc", 3)
+    title = figure.get_suptitle()
+    assert title.startswith("unit 3 of fc after epoch 3: exclusive to dog") and "InputXGradient" in title
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["cat\n3", "dog\n2"]
+    assert [label.get_text() for label in figure.axes[-1].get_yticklabels()] == ["dog", "cat"]  # the worst first
+    assert "no exemplars" in report().show("fc", 1).get_suptitle()
+    with pytest.raises(ConfigurationError, match="counted are fc"):
+        made.show("gone", 0)
+    with pytest.raises(ConfigurationError, match="units 0 to 3"):
+        made.show("fc", 4)

@@ -8,10 +8,14 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from lightning_explain.callbacks.neurons import tab_exemplars
+from lightning_explain.callbacks.neurons.tab import neuron_tab
 from lightning_explain.callbacks.neurons.tab_exemplars import TabUnits, exemplar_tab
+from lightning_explain.exemplars import LayerExemplars
+from lightning_explain.exemplars.cards import Exemplar, UnitCard
 from lightning_explain.log.png import png_bytes
 from lightning_explain.render.sprites import STEPS, ZERO
-from tests.tensorboard_explain.unit_logs import Card, Exemplar, cards, drawn, picture_card
+from tests.callbacks.neurons.small_reports import layer, profile, report
+from tests.tensorboard_explain.unit_logs import card, cards, drawn, exemplar, picture_card
 
 
 def test_tiles_lie_where_the_header_says() -> None:
@@ -40,15 +44,44 @@ def test_words_windows_and_features_are_numbers() -> None:
 
 
 def test_crops_are_written_once_and_later_events_refer_to_them() -> None:
-    units, made = TabUnits(), cards(0)
-    assert units.fields({}, drawn, step=0) == ({}, {}, None)
-    units.producers = {"relu": ("conv", "bn"), "other": ("fc",)}
-    fields, header, picture = units.fields(made, drawn, step=3)
-    assert fields["relu"]["of"] == ["conv", "bn"] and fields["other"] == {"of": ["fc"]}
-    assert "exemplars" in fields["relu"] and header == {} and picture is not None
-    fields, header, picture = units.fields(made, drawn, step=4)
-    assert "exemplars" not in fields["relu"] and header == {"exemplars_step": 3} and picture is None
-    assert units.fields(cards(0), drawn, step=5)[2] is not None
+    units, made = TabUnits(), {"fc": {3: picture_card(3, 0)}}
+    found = layer_exemplars()
+    assert units.fields(report(), step=0) == ({}, {}, None)
+    units.know({}, pytest.fail)
+    units.know(made, lambda: {"fc": ("conv", "bn"), "other": ("linear",)})
+    units.know(made, pytest.fail)
+    fields, header, picture = units.fields(report(cards=made, layers={"fc": layer(exemplars=found)}), step=3)
+    assert fields["fc"]["of"] == ["conv", "bn"] and fields["other"] == {"of": ["linear"]}
+    (unit,) = fields["fc"]["exemplars"]["units"]
+    assert (unit["unit"], unit["purity"], unit["stayed"], unit["settled"]) == (3, 1.0, 0.5, 2)
+    assert header == {} and picture is not None
+    fields, header, picture = units.fields(report(cards=made), step=4)
+    assert "exemplars" not in fields["fc"] and header == {"exemplars_step": 3} and picture is None
+    assert units.fields(report(cards={"fc": {3: picture_card(3, 0)}}), step=5)[2] is not None
+
+
+def layer_exemplars() -> LayerExemplars:
+    numbers = torch.arange(8).reshape(4, 2)
+    return LayerExemplars(
+        samples=numbers,
+        values=numbers.float(),
+        labels=torch.tensor([[0, 1], [1, 1], [-1, -1], [1, 1]]),
+        positions=torch.zeros(4, 2, 0, dtype=torch.long),
+        shape=(),
+        by="activation",
+        epoch=3,
+        stayed=torch.full((4,), 0.5),
+        settled=torch.full((4,), 2),
+    )
+
+
+def test_the_event_tells_the_classes_of_all_exemplars_and_names_them() -> None:
+    found = report(layers={"fc": layer(exemplars=layer_exemplars())})
+    header = neuron_tab({"fc": profile()}, {}, ["cat", "dog"], turnover={}, feeding={}, reports=found.layers)
+    assert header["layers"][0]["exemplar_labels"] == [[0, 1], [1, 1], [-1, -1], [1, 1]]
+    rare = {"fc": {"exemplars": {"units": [{"shown": [{"label": 7}, {"label": -1}]}]}}}
+    header = neuron_tab({"fc": profile()}, {}, ["cat", "dog"], turnover={}, feeding={}, more=rare)
+    assert header["class_names"] == {"0": "cat", "1": "dog", "7": "7"}
 
 
 def test_units_are_chosen_layer_by_layer_in_turn_as_far_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,16 +101,16 @@ def test_photographs_of_many_units_take_few_bytes() -> None:
     photographs = [torch.tensor(image).permute(2, 0, 1) for image in load_sample_images().images]
     generator = torch.Generator().manual_seed(0)
 
-    def exemplar(i: int) -> Exemplar:
+    def one(i: int) -> Exemplar:
         top, left = (int(torch.randint(0, size, (1,), generator=generator)) for size in (360, 570))
         noise = torch.randn(8, 8, generator=generator)
         heat = torch.nn.functional.interpolate(noise[None, None], size=(64, 64), mode="bilinear")[0, 0]
-        return Exemplar(i, 0, 1.0, photographs[i % 2][:, top : top + 64, left : left + 64], heat)
+        return exemplar(i, 0, 1.0, photographs[i % 2][:, top : top + 64, left : left + 64], heat)
 
-    def crops(card: Card) -> list[np.ndarray]:
-        return [one.crop.permute(1, 2, 0).numpy() for one in card.exemplars]
+    def crops(of: UnitCard) -> list[np.ndarray]:
+        return [one.crop.permute(1, 2, 0).numpy() for one in of.exemplars]
 
-    cards_of = {unit: Card(unit, tuple(exemplar(i) for i in range(4))) for unit in range(16)}
+    cards_of = {unit: card(unit, *(one(i) for i in range(4))) for unit in range(16)}
     fields, sprite = exemplar_tab({f"layer{i}": cards_of for i in range(3)}, crops)
     assert sprite is not None and len(np.unique(sprite.reshape(-1, 3), axis=0)) <= 256
     n_units = sum(len(field["units"]) for field in fields.values())
