@@ -1,5 +1,6 @@
 """Ablation of the units that a path graph shows: how much of the class score is lost without them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +34,7 @@ class Ablation:
             the sum of the sizes of their scores. 1 is all of it; below 0 the score rises, and it may be above 1.
         random: The same without as many random units of the same layers, mean over the draws.
         random_spread: Standard deviation over the draws.
-        n_units: How many units are set.
+        n_units: How many units are set; with none the shares are NaN.
         n_draws: How many draws.
     """
 
@@ -46,7 +47,7 @@ class Ablation:
     @property
     def ratio(self) -> float:
         """How many times as much the drawn units lose as random ones; NaN where random ones lose nothing."""
-        return self.drawn / self.random if self.random > 0 else float("nan")
+        return self.drawn / self.random if self.random > 0 else math.nan
 
     def to_json(self) -> dict[str, float]:
         """Return plain values, rounded to four digits."""
@@ -110,7 +111,7 @@ def ablation(
     In one forward pass the units of each layer are set to their mean over all samples (of each position: a mean over
     the dimension of samples), those of later layers on top of what the earlier ones have changed. Random units are
     as many, of the same layers, from those that are not drawn. So a layer of which more than half is drawn (all heads
-    of an attention) is left as it is in both: there is nothing to compare it with.
+    of an attention) is left as it is in both: nothing was selected that could be compared with the rest.
 
     Source: mean ablation as in Wang et al. (2023), Interpretability in the wild; the comparison with random units as in
     Morcos et al. (2018), On the importance of single directions.
@@ -148,15 +149,19 @@ def ablation(
         ]
     random = torch.stack(draws)
     spread = random.std(0) if n_draws > 1 else torch.full_like(lost, torch.nan)
+    n_units = [sum(map(len, own.values())) for own in drawn]
     return [
-        Ablation(float(lost[g]), float(random[:, g].mean()), float(spread[g]), sum(map(len, own.values())), n_draws)
-        for g, own in enumerate(drawn)
+        Ablation(float(lost[g]), float(random[:, g].mean()), float(spread[g]), n, n_draws)
+        if n
+        else Ablation(math.nan, math.nan, math.nan, 0, n_draws)
+        for g, n in enumerate(n_units)
     ]
 
 
 def _comparable(drawn: Drawn, layers: Mapping[str, LayerUnits]) -> Drawn:
     """Leave out layers that have fewer other units than are drawn, and what is no layer of units."""
-    return {name: units for name, units in drawn.items() if name in layers and 2 * len(units) <= layers[name].n_units}
+    known = {name: units for name, units in drawn.items() if name in layers}
+    return {name: units for name, units in known.items() if 2 * len(units) <= layers[name].n_units}
 
 
 def _members(layers: Mapping[str, LayerUnits], drawn: Sequence[Drawn], groups: Tensor) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Ablation of drawn units: against hooks that set the same units by hand."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -102,6 +103,12 @@ def test_layers_of_which_most_units_are_drawn_are_left_out():
     (both,) = ablation(net, x, 1, [{"0": [0, 1, 2], "2": [0]}], groups)
     (one,) = ablation(net, x, 1, [{"2": [0]}], groups)
     assert both == one and one.n_units == 1
+
+
+def test_without_units_nothing_is_known():
+    net, x = mlp(4, 1, 3).eval(), torch.randn(6, 4, dtype=torch.double)
+    (found,) = ablation(net, x, 1, [{"0": [0], "input": [1]}], torch.zeros(6, dtype=torch.long))
+    assert found.n_units == 0 and np.isnan([found.drawn, found.random, found.random_spread, found.ratio]).all()
 
 
 def test_the_ratio_is_undefined_where_random_units_lose_nothing():

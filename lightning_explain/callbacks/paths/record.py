@@ -71,11 +71,12 @@ def _ablation_scalars(name: str, explanation: PathExplanation) -> dict[str, floa
     found = {part: each.ablation for part, each in parts if each.ablation is not None}
     if not found:
         return {}
-    return {
+    lost = {
         tag(name, "ablation"): _mean(each.drawn for each in found.values()),
         tag(name, "ablation_random"): _mean(each.random for each in found.values()),
         **{tag(name, "class_ablation", part): each.drawn for part, each in found.items()},
     }
+    return {name: share for name, share in lost.items() if not np.isnan(share)}
 
 
 def _mean(values: Iterable[float]) -> float:
