@@ -99,29 +99,53 @@ def beside_zennit() -> None:
 
 
 class Attention(nn.Module):
-    """Attention without offsets, norms, residual sums and means, which autolrp shares by other rules."""
+    """Attention with two heads and an MLP behind it.
 
-    def __init__(self) -> None:
+    There are no offsets and norms, which autolrp shares by other rules, and its residual sums go by size: they are made
+    of summands that do not mix signs, or are left out.
+    """
+
+    def __init__(self, *, is_residual: bool) -> None:
         super().__init__()
-        torch.manual_seed(0)
         self.query, self.key, self.value, self.out = (nn.Linear(8, 8, bias=False) for _ in range(4))
-        self.head = nn.Linear(8, 4, bias=False)
+        self.up, self.down = nn.Linear(8, 16, bias=False), nn.Linear(16, 8, bias=False)
+        self.is_residual = is_residual
+        if is_residual:
+            for layer in (self.value, self.out, self.up, self.down):
+                layer.weight.data.abs_()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend with two heads, and read the first token."""
+        """Attend, and go through the MLP."""
         query, key, value = (
             layer(x).unflatten(2, (2, 4)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
         weights = (query @ key.transpose(2, 3) / 2).softmax(-1)
         found = self.out((weights @ value).transpose(1, 2).flatten(2))
-        return self.head(nn.functional.gelu(found)[:, 0])
+        found = found + x if self.is_residual else found
+        beside = self.down(nn.functional.gelu(self.up(found)))
+        return beside + found if self.is_residual else beside
 
 
-def beside_autolrp() -> None:
+class Blocks(nn.Module):
+    """Blocks of attention, and a head that reads the first token."""
+
+    def __init__(self, n_blocks: int, *, is_residual: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.blocks = nn.Sequential(*(Attention(is_residual=is_residual) for _ in range(n_blocks)))
+        self.head = nn.Linear(8, 4, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return scores [batch, 4]."""
+        return self.head(self.blocks(x)[:, 0])
+
+
+def beside_autolrp(n_blocks: int, *, is_residual: bool) -> None:
     """Print a row for attention with constant weights."""
     autolrp: Any = importlib.import_module("autolrp")
-    net = Attention().double().eval()
+    net = Blocks(n_blocks, is_residual=is_residual).double().eval()
     x = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(1)).double()
+    x = x.abs() if is_residual else x
     found: list[Tensor] = []
     for sample in x.split(1):
         carried = autolrp.tensor(sample.clone())
@@ -131,7 +155,8 @@ def beside_autolrp() -> None:
         found.append(carried.relevance.detach() * score.detach())
     theirs = torch.cat([torch.as_tensor(part) for part in found])
     ours = LRP({nn.Linear: EpsilonRule(TINY)}, attention="cp")(net, x, 1).values
-    print(f"| autolrp, attention with constant weights | {off(ours, theirs):.0e} |")
+    kind = f"{n_blocks} in a row, {'residual sums of one sign' if is_residual else 'no residual sums'}"
+    print(f"| autolrp, attention with constant weights, {kind} | {off(ours, theirs):.0e} |")
 
 
 def main() -> None:
@@ -140,7 +165,8 @@ def main() -> None:
     if importlib.util.find_spec("zennit") is not None:
         beside_zennit()
     if importlib.util.find_spec("autolrp") is not None:
-        beside_autolrp()
+        for n_blocks, is_residual in ((1, False), (3, False), (1, True), (3, True)):
+            beside_autolrp(n_blocks, is_residual=is_residual)
 
 
 if __name__ == "__main__":

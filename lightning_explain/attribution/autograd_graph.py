@@ -38,8 +38,9 @@ PASSES = MOVES | {
     "torch::autograd::CopyBackwards", "torch::autograd::CopySlices",
     "Abs", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AdaptiveMaxPool2D", "AdaptiveMaxPool3D", "Add", "Amax", "Amin",
     "Aminmax", "AvgPool2D", "AvgPool3D", "Cummax", "Cummin", "Cumsum", "Dist", "EmbeddingBag", "FftC2C", "FftC2R",
-    "FftR2C", "Fmax", "Fmin", "FractionalMaxPool2D", "FractionalMaxPool3D", "IndexAdd", "IndexReduce", "LeakyRelu",
-    "LinalgVectorNorm", "Max", "MaxPool2DWithIndices", "MaxPool3DWithIndices", "MaxUnpool2D", "MaxUnpool3D", "Maximum",
+    "FftR2C", "Fmax", "Fmin", "FractionalMaxPool2D", "FractionalMaxPool3D", "Hypot", "IndexAdd", "IndexReduce",
+    "LeakyRelu", "LinalgVectorNorm", "Max", "MaxPool2DWithIndices", "MaxPool3DWithIndices", "MaxUnpool2D",
+    "MaxUnpool3D", "Maximum",
     "Mean", "Min", "Minimum", "Nansum", "NativeDropout", "Neg", "Norm", "PreluKernel", "Relu", "RreluWithNoise",
     "Rsub", "ScatterAdd", "ScatterReduce", "SegmentReduce", "Std", "Sub", "Sum", "Trace", "UpsampleBicubic2D",
     "UpsampleBicubic2DAa", "UpsampleBilinear2D", "UpsampleBilinear2DAa", "UpsampleLinear1D", "UpsampleNearest1D",
@@ -114,8 +115,10 @@ def _dependent_operands(node: Node, dependent: set[Node]) -> list[int]:
 
 
 def _is_scaling(node: Node, dependent: set[Node]) -> bool:
-    """Return True if a product or quotient has one factor that depends on the input, and not as the divisor."""
+    """Return True for a product, quotient or mean that is linear in what depends on the input."""
     operation, operands = operation_of(node), _dependent_operands(node, dependent)
+    if operation == "Lerp":
+        return 2 not in operands
     return (operation == "Mul" and len(operands) == 1) or (operation == "Div" and operands == [0])
 
 

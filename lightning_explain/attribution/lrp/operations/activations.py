@@ -46,6 +46,13 @@ def _power(tracer: Tracer, operation: Operation) -> Any:
     return activation(Rank.STATISTIC if is_inverse else Rank.ACTIVATED)(tracer, operation)
 
 
+def _sign(tracer: Tracer, operation: Operation) -> Any:
+    """Run a sign, which no factor of a product can get relevance for: the other one, its size, gets all."""
+    result = operation.run()
+    tracer.note_rank(result, Rank.STATISTIC)
+    return result
+
+
 RATIOS: dict[str, Callable[[Tensor], Tensor]] = {"silu": torch.sigmoid, "hardswish": functional.hardsigmoid}
 """Output over input, where that is a function of its own."""
 
@@ -65,5 +72,7 @@ HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(FROM_0_TO_1, activation(Rank.GATE)),
     **dict.fromkeys(INVERSE, activation(Rank.STATISTIC)),
     "pow": _power,
+    "sign": _sign,
+    "sgn": _sign,
 }
 """Activations by the name of their function; ReLU and its leaky kin need none: their gradient is output / input."""

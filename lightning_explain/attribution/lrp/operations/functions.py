@@ -37,7 +37,7 @@ KEEPS_RANK = frozenset({
 
 COMPARES = frozenset({
     "gt", "lt", "ge", "le", "eq", "ne", "greater", "less", "greater_equal", "less_equal", "not_equal", "detach",
-    "argmax", "argmin", "sign", "signbit", "isclose",
+    "argmax", "argmin", "signbit", "isclose",
 })  # fmt: skip
 """Operations whose results depend on the input without being differentiable."""
 

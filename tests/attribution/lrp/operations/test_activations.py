@@ -9,7 +9,8 @@ from lightning_explain.attribution import (
     LRP,
     ZeroRule,
 )
-from tests.attribution.lrp.operations.applied import RULES, Apply, close, drawn, weights
+from lightning_explain.errors import ConfigurationError
+from tests.attribution.lrp.operations.applied import RULES, Apply, close, conserves, drawn, weights
 
 MODULES = [
     nn.GELU(), nn.SiLU(), nn.SiLU(inplace=True), nn.Tanh(), nn.ELU(inplace=True), nn.ReLU6(), nn.Mish(),
@@ -45,3 +46,21 @@ ACTIVATIONS = {
 def test_activations_hand_relevance_on_by_any_name(name: str):
     x, function = drawn(3, 5) + 0.01, ACTIVATIONS[name]
     close(LRP(RULES)(Apply(function), x).values, function(x) * weights(5))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.sign() * x.abs().sqrt(),
+        lambda x: functional.lp_pool1d(x, 2, 2),
+        lambda x: torch.hypot(x, x.flip(1)),
+        lambda x: x.quantile(0.3, dim=1),
+    ],
+)
+def test_signs_in_products_are_constants_and_quantiles_are_means(function) -> None:
+    conserves(Apply(function), drawn(3, 6, 4))
+
+
+def test_a_sign_that_is_all_there_is_has_no_rule() -> None:
+    with pytest.raises(ConfigurationError, match="sign"):
+        LRP()(Apply(lambda x: x.sign()), drawn(3, 4))
