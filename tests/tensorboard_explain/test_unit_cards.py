@@ -16,7 +16,7 @@ def opened(tab: Tab, **state: str) -> Tab:
 def test_a_neuron_is_shown_by_its_exemplars_with_its_own_heatmap(tab: Tab) -> None:
     opened(tab, a="10", layer="relu", neuron="3")
     assert tab.texts(f"{GALLERY} > span:first-of-type") == ["1", "3"]
-    assert tab.texts(".detail .unit-exemplar figcaption") == ["dog\n 3.00", "cat\n 2.00"]
+    assert tab.texts(".detail .unit-exemplar figcaption") == ["dog\n3.00", "cat\n2.00"]
     crop, heat = (
         ".detail .unit-exemplar:first-child canvas:nth-of-type(1)",
         ".detail .unit-exemplar:first-child canvas:nth-of-type(2)",
