@@ -63,6 +63,7 @@ class _Runs:
     inputs: tuple[Tensor, ...]
     target: Tensor | None
     names_from: nn.Module
+    keep_positions: bool
     layers: dict[str, LayerUnits] = field(default_factory=dict[str, LayerUnits])
     means: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
 
@@ -77,7 +78,7 @@ class _Runs:
         """Find the layers of these names and the means of their units; return the score as it is [samples]."""
         way = WayBack(self._run({}))
         gradients = way.from_score(torch.ones_like(way.score))
-        for units in unit_places(way, gradients, sample_rows(way, gradients), keep_positions=False):
+        for units in unit_places(way, gradients, sample_rows(way, gradients), keep_positions=self.keep_positions):
             if units.name in names:
                 self.layers[units.name] = units
                 value = way.cuts[units.places[0]].leaf.detach()
@@ -104,6 +105,7 @@ def ablation(
     *,
     n_draws: int = N_DRAWS,
     seed: int = 0,
+    keep_positions: bool = False,
     names_from: nn.Module | None = None,
 ) -> list[Ablation]:
     """Measure how much of the score is lost without the units that a graph shows, and without random ones.
@@ -124,10 +126,11 @@ def ablation(
         groups: The group of each sample [batch]; -1 for samples that are in none.
         n_draws: How often random units are drawn.
         seed: Of the draws; no global random state is touched.
+        keep_positions: As in `contributions`, to which the numbers of units belong.
         names_from: As in `contributions`.
 
     Returns:
-        One for each group.
+        One for each group; its shares are NaN where no layer is left to compare (`n_units` is 0).
 
     Cost: one forward and one backward pass, and `n_draws + 1` forward passes.
 
@@ -139,7 +142,7 @@ def ablation(
     generator = torch.Generator().manual_seed(seed)
     with explaining(model):
         indices = target_tensor(target, len(parts[0]), parts[0].device)
-        runs = _Runs(model, parts, indices, names_from or model)
+        runs = _Runs(model, parts, indices, names_from or model, keep_positions)
         score = runs.look({name for units in drawn for name in units})
         drawn = [_comparable(own, runs.layers) for own in drawn]
         lost = _lost(score, runs.without(_members(runs.layers, drawn, groups)), groups, len(drawn))

@@ -267,13 +267,15 @@ def _numbered_paths(graph: ContributionGraph, found: Search) -> Search:
     return replace(found, paths=tuple(paths))
 
 
-def check_drawn(drawn: float, n_units: int) -> None:
+def check_drawn(drawn: float, n_units: int, n_paths: int = 1) -> None:
     """Refuse options of a selection that select nothing.
 
     Raises:
-        ConfigurationError: `drawn` is no part, or `n_units` below 1.
+        ConfigurationError: `drawn` is no part, or `n_units` or `n_paths` below 1.
     """
     if not 0 < drawn <= 1:
         raise ConfigurationError(f"drawn={drawn}; expected a part of the decision, above 0 and up to 1, such as 0.5.")
     if n_units < 1:
         raise ConfigurationError(f"n_units={n_units}; expected at least 1: the most single units of a layer.")
+    if n_paths < 1:
+        raise ConfigurationError(f"n_paths={n_paths}; expected at least 1: how many of the strongest paths are found.")

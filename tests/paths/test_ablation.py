@@ -111,6 +111,26 @@ def test_without_units_nothing_is_known():
     assert found.n_units == 0 and np.isnan([found.drawn, found.random, found.random_spread, found.ratio]).all()
 
 
+def test_positions_of_channels_are_units_of_their_own():
+    net, x, target = lenet()
+    net.eval()
+    shape = net.conv1(x).shape[1:]
+    # position 5 of channel 1 has a number that is no channel's
+    unit = shape[1] * shape[2] + 5
+    (found,) = ablation(net, x, target, [{"conv1": [unit]}], torch.zeros(5, dtype=torch.long), keep_positions=True)
+
+    def set_one(module, args, out):
+        changed = out.clone().flatten(1)
+        changed[:, unit] = changed[:, unit].mean(0)
+        return changed.view_as(out)
+
+    score = net(x).gather(1, target[:, None]).detach()
+    handle = net.norm.register_forward_hook(set_one)
+    after = net(x).gather(1, target[:, None]).detach()
+    handle.remove()
+    assert found.n_units == 1 and found.drawn == pytest.approx(float((score - after).sum() / score.abs().sum()))
+
+
 def test_the_ratio_is_undefined_where_random_units_lose_nothing():
     assert Ablation(0.5, 0.25, 0.1, 3, 8).ratio == 2
     assert torch.isnan(torch.tensor(Ablation(0.5, -0.1, 0.1, 3, 8).ratio))

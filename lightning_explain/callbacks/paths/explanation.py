@@ -70,7 +70,8 @@ class ClassPath:
         graph: The mean over them.
         effective: For each layer, the number of units over which the mean flow is effectively spread.
         change: Since the explanation before; None for the first.
-        ablation: What the class's score loses without the units drawn; None if it was not asked for.
+        ablation: What the class's score loses without the units drawn; None if it was not asked for, or no layer has
+            as many other units as are drawn.
     """
 
     group: Group
@@ -199,8 +200,8 @@ def _follow(
         effective = {layer.name: effective_units(layer) for layer in mean.layers[:-1]}
         classes[place] = ClassPath(group, shown, effective, change(place, shown))
     if options.ablation:
-        measured = _ablations(module, inputs, target, classes, names=names)
-        classes = {place: replace(found, ablation=measured[place]) for place, found in classes.items()}
+        measured = _ablations(module, inputs, target, classes, names=names, keep_positions=options.keep_positions)
+        classes = {place: replace(found, ablation=measured.get(place)) for place, found in classes.items()}
     return _Found(classes, samples, units)
 
 
@@ -211,8 +212,12 @@ def _ablations(
     classes: Mapping[int, ClassPath],
     *,
     names: nn.Module,
+    keep_positions: bool,
 ) -> dict[int, Ablation]:
-    """Measure what the score of each class loses without the units drawn, with means over the whole probe."""
+    """Measure what the score of each class loses without the units drawn, with means over the whole probe.
+
+    Classes of which no layer has as many other units as are drawn are left out.
+    """
     drawn: list[dict[str, list[int]]] = []
     groups = torch.full((len(inputs[0]),), -1)
     for number, found in enumerate(classes.values()):
@@ -223,8 +228,8 @@ def _ablations(
                 own.setdefault(node.layer, []).append(node.unit)
         drawn.append(own)
     copies = tuple(part.clone() for part in inputs)
-    measured = ablation(module, copies, target, drawn, groups, names_from=names)
-    return dict(zip(classes, measured, strict=True))
+    measured = ablation(module, copies, target, drawn, groups, keep_positions=keep_positions, names_from=names)
+    return {place: found for place, found in zip(classes, measured, strict=True) if found.n_units}
 
 
 def _in_pieces(

@@ -141,7 +141,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
         super().__init__(name=name, explained=explained, **options)
         if show not in ("class", "sample"):
             raise ConfigurationError(f"show={show!r}; expected 'class' or 'sample'.")
-        check_drawn(drawn, n_units)
+        check_drawn(drawn, n_units, n_paths)
         self.options = PathOptions(
             rules=rules,
             layers=layers if layers is None or isinstance(layers, str) else list(layers),
@@ -207,7 +207,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
         with self._schedule.stopwatch.spending(), following, _with_own_cure():
             inputs = to_device(trainer, probe.parts)
             settle_output(self.question, pl_module, inputs, probe, self._guard)
-            return explain_paths(
+            found = explain_paths(
                 pl_module,
                 inputs,
                 probe,
@@ -219,7 +219,19 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
                 epoch=running_epoch(trainer) if trainer.global_step or self._history.count else None,
                 ranks=Ranks.of(trainer),
             )
+            self._tell_of_ablation(found)
+            return found
         return None
+
+    def _tell_of_ablation(self, explanation: PathExplanation) -> None:
+        missing = [found.group.name for found in explanation.classes if found.ablation is None]
+        if self.options.ablation and missing:
+            self._guard.note(
+                f"nothing is measured by ablation for {', '.join(missing[:10])}: no hidden layer has as many other "
+                f"units as are drawn of it, so that there are no random ones to compare with. A smaller drawn= (now "
+                f"{self.options.drawn:g}) or n_units= (now {self.options.n_units}) draws fewer.",
+                about="nothing to compare in ablation",
+            )
 
     def _report(self, trainer: pl.Trainer, explanation: PathExplanation, probe: Probe, *, monitored: bool) -> None:
         self._reporter.report(trainer, explanation, probe=probe, history=self._history, monitored=monitored)

@@ -284,8 +284,8 @@ def test_bad_options_are_refused_at_once(options: dict[str, Any], message: str) 
         ({"layers": "tail.*"}, r"layers='tail.\*' matches no layer.*frozen.0, body.0, head.0"),
         ({"patch": 0}, "patch=0"),
         ({"n_units": 0}, "n_units=0"),
+        ({"n_paths": 0}, "n_paths=0"),
         ({"drawn": 50}, "drawn=50"),
-        ({"n_paths": 0}, "expected at least 1"),
         ({"rules": {nn.Conv2d: AlphaBetaRule(), nn.Linear: ZPlusRule()}}, "AlphaBetaRule"),
         ({"probe": Probe(inputs=torch.rand(2, 1, 8, 8), targets=torch.tensor([3, 12]))}, "class index 12"),
         ({"probe": Probe(inputs=torch.rand(2, 1, 8, 8))}, "no class labels"),
@@ -418,3 +418,14 @@ def test_token_models_need_no_option_and_ablation_is_logged(tmp_path: Path) -> N
     assert set(measured) == {"0", "1"} and measured["0"]["n_draws"] == 8
     last = list(events.curve("explain/path/class_ablation/0").values())[-1]
     assert last == pytest.approx(measured["0"]["drawn"], rel=1e-3)
+
+
+def test_ablation_that_has_nothing_to_compare_with_is_said_and_not_logged_as_0(tmp_path: Path) -> None:
+    ids, labels = torch.randint(0, 20, (24, 5)), torch.arange(24) % 2
+    loader = DataLoader(TensorDataset(ids, labels), batch_size=12)
+    monitor = DecisionPathMonitor(on_error="raise", ablation=True, layers="block.self_attn", drawn=1.0)
+    trainer = quiet_trainer(callbacks=[monitor], max_epochs=1, default_root_dir=tmp_path)
+    with pytest.warns(ExplanationWarning, match="no hidden layer has as many other units"):
+        trainer.fit(Tokens(), loader, loader)
+    assert "explain/path/ablation" not in trainer.callback_metrics
+    assert "ablation" not in monitor.records[-1]
