@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 import torch
 from torch import Tensor, nn
@@ -139,7 +140,6 @@ def ablation(
         ExplanationError: As `contributions`.
     """
     parts = parts_of(inputs)
-    generator = torch.Generator().manual_seed(seed)
     with explaining(model):
         indices = target_tensor(target, len(parts[0]), parts[0].device)
         runs = _Runs(model, parts, indices, names_from or model, keep_positions)
@@ -148,7 +148,7 @@ def ablation(
         lost = _lost(score, runs.without(_members(runs.layers, drawn, groups)), groups, len(drawn))
         draws = [
             _lost(score, runs.without(_members(runs.layers, units, groups)), groups, len(drawn))
-            for units in (_at_random(runs.layers, drawn, generator) for _ in range(n_draws))
+            for units in (_at_random(runs.layers, drawn, f"{seed} {draw}") for draw in range(n_draws))
         ]
     random = torch.stack(draws)
     spread = random.std(0) if n_draws > 1 else torch.full_like(lost, torch.nan)
@@ -178,10 +178,12 @@ def _members(layers: Mapping[str, LayerUnits], drawn: Sequence[Drawn], groups: T
     return found
 
 
-def _at_random(layers: Mapping[str, LayerUnits], drawn: Sequence[Drawn], generator: torch.Generator) -> list[Drawn]:
-    """Draw as many other units of each layer for each group."""
+def _at_random(layers: Mapping[str, LayerUnits], drawn: Sequence[Drawn], seed: str) -> list[Drawn]:
+    """Draw as many other units of each layer for each group, whichever other groups there are."""
 
     def others(name: str, units: Sequence[int]) -> list[int]:
+        # processes of a distributed run have some of the groups each, and must draw as one alone does
+        generator = torch.Generator().manual_seed(crc32(f"{seed} {name} {sorted(units)}".encode()))
         in_order = torch.randperm(layers[name].n_units, generator=generator).tolist()
         return [unit for unit in in_order if unit not in units][: len(units)]
 

@@ -111,6 +111,15 @@ def test_without_units_nothing_is_known():
     assert found.n_units == 0 and np.isnan([found.drawn, found.random, found.random_spread, found.ratio]).all()
 
 
+def test_random_units_of_a_group_do_not_depend_on_the_other_groups():
+    seeded()
+    net, x = mlp(4, 9, 7, 3).eval(), torch.randn(6, 4, dtype=torch.double)
+    first, second = {"0": [1], "2": [4]}, {"2": [2, 3]}
+    both = ablation(net, x, 1, [first, second], torch.tensor([0, 0, 0, 1, 1, 1]), n_draws=3)
+    (alone,) = ablation(net, x, 1, [second], torch.tensor([-1, -1, -1, 0, 0, 0]), n_draws=3)
+    assert alone.random == pytest.approx(both[1].random) and alone.random_spread > 0
+
+
 def test_positions_of_channels_are_units_of_their_own():
     net, x, target = lenet()
     net.eval()
