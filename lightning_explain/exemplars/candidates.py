@@ -17,14 +17,12 @@ Places = Callable[[Tensor, Tensor], Tensor]
 
 Array = npt.NDArray[np.int64]
 
-PENDING = 2
+PENDING = 4
 """Candidates are sorted when there are so many for each place to fill: a threshold that is a little old costs less."""
 
 
 def batch_threshold(values: Tensor, k: int) -> Tensor:
-    """Return for each unit a value that at least `k` samples reach: [units]; -inf where nothing is known.
-
-    Each of `k` groups of samples has a largest value, and all of these reach the smallest of them.
+    """Return for each unit the `k`-th largest value of a batch: [units]; -inf where there are fewer, or some is NaN.
 
     Args:
         values: [batch, units], all of samples that count.
@@ -34,12 +32,11 @@ def batch_threshold(values: Tensor, k: int) -> Tensor:
         >>> batch_threshold(torch.tensor([[1.0], [5.0], [4.0], [2.0]]), 2)
         tensor([4.])
     """
-    per_group = len(values) // k
-    if not per_group:
+    if len(values) < k:
         return values.new_full((values.shape[1],), -torch.inf)
-    groups = values[: per_group * k].unflatten(0, (per_group, k)).amax(0)
-    # NaN and infinity are no values, and hide those of their group that are
-    return torch.where(groups.amax(0).isfinite(), groups.amin(0), -torch.inf)
+    found = values.t().topk(k, 1).values
+    # NaN and infinity are no values: what comes after them is not known
+    return torch.where(found[:, 0].isfinite(), found[:, -1], -torch.inf)
 
 
 class Candidates:
@@ -52,42 +49,48 @@ class Candidates:
 
     def __init__(self, n_units: int, k: int) -> None:
         self._top = TopSamples.none(n_units, k, torch.device("cpu"))
-        self._lowest = torch.full((n_units,), -torch.inf)
-        self._pending: list[tuple[Tensor, TopSamples]] = []
+        self._lowest = np.full(n_units, -np.inf, dtype=np.float32)
+        self._pending: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
         self._n_pending = 0
 
-    def add(self, values: Tensor, find: Places, numbers: Tensor, labels: Tensor, *, all_count: bool) -> None:
+    def add(
+        self, values: Tensor, find: Places | None, numbers: Tensor, labels: Tensor, *, all_count: bool = False
+    ) -> None:
         """Add a batch.
 
         Args:
             values: [batch, units].
-            find: Finds positions; asked of candidates only.
+            find: Finds positions, asked of candidates only; None where there are none.
             numbers: Of the samples: int64 [batch]; -1 to leave one out.
             labels: Of the samples: int64 [batch].
             all_count: True if no sample is to be left out.
         """
         n_units, k = self._top.keys.shape
-        lowest = torch.maximum(self._lowest, batch_threshold(values, k)) if all_count else self._lowest
         # an equal value may enter, if its number is lower
-        flat = np.flatnonzero(values.numpy() >= lowest.numpy())
+        flat = np.flatnonzero(values.numpy() >= self._lowest)
+        if all_count and len(flat) > n_units * k:
+            flat = np.flatnonzero(values.numpy() >= np.maximum(self._lowest, batch_threshold(values, k).numpy()))
         if not len(flat):
             return
-        rows, units = (torch.from_numpy(part) for part in np.divmod(flat, n_units))
-        keys = keys_of(values.flatten()[flat], numbers[rows])
-        self._pending.append((units, TopSamples(keys, labels[rows], find(rows, units))))
+        rows, units = np.divmod(flat, n_units)
+        row, unit = torch.from_numpy(rows), torch.from_numpy(units)
+        places = torch.zeros_like(row) if find is None else find(row, unit)
+        # nothing is sorted yet: few of a batch enter, and many batches are sorted as fast as one
+        self._pending.append((unit, values.flatten()[torch.from_numpy(flat)], numbers[row], labels[row], places))
         self._n_pending += len(flat)
-        if self._n_pending > PENDING * n_units * k:
+        # at first there is no threshold yet, and nearly everything is a candidate
+        if self._n_pending > PENDING * n_units * k or self._lowest[0] == -np.inf:
             self.top()
 
     def top(self) -> TopSamples:
         """Return the best samples so far."""
         if self._pending:
-            units = torch.cat([units for units, _ in self._pending])
-            found = TopSamples(*(torch.cat(parts) for parts in zip(*(each for _, each in self._pending), strict=True)))
+            units, values, numbers, labels, places = (torch.cat(part) for part in zip(*self._pending, strict=True))
             self._pending, self._n_pending = [], 0
+            found = TopSamples(keys_of(values, numbers), labels, places)
             self._top = merged(self._top, by_unit(units.numpy(), found, len(self._top.keys)))
             last = self._top.keys[:, -1]
-            self._lowest = torch.where(last == EMPTY, -torch.inf, values_of(last))
+            self._lowest = torch.where(last == EMPTY, -torch.inf, values_of(last)).numpy()
         return self._top
 
 

@@ -45,12 +45,21 @@ def report_scalars(name: str, report: NeuronReport) -> dict[str, float]:
         turnover = found.history.mean_turnover()
         if not math.isnan(turnover):
             figures[tag(name, layer, "turnover")] = turnover
-        if found.exemplars is not None and report.stage == "val":
-            figures |= {tag(name, layer, metric): value for metric, value in found.exemplars.scalars().items()}
+    figures |= exemplar_scalars(name, report)
     parts = class_parts(report.class_names)[:MOST_CURVES]
     for figure, values in report.scores.items():
         figures |= {tag(name, figure, part): value for part, value in zip(parts, values, strict=False)}
     return figures
+
+
+def exemplar_scalars(name: str, report: NeuronReport) -> dict[str, float]:
+    """Return the metrics of the exemplars of a validation by tag."""
+    return {
+        tag(name, layer, metric): value
+        for layer, found in report.layers.items()
+        if found.exemplars is not None and report.stage == "val"
+        for metric, value in found.exemplars.scalars().items()
+    }
 
 
 def gap_scalars(name: str, train: Profiles, validation: Profiles) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Reports of a neuron monitor: finished counts become profiles, histories and one report."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import lightning.pytorch as pl
@@ -8,6 +9,7 @@ import lightning.pytorch as pl
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
 from lightning_explain.callbacks.neurons.counting.labels import ALL_SAMPLES
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Profiles, Stage
+from lightning_explain.callbacks.neurons.exemplars.card_maker import Cards
 from lightning_explain.callbacks.neurons.exemplars.monitor_exemplars import MonitorExemplars
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
 from lightning_explain.callbacks.neurons.layer_report import LayerReport
@@ -18,6 +20,15 @@ from lightning_explain.feeding import FeedingFeatures
 from lightning_explain.log import running_epoch
 from lightning_explain.neurons import LayerHistory
 from lightning_explain.neurons.profile import rate_gaps
+
+
+@dataclass
+class Fresh:
+    """The layers of which feeding features, or the effects of neurons, are new in a report; new exemplars."""
+
+    features: Sequence[str] = ()
+    effects: Sequence[str] = ()
+    cards: Cards = field(default_factory=Cards)
 
 
 class ReportBuilder:
@@ -145,6 +156,24 @@ class ReportBuilder:
                     *self._effects.get(layer, (None, -1)),
                     exemplars=exemplars.get(layer),
                 )
+                for layer, profile in profiles.items()
+            },
+        )
+
+    def within_epoch(self, trainer: pl.Trainer, *, step: int) -> NeuronReport:
+        """Return the exemplars of a validation within an epoch; histories go on at the end of one.
+
+        A collective call in a distributed run.
+        """
+        profiles, epoch = self._watch.profiles("val", trainer), running_epoch(trainer)
+        exemplars = self.exemplars(trainer, epoch)
+        return NeuronReport(
+            step=step,
+            epoch=epoch,
+            stage="val",
+            class_names=self.class_names,
+            layers={
+                layer: LayerReport(profile, LayerHistory.begin(profile, epoch), exemplars=exemplars.get(layer))
                 for layer, profile in profiles.items()
             },
         )

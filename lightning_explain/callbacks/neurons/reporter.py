@@ -1,7 +1,7 @@
 """The reports of a neuron monitor: logged, recorded and drawn, all in one place."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,13 +14,13 @@ from lightning_explain.callbacks.neurons.activation_maps import log_maps
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
 from lightning_explain.callbacks.neurons.counting.not_counted import not_ablated_message
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Stage
-from lightning_explain.callbacks.neurons.exemplars.card_maker import Cards
 from lightning_explain.callbacks.neurons.exemplars.monitor_exemplars import MonitorExemplars
 from lightning_explain.callbacks.neurons.exemplars.pictures import log_exemplars
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
 from lightning_explain.callbacks.neurons.metrics import (
     MOST_CURVES,
     doubts,
+    exemplar_scalars,
     gap_scalars,
     layer_scalars,
     log_effects,
@@ -29,7 +29,7 @@ from lightning_explain.callbacks.neurons.metrics import (
     log_silent,
     report_scalars,
 )
-from lightning_explain.callbacks.neurons.report_builder import ReportBuilder
+from lightning_explain.callbacks.neurons.report_builder import Fresh, ReportBuilder
 from lightning_explain.callbacks.neurons.results import NeuronReport
 from lightning_explain.callbacks.neurons.tab import log_neuron_tab
 from lightning_explain.callbacks.neurons.tab_exemplars import TabUnits
@@ -37,15 +37,6 @@ from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.log import Journal, current_step, running_epoch, tag
 from lightning_explain.schedule import worth_redrawing
-
-
-@dataclass
-class Fresh:
-    """The layers of which feeding features, or the effects of neurons, are new in a report; new exemplars."""
-
-    features: Sequence[str] = ()
-    effects: Sequence[str] = ()
-    cards: Cards = field(default_factory=Cards)
 
 
 class NeuronReporter:
@@ -157,6 +148,14 @@ class NeuronReporter:
             self._publish(trainer, scalars, current_step(trainer), monitored=monitored)
         self._draw_maps(trainer, pl_module, current_step(trainer), f"after step {trainer.global_step}")
 
+    def report_exemplars(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, step: int) -> None:
+        """Log the exemplars of a validation within an epoch, where training is reported by step."""
+        with self._stopwatch.spending(), self._guard.doing("logging exemplars"), Journal(trainer, step) as journal:
+            report = self.builder.within_epoch(trainer, step=step)
+            self._publish(trainer, exemplar_scalars(self._name, report), step)
+            cards = self._exemplars.make_cards(trainer, pl_module, report, self._watch.layers)
+            log_exemplars(journal, self._name, cards, report, self._exemplars.display)
+
     def _published(
         self, trainer: pl.Trainer, stage: Stage, step: int, *, monitored: bool
     ) -> tuple[NeuronReport, dict[str, float]] | None:
@@ -195,7 +194,7 @@ class NeuronReporter:
             pl_module: The module.
             stage: The stage whose counts are reported.
             step: The step to log at.
-            monitored: Make the metrics available to callbacks that monitor them.
+            monitored: Let callbacks monitor the metrics.
         """
         self._n_reports += 1
         found = self._published(trainer, stage, step, monitored=monitored)
@@ -221,8 +220,7 @@ class NeuronReporter:
         effects = self._effects(trainer, pl_module, report)
         self.builder.add_effects(effects, report.epoch)
         report, fresh.effects = report.with_effects(effects), list(effects)
-        writing = self._guard.doing("recording and drawing active neurons")
-        with self._stopwatch.spending(), writing, Journal(trainer, step) as journal:
+        with self._stopwatch.spending(), self._guard.doing("recording neurons"), Journal(trainer, step) as journal:
             self._write(journal, report, scalars, fresh)
         self._draw_maps(trainer, pl_module, step, f"after epoch {running_epoch(trainer)}")
         return True
@@ -291,8 +289,7 @@ class NeuronReporter:
         # not whether this process shows pictures: all must decide alike
         if not self._maps or not trainer.loggers:
             return
-        drawing = self._guard.doing("drawing activation maps", cure=CALLING)
-        with self._stopwatch.spending(), drawing:
+        with self._stopwatch.spending(), self._guard.doing("drawing activation maps", cure=CALLING):
             maps, probe = self._probe.maps(trainer, pl_module, self._watch.layers), self._probe.probe
             profiles = self.builder.profiles.get("val") or self.builder.profiles.get("train") or {}
             with Journal(trainer, step) as journal:

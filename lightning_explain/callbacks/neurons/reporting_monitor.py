@@ -26,6 +26,8 @@ class ReportingMonitor(CountingMonitor):
     _compared: Asked
     _reports_validation: bool = True
     _is_reported: bool = False
+    _step_reported: bool = False
+    """True if training was reported within the epoch since the last validation: exemplars then are of the next one."""
 
     @property
     def latest(self) -> NeuronReport | None:
@@ -118,6 +120,7 @@ class ReportingMonitor(CountingMonitor):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self._schedule.due_after_step(trainer):
             self._schedule.mark_step_report(trainer)
+            self._step_reported = True
             if not self._schedule.skips(trainer):
                 self._schedule.start_report()
                 self._reporter.report_step(trainer, pl_module)
@@ -133,9 +136,10 @@ class ReportingMonitor(CountingMonitor):
         if is_due and self._schedule.limit is not None:
             self._schedule.mark(trainer)  # decided together: a process that fails must not ask again alone
         self._schedule.start_report()
-        self._begin_validation(trainer, pl_module, wholly=self._reports_validation)
+        collects = self._reports_validation or self._step_reported
+        self._begin_validation(trainer, pl_module, wholly=collects)
         with self._guard.doing("getting ready to collect exemplars"):
-            self._exemplars.begin(trainer, self._watch.validation if self._reports_validation else None)
+            self._exemplars.begin(trainer, self._watch.validation if collects else None)
         with self._schedule.stopwatch.spending():
             self._probe.find(trainer)
 
@@ -166,7 +170,7 @@ class ReportingMonitor(CountingMonitor):
         super().on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
         if not trainer.sanity_checking:
             with self._schedule.stopwatch.spending(), self._guard.doing("merging exemplars"):
-                self._exemplars.end_batch()
+                self._exemplars.end_batch(pl_module, batch, self._watch.batch_labels, self._watch.layers)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report the validation that ends a due epoch."""
@@ -176,6 +180,9 @@ class ReportingMonitor(CountingMonitor):
         self._probe.finish()
         if self._reports_validation:
             self._report(trainer, pl_module, step=current_step(trainer))
+        elif self._step_reported:
+            self._reporter.report_exemplars(trainer, pl_module, step=current_step(trainer))
+        self._step_reported = False
 
     def _report(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, step: int, monitored: bool = True) -> None:
         """Report the stage that was counted last."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.exemplars.candidates import Candidates
-from lightning_explain.exemplars.peaks import joint_shape, peaks_of, places_at, positions_of
+from lightning_explain.exemplars.peaks import Peaks, joint_shape, peaks_of, places_at, positions_of
 from lightning_explain.exemplars.top_samples import TopSamples, merged, merged_layers, of_batch
 from lightning_explain.neurons import Activity
 from lightning_explain.neurons.views import Units
@@ -23,13 +23,15 @@ class ExemplarCollector:
 
     Args:
         k: Samples of each unit.
+        by_activation: Collect what is the largest in the hooks; otherwise `add_peaks` is given something else.
 
     Attributes:
         shapes: Sizes of the dimensions of positions by layer, the largest met.
     """
 
-    def __init__(self, k: int) -> None:
+    def __init__(self, k: int, *, by_activation: bool = True) -> None:
         self.k = k
+        self.by_activation = by_activation
         self.shapes: dict[str, Shape] = {}
         self._candidates: dict[str, Candidates] = {}
         self._tops: dict[str, TopSamples] = {}
@@ -56,7 +58,7 @@ class ExemplarCollector:
 
     def add(self, key: str, units: Units, activity: Activity) -> None:
         """Add what a layer gave for the samples of the batch; called in its hook."""
-        if len(units.values) != len(self._numbers):
+        if not self.by_activation or len(units.values) != len(self._numbers):
             return  # patches or pairs folded into the batch are no samples
         self.shapes[key] = joint_shape(self.shapes.get(key), positions_of(units))
         peak = activity.peak
@@ -64,7 +66,13 @@ class ExemplarCollector:
             own = self._candidates.get(key)
             if own is None:
                 own = self._candidates[key] = Candidates(peak.shape[1], self.k)
-            own.add(peak, partial(places_at, units), self._numbers, self._labels, all_count=self._all_count)
+            own.add(
+                peak,
+                None if peak.ndim == units.values.ndim else partial(places_at, units),
+                self._numbers,
+                self._labels,
+                all_count=self._all_count,
+            )
         else:
             self.add_values(key, *peaks_of(units))
 
@@ -75,6 +83,12 @@ class ExemplarCollector:
         self._batch[key] = of_batch(values, places, *self._on_device)
         if key not in self._tops:
             self._tops[key] = TopSamples.none(values.shape[1], self.k, values.device)
+
+    def add_peaks(self, key: str, peaks: Peaks, shape: Shape) -> None:
+        """Add something else than the activation of a layer's units, and where it is largest."""
+        if len(peaks.values) == len(self._numbers):
+            self.shapes[key] = joint_shape(self.shapes.get(key), shape)
+            self.add_values(key, *peaks)
 
     def end_batch(self) -> None:
         """Merge what the layers gave."""

@@ -11,7 +11,7 @@ from lightning_explain.batches import input_of
 from lightning_explain.callbacks.base.default_probe import flat_loaders
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import Guard
-from lightning_explain.callbacks.base.forward import Question
+from lightning_explain.callbacks.base.forward import Question, undisturbed
 from lightning_explain.callbacks.base.monitor import units_elsewhere
 from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
 from lightning_explain.callbacks.neurons.counting.stage_counts import StageCounts
@@ -27,6 +27,7 @@ from lightning_explain.errors import ConfigurationError
 from lightning_explain.exemplars import Exemplars, LayerExemplars
 from lightning_explain.exemplars.layer_exemplars import Remembered
 from lightning_explain.exemplars.unit_choice import choose_units
+from lightning_explain.exemplars.unit_relevance import unit_relevance
 
 
 class MonitorExemplars:
@@ -77,7 +78,9 @@ class MonitorExemplars:
         if counts is not None and self.options.k:
             self._counts = counts
             self._counting = SampleNumbers(flat_loaders(trainer.val_dataloaders), Ranks.of(trainer))
-            self._collector = counts.exemplars = ExemplarCollector(self.options.k)
+            self._collector = counts.exemplars = ExemplarCollector(
+                self.options.k, by_activation=self.options.by == "activation"
+            )
 
     def begin_batch(self, batch: Any, batch_idx: int, loader: int, labels: Tensor | None) -> None:
         """Number the samples of a batch.
@@ -108,13 +111,33 @@ class MonitorExemplars:
             return len(inputs[0] if isinstance(inputs, tuple) else inputs)
         return 0  # layers give another number of rows, and are left out
 
-    def end_batch(self) -> None:
-        """Merge what the batch gave."""
+    def end_batch(self, pl_module: Any, batch: Any, labels: Tensor | None, layers: Sequence[Layer]) -> None:
+        """Merge what the batch gave.
+
+        Args:
+            pl_module: The module.
+            batch: The batch.
+            labels: Class of each sample: int64 [batch]; None for none.
+            layers: The watched layers.
+        """
         if self._collector is not None:
+            if not self._collector.by_activation:
+                self._add_relevance(self._collector, pl_module, batch, labels, layers)
             self._collector.end_batch()
             if self._passing_batch is not None:
                 (numbers, parts), self._passing_batch = self._passing_batch, None
                 self.passing.add(self._collector.current(), numbers.tolist(), parts)
+
+    def _add_relevance(
+        self, collector: ExemplarCollector, pl_module: Any, batch: Any, labels: Tensor | None, layers: Sequence[Layer]
+    ) -> None:
+        inputs = input_of(batch, self._question.input)
+        parts = inputs if isinstance(inputs, tuple) else (inputs,)
+        with torch.inference_mode(mode=False), undisturbed(pl_module):
+            clones = tuple(part.clone() for part in parts)
+            found = unit_relevance(self._question.scores(pl_module), clones, labels, layers)
+        for key, (peaks, shape) in found.items():
+            collector.add_peaks(key, peaks, shape)
 
     def finish(self, trainer: Any, epoch: int, *, has_labels: bool) -> dict[str, LayerExemplars]:
         """Return the exemplars of the pass by layer; a collective call in a distributed run.

@@ -11,9 +11,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain import ActiveNeuronMonitor
-from lightning_explain.exemplars import LayerExemplars
+from lightning_explain.exemplars import Exemplars, LayerExemplars
 from tests.models import DigitData, DigitNet, quiet_trainer
-from tests.training import fit
+from tests.training import fit, logged_fit
 
 
 def outputs(net: nn.Module, layer: str, x: Tensor) -> Tensor:
@@ -189,3 +189,38 @@ def test_validate_alone_has_exemplars() -> None:
     quiet_trainer(callbacks=[monitor]).validate(net, data, verbose=False)
     x, y = data.val.tensors
     assert_equal_to_a_sort(exemplars(monitor, "head.1"), outputs(net, "head.1", x), y, torch.arange(len(x)))
+
+
+def by_hand(net: nn.Module, layer: str, x: Tensor, y: Tensor) -> Tensor:
+    """Return activation times the gradient of the class's score, sample by sample: [samples, units, positions]."""
+    found: list[Tensor] = []
+    for sample, label in zip(x, y, strict=True):
+        grabbed: list[Tensor] = []
+        handle = net.get_submodule(layer).register_forward_hook(lambda _m, _i, out, at=grabbed: at.append(out))
+        score = net.eval()(sample[None].clone().requires_grad_())[0, int(label)]
+        handle.remove()
+        (gradient,) = torch.autograd.grad(score, grabbed[0])
+        found.append((grabbed[0] * gradient).detach().reshape(gradient.shape[1], -1))
+    return torch.stack(found)
+
+
+def test_by_relevance_for_the_class() -> None:
+    monitor = ActiveNeuronMonitor(exemplars=Exemplars(k=4, by="relevance"), feeding=0, maps=0, on_error="raise")
+    data, net = DigitData(), DigitNet()
+    fit(monitor, model=net, data=data, max_epochs=1)
+    x, y = data.val.tensors
+    for layer in ("body.2", "head.1"):
+        found, parts = exemplars(monitor, layer), by_hand(net, layer, x, y)
+        values, order = parts.sum(2).sort(dim=0, descending=True, stable=True)
+        torch.testing.assert_close(found.values, values[:4].T, rtol=1e-3, atol=1e-5)
+        assert found.by == "relevance" and (found.samples == order[:4].T).float().mean() > 0.95
+        assert torch.equal(found.labels, y[found.samples])
+    assert monitor.latest is not None and monitor.latest.cards["head.1"]
+
+
+def test_steps_have_exemplars_of_the_validation_that_follows(tmp_path: Path) -> None:
+    monitor = ActiveNeuronMonitor(every_n_epochs=None, every_n_train_steps=2, feeding=0, maps=0, on_error="raise")
+    _, events = logged_fit(monitor, tmp_path, max_epochs=2, val_check_interval=0.5)
+    assert events.steps("explain/neurons/head.1/exemplars") == [3, 7, 11, 15]
+    assert list(events.curve("explain/neurons/head.1/stayed")) == [7, 11, 15]
+    assert list(events.curve("explain/neurons/head.1/purity")) == [3, 7, 11, 15]
