@@ -66,6 +66,7 @@ class Graph:
         shown_share: Share of what comes from the input that the ways drawn carry.
         absorbed_share: Share of the decision that comes from biases.
         is_spread: Units are ranked, since no drawing carries much.
+        sample: Number of the sample that it is of; negative for a mean.
         ablation: Share of the score lost without the units drawn, and without as many random ones; NaN if not measured.
         words: The words of the text; empty for other inputs.
         tile: Number of its image in the picture of the event; negative for none.
@@ -79,6 +80,7 @@ class Graph:
     shown_share: float
     absorbed_share: float = NAN
     is_spread: bool = False
+    sample: int = -1
     ablation: tuple[float, float] = (NAN, NAN)
     words: tuple[str, ...] = field(default=())
     tile: int = -1
@@ -164,6 +166,7 @@ def graph_of(value: Any) -> Graph:
         shown_share=number(graph.get("shown_share")),
         absorbed_share=number(graph.get("absorbed_share")),
         is_spread=graph.get("is_spread") is True,
+        sample=whole(graph.get("sample")),
         ablation=(number(graph.get("ablation")), number(graph.get("ablation_random"))),
         words=tuple(words(word) for word in items(graph.get("words"))[:512]),
         tile=whole(graph.get("tile")),

@@ -34,7 +34,8 @@ def _said(graph: Graph) -> str:
         words += f"; {percent(graph.absorbed_share)} of the decision comes from biases"
     drawn, random = graph.ablation
     if not math.isnan(drawn):
-        words += f"; without the units drawn {percent(drawn)} of the score is lost, without as many random ones "
+        which = "drawn" if graph.sample < 0 else "of its class's mean path"
+        words += f"; without the units {which} {percent(drawn)} of the score is lost, without as many random ones "
         words += percent(random)
     return words
 

@@ -8,7 +8,7 @@ from lightning_explain.callbacks.paths.path_history import PathHistory
 from lightning_explain.callbacks.paths.path_options import PathOptions
 from lightning_explain.callbacks.paths.record import parts_of_classes
 from lightning_explain.callbacks.paths.shown_input import shown_input
-from lightning_explain.paths import PathGraph
+from lightning_explain.paths import Ablation, PathGraph
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.paths import path_picture, percent
@@ -51,6 +51,19 @@ def _title(graph: PathGraph, group: Group, rows: Sequence[int], moment: str, rul
     return " ".join(words)
 
 
+def ablation_words(ablation: Ablation, *, is_mean: bool) -> str:
+    """Say what a class's score loses without the units of its mean path."""
+    which = "the units drawn" if is_mean else "the units of its class's mean path"
+    return (
+        f"Without {which} the score loses {_signed_percent(ablation.drawn)}, without as many random ones "
+        f"{_signed_percent(ablation.random)}."
+    )
+
+
+def _signed_percent(share: float) -> str:
+    return f"{'-' if share < 0 else ''}{percent(abs(share))}"
+
+
 def picture_of(
     explanation: PathExplanation, probe: Probe, history: PathHistory, *, place: int, options: PathOptions
 ) -> Picture:
@@ -70,9 +83,11 @@ def picture_of(
         if explanation.epoch is None
         else f"in epoch {explanation.epoch}, at step {explanation.step:,}"
     )
+    lost = "" if found.ablation is None else ablation_words(found.ablation, is_mean=graph is found.graph)
+    title = f"{_title(graph, found.group, rows, moment, options.rules_name)} {lost}".strip()
     return path_picture(
         graph,
-        title=f"{_title(graph, found.group, rows, moment, options.rules_name)} {history.caveat}".strip(),
+        title=f"{title} {history.caveat}".strip(),
         output_lines=_output_lines(explanation, found.group, graph, rows),
         shown=shown_input(explanation, probe, rows),
         slots=history.slots[place],

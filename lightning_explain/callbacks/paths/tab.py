@@ -104,7 +104,7 @@ def _boxes(graph: PathGraph, shown: InputPicture) -> dict[str, list[float]]:
 
 
 def _ablation(found: ClassPath) -> dict[str, float]:
-    ablation = getattr(found, "ablation", None)
+    ablation = found.ablation
     return {} if ablation is None else {"ablation": _short(ablation.drawn), "ablation_random": _short(ablation.random)}
 
 

@@ -8,7 +8,7 @@ from lightning_explain.render.layout import below, framed
 from lightning_explain.render.paths.inputs import draw_inputs, write_inputs
 from lightning_explain.render.paths.node_labels import percent, short_names
 from lightning_explain.render.paths.node_places import OUTPUT_WIDTH, TOP
-from lightning_explain.render.paths.ranked import draw_ranked, write_ranked
+from lightning_explain.render.paths.ranked import draw_ranked, first_ranked, write_ranked
 from lightning_explain.render.paths.scene import (
     THICKEST,
     InputPicture,
@@ -25,7 +25,7 @@ PAPER = (245, 245, 245)
 TITLE_SIZE, TITLE_PITCH = 12, 16
 FOOT = 20
 
-N_COLOURS = 32
+N_COLOURS = 20
 """Enough for lines in two colours; with more a picture takes twice the bytes."""
 
 
@@ -119,6 +119,8 @@ def path_picture(
 
     Cost: about a hundredth of a second.
     """
+    if graph.is_spread:
+        graph, slots = first_ranked(graph), None
     scene = scene_of(graph, shown or InputPicture(), slots)
     sheet = Sheet(scene.layout.width, scene.layout.height + FOOT)
     draw = draw_ranked if graph.is_spread else _draw_graph

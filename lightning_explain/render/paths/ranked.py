@@ -1,6 +1,8 @@
 """Units ranked in each block, for a decision that no few ways carry."""
 
-from lightning_explain.paths import LayerBlock, PathNode
+from dataclasses import replace
+
+from lightning_explain.paths import LayerBlock, PathGraph, PathNode
 from lightning_explain.render.paths.inputs import draw_image
 from lightning_explain.render.paths.node_labels import percent
 from lightning_explain.render.paths.node_places import INPUT_WIDTH, ROW, TOP, is_input
@@ -9,7 +11,7 @@ from lightning_explain.render.sheet import SOFT, Sheet, pale, sign_colour
 from lightning_explain.render.text import fitting, text_width
 
 BAR = 12
-MOST_ROWS = 8
+MOST_ROWS = 5
 """Units of a block in the picture; the Explain tab shows all that are in the graph."""
 
 GAP = 10
@@ -17,11 +19,18 @@ SHARE = 42
 """Room for a share behind the longest bar."""
 
 
+def first_ranked(graph: PathGraph) -> PathGraph:
+    """Keep the units of each block that are drawn: those that carry most, and the output."""
+    kept = {node.id for node in graph.of_layer(graph.layers[-1])}
+    for block in graph.blocks[:-1]:
+        singles = [n for layer in block.layers for n in graph.of_layer(layer) if n.unit is not None]
+        kept |= {node.id for node in sorted(singles, key=lambda node: -node.share)[:MOST_ROWS]}
+    return replace(graph, nodes=tuple(node for node in graph.nodes if node.id in kept), edges=())
+
+
 def ranked(scene: Scene, block: LayerBlock) -> list[PathNode]:
-    """Return a block's nodes: the first single units by their share, then bundles."""
-    nodes = sorted(scene.nodes_of(block), key=lambda node: -node.share)
-    singles = [node for node in nodes if node.unit is not None]
-    return singles[:MOST_ROWS] + [node for node in nodes if node.unit is None and len(singles) <= MOST_ROWS]
+    """Return a block's units, those that carry most first."""
+    return sorted(scene.nodes_of(block), key=lambda node: -node.share)
 
 
 def _blocks(scene: Scene) -> list[LayerBlock]:
@@ -60,10 +69,9 @@ def draw_ranked(sheet: Sheet, scene: Scene) -> None:
     """Draw a bar for each single unit, as long as its share of what passes its block, and the image."""
     for block in _blocks(scene):
         for node, left, y, words in _rows(scene, block):
-            if node.unit is not None:
-                half = _bar(scene, block, node, words) / 2
-                colour = sign_colour(node.contribution)
-                sheet.block(left + words + half, y, (half, BAR / 2), pale(colour, 0.6), colour, 1)
+            half = _bar(scene, block, node, words) / 2
+            colour = pale(sign_colour(node.contribution), 0.7)
+            sheet.block(left + words + half, y, (half, BAR / 2), colour, colour, 1)
     if scene.shown.image is not None:
         draw_image(sheet, scene, has_lines=False)
 
@@ -72,10 +80,7 @@ def write_ranked(sheet: Sheet, scene: Scene) -> None:
     """Write the units' names and shares."""
     for block in _blocks(scene):
         for node, left, y, words in _rows(scene, block):
-            if node.unit is None:
-                sheet.write(left, y, scene.names[node.id], anchor="lm", fill=SOFT)
-            else:
-                sheet.write(left, y, fitting(scene.names[node.id], words, LETTERS), anchor="lm")
-                if node is _first(scene, block):
-                    end = left + words + _bar(scene, block, node, words) + 4
-                    sheet.write(end, y, percent(node.share), anchor="lm", fill=SOFT)
+            sheet.write(left, y, fitting(scene.names[node.id], words, LETTERS), anchor="lm")
+            if node is _first(scene, block):
+                end = left + words + _bar(scene, block, node, words) + 4
+                sheet.write(end, y, percent(node.share), anchor="lm", fill=SOFT)

@@ -40,7 +40,7 @@ function said(graph, edges, { other, marked, mark, isRanked }) {
   else if (Number.isFinite(share)) parts.push(`The ways drawn carry ${percent(share)} of ${Number.isFinite(shown) ? "what comes from the input" : "it"}.`);
   if (!isRanked && graph.columns.reduce((sum, column) => sum + column.layers.length, 0) < graph.nLayers) parts.push("They pass through layers that are not shown.");
   if (graph.absorbedShare >= 0.005) parts.push(`${percent(graph.absorbedShare)} of the decision comes from biases.`);
-  if (Number.isFinite(graph.ablation)) parts.push(`Without the units drawn, ${percent(graph.ablation)} of the score is lost; without as many random ones, ${percent(graph.ablationRandom)}.`);
+  if (Number.isFinite(graph.ablation)) parts.push(`Without the units ${graph.sample < 0 ? "drawn" : "of its class's mean path"}, ${percent(graph.ablation)} of the score is lost; without as many random ones, ${percent(graph.ablationRandom)}.`);
   if (other && !isRanked) parts.push(`${marked.size} of ${edges.length} edges ${mark} since B.`);
   return parts.join(" ");
 }

@@ -79,3 +79,12 @@ def test_the_first_classes_are_drawn() -> None:
     pictures = path_pictures(found, probe, history, options())
     assert list(pictures) == [str(c) for c in range(MOST_CLASSES)]
     assert not (pictures["0"].shape == pictures["1"].shape and (pictures["0"] == pictures["1"]).all())
+
+
+def test_what_the_score_loses_without_the_units_is_told(drawn: list[dict[str, Any]]) -> None:
+    found = explained(chosen=options(ablation=True))
+    draw(found)
+    lost = found.classes[0].ablation
+    assert lost is not None
+    words = drawn[0]["title"]
+    assert "Without the units drawn the score loses" in words and f"{100 * abs(lost.drawn):.0f} %" in words
