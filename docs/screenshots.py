@@ -43,7 +43,7 @@ def taken(browser: Browser, board: Board, *, dark: bool, state: dict[str, str]) 
     page.mouse.move(2, 2)
     picture = Image.open(io.BytesIO(page.screenshot()))
     if "graph" in state:
-        picture = picture.crop((0, 0, picture.width, 680))  # below is nothing
+        picture = picture.crop((0, 0, picture.width, 720))  # below is nothing
     page.context.close()
     return picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
 
