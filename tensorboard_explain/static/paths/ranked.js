@@ -18,6 +18,12 @@ function crop(graph, node) {
   } });
 }
 
+/** The best exemplar of a unit, where its neuron monitor has one. */
+function exemplar(graph, node) {
+  const address = graph.faceOf?.(node);
+  return address ? el("i", { class: "crop", style: { "background-image": `url("${address}")`, "background-size": "100% 100%" } }) : null;
+}
+
 /** The image with the patches that are listed. */
 function patchMap(graph) {
   const [rows, columns] = graph.tile;
@@ -35,7 +41,7 @@ function row(graph, node, column, full, mark, on) {
   const isPatch = Boolean(graph.box?.(node));
   const label = `${nodeWords(node)}${mark ? `; ${mark} since B` : ""}`;
   return el("li", {}, el("button", { class: `rank ${node.contribution < 0 ? "against" : "for"} ${mark}`, "aria-label": label, title: label, on: { click: () => on("click", "node", node) } },
-    el("span", { class: "name" }, crop(graph, node), mark && el("b", { text: mark === "won" ? "+ " : "− " }), short(name, 40)),
+    el("span", { class: "name" }, crop(graph, node) ?? exemplar(graph, node), mark && el("b", { text: mark === "won" ? "+ " : "− " }), short(name, 40)),
     el("span", { class: "length" }, el("i", { style: { width: `${(100 * node.share) / full}%` } })), el("span", { class: "number", text: percent(node.share, 1) })));
 }
 
