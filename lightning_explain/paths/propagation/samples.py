@@ -19,8 +19,11 @@ IN_PLACE = frozenset({
 })  # fmt: skip
 """Operations that keep the order of the samples."""
 
-PURE = 0.999
-"""Share of a row's gradient that must come from one sample's score."""
+PURE, SLACK = 0.999, 0.1
+"""Share of the gradient that must come from one sample's score in each row, and most that a ratio may be off."""
+
+PURE_16_BITS, SLACK_16_BITS = 0.8, 0.45
+"""The same where a value has 16 bits: gradients that nearly cancel are coarse then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +100,13 @@ def _by_gradient(way: WayBack, place: int, gradient: Tensor, numbered: Tensor, n
     Raises:
         ConfigurationError: In no dimension each row has to do with one sample.
     """
+    gradient, numbered = gradient.float(), numbered.float()
     size = gradient.abs()
     ratio = torch.where(size > 0, numbered / gradient, 0.0)
     owner = ratio.round().long() - 1
-    is_one = (size > 0) & ((ratio - ratio.round()).abs() < 0.1) & (owner >= 0) & (owner < n_samples)
+    is_coarse = any(cut.leaf.dtype in (torch.float16, torch.bfloat16) for cut in way.cuts)
+    pure, slack = (PURE_16_BITS, SLACK_16_BITS) if is_coarse else (PURE, SLACK)
+    is_one = (size > 0) & ((ratio - ratio.round()).abs() < slack) & (owner >= 0) & (owner < n_samples)
     key = torch.where(is_one, owner, n_samples)
     for dim in range(gradient.ndim):
         n_rows = gradient.shape[dim]
@@ -111,7 +117,7 @@ def _by_gradient(way: WayBack, place: int, gradient: Tensor, numbered: Tensor, n
             size.movedim(dim, 0).flatten(),
         ).reshape(n_rows, -1)  # fmt: skip
         strongest, whose = votes[:, :-1].max(1)
-        if float(strongest.sum()) >= PURE * float(votes.sum()):
+        if float(strongest.sum()) >= pure * float(votes.sum()):
             owner = torch.where(strongest > 0, whose, -1)
             first = torch.arange(n_rows, device=owner.device)
             # samples without relevance are where all others say that they are

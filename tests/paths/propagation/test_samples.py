@@ -56,3 +56,13 @@ def test_rows_without_relevance_belong_to_no_sample_unless_all_others_are_in_ord
 def test_samples_that_depend_on_each_other_are_refused():
     with pytest.raises(ConfigurationError, match=r"cannot tell the samples apart in 'a' \(value \[3, 3, 5\]\)"):
         rows_of(lambda n, x: n.b(torch.tanh(n.a(x)).cumsum(0)).mean(1), torch.randn(3, 3, 4), (4, 5), (5, 2))
+
+
+def test_samples_are_found_in_16_bits():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+    net = nn.Sequential(layer, nn.Flatten(), nn.Linear(64, 2)).bfloat16().eval()
+    way = walked(net, torch.randn(3, 4, 16).bfloat16())
+    found = sample_rows(way, gradients_of(way))
+    place = next(place for place, cut in enumerate(way.cuts) if cut.name == "0.linear1")
+    assert found[place].dim == 0 and found[place].owner.tolist() == [0, 1, 2]
