@@ -211,7 +211,8 @@ class NeuronReporter:
                 features = self._features(trainer, pl_module, report)
                 self.builder.add_feeding(features)
                 report, fresh.features = report.with_feeding(features), list(features)
-        if stage == "val" and worth_redrawing(self._n_reports):
+        # after a validation within the epoch the weights have moved on
+        if stage == "val" and trainer.validating and worth_redrawing(self._n_reports):
             with self._stopwatch.spending(), self._guard.doing("showing exemplars", cure=CALLING):
                 fresh.cards = self._exemplars.make_cards(trainer, pl_module, report, self._watch.layers)
         report = replace(report, cards=self._exemplars.cards, display=self._exemplars.display)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, SequentialSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler, IterableDataset, SequentialSampler
 
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.neurons.counting.padding import counted_samples
@@ -32,6 +32,8 @@ def index_order(loader: Any) -> Order | None:
     """
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return None
+    if getattr(type(loader.dataset), "__getitem__", Dataset.__getitem__) is Dataset.__getitem__:
+        return None  # it gives batches only
     # a batch sampler of another type may make batches of anything
     return _order(loader.batch_sampler.sampler) if type(loader.batch_sampler) is BatchSampler else None
 
