@@ -221,7 +221,8 @@ TRANSFORMERS: dict[str, Entry] = {
     "Mamba": Entry("MambaModel", {"hidden_size": WIDTH, "num_hidden_layers": 2, "state_size": 4}),
     "Mamba 2": Entry(
         "Mamba2Model",
-        {"hidden_size": WIDTH, "num_hidden_layers": 2, "state_size": 8, "num_heads": 8, "head_dim": WIDTH // 4, "n_groups": 1},
+        {"hidden_size": WIDTH, "num_hidden_layers": 2, "state_size": 8, "num_heads": 8, "head_dim": WIDTH // 4,
+         "n_groups": 1},
     ),
     "ViT": Entry("ViTModel", PATCHES, is_image=True),
     "CLIP vision": Entry("CLIPVisionModel", PATCHES, is_image=True),
