@@ -46,6 +46,8 @@ def unit_relevance(
         recorder.start()
         found = scores(*(part.clone().requires_grad_(part.is_floating_point()) for part in inputs))
         seen = {key: output for key, output in recorder.stop().items() if output is not None and output.requires_grad}
+        if not seen:
+            return {}
         score = explained_score(found, _targets(found, labels))
         gradients = torch.autograd.grad(score.sum(), list(seen.values()), allow_unused=True)
     by_name = {layer.name: layer for layer in layers}

@@ -195,7 +195,8 @@ class CardMaker:
         if bool(far.any()):
             self.guard.note(
                 f"{int(far.sum())} of {len(far)} exemplars of layer {key!r} excite their unit differently when they "
-                "are fetched from the data set again. Does it change them at random, or does the model depend on the "
+                "are fetched from the data set again. Does it change them at random, does the collate function reorder "
+                "them (then pictures show other samples than the labels are of), or does the model depend on the "
                 "batch? Pictures show the samples as fetched; values and positions are of those that passed.",
                 about="exemplars that differ when fetched",
             )

@@ -138,6 +138,14 @@ class MonitorExemplars:
             found = unit_relevance(self._question.scores(pl_module), clones, labels, layers)
         for key, (peaks, shape) in found.items():
             collector.add_peaks(key, peaks, shape)
+        left_out = [layer.name for layer in layers if not any(key.split("#")[0] == layer.name for key in found)]
+        if left_out:
+            self._guard.note(
+                f"there are no exemplars by relevance of {', '.join(left_out[:10])}: attention heads, recurrent "
+                "layers, transformer layers' own functions and layers beside the way to the scores have no relevance "
+                "of their own. Exemplars(by='activation') has those of every watched layer.",
+                about="no exemplars by relevance",
+            )
 
     def finish(self, trainer: Any, epoch: int, *, has_labels: bool) -> dict[str, LayerExemplars]:
         """Return the exemplars of the pass by layer; a collective call in a distributed run.

@@ -75,11 +75,13 @@ class _Loader:
         loader: It.
         order: Its samples' indices; None where nothing shows them.
         n_passed: Samples that have passed in this process.
+        first_place: Number of the first place in line; beyond all indices, where earlier samples were numbered by them.
     """
 
     loader: Any
     order: Order | None
     n_passed: int = 0
+    first_place: int = 0
 
     def expected(self) -> int | None:
         """Return how many samples the next batch has if each item of the sampler gives one; None if unknown."""
@@ -107,9 +109,11 @@ class SampleNumbers:
         known = self._loaders[loader]
         if known.order is not None and known.expected() != n_samples:
             known.order = None  # its collate function drops or adds samples
+            if known.n_passed or self._ranks.count > 1:
+                known.first_place = len(cast(Sized, known.loader.dataset))
         places = known.n_passed + torch.arange(n_samples)
         known.n_passed += n_samples
-        alone = self._ranks.rank + self._ranks.count * places
+        alone = known.first_place + self._ranks.rank + self._ranks.count * places
         numbers = alone if known.order is None else known.order(places)
         counted = counted_samples(known.loader, batch_idx, n_samples, numbers.device)
         numbers = loader * self._span + numbers
@@ -122,7 +126,9 @@ class SampleNumbers:
     def finish(self) -> "DataNumbers":
         """Number the samples of all loaders through; a collective call in a distributed run."""
         sizes = [
-            len(cast(Sized, each.loader.dataset)) if each.order is not None else each.n_passed * self._ranks.count
+            len(cast(Sized, each.loader.dataset))
+            if each.order is not None
+            else each.first_place + each.n_passed * self._ranks.count
             for each in self._loaders
         ]
         everywhere = self._ranks.exchanged((sizes, [each.order is not None for each in self._loaders]))

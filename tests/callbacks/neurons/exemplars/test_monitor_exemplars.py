@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain import ActiveNeuronMonitor
+from lightning_explain.errors import ExplanationWarning
 from lightning_explain.exemplars import Exemplars, LayerExemplars
 from tests.models import DigitData, DigitNet, quiet_trainer
 from tests.training import fit, logged_fit
@@ -216,6 +217,32 @@ def test_by_relevance_for_the_class() -> None:
         assert found.by == "relevance" and (found.samples == order[:4].T).float().mean() > 0.95
         assert torch.equal(found.labels, y[found.samples])
     assert monitor.latest is not None and monitor.latest.cards["head.1"]
+
+
+class Recurrent(pl.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.lstm(x)[0][:, -1])
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self(batch[0])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_layers_without_a_relevance_are_named_and_the_run_goes_on() -> None:
+    monitor = ActiveNeuronMonitor(exemplars=Exemplars(by="relevance"), feeding=0, maps=0, on_error="raise")
+    loader = DataLoader(TensorDataset(torch.rand(8, 5, 3), torch.arange(8) % 2), batch_size=4)
+    with pytest.warns(ExplanationWarning, match="no exemplars by relevance of lstm"):
+        quiet_trainer(callbacks=[monitor], max_epochs=1).fit(Recurrent(), loader, loader)
+    assert monitor.latest is not None and monitor.latest.layers["lstm"].exemplars is None
 
 
 def test_steps_have_exemplars_of_the_validation_that_follows(tmp_path: Path) -> None:

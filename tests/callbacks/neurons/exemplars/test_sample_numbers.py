@@ -107,3 +107,18 @@ def test_several_loaders_are_numbered_through() -> None:
     assert numbers.place(22) == (0, 22) and numbers.place(23) == (1, 0)
     with pytest.raises(IndexError):
         numbers.place(46)
+
+
+def test_samples_keep_numbers_of_their_own_where_a_collate_function_drops_one_late() -> None:
+    order = [30, 31, 32, 33, 34, 35, 36, *range(30)]
+    numbers = SampleNumbers([DataLoader(TensorDataset(torch.zeros(37)), batch_size=4, sampler=order)], Ranks())
+    sizes = [4, 4, 4, 3, *[4] * 5, 1]
+    found = torch.cat([numbers.of_batch(0, batch, size) for batch, size in enumerate(sizes)]).tolist()
+    assert len(set(found)) == len(found) == 36
+    assert max(found) < numbers.finish().sizes[0] and not numbers.has_index(0)
+
+
+def test_processes_that_lose_the_order_number_beyond_the_indices_of_others() -> None:
+    loader = DataLoader(TensorDataset(torch.zeros(8)), batch_size=4)
+    late = torch.cat([SampleNumbers([loader], Ranks(rank, 2)).of_batch(0, 0, 3) for rank in range(2)]).tolist()
+    assert sorted(late) == [8, 9, 10, 11, 12, 13]
