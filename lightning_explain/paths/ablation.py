@@ -144,7 +144,8 @@ def ablation(
         indices = target_tensor(target, len(parts[0]), parts[0].device)
         runs = _Runs(model, parts, indices, names_from or model, keep_positions)
         score = runs.look({name for units in drawn for name in units})
-        drawn = [_comparable(own, runs.layers) for own in drawn]
+        # the mean over one sample is that sample: nothing would change
+        drawn = [_comparable(own, runs.layers) if len(score) > 1 else {} for own in drawn]
         lost = _lost(score, runs.without(_members(runs.layers, drawn, groups)), groups, len(drawn))
         draws = [
             _lost(score, runs.without(_members(runs.layers, units, groups)), groups, len(drawn))

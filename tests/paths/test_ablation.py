@@ -120,6 +120,12 @@ def test_random_units_of_a_group_do_not_depend_on_the_other_groups():
     assert alone.random == pytest.approx(both[1].random) and alone.random_spread > 0
 
 
+def test_one_sample_has_no_mean_to_be_set_to():
+    net, x = mlp(4, 9, 3).eval(), torch.randn(1, 4, dtype=torch.double)
+    (found,) = ablation(net, x, 1, [{"0": [1]}], torch.zeros(1, dtype=torch.long))
+    assert found.n_units == 0 and np.isnan(found.drawn)
+
+
 def test_positions_of_channels_are_units_of_their_own():
     net, x, target = lenet()
     net.eval()
