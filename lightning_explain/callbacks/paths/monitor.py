@@ -228,7 +228,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
         if self.options.ablation and missing:
             self._guard.note(
                 f"nothing is measured by ablation for {', '.join(missing[:10])}: no hidden layer has as many other "
-                f"units as are drawn of it, so that there are no random ones to compare with. A smaller drawn= (now "
+                f"units as are drawn of it, or none is drawn, so that there are no random ones to compare with. A smaller drawn= (now "
                 f"{self.options.drawn:g}) or n_units= (now {self.options.n_units}) draws fewer. (A probe of one sample "
                 "has no mean that differs from it.)",
                 about="nothing to compare in ablation",

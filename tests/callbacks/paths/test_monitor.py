@@ -402,10 +402,11 @@ class Tokens(pl.LightningModule):
 
 
 def test_token_models_need_no_option_and_ablation_is_logged(tmp_path: Path) -> None:
+    pl.seed_everything(0, verbose=False)
     ids, labels = torch.randint(0, 20, (24, 5)), torch.arange(24) % 2
     loader = DataLoader(TensorDataset(ids, labels), batch_size=12)
     logger = TensorBoardLogger(tmp_path, "run")
-    monitor = DecisionPathMonitor(on_error="raise", ablation=True, n_units=1)
+    monitor = DecisionPathMonitor(on_error="raise", ablation=True, drawn=1.0, n_units=1)
     quiet_trainer(callbacks=[monitor], logger=logger, max_epochs=1).fit(Tokens(), loader, loader)
     assert monitor.latest is not None
     (units,) = monitor.latest.units
