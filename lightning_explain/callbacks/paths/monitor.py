@@ -227,10 +227,9 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
         missing = [found.group.name for found in explanation.classes if found.ablation is None]
         if self.options.ablation and missing:
             self._guard.note(
-                f"nothing is measured by ablation for {', '.join(missing[:10])}: no hidden layer has as many other "
-                f"units as are drawn of it, or none is drawn, so that there are no random ones to compare with. A smaller drawn= (now "
-                f"{self.options.drawn:g}) or n_units= (now {self.options.n_units}) draws fewer. (A probe of one sample "
-                "has no mean that differs from it.)",
+                f"nothing is measured by ablation for {', '.join(missing[:10])}: no unit of a hidden layer is "
+                "drawn, or no layer has as many others as are drawn of it to compare with, or the probe is one sample. "
+                f"See drawn= (now {self.options.drawn:g}) and n_units= (now {self.options.n_units}).",
                 about="nothing to compare in ablation",
             )
 

@@ -406,7 +406,7 @@ def test_token_models_need_no_option_and_ablation_is_logged(tmp_path: Path) -> N
     ids, labels = torch.randint(0, 20, (24, 5)), torch.arange(24) % 2
     loader = DataLoader(TensorDataset(ids, labels), batch_size=12)
     logger = TensorBoardLogger(tmp_path, "run")
-    monitor = DecisionPathMonitor(on_error="raise", ablation=True, drawn=1.0, n_units=1)
+    monitor = DecisionPathMonitor(on_error="raise", ablation=True, drawn=0.9, n_units=2)
     quiet_trainer(callbacks=[monitor], logger=logger, max_epochs=1).fit(Tokens(), loader, loader)
     assert monitor.latest is not None
     (units,) = monitor.latest.units
@@ -426,7 +426,7 @@ def test_ablation_that_has_nothing_to_compare_with_is_said_and_not_logged_as_0(t
     loader = DataLoader(TensorDataset(ids, labels), batch_size=12)
     monitor = DecisionPathMonitor(on_error="raise", ablation=True, layers="block.self_attn", drawn=1.0)
     trainer = quiet_trainer(callbacks=[monitor], max_epochs=1, default_root_dir=tmp_path)
-    with pytest.warns(ExplanationWarning, match="no hidden layer has as many other units"):
+    with pytest.warns(ExplanationWarning, match="nothing is measured by ablation for 0, 1: "):
         trainer.fit(Tokens(), loader, loader)
     assert "explain/path/ablation" not in trainer.callback_metrics
     assert "ablation" not in monitor.records[-1]
