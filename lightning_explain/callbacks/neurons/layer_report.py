@@ -54,8 +54,6 @@ class LayerReport:
                 values[:n, self.effects.units] = getattr(self.effects, name)[:, :n].T
         return {"accuracy_change": columns["change"], "accuracy_change_error": columns["standard_error"]}
 
-    exemplars: LayerExemplars | None = None
-
     def rows(self, class_names: Sequence[str]) -> list[dict[str, Any]]:
         """Return a row for each class that was seen and each neuron."""
         profile, history = self.profile, self.history

@@ -76,8 +76,8 @@ def test_everything_of_an_explanation_goes_out_at_its_step(tmp_path: Path) -> No
     assert history.count == 2
 
 
-def test_explanations_that_nobody_may_monitor_are_logged_all_the_same() -> None:
-    logger = Unknown()
+def test_explanations_that_nobody_may_monitor_are_logged_all_the_same(tmp_path: Path) -> None:
+    logger = Unknown(str(tmp_path))
     trainer = quiet_trainer(logger=logger)
     report(reporter(), trainer, explanation(), History(), monitored=False)
     assert not trainer.callback_metrics and logger.metrics[0][1] == 20

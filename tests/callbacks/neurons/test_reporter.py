@@ -76,15 +76,15 @@ def test_everything_of_a_report_goes_out_at_its_step(tmp_path: Path) -> None:
     assert trainer.callback_metrics["explain/neurons/fc/gap"] == pytest.approx(gap[20])
 
 
-def test_a_stage_in_which_nothing_was_counted_makes_no_report() -> None:
-    watch, logger = GivenCounts(), Unknown()
+def test_a_stage_in_which_nothing_was_counted_makes_no_report(tmp_path: Path) -> None:
+    watch, logger = GivenCounts(), Unknown(str(tmp_path))
     found = reporter(watch)
     assert not found.report_epoch(quiet_trainer(logger=logger), MODULE, "val", step=3)
     assert found.records == [] and found.latest is None and logger.metrics == []
 
 
-def test_metrics_that_nobody_may_monitor_are_logged_all_the_same() -> None:
-    logger = Unknown()
+def test_metrics_that_nobody_may_monitor_are_logged_all_the_same(tmp_path: Path) -> None:
+    logger = Unknown(str(tmp_path))
     trainer = quiet_trainer(logger=logger)
     reporter(GivenCounts(val={"fc": profile()})).report_epoch(trainer, MODULE, "val", step=3, monitored=False)
     assert not trainer.callback_metrics
@@ -105,8 +105,8 @@ def test_a_layer_that_never_fired_is_drawn_once_and_again_when_it_fires_no_more(
     assert notes == [0, 3]  # words are written where they are new
 
 
-def test_training_is_logged_within_an_epoch_and_makes_no_record() -> None:
-    logger = Unknown()
+def test_training_is_logged_within_an_epoch_and_makes_no_record(tmp_path: Path) -> None:
+    logger = Unknown(str(tmp_path))
     found = reporter(GivenCounts(train={"fc": profile()}))
     trainer = quiet_trainer(logger=logger)
     found.report_step(trainer, MODULE)
@@ -117,8 +117,9 @@ def test_training_is_logged_within_an_epoch_and_makes_no_record() -> None:
     assert found.records == [] and list(found.builder.profiles) == ["train"]
 
 
-def test_curves_of_too_many_classes_are_left_out_and_that_is_told() -> None:
-    watch, logger, n = GivenCounts(val={"fc": profile()}), Unknown(), MOST_CURVES + 1
+def test_curves_of_too_many_classes_are_left_out_and_that_is_told(tmp_path: Path) -> None:
+    watch, n = GivenCounts(val={"fc": profile()}), MOST_CURVES + 1
+    logger = Unknown(str(tmp_path))
     watch.metrics = {"recall": [0.5] * n}
     with explanation_warnings() as told:
         names = [str(c) for c in range(n)]
