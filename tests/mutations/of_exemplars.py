@@ -76,6 +76,10 @@ def candidates_equal_a_sort() -> None:
         for unit in range(3):
             best = sorted(range(N), key=lambda row: (-float(values[row, unit]), int(numbers[row])))[:4]
             assert top.labels[unit].tolist() == best and top.numbers[unit].tolist() == numbers[best].tolist()
+    few = Candidates(1, 4)
+    for numbers in (torch.arange(4), torch.tensor([4])):
+        few.add(torch.tensor([9.0, 8.0, 7.0, 1.0, 5.0])[numbers, None], None, numbers, numbers)
+    assert few.top().numbers.tolist() == [[0, 1, 2, 4]]
 
 
 def shares_by_hand() -> None:
