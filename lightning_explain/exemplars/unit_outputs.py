@@ -17,7 +17,7 @@ Run = Callable[..., Any]
 """Calls the model with its inputs."""
 
 
-class LayerOutput(tuple[Tensor, tuple[int, ...]]):
+class UnitValues(tuple[Tensor, tuple[int, ...]]):
     """What a layer gave: values [batch, units, positions], and the sizes of the dimensions of positions."""
 
     __slots__ = ()
@@ -33,18 +33,18 @@ class LayerOutput(tuple[Tensor, tuple[int, ...]]):
         return self[1]
 
 
-def _reduced(output: Tensor | Call, layer: Layer, key: str, *, n_samples: int) -> LayerOutput | None:
+def _reduced(output: Tensor | Call, layer: Layer, key: str, *, n_samples: int) -> UnitValues | None:
     if not layer.use(key).counted:
         return None
     # a clone: what follows may write into it
     given = output.clone() if isinstance(output, Tensor) else output
     units = units_of(given, layer, key, n_samples=n_samples)
-    return None if units is None else LayerOutput((by_position(units), positions_of(units)))
+    return None if units is None else UnitValues((by_position(units), positions_of(units)))
 
 
 def layer_outputs(
     run: Run, inputs: Sequence[Tensor], layers: Sequence[Layer], *, differentiable: bool = False
-) -> dict[str, LayerOutput]:
+) -> dict[str, UnitValues]:
     """Return what each call of some layers gives, by its key (`name`, `name#1`, ...); one forward pass.
 
     Args:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from importlib import resources
 
-from lightning_explain.report import heatmap_section, neuron_section, path_section, unit_section
 from lightning_explain.report.charts import Line, chart, score_range
 from lightning_explain.report.markup import UNKNOWN, Child, Markup, clean, el, figure, join, percent, table
 from lightning_explain.report.reading import LoggedRun, Series
+from lightning_explain.report.sections import heatmap_section, neuron_section, path_section, unit_section
 
 KINDS = {"attribution": "What it looks at", "neurons": "Which neurons it uses", "paths": "Which way it decides"}
 

@@ -15,7 +15,7 @@ from lightning_explain.neurons.arrangement import units_of
 from lightning_explain.probe import Probe
 from lightning_explain.render.modalities import form_of
 from lightning_explain.render.modalities.image import input_pictures
-from lightning_explain.render.neurons import has_maps, maps_picture
+from lightning_explain.render.units.neurons import has_maps, maps_picture
 
 
 def _activated(output: Tensor | Call, layer: Layer, key: str) -> Tensor | None:

@@ -12,8 +12,8 @@ from lightning_explain.feeding import FeedingFeatures, feature_name
 from lightning_explain.log import Journal, class_parts, tag
 from lightning_explain.neurons.profile import LayerProfile, rate_gap
 from lightning_explain.render.colour import Picture
-from lightning_explain.render.neuron_features import fed_images_picture, fed_table_picture
-from lightning_explain.render.neurons import notice_picture, overlap_picture, rates_picture
+from lightning_explain.render.units.neuron_features import fed_images_picture, fed_table_picture
+from lightning_explain.render.units.neurons import notice_picture, overlap_picture, rates_picture
 from lightning_explain.render.words import LONGEST, markdown_safe
 
 MOST_CURVES = 100

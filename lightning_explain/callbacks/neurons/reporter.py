@@ -14,8 +14,8 @@ from lightning_explain.callbacks.neurons.activation_maps import log_maps
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
 from lightning_explain.callbacks.neurons.counting.not_counted import not_ablated_message
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Stage
+from lightning_explain.callbacks.neurons.exemplars.exemplar_pictures import log_exemplars
 from lightning_explain.callbacks.neurons.exemplars.monitor_exemplars import MonitorExemplars
-from lightning_explain.callbacks.neurons.exemplars.pictures import log_exemplars
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
 from lightning_explain.callbacks.neurons.metrics import (
     MOST_CURVES,

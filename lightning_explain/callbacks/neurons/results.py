@@ -12,7 +12,7 @@ from lightning_explain.errors import ConfigurationError
 from lightning_explain.exemplars.cards import UnitCard
 from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.feeding import FeedingFeatures
-from lightning_explain.render.unit_figure import unit_figure
+from lightning_explain.render.units.unit_figure import unit_figure
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from lightning_explain.callbacks.neurons.counting.not_counted import (
     unknown_units_message,
     wrong_rows_message,
 )
-from lightning_explain.callbacks.neurons.exemplars.collector import ExemplarCollector
+from lightning_explain.callbacks.neurons.exemplars.exemplar_collector import ExemplarCollector
 from lightning_explain.capture import Call, Layer, Recorder, first_activations
 from lightning_explain.neurons import Activity, unit_activity
 from lightning_explain.neurons.activity import Scratch, class_rows, head_activity

@@ -16,9 +16,9 @@ from lightning_explain.callbacks.base.monitor import units_elsewhere
 from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
 from lightning_explain.callbacks.neurons.counting.stage_counts import StageCounts
 from lightning_explain.callbacks.neurons.exemplars.card_maker import CardMaker, Cards, Chosen
-from lightning_explain.callbacks.neurons.exemplars.collector import ExemplarCollector
+from lightning_explain.callbacks.neurons.exemplars.exemplar_collector import ExemplarCollector
+from lightning_explain.callbacks.neurons.exemplars.exemplar_pictures import shown_layers, units_each
 from lightning_explain.callbacks.neurons.exemplars.passing import PassingSamples
-from lightning_explain.callbacks.neurons.exemplars.pictures import shown_layers, units_each
 from lightning_explain.callbacks.neurons.exemplars.sample_numbers import DataNumbers, SampleNumbers
 from lightning_explain.callbacks.neurons.results import NeuronReport
 from lightning_explain.capture import Layer

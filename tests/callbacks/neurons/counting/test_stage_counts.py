@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain import ActiveNeuronMonitor
 from lightning_explain.errors import ExplanationWarning
-from lightning_explain.render.neurons import MOST_CLASSES, overlap_picture, rates_picture
+from lightning_explain.render.units.neurons import MOST_CLASSES, overlap_picture, rates_picture
 from tests.events import Events
 from tests.training import fit
 

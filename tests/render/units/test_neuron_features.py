@@ -6,7 +6,7 @@ from lightning_explain.render.colour import signed_colours
 from lightning_explain.render.modalities.image import (
     colour_scale,
 )
-from lightning_explain.render.neuron_features import fed_images_picture, fed_table_picture
+from lightning_explain.render.units.neuron_features import fed_images_picture, fed_table_picture
 
 
 def test_fed_images_are_signed_and_in_one_scale() -> None:

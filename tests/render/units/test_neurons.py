@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lightning_explain.render.colour import share_colours
-from lightning_explain.render.neurons import has_maps, maps_picture, overlap_picture, rates_picture
 from lightning_explain.render.text import text_width
+from lightning_explain.render.units.neurons import has_maps, maps_picture, overlap_picture, rates_picture
 from tests.render.pictures import NAMES, big, boxes, changed_rows
 
 

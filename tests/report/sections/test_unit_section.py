@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from lightning_explain.report.reading import read_runs
-from lightning_explain.report.unit_section import exemplar_event, under_heat, unit_picture
+from lightning_explain.report.sections.unit_section import exemplar_event, under_heat, unit_picture
 from tests.report.reports import reported, texts
 from tests.tensorboard_explain import unit_logs
 from tests.tensorboard_explain.logs import HTML

@@ -9,7 +9,7 @@ from lightning_explain.exemplars.cards import UnitCard
 from lightning_explain.log import Journal, tag
 from lightning_explain.log.png import png_bytes
 from lightning_explain.render.colour import Picture
-from lightning_explain.render.exemplars import exemplars_picture, legend_words
+from lightning_explain.render.units.exemplars import exemplars_picture, legend_words
 
 MOST_LAYERS = 8
 MOST_UNITS = 6

@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from lightning_explain.exemplars.cards import UnitCard
-from lightning_explain.render.unit_figure import unit_figure
+from lightning_explain.render.units.unit_figure import unit_figure
 from tests.tensorboard_explain.unit_logs import cards, picture_card
 
 RATES = [("cat", 0.75), ("$dog", 0.5)]

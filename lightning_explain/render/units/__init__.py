@@ -1,0 +1,1 @@
+"""Pictures of a layer and its units: rates, overlaps, features, exemplars."""

@@ -1,0 +1,1 @@
+"""Sections of the page: heatmaps, neurons, single units, decision paths."""
