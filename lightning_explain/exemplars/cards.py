@@ -1,4 +1,4 @@
-"""What is shown of a unit: its best samples, cut to the part that the unit sees, and what in them excites it."""
+"""The card of a unit: its best samples, cut to the part that the unit sees, and what in them excites it."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What in a sample excites a unit: the unit's value at its position, attributed to the input."""
+"""Attribution of a unit: the unit's value at its position, attributed to the input."""
 
 from collections.abc import Callable, Sequence
 
@@ -44,6 +44,6 @@ def heatmaps(
 
 
 def values_at(values: Tensor, units: Tensor, places: Tensor) -> Tensor:
-    """Return what a layer [batch, units, positions] gave for one unit and position of each sample: [batch]."""
+    """Return a layer's output [batch, units, positions] for one unit and position of each sample: [batch]."""
     rows = torch.arange(len(values), device=values.device)
     return values[rows, units.to(values.device), places.to(values.device)]

@@ -12,7 +12,7 @@ By = Literal["activation", "relevance"]
 
 @dataclass(frozen=True, kw_only=True)
 class Exemplars:
-    """Which samples stand for a unit, and what is shown of them.
+    """Options of the exemplars: the criterion, their number, and the method behind their heatmaps.
 
     Attributes:
         k: Samples kept of each unit; 0 for no exemplars.

@@ -65,7 +65,7 @@ def settled(before: Tensor, stayed_share: Tensor, epoch: int) -> Tensor:
 
 
 class Remembered(NamedTuple):
-    """What is remembered of a layer's exemplars from report to report, and in checkpoints.
+    """The history of a layer's exemplars, kept from report to report and in checkpoints.
 
     Attributes:
         samples: Numbers of samples [units, k]; -1 for none.
@@ -216,7 +216,7 @@ class LayerExemplars:
 
     @property
     def remembered(self) -> "Remembered":
-        """What the next report compares with."""
+        """The exemplars that the next report compares with."""
         return Remembered(self.samples, self.settled, self.epoch, self.by)
 
 

@@ -129,7 +129,7 @@ def _note(
     plain: Mapping[str, Tensor],
     sizes: Sequence[int],
 ) -> None:
-    """Note which positions changed in which trials."""
+    """Record the positions that changed in each trial."""
     for key, values in outputs.items():
         if key not in plain or values.shape != plain[key].shape:
             continue
@@ -141,7 +141,7 @@ def _note(
 
 
 class ReceptiveFields:
-    """What the positions of one layer depend on, exactly, tried once and remembered.
+    """The exact receptive fields of one layer's positions, tried once and remembered.
 
     An axis longer than 256 is tried in pieces, and then the pieces in which a field begins or ends, step by step.
 
@@ -158,7 +158,7 @@ class ReceptiveFields:
         self._steps: dict[tuple[int, int], Tensor] = {}
 
     def look(self, key: str, outputs: Outputs, inputs: Sequence[Tensor], index: int, places: Sequence[int]) -> None:
-        """Try what is not known yet of some positions of a layer.
+        """Run the trials that some positions of a layer still need.
 
         Args:
             key: The layer's call, a key of the outputs.

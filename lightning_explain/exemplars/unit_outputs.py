@@ -18,7 +18,7 @@ Run = Callable[..., Any]
 
 
 class UnitValues(tuple[Tensor, tuple[int, ...]]):
-    """What a layer gave: values [batch, units, positions], and the sizes of the dimensions of positions."""
+    """A layer's output: values [batch, units, positions], and the sizes of the dimensions of positions."""
 
     __slots__ = ()
 
@@ -45,7 +45,7 @@ def _reduced(output: Tensor | Call, layer: Layer, key: str, *, n_samples: int) -
 def layer_outputs(
     run: Run, inputs: Sequence[Tensor], layers: Sequence[Layer], *, differentiable: bool = False
 ) -> dict[str, UnitValues]:
-    """Return what each call of some layers gives, by its key (`name`, `name#1`, ...); one forward pass.
+    """Return the output of each call of some layers, by its key (`name`, `name#1`, ...); one forward pass.
 
     Args:
         run: Calls the model; isolate it.

@@ -73,7 +73,7 @@ def _written(values: Tensor, layer: Layer, key: str, clamps: Sequence[Clamp], n_
 
 @dataclass
 class _Clamper:
-    """Exchanges what a call of a layer gives, and notes that it did."""
+    """Replaces the output of a layer's call, and records that it did."""
 
     layer: Layer
     key: str

@@ -42,7 +42,7 @@ class _Origins:
         self._taken[module] = self._of(args) if isinstance(module, PASSING) else ()
 
     def ends(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
-        """Record what a module gave."""
+        """Record a module's output."""
         del args
         names = (*self._taken.pop(module, ()), name)
         if isinstance(output, Tensor):

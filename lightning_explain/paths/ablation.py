@@ -28,7 +28,7 @@ Drawn = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True)
 class Ablation:
-    """How much of the score of a group of samples is lost when units are set to their mean over all samples.
+    """The share of a group's score that is lost when units are set to their mean over all samples.
 
     Attributes:
         drawn: Share of the score that is lost without the drawn units: the sum of what the samples lose, divided by
@@ -47,7 +47,7 @@ class Ablation:
 
     @property
     def ratio(self) -> float:
-        """How many times as much the drawn units lose as random ones; NaN where random ones lose nothing."""
+        """Ratio of the loss without the drawn units to that without random ones; NaN where random ones lose nothing."""
         return self.drawn / self.random if self.random > 0 else math.nan
 
     def to_json(self) -> dict[str, float]:
@@ -109,7 +109,7 @@ def ablation(
     keep_positions: bool = False,
     names_from: nn.Module | None = None,
 ) -> list[Ablation]:
-    """Measure how much of the score is lost without the units that a graph shows, and without random ones.
+    """Measure the loss of the score without the units that a graph shows, and without random ones.
 
     In one forward pass the units of each layer are set to their mean over all samples (of each position: a mean over
     the dimension of samples), those of later layers on top of what the earlier ones have changed. Random units are
@@ -192,7 +192,7 @@ def _at_random(layers: Mapping[str, LayerUnits], drawn: Sequence[Drawn], seed: s
 
 
 def _lost(score: Tensor, without: Tensor, groups: Tensor, n_groups: int) -> Tensor:
-    """Divide what the samples of each group lose by the size of their scores: [groups]."""
+    """Divide the loss of each group's samples by the size of their scores: [groups]."""
     kept = groups >= 0
     change, size = ((values[kept]).double().cpu() for values in (score - without, score.abs()))
     sums = torch.zeros(2, n_groups, dtype=torch.double).index_add_(1, groups[kept].cpu(), torch.stack([change, size]))

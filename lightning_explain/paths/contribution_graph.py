@@ -53,7 +53,7 @@ class UnitLayer:
 
     @property
     def n_units(self) -> int:
-        """How many units the layer has, those in bundles too."""
+        """Number of units of the layer, those in bundles included."""
         return len(self) if self.every_share is None else len(self.every_share)
 
     @property
@@ -63,7 +63,7 @@ class UnitLayer:
 
     @property
     def is_single(self) -> npt.NDArray[np.bool_]:
-        """Whether a single unit has a place, or a bundle [places]."""
+        """True at places of single units, False at bundles [places]."""
         return np.ones(len(self), dtype=bool) if self.numbers is None else self.numbers >= 0
 
     def at(self, places: Whole) -> "UnitLayer":
@@ -76,7 +76,7 @@ class UnitLayer:
         return place if self.numbers is None else int(self.numbers[place])
 
     def bundled(self, place: int) -> int:
-        """Return how many units a place stands for: 1 for a single unit."""
+        """Return the number of units at a place: 1 for a single unit."""
         return 1 if self.counts is None else int(self.counts[place])
 
     def unit_name(self, number: int) -> str:

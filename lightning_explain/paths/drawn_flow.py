@@ -16,7 +16,7 @@ def per_share(share: Numbers, flow: Numbers) -> Numbers:
 
 
 def flow_to_inputs(graph: ContributionGraph) -> ContributionGraph:
-    """Leave what ends in biases out of all shares: they become shares of what reaches the inputs.
+    """Exclude the flow that ends in biases from all shares: they become shares of what reaches the inputs.
 
     In every cut through the graph the shares then add up to 1. Contributions stay as they are.
     """

@@ -105,7 +105,7 @@ class PathGraph:
         return [node for node in self.nodes if node.layer == name]
 
     def kind_of(self, block: LayerBlock) -> str:
-        """Return what the units of a block are: `heads`, `channels`, `neurons`, or `units` where that is mixed."""
+        """Return the kind of a block's units: `heads`, `channels`, `neurons`, or `units` where that is mixed."""
         kinds = {kind for name, kind in zip(self.layers, self.kinds, strict=False) if name in block.layers}
         return kinds.pop() if len(kinds) == 1 and kinds <= {"heads", "channels", "neurons"} else "units"
 

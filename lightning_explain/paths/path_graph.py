@@ -33,7 +33,7 @@ class _Drawing:
 
 
 def _words(graph: ContributionGraph) -> dict[str, str]:
-    """Return what stands before the unit's number in its label, by layer: `fc1`, or `block 2 head` in a transformer."""
+    """Return the prefix of the unit's number in its label, by layer: `fc1`, or `block 2 head` in a transformer."""
     found = {layer.name: layer.name for layer in graph.layers}
     for layer in graph.layers:
         number, what = layer.block.rpartition(".")[2], layer.unit_name(0).removesuffix(" 0")

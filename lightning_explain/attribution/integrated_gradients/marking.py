@@ -1,4 +1,4 @@
-"""Which pieces of a path to bisect: the few that hold most of what is wrong."""
+"""The pieces of a path to bisect: the few that hold most of what is wrong."""
 
 import torch
 from torch import Tensor

@@ -225,7 +225,7 @@ class Gallery:
         return shown if last is None else drawn_as(shown, last.attribution.parts[shown.index])
 
     def _trust_by_method(self, findings: Comparison) -> str:
-        """Say of the first method how far to trust it, of the others what reached no input."""
+        """Describe the error of the first method, and for the others the share that reached no input."""
         explanation = findings.explanation
         words = {name: unexplained_words(attribution) for name, attribution in explanation.attributions.items()}
         if explanation.primary in words:

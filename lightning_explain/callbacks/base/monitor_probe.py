@@ -65,7 +65,7 @@ class ProbeKeeper:
 
     @property
     def display(self) -> Display:
-        """How samples are shown."""
+        """The display of samples."""
         return (None if self.probe is None else self.probe.display) or self._display or Display()
 
     @property

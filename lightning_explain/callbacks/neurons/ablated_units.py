@@ -91,7 +91,7 @@ def change_words(change: float, error: float) -> str:
 
 
 def effect_words(found: LayerReport, c: int, unit: int) -> str:
-    """Return what the accuracy of a class does without a unit, as text; empty where it was not measured."""
+    """Format the change of a class's accuracy without a unit; empty where it was not measured."""
     effects = found.effects
     if effects is None or c >= len(effects.n_samples) or not int(effects.n_samples[c]):
         return ""

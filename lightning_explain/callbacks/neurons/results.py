@@ -146,7 +146,7 @@ class NeuronReport:
         return self.counted[self.stage].words() if self.stage in self.counted else ""
 
     def show(self, layer: str, unit: int) -> Figure:
-        """Draw what is known of a unit: its exemplars, its rates, the accuracy of each class without it.
+        """Draw a unit: its exemplars, its rates, the accuracy of each class without it.
 
         In a notebook the last expression of a cell is shown: `neurons.latest.show("relu2", 14)`.
 

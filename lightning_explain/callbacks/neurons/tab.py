@@ -69,7 +69,7 @@ def _exemplar_labels(found: LayerReport | None) -> dict[str, Any]:
 
 
 def _effects(found: LayerReport | None, classes: Sequence[int]) -> dict[str, Any]:
-    """Return what the header says of the ablation of a layer's units: counts of probe samples by class, and errors."""
+    """Return the header's entry on the ablation of a layer's units: counts of probe samples by class, and errors."""
     if found is None or found.effects is None:
         return {}
     effects = found.effects
@@ -89,7 +89,7 @@ def _effects(found: LayerReport | None, classes: Sequence[int]) -> dict[str, Any
 
 
 def _of_units(found: LayerReport | None, classes: Sequence[int]) -> dict[str, Any]:
-    """Return what the header says of single units: the accuracy without them, and the classes of their exemplars."""
+    """Return the header's entries on single units: the accuracy without them, and the classes of their exemplars."""
     return {**_effects(found, classes), **_exemplar_labels(found)}
 
 

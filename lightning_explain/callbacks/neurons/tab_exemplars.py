@@ -43,7 +43,7 @@ def crop_pictures(card: UnitCard, display: Display | None) -> list[Picture]:
 
 
 class TabUnits:
-    """What a run's events say of units beside counts; crops are written once, events that follow refer to them.
+    """The exemplars of units in a run's events; crops are written once, events that follow refer to them.
 
     Attributes:
         producers: For each watched layer the modules whose units are the same; None until they were looked for.
@@ -62,7 +62,7 @@ class TabUnits:
     def fields(
         self, report: NeuronReport, *, step: int
     ) -> tuple[dict[str, dict[str, Any]], dict[str, Any], Picture | None]:
-        """Return what the event of a step says: fields by layer, fields of the header, and the picture.
+        """Return the content of a step's event: fields by layer, fields of the header, and the picture.
 
         Args:
             report: The report, with the cards as last made.
@@ -86,7 +86,7 @@ class TabUnits:
 
 
 def _over_time(exemplars: LayerExemplars, unit: int) -> dict[str, Any]:
-    """Return how pure a unit's exemplars are, how many stayed, and since when they have."""
+    """Return a unit's purity, the share of exemplars that stayed, and the epoch since which they have."""
     shares = {"purity": float(exemplars.purity[unit]), "stayed": float(exemplars.stayed[unit])}
     return {**{name: rounded(share) for name, share in shares.items()}, "settled": int(exemplars.settled[unit])}
 

@@ -214,7 +214,7 @@ def _ablations(
     names: nn.Module,
     keep_positions: bool,
 ) -> dict[int, Ablation]:
-    """Measure what the score of each class loses without the units drawn, with means over the whole probe.
+    """Measure the loss of each class's score without the units drawn, with means over the whole probe.
 
     Classes of which no layer has as many other units as are drawn are left out.
     """

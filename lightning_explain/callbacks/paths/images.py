@@ -52,7 +52,7 @@ def _title(graph: PathGraph, group: Group, rows: Sequence[int], moment: str, rul
 
 
 def ablation_words(ablation: Ablation, *, is_mean: bool) -> str:
-    """Say what a class's score loses without the units of its mean path."""
+    """Describe the loss of a class's score without the units of its mean path."""
     which = "the units drawn" if is_mean else "the units of its class's mean path"
     return (
         f"Without {which} the score loses {_signed_percent(ablation.drawn)}, without as many random ones "

@@ -76,7 +76,7 @@ class PathOptions:
         )
 
     def show_of(self, probe: Probe) -> Show:
-        """Return what pictures show: of texts always single ones, since a place holds another word in each of them."""
+        """Return the subject of the pictures: for texts always single samples, whose words differ at each place."""
         return self.show if probe.parts[0].is_floating_point() else "sample"
 
     def shown(self, graph: ContributionGraph, units: tuple[InputUnits, ...], output_name: str) -> PathGraph:

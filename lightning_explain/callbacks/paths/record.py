@@ -66,7 +66,7 @@ def path_scalars(name: str, explanation: PathExplanation) -> dict[str, float]:
 
 
 def _ablation_scalars(name: str, explanation: PathExplanation) -> dict[str, float]:
-    """Return what the scores lose without the units drawn, and without random ones; empty if it was not measured."""
+    """Return the loss of the scores without the units drawn, and without random ones; empty if it was not measured."""
     parts = zip(parts_of_classes(explanation), explanation.classes, strict=True)
     found = {part: each.ablation for part, each in parts if each.ablation is not None}
     if not found:

@@ -173,7 +173,7 @@ class CuttingTrace(RelevanceTrace):
         return self._begin(Cut(f"{name}.{part}" if part else name, "state", _leaf(hidden), hidden))
 
     def _independent(self, operation: Operation, tensors: Sequence[Tensor]) -> Any:
-        """Cut where ids that come from an input become vectors."""
+        """Cut at lookups that turn ids of an input into vectors."""
         if operation.name in ("embedding", "embedding_bag"):
             ids: Any = operation.args[0] if operation.args else operation.kwargs["input"]
             if self._ids.origin(ids) is not None:

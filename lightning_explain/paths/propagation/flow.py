@@ -84,7 +84,7 @@ class Flow:
 
     @property
     def n_numbers(self) -> int:
-        """How many messages of one sample are computed each time that they are needed."""
+        """Number of messages of one sample that are computed each time they are needed."""
         return sum(self._closed[self.layers[place].name].n_numbers for place in self._per_size)
 
     def _settle(self, way: WayBack, gradients: Mapping[int, Tensor], groups: Tensor) -> None:
@@ -121,7 +121,7 @@ class Flow:
             self._stored[self._number[name], place] = Stored(messages[name], passed)
 
     def _divide(self, place: int, signed: Tensor, sizes: Tensor, contribution: Tensor, share: Tensor) -> Tensor:
-        """Note what a layer absorbs, and return its flow per size of a message: [samples, places]."""
+        """Record the relevance that a layer absorbs, and return its flow per size of a message: [samples, places]."""
         self._absorbed[place] = contribution - signed
         total = self._absorbed[place].abs() + sizes
         return torch.where(total > 0, share / total.clamp_min(torch.finfo(total.dtype).tiny), 0.0)

@@ -37,7 +37,7 @@ class Ids:
             self._origins[part] = place, torch.arange(part.numel(), device=part.device).reshape(part.shape)
 
     def origin(self, ids: Any) -> tuple[int, Tensor] | None:
-        """Return which input the ids are from, and the place of each in it [...]; None for others."""
+        """Return the input that the ids are from, and the place of each in it [...]; None for others."""
         found: tuple[int, Tensor] | None = self._origins.get(ids) if isinstance(ids, Tensor) else None
         return found
 

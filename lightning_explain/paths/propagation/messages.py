@@ -110,12 +110,12 @@ class ClosedMessages:
 
     @property
     def n_numbers(self) -> int:
-        """How many messages there are for one sample."""
+        """Number of messages of one sample."""
         return len(self.layer.weight) * sum(units.n_units for units in self.sources.values())
 
     @property
     def is_outer(self) -> bool:
-        """Whether all are `s_j w_ji a_i` with one number each, so that their sums are matrix products."""
+        """True if all are `s_j w_ji a_i` with one number each, so that their sums are matrix products."""
         return (
             isinstance(self.layer, Dense)
             and len(self.terms) == 1

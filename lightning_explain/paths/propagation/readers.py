@@ -1,4 +1,4 @@
-"""What happens to a place's value before the next one reads it: an activation, a residual sum, an attention."""
+"""The operations on a place's value before the next one reads it: an activation, a residual sum, an attention."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ SUMS = frozenset({"Add", "Sub", "Rsub", "torch::autograd::CopySlices"})
 
 @dataclass
 class Fate:
-    """What happens to a value on all its ways to the next places.
+    """The operations on a value on all its ways to the next places.
 
     Attributes:
         activated: An elementwise activation reads it, directly or after pooling or a sum.

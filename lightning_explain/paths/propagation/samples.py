@@ -1,4 +1,4 @@
-"""Which sample each row of a tensor inside a network belongs to: proven by shapes, or found from gradients."""
+"""The sample that each row of a tensor inside a network belongs to: proven by shapes, or found from gradients."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ PURE_16_BITS, SLACK_16_BITS = 0.8, 0.45
 
 @dataclass(frozen=True, eq=False)
 class SampleRows:
-    """Where the samples are in a tensor.
+    """The place of the samples in a tensor.
 
     Attributes:
         dim: The dimension that counts samples, alone or merged with windows, steps, heads.
@@ -40,7 +40,7 @@ class SampleRows:
 
 
 def sample_rows(way: WayBack, gradients: Mapping[int, Tensor]) -> dict[int, SampleRows]:
-    """Find where the samples are in the value of each place.
+    """Find the dimension of the samples in the value of each place.
 
     If all operations keep the order of the samples, they are in the first dimension, as long as no other could hold
     them. Otherwise a second walk begins with a number of its own for each sample, and the ratio of both gradients says

@@ -42,14 +42,14 @@ class ShownExemplar:
         value: How much it excites the unit.
         crop: The part of it that the unit sees; None where there is no picture.
         heat: What in the crop excites the unit; None where it is not known.
-        said: The strongest words or features, for what is no picture.
+        words_alone: The strongest words or features, for what is no picture.
     """
 
     label: str
     value: float
     crop: Bytes | None
     heat: Numbers | None
-    said: str
+    words_alone: str
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def shown_units(event: MonitorEvent, layer: dict[str, Any]) -> list[ShownUnit]:
             number(one.get("value")),
             None if crops is None or size is None or place < 0 else cut(crops, size, place),
             None if cut_map is None else values_of(cut_map, number(one.get("heat_scale"))),
-            _said(one),
+            _caption_words(one),
         )
 
     return [
@@ -115,7 +115,7 @@ def shown_units(event: MonitorEvent, layer: dict[str, Any]) -> list[ShownUnit]:
     ]
 
 
-def _said(one: dict[str, Any]) -> str:
+def _caption_words(one: dict[str, Any]) -> str:
     """Return the words of an exemplar, those in capitals of strength: the strongest three first."""
     names, values = [words(word) for word in items(one.get("words"))], numbers(one.get("values"))
     order = sorted(range(min(len(names), len(values))), key=lambda i: -abs(np.nan_to_num(values[i])))[:3]
@@ -133,15 +133,21 @@ def under_heat(crop: Bytes, heat: Numbers, full: float) -> Bytes:
     return np.rint((1 - covers) * grey + covers * np.where(level > 0, FOR, AGAINST)).astype(np.uint8)
 
 
-def _picture(pixels: Bytes, said: str) -> Markup:
+def _picture(pixels: Bytes, words_alone: str) -> Markup:
     small = max(pixels.shape[:2]) < SMALL
-    return el("img", src=png_address(plain_picture(pixels)), alt=said, title=said, class_="pixels" if small else None)
+    return el(
+        "img",
+        src=png_address(plain_picture(pixels)),
+        alt=words_alone,
+        title=words_alone,
+        class_="pixels" if small else None,
+    )
 
 
 def _exemplar(one: ShownExemplar, scale: float) -> Markup:
     caption = el("figcaption", el("bdi", clean(one.label, 16)), f" {figure(one.value)}")
     if one.crop is None:
-        return el("figure", el("bdi", one.said), caption, class_="words")
+        return el("figure", el("bdi", one.words_alone), caption, class_="words")
     heat = None if one.heat is None else _picture(under_heat(one.crop, one.heat, scale), "what excites the neuron")
     return el("figure", _picture(one.crop, "what the neuron sees"), heat, caption)
 

@@ -116,7 +116,7 @@ class CallFollowing:
             counts.end_following()
 
     def _tell_masks(self, pl_module: nn.Module, layers: Sequence[Layer]) -> None:
-        """Warn where padding counts: a mask that compiled code takes cannot be seen."""
+        """Warn that padding counts: a mask that compiled code takes cannot be seen."""
         compiled = names_inside_compiled(pl_module)
         inside = {id(module) for name, module in pl_module.named_modules() if name in compiled}
         names = [layer.name for layer in layers if any(u.mask and id(u.mask.module) in inside for u in layer.calls)]

@@ -163,7 +163,7 @@ class StageCounts:
         return None if self._rows is None else self._rows < self.counts.n_classes
 
     def end(self, labels: Tensor | None = None, counted: Tensor | None = None) -> bool:
-        """Count what was not counted in the hooks; return True if any layer fired."""
+        """Count the outputs that were not counted in the hooks; return True if any layer fired."""
         seen: dict[str, Activity | None] = self.recorder.stop()
         self._n_calls = self.recorder.n_calls
         if not self._counting and labels is not None:

@@ -186,7 +186,7 @@ class CardMaker:
         return torch.tensor([flat_place(each, shape) if len(each) == len(shape) else 0 for each in positions])
 
     def _compare(self, own: _Fetched, exemplars: LayerExemplars, values: Tensor, places: Tensor, key: str) -> None:
-        """Warn where samples are not what they were when they passed."""
+        """Warn about samples that have changed since they passed."""
         if exemplars.by != "activation":
             return
         again = values_at(values, torch.tensor(own.units), places).float().cpu()

@@ -57,7 +57,7 @@ class ExemplarCollector:
         self._all_count = numbers.device.type == "cpu" and bool((numbers.numpy() >= 0).all())
 
     def add(self, key: str, units: Units, activity: Activity) -> None:
-        """Add what a layer gave for the samples of the batch; called in its hook."""
+        """Add a layer's output for the samples of the batch; called in its hook."""
         if not self.by_activation or len(units.values) != len(self._numbers):
             return  # patches or pairs folded into the batch are no samples
         self.shapes[key] = joint_shape(self.shapes.get(key), positions_of(units))
@@ -91,7 +91,7 @@ class ExemplarCollector:
             self.add_values(key, *peaks)
 
     def end_batch(self) -> None:
-        """Merge what the layers gave."""
+        """Merge the outputs of the layers."""
         batch, self._batch = self._batch, {}
         by_device: dict[torch.device, dict[str, TopSamples]] = {}
         for key, found in batch.items():

@@ -33,7 +33,7 @@ def shown_layers(layers: Sequence[str]) -> list[str]:
 
 
 def units_each(n_layers: int) -> int:
-    """Return how many units of each layer are shown."""
+    """Return the number of units shown of each layer."""
     return max(1, min(MOST_UNITS, MOST_ROWS // max(1, n_layers)))
 
 

@@ -112,7 +112,7 @@ class MonitorExemplars:
         return 0  # layers give another number of rows, and are left out
 
     def end_batch(self, pl_module: Any, batch: Any, labels: Tensor | None, layers: Sequence[Layer]) -> None:
-        """Merge what the batch gave.
+        """Merge the outputs of the batch.
 
         Args:
             pl_module: The module.
@@ -225,7 +225,7 @@ class MonitorExemplars:
 
     @property
     def display(self) -> Display:
-        """How samples are shown."""
+        """The display of samples."""
         return self._keeper.display
 
     def _stop(self) -> None:
@@ -241,7 +241,7 @@ class MonitorExemplars:
         self.maker.fields.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the next report compares with, as plain tensors, numbers and strings."""
+        """Return the state that the next report compares with, as plain tensors, numbers and strings."""
         return {layer: found.state_dict() for layer, found in self._remembered.items()}
 
     def load_state_dict(self, state: dict[str, Any] | None) -> None:

@@ -84,7 +84,7 @@ class _Loader:
     first_place: int = 0
 
     def expected(self) -> int | None:
-        """Return how many samples the next batch has if each item of the sampler gives one; None if unknown."""
+        """Return the number of samples of the next batch if each item of the sampler gives one; None if unknown."""
         if self.order is None:
             return None
         sampler = self.loader.batch_sampler
