@@ -90,8 +90,8 @@ def milliseconds(work: Callable[[int], Any], n: int = N_SAMPLES) -> float:
     return statistics.median(times)
 
 
-def line(name: str, figure: str, bar: str = "") -> None:
-    print(f"{name:72} {figure:>24}  {bar}", flush=True)
+def line(name: str, metric: str, bar: str = "") -> None:
+    print(f"{name:72} {metric:>24}  {bar}", flush=True)
 
 
 def of_net(name: str, net: nn.Module, x: Tensor, y: Tensor, bar: str) -> Any:
@@ -202,8 +202,8 @@ def is_it_the_way(data: tuple[TensorDataset, TensorDataset], x: Tensor, y: Tenso
             continue
         lost, random = (statistics.mean(getattr(each, key) for each in compared) for key in ("drawn", "random"))
         n_units = statistics.mean(each.n_units for each in compared)
-        figure = f"{lost:.2f} : {random:.3f} = {lost / random:.1f}"
-        line(f"trained {name}: score lost without {n_units:.0f} units drawn : random ones", figure, ">= 3")
+        metric = f"{lost:.2f} : {random:.3f} = {lost / random:.1f}"
+        line(f"trained {name}: score lost without {n_units:.0f} units drawn : random ones", metric, ">= 3")
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -248,8 +248,8 @@ def monitor(data: tuple[TensorDataset, TensorDataset], repeats: int) -> None:
         seconds = {name: runs[name]() for name in order}
         ratios.append(seconds["watched"] / seconds["bare"])
         shares.append(watching.records[-1]["scalars"]["explain/path/overhead"])
-    figure = f"{statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})"
-    line(f"DecisionPathMonitor, LeNet, {IMAGES_AN_EPOCH:,} images an epoch, probe 40, watched : bare", figure)
+    metric = f"{statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})"
+    line(f"DecisionPathMonitor, LeNet, {IMAGES_AN_EPOCH:,} images an epoch, probe 40, watched : bare", metric)
     line("  its own share of the wall time, as it logs it", f"{statistics.median(shares):.1%}")
 
 

@@ -104,9 +104,9 @@ def print_neurons(model: IrisNet, monitor: ActiveNeuronMonitor) -> None:
 def print_scores(monitor: ActiveNeuronMonitor) -> None:
     """Print precision, recall and F1 of each species."""
     print(f"\n{'held-out flowers':18}{'precision':>10}{'recall':>10}{'F1':>10}")
-    figures = monitor.class_figures
+    metrics = monitor.class_metrics
     for c, name in enumerate(SPECIES):
-        print(f"{name:18}" + "".join(f"{figures[figure][c]:10.3f}" for figure in ("precision", "recall", "f1")))
+        print(f"{name:18}" + "".join(f"{metrics[metric][c]:10.3f}" for metric in ("precision", "recall", "f1")))
 
 
 def print_paths(monitor: DecisionPathMonitor) -> None:

@@ -221,7 +221,7 @@ def output_of(output: Any, selector: Selector = None) -> Tensor:
         candidates = score_candidates(output)
         if len(candidates) > 1:
             raise ConfigurationError(
-                f"The model returned {describe(output)}, and nothing tells which of these tensors holds the scores. "
+                f"The model returned {describe(output)}, and nothing indicates which tensor holds the scores. "
                 f"Say so with output= (an index, a key or a callable), e.g. output={list(candidates)[-1]!r}."
             )
         found = next(iter(candidates.values()), None)

@@ -187,7 +187,7 @@ def _percent(share: float) -> str:
 
 
 def _classes(neurons: ActiveNeuronMonitor) -> str:
-    metrics = neurons.class_figures
+    metrics = neurons.class_metrics
     rows = [
         [name, *(f"{metrics[metric][c]:.3f}" for metric in ("precision", "recall", "f1"))]
         for c, name in enumerate(neurons.class_names)

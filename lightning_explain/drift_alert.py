@@ -31,10 +31,10 @@ LEAST_DRIFT = 0.01
 """Drift below it is nobody's concern, however still the network lay before."""
 
 RECENT = 5
-"""Earlier figures that the next is compared with: drift falls as a network learns, and older ones would hide a rise."""
+"""Earlier values that the next is compared with: drift falls as a network learns, and older ones would hide a rise."""
 
 LONGEST_PAST = 20
-"""Earlier figures that are remembered: a network may begin to look into a mask slowly, and that shows against them."""
+"""Earlier values that are remembered: a network may begin to look into a mask slowly, and that shows against them."""
 
 SLOWLY = 2.0
 """A mask is unusual, however slowly it came to that, when it holds so many times more than a sudden rise must."""
@@ -43,7 +43,7 @@ FASTEST_GROWTH = 4.0
 """Steady growth is expected to go on, but no faster than this from one figure to the next."""
 
 GROUPS_POWER = 0.25
-"""The largest of many figures is far from the usual by chance. In ordinary runs that 2 of 100 exceed was the 0.22th
+"""The largest of many values is far from the usual by chance. In ordinary runs that 2 of 100 exceed was the 0.22th
 power of the number of classes."""
 
 EVERYTHING = ""
@@ -55,7 +55,7 @@ class DriftAlert:
     """Rule for unusual changes of the explanations of a run.
 
     An alert is due when a class, or the whole probe, is more than `factor` times beyond both the figure's own error
-    and what was to be expected: the second largest of the group's last 5 figures (of masks, the largest), or the last
+    and what was to be expected: the second largest of the group's last 5 values (of masks, the largest), or the last
     one grown as it steadily grew before, whichever is larger. So warm-up and restarts of the learning rate are seldom
     an alarm. Classes need more than the whole probe, since one of many is always the furthest, and more so with few
     samples: `factor` is multiplied by `n_classes ** 0.25 * (1 + 1 / n_samples)`. An alert is given once for an event:
@@ -65,9 +65,9 @@ class DriftAlert:
         measure: A measure of drift, against the previous explanation (`"cosine"`, `"spearman"`, ...: one that the
             monitor measures); or `"mass_in_mask"`: how much of the attribution is inside the probe's masks relative to
             outside, `share / (1 - share)`, for a mark that the network should not look at. What rises slowly is noticed
-            against the median of the last 20 figures, when it is twice as far beyond it.
-        factor: How many times, more than 1. By default 2.5 for drift, 1.3 for masks, whose figures are steadier.
-        min_history: Earlier figures that must be known before anything can be unusual.
+            against the median of the last 20 values, when it is twice as far beyond it.
+        factor: How many times, more than 1. By default 2.5 for drift, 1.3 for masks, whose values are steadier.
+        min_history: Earlier values that must be known before anything can be unusual.
         at_least: The least figure that counts as usual, so that the last digits of a network that no longer moves
             are no alarm. By default 0.01 for drift; for masks, what they would hold if the attribution lay evenly over
             the input.
@@ -134,7 +134,7 @@ class Past:
 
     Attributes:
         measure: Of which measure.
-        figures: The last figures of each group.
+        figures: The last values of each group.
         lasting: Whether an event was told of that is not over.
     """
 
@@ -215,9 +215,9 @@ def expected(figures: Sequence[float], *, least: float, lasts: bool = False) -> 
     while a learning rate is warmed up.
 
     Args:
-        figures: Earlier figures, at least one.
+        figures: Earlier values, at least one.
         least: Figures below this are not distinguished from it when growth is measured.
-        lasts: Whether figures stay where an event brings them, as those of masks do. Then twice the median of all that
+        lasts: whether values stay where an event brings them, as those of masks do. Then twice the median of all that
             is remembered is a bound, so that a slow rise is noticed too.
 
     Example:

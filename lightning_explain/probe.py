@@ -30,7 +30,7 @@ def _full_rank(mask: Tensor, like: Tensor) -> Tensor:
         ConfigurationError: It does not fit.
     """
     given = list(mask.shape)
-    # a batch as large as its samples have channels: nothing tells which of the two a mask's first dimension is
+    # a batch as large as its samples have channels: nothing indicates which of the two a mask's first dimension is
     if mask.ndim == like.ndim - 1 > 1 and mask.shape[0] > 1 and mask.shape == like.shape[1:] and len(like) == given[0]:
         raise ConfigurationError(
             f"masks has shape {given}, which could be one for each sample or one for each channel; give "

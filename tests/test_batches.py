@@ -326,7 +326,7 @@ def test_dimensions_of_one_element_are_no_maps(shape: tuple[int, ...], wanted: t
 
 
 def test_of_several_tensors_none_is_guessed() -> None:
-    with pytest.raises(ConfigurationError, match=r"nothing tells which .* output="):
+    with pytest.raises(ConfigurationError, match=r"nothing indicates which .* output="):
         output_of((X, X + 1))
     assert output_of((X, X + 1), 1).equal(X + 1)
     assert score_candidates((X, Y, X + 1)).keys() == {0, 2}

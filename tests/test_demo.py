@@ -50,10 +50,10 @@ def test_the_network_learns(events):
         "mass_in_mask", "overhead",
     ],
 )  # fmt: skip
-def test_attribution_metrics_are_logged(events, figure):
-    values = np.array(list(events.curve(f"explain/attribution/{figure}").values()))
+def test_attribution_metrics_are_logged(events, metric):
+    values = np.array(list(events.curve(f"explain/attribution/{metric}").values()))
     assert len(values) >= 2
-    most = 2 if figure.startswith("drift") else 1  # a drift is 1 - correlation; the others are shares
+    most = 2 if metric.startswith("drift") else 1  # a drift is 1 - correlation; the others are shares
     assert ((values >= 0) & (values <= most)).all() and values.any()
 
 
@@ -67,8 +67,8 @@ def test_explanations_add_up_to_what_the_network_has_learnt(events):
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("figure", ["dead", "always_on", "exclusive", "selectivity", "overlap", "turnover", "gap"])
-def test_neuron_figures_are_shares(events, layer, figure):
-    values = np.array(list(events.curve(f"explain/neurons/{layer}/{figure}").values()))
+def test_neuron_figures_are_shares(events, layer, metric):
+    values = np.array(list(events.curve(f"explain/neurons/{layer}/{metric}").values()))
     assert len(values)
     assert ((values >= 0) & (values <= 1)).all()
 
@@ -77,8 +77,8 @@ def test_class_figures_agree_with_the_accuracy(events):
     recalls = [list(events.curve(f"explain/neurons/recall/{c}").values())[-1] for c in range(10)]
     # the held-out digits are balanced, so that the mean recall is the accuracy
     assert np.mean(recalls) == pytest.approx(list(events.curve("val_acc").values())[-1], abs=1e-4)
-    for figure in ("precision", "f1"):
-        assert all(list(events.curve(f"explain/neurons/{figure}/{c}").values())[-1] > 0.5 for c in range(10))
+    for metric in ("precision", "f1"):
+        assert all(list(events.curve(f"explain/neurons/{metric}/{c}").values())[-1] > 0.5 for c in range(10))
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def resolve_baseline(baseline: Baseline, inputs: tuple[Tensor, ...], *, seed: in
 def _by_name(name: str, explained: tuple[Tensor, ...], seed: int) -> tuple[Tensor, ...]:
     if name in OF_TRAINING_DATA:
         raise ConfigurationError(
-            f"baseline={name!r} is worked out by AttributionMonitor, which knows the training data. Elsewhere give "
+            f"baseline={name!r} is computed by AttributionMonitor, which knows the training data. Elsewhere give "
             "baseline=data_mean(loader), from lightning_explain.attribution."
         )
     if name not in NAMED:

@@ -101,7 +101,7 @@ class AtEmbedding:
         """Explain `target` of `model`; values are shaped like the inputs, the ids' [batch, tokens].
 
         Raises:
-            ConfigurationError: The model is no module, has no such layer, or its embedding cannot be told from
+            ConfigurationError: The model is no module, has no such layer, or its embedding cannot be distinguished from
                 others; or as the method.
             ExplanationError: As the method.
         """

@@ -36,7 +36,7 @@ class Excess:
     Attributes:
         group: The class, or `all samples`.
         value: The figure.
-        usual: What was to be expected after the group's earlier figures, or the least that counts where that is larger.
+        usual: What was to be expected after the group's earlier values, or the least that counts where that is larger.
         error: The figure's numerical error; NaN where unknown.
     """
 

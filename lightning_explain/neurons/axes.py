@@ -187,7 +187,7 @@ def _marked(dim: Dim, sources: Sequence[Dim], *, units: bool) -> Dim:
 def broadcast(operands: Sequence[Dims], shape: Sequence[int]) -> Dims:
     """Broadcast tensors against each other, aligned at the last dimension.
 
-    Where they count units in different dimensions nothing tells which are meant, and none is marked.
+    Where they count units in different dimensions nothing indicates which are meant, and none is marked.
     """
     n = len(shape)
     places = {place for place in map(_unit_places, operands) if place}

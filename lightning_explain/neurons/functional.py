@@ -62,7 +62,7 @@ class FunctionalUse:
 
     Attributes:
         fed: Name of a module -> which of its calls -> the function that is applied to what that call gave.
-        wrapped: Names of modules without parts, not torch's own, that apply a function somewhere within: home-made
+        wrapped: Names of modules without parts, not torch's own, that apply a function somewhere within: custom
             activations, whose outputs are the neurons.
         unseen: Functions whose argument no module returned, with the module in whose forward they are called:
             "relu in 'layer1.0'".

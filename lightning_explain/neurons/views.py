@@ -86,7 +86,7 @@ def _sizes(concatenated: Tensor, n_heads: int) -> Tensor:
 class AttentionHeads:
     """The heads of `nn.MultiheadAttention`: the norm of each head's weighted sum of values, before the projection.
 
-    The module hands its heads to a function and not to its `out_proj`, so that they are worked out again from its
+    The module hands its heads to a function and not to its `out_proj`, so that they are recomputed from its
     inputs by that same function, with the identity as projection and without attention dropout.
 
     Cost: a forward pass of the attention.

@@ -1,9 +1,9 @@
-"""Line charts as SVG: bands for errors, a tooltip at every point, and the same figures as a table."""
+"""Line charts as SVG: bands for errors, a tooltip at every point, and the same values as a table."""
 
 import math
 from dataclasses import dataclass
 
-from lightning_explain.report.markup import Child, Markup, clean, el, figure, join, table
+from lightning_explain.report.markup import Child, Markup, clean, el, join, short_number, table
 
 WIDTH, HEIGHT = 460, 190
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 8, 24
@@ -122,8 +122,8 @@ def _drawn(line: Line, frame: _Frame) -> Markup:
 
 
 def _said(line: Line, point: tuple[int, float, float]) -> str:
-    error = "" if math.isnan(point[2]) else f" ± {figure(point[2])}"
-    return f"{clean(line.name)}, step {point[0]:,}: {figure(point[1])}{error}"
+    error = "" if math.isnan(point[2]) else f" ± {short_number(point[2])}"
+    return f"{clean(line.name)}, step {point[0]:,}: {short_number(point[1])}{error}"
 
 
 def score_range(lines: list[Line]) -> tuple[float, float]:
@@ -154,7 +154,7 @@ def chart(title: str, lines: list[Line], *, range_: tuple[float, float] | None =
         el(
             "g",
             el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=round(frame.y(mark), 1), y2=round(frame.y(mark), 1)),
-            el("text", figure(mark), x=LEFT - 6, y=round(frame.y(mark) + 3.5, 1), text_anchor="end"),
+            el("text", short_number(mark), x=LEFT - 6, y=round(frame.y(mark) + 3.5, 1), text_anchor="end"),
             class_="tick",
         )
         for mark in (_log_marks(frame.low, frame.high) if frame.log else _marks(frame.low, frame.high, 4))
@@ -166,7 +166,7 @@ def chart(title: str, lines: list[Line], *, range_: tuple[float, float] | None =
     ]
     drawn = [_drawn(line, frame) for line in sorted(lines, key=lambda line: line.bold)]
     plot = el(
-        "svg", *grid, *below, *drawn, view_box=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{title}: figures below"
+        "svg", *grid, *below, *drawn, view_box=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{title}: values below"
     )
     return el(
         "div",
@@ -174,7 +174,7 @@ def chart(title: str, lines: list[Line], *, range_: tuple[float, float] | None =
         plot,
         _legend(lines) if len(lines) > 1 else None,
         el("p", note, class_="note") if note else None,
-        _figures(title, lines),
+        _values_table(title, lines),
         class_="chart",
     )
 
@@ -196,7 +196,7 @@ def _legend(lines: list[Line]) -> Markup:
     return el("ul", *keys, class_="legend")
 
 
-def _figures(title: str, lines: list[Line]) -> Markup:
+def _values_table(title: str, lines: list[Line]) -> Markup:
     steps = sorted({step for line in lines for step, _, _ in line.points})
     shown = (
         steps if len(steps) <= MOST_ROWS else [steps[k * (len(steps) - 1) // (MOST_ROWS - 1)] for k in range(MOST_ROWS)]
@@ -205,8 +205,12 @@ def _figures(title: str, lines: list[Line]) -> Markup:
 
     def cell(found: dict[int, tuple[float, float]], step: int) -> Child:
         value, error = found.get(step, (math.nan, math.nan))
-        return figure(value) if math.isnan(error) else join(figure(value), el("small", f" ± {figure(error)}"))
+        return (
+            short_number(value)
+            if math.isnan(error)
+            else join(short_number(value), el("small", f" ± {short_number(error)}"))
+        )
 
     rows: list[list[Child]] = [[f"{step:,}", *(cell(found, step) for found in by_step)] for step in shown]
     head: list[Child] = ["step", *(el("bdi", clean(line.name, 24)) for line in lines)]
-    return el("details", el("summary", "The figures"), table(head, rows, caption=title))
+    return el("details", el("summary", "The values"), table(head, rows, caption=title))

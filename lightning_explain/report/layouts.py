@@ -8,7 +8,7 @@ import numpy as np
 
 from lightning_explain.report.checked import items, mapping, words
 from lightning_explain.report.filmstrip import Frame, ReportFilm, inputs
-from lightning_explain.report.markup import UNKNOWN, Child, Markup, clean, el, figure, join, png_address, table
+from lightning_explain.report.markup import UNKNOWN, Child, Markup, clean, el, join, png_address, short_number, table
 from lightning_explain.report.pictures import RISE, Bytes, plain_picture, signed_picture
 from lightning_explain.report.reading import Series
 
@@ -80,7 +80,7 @@ def _cell(frame: Frame, sample: int, full: float) -> Child:
 
 def _scale(film: ReportFilm) -> Markup:
     ramp = signed_picture(np.linspace(-1, 1, 64, dtype=np.float32)[None], 1.0)
-    ends = figure(film.full)
+    ends = short_number(film.full)
     low, high = ("lowers the output", "raises it") if film.unit == "output" else ("against", "for the class")
     return el(
         "p",
@@ -112,7 +112,7 @@ def _coloured(text: list[Any], values: list[float], full: float) -> Markup:
             continue  # padding
         strength = 0 if math.isnan(value) else round(SHADES * min(1.0, abs(value) / (full or 1)) ** RISE)
         kind = f"{'for' if value > 0 else 'against'}-{strength}" if strength else None
-        made += [el("span", clean(word, 40), class_=kind, title=figure(value)), " "]
+        made += [el("span", clean(word, 40), class_=kind, title=short_number(value)), " "]
     return el("bdi", *made)
 
 
@@ -147,7 +147,7 @@ def _lists(film: ReportFilm, series: Series, samples: Sequence[int]) -> Markup:
 def _features(
     film: ReportFilm, members: Sequence[int], label: str, names: list[str], hidden: Collection[int] = ()
 ) -> Markup:
-    """Show the strongest features over time, in the mean of some samples."""
+    """Show the strongest features over time, averaged over some samples."""
     columns: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
     for frame in film.frames:
         maps = [frame.maps[sample] for sample in members if sample < len(frame.maps)]
@@ -161,8 +161,8 @@ def _features(
         [
             el("bdi", clean(names[f] if f < len(names) else f"feature {f}", 30)),
             _picture(signed_picture(over_time[f][None], film.full), "over the steps", small=True, class_="strip"),
-            figure(float(over_time[f, 0])),
-            figure(float(over_time[f, -1])),
+            short_number(float(over_time[f, 0])),
+            short_number(float(over_time[f, -1])),
         ]
         for f in order.tolist()
     ]  # fmt: skip

@@ -83,7 +83,7 @@ def table(head: list[Child], rows: list[list[Child]], *, caption: str, class_: s
     return el("div", made, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 
-def figure(value: float) -> str:
+def short_number(value: float) -> str:
     """Write a figure shortly; an undefined one as a dash.
 
     Example:

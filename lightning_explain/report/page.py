@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 
 from lightning_explain.report.charts import Line, chart, score_range
-from lightning_explain.report.markup import UNKNOWN, Child, Markup, clean, el, figure, join, percent, table
+from lightning_explain.report.markup import UNKNOWN, Child, Markup, clean, el, join, percent, short_number, table
 from lightning_explain.report.reading import LoggedRun, Series
 from lightning_explain.report.sections import heatmap_section, neuron_section, path_section, unit_section
 
@@ -109,8 +109,8 @@ def _overview_row(run: LoggedRun) -> list[Child]:
         el("bdi", clean(run.name)),
         f"{most:,}",
         f"{steps[0]:,} to {steps[-1]:,}",
-        f"{figure(drift[0][1])} ± {figure(drift[0][2])}" if drift else UNKNOWN,
-        figure(f1),
+        f"{short_number(drift[0][1])} ± {short_number(drift[0][2])}" if drift else UNKNOWN,
+        short_number(f1),
         percent(dead),
     ]
 

@@ -44,14 +44,14 @@ class Series:
         kind: `attribution`, `neurons` or `paths`.
         events: By step, of several at one step the last written.
         probe: What was explained; None if that is not there.
-        figures: Further curves by name: (step, value) each.
+        metrics: Further curves by name: (step, value) each.
     """
 
     name: str
     kind: str = ""
     events: list[MonitorEvent] = field(default_factory=list[MonitorEvent])
     probe: MonitorEvent | None = None
-    figures: dict[str, list[tuple[int, float]]] = field(default_factory=dict[str, list[tuple[int, float]]])
+    metrics: dict[str, list[tuple[int, float]]] = field(default_factory=dict[str, list[tuple[int, float]]])
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class _Reader:
         self.n_unreadable = 0
         self._found: dict[str, dict[int, MonitorEvent]] = {}
         self._probes: dict[str, MonitorEvent] = {}
-        self._figures: dict[tuple[str, str], dict[int, float]] = {}
+        self._metrics: dict[tuple[str, str], dict[int, float]] = {}
 
     def take(self, step: int, value: Any) -> None:
         named = OURS.fullmatch(value.tag)
@@ -121,7 +121,7 @@ class _Reader:
             return
         named = FIGURES.fullmatch(value.tag)
         if named is not None:
-            self._figures.setdefault((named[1], named[2]), {})[step] = _scalar(value.tensor)
+            self._metrics.setdefault((named[1], named[2]), {})[step] = _scalar(value.tensor)
 
     def _take_event(self, name: str, suffix: str, step: int, blobs: list[bytes]) -> None:
         header = _parsed(blobs[0]) if blobs else None
@@ -139,7 +139,7 @@ class _Reader:
         for name, events in sorted(self._found.items()):
             last = str(events[max(events)].header["kind"])
             same = [events[step] for step in sorted(events) if events[step].header["kind"] == last]
-            curves = {what: sorted(points.items()) for (owner, what), points in self._figures.items() if owner == name}
+            curves = {what: sorted(points.items()) for (owner, what), points in self._metrics.items() if owner == name}
             made.append(Series(name, last, same, self._probes.get(name), curves))
         return made
 

@@ -178,7 +178,7 @@ def word(choice: str) -> Any:
     return choice
 
 
-# -- run time: told once, survived ------------------------------------------------------------------------------
+# -- run time: reported once, survived ------------------------------------------------------------------------------
 
 
 def test_labels_that_do_not_fit_do_not_kill_counting() -> None:

@@ -149,7 +149,7 @@ def test_a_binary_probability_is_cut_at_one_half() -> None:
     loader = DataLoader(TensorDataset(x, y), batch_size=40)
     monitors = both()
     quiet_trainer(callbacks=monitors, max_epochs=6).fit(Binary(), loader, loader)
-    assert min(monitors[0].class_figures["f1"]) > 0.9
+    assert min(monitors[0].class_metrics["f1"]) > 0.9
 
 
 def test_lbfgs_counts_each_batch_once() -> None:
@@ -213,7 +213,7 @@ def test_validations_in_the_middle_of_the_epoch_are_reported_at_its_end() -> Non
     monitor = ActiveNeuronMonitor(on_error="raise")
     fit([monitor], val_check_interval=3)  # after steps 3 and 6 of 8
     assert [record["stage"] for record in monitor.records] == ["val", "val"]
-    assert monitor.class_figures
+    assert monitor.class_metrics
 
 
 def test_hostile_class_names_keep_apart(tmp_path: Path) -> None:

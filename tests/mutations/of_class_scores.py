@@ -11,7 +11,7 @@ from tests.mutations.mutation import Mutation
 def figures_of_classes() -> None:
     counts = ScoreCounts(2)
     counts.update(torch.tensor([[2.0, 1.0], [1.0, 2.0], [3.0, 1.0]]), torch.tensor([0, 1, 1]), None)
-    close(torch.tensor(list(counts.compute().figures.values())), torch.tensor([[0.5, 1], [1, 0.5], [2 / 3, 2 / 3]]))
+    close(torch.tensor(list(counts.compute().metrics.values())), torch.tensor([[0.5, 1], [1, 0.5], [2 / 3, 2 / 3]]))
     assert doubt(counts.compute(), {"acc": 2 / 3}, named=False) == ""
     assert doubt(counts.compute(), {"acc": 0.1}, named=False) != ""
 

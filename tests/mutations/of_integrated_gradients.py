@@ -174,7 +174,7 @@ def merging_of_batch_norm() -> None:
 
 
 def draws_differ() -> None:
-    # the mean over starts of (x - b)(x + b) is x^2 - mean(b^2): complete for each start, and so in the mean
+    # the mean over starts of (x - b)(x + b) is x^2 - mean(b^2): complete for each start, and so on average
     x = torch.tensor([[0.0], [1.0], [4.0]], dtype=torch.double)
     result = IntegratedGradients("noise", n_draws=4, n_steps=3)(lambda z: z[:, 0] ** 2, x)
     starts = [uniform_noise(x, seed=seed) for seed in range(4)]

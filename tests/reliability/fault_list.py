@@ -473,9 +473,9 @@ def _faults() -> list[Fault]:
     for monitor, key in parts.items():
         only = {"monitors": (monitor,)}
         one = partial(restored, monitor=monitor)
-        add("the checkpoint lacks a part", partial(one, change=without(key)), "begin anew", key, **only, records=2)
-        add("the checkpoint holds something else", partial(one, change=of_other_kinds), "begin anew", **only, records=2)
-        add("tensors of the checkpoint are cut off", partial(one, change=cut_history), "begin anew", **only, records=2)
+        add("the checkpoint lacks a part", partial(one, change=without(key)), "restart", key, **only, records=2)
+        add("the checkpoint holds something else", partial(one, change=of_other_kinds), "restart", **only, records=2)
+        add("tensors of the checkpoint are cut off", partial(one, change=cut_history), "restart", **only, records=2)
         add(
             "the checkpoint is of a wider model",
             partial(one, change=same, model=Wide()),

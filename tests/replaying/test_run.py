@@ -96,9 +96,9 @@ def test_attributions_are_those_of_the_watched_run(run: Any, replayed: Any) -> N
     assert len(watched.records) == len(explained.records) == 3
     for one, other in zip(watched.records, explained.records, strict=True):
         assert one["epoch"] == other["epoch"]
-        figures = {key: value for key, value in one["scalars"].items() if not key.endswith("/overhead")}
-        assert figures.keys() == other["scalars"].keys() - {"explain/attribution/overhead"}
-        assert {key: other["scalars"][key] for key in figures} == pytest.approx(figures, abs=1e-5, nan_ok=True)
+        metrics = {key: value for key, value in one["scalars"].items() if not key.endswith("/overhead")}
+        assert metrics.keys() == other["scalars"].keys() - {"explain/attribution/overhead"}
+        assert {key: other["scalars"][key] for key in metrics} == pytest.approx(metrics, abs=1e-5, nan_ok=True)
     assert "explain/attribution/drift/previous" in explained.records[1]["scalars"]
     first, second = watched.latest.attribution, explained.latest.attribution
     torch.testing.assert_close(first.values, second.values, atol=1e-6, rtol=0)
@@ -110,8 +110,8 @@ def test_neurons_of_the_validation_data_are_those_of_the_watched_run(run: Any, r
     for layer, profile in watched.profiles["val"].items():
         torch.testing.assert_close(profile.rates, explained.profiles["val"][layer].rates, atol=1e-6, rtol=0)
     for one, other in zip(watched.records, explained.records[1:], strict=True):
-        for figure in ("precision", "recall", "f1"):
-            assert one["scores"][figure] == pytest.approx(other["scores"][figure], nan_ok=True)
+        for metric in ("precision", "recall", "f1"):
+            assert one["scores"][metric] == pytest.approx(other["scores"][metric], nan_ok=True)
     assert explained.latest.layers["head.1"].feeding is not None
     assert watched.latest.layers["head.1"].feeding is not None
 

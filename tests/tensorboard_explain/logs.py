@@ -245,7 +245,7 @@ def path_run(folder: Path) -> None:
     }
     for step, graph in graphs.items():
         header = {"kind": "paths", "name": "path", "step": step, "epoch": step // 10, "graphs": [graph]}
-        header["caveat"] = f"Begins anew: {HTML}" if step else ""
+        header["caveat"] = f"Restarts: {HTML}" if step else ""
         log.put("explain/path/tab", header, step=step)
 
 

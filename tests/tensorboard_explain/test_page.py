@@ -223,7 +223,7 @@ def test_paths_of_older_records_show_what_was_won_and_lost(tab: Tab) -> None:
     )
     tab.frame.locator(".edge.won").first.dispatch_event("pointerenter")
     assert "won since B" in tab.text(".path-block .reading") and "30.0 %" in tab.text(".path-block .reading")
-    assert "Begins anew: <img src=x" in tab.text(".note.caveat")
+    assert "Restarts: <img src=x" in tab.text(".note.caveat")
     tab.open(run="path", a="0")
     assert tab.count(".edge") == 4 and tab.count(".edge.won") == 0 and tab.count(".note.caveat") == 0
 

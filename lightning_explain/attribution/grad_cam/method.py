@@ -75,7 +75,7 @@ class GradCAM:
 
         Raises:
             ConfigurationError: The model is no `nn.Module`, the inputs are no images, the layer does not exist or
-                gives no map, nothing tells which of its dimensions counts channels, or no layer gives a map.
+                gives no map, nothing indicates which of its dimensions counts channels, or no layer gives a map.
             ExplanationError: NaN or infinite values, or an output that does not depend on the inputs.
         """
         if not isinstance(model, nn.Module):
@@ -171,7 +171,7 @@ class GradCAM:
         if unclear and (self.layer is not None or any(len(named[key]) == 4 for key in unclear)):
             told = ", ".join(f"{name!r} {named[name]}" for name in unclear[:8])
             return ConfigurationError(
-                f"Nothing that made the output of {told} tells which of its dimensions counts channels and which the "
+                f"No operation behind the output of {told} tells which of its dimensions counts channels and which the "
                 "places of a feature map. Name another layer with GradCAM(layer=...): one that gives [batch, channels, "
                 "h, w], [batch, h, w, channels], or the tokens of patches; or say where channels are in one with four "
                 "dimensions with channel_dim=1 or channel_dim=-1. IntegratedGradients needs no such layer."

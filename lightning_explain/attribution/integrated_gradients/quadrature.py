@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SplitBound:
-    """Factors of the stated error of a fixed rule, fitted to networks other than those of `benchmarks/stated_errors.py`.
+    """Factors of a fixed rule's stated error, fitted to networks other than those of `benchmarks/stated_errors.py`.
 
     Attributes:
         smooth: Error over the geometric mean of the split and the second differences, at least.

@@ -54,7 +54,7 @@ class Alarm:
 
     @property
     def words(self) -> str:
-        """Describe the figures that count as unusual."""
+        """Describe the metrics that count as unusual."""
         return f"{self.rule.measure} more than {self.rule.times:g} times beyond its error and what was usual"
 
     def check(self, probe: Probe) -> None:
@@ -74,7 +74,7 @@ class Alarm:
             )
 
     def look(self, found: Comparison, probe: Probe, memory: Memory, *, method: str, epoch: int) -> Alert | None:
-        """Judge an explanation, and remember its figures.
+        """Judge an explanation, and remember its metrics.
 
         Args:
             found: The explanation, with its drift.

@@ -137,7 +137,7 @@ class Comparisons:
 
     Attributes:
         references: What is compared with.
-        guard: What fails is told once.
+        guard: What fails is reported once.
     """
 
     references: list[Reference]

@@ -51,7 +51,7 @@ def compare(
         history: What is remembered; the explanation is added.
         full_names: Full name of each method, under which it is remembered.
         measures: Drift measures.
-        guard: What fails for one method is told once, and leaves the others alone.
+        guard: What fails for one method is reported once, and leaves the others alone.
         comparisons: What the user wants to compare with, beside the previous and the first.
     """
     now = {name: ComparableExplanation.of(found) for name, found in explanation.attributions.items()}

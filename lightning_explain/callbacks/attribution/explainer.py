@@ -73,7 +73,7 @@ def _cpu(values: Inputs | None) -> Any:
     if isinstance(values, tuple):
         return tuple(_cpu(part) for part in values)
     values = values.detach().cpu()
-    # drift and pictures are worked out on the CPU, which is at home in 32 and 64 bits
+    # drift and pictures are computed on the CPU, which is at home in 32 and 64 bits
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
@@ -186,8 +186,8 @@ class Examiner:
                     attribution=own,
                     removal_baseline=share.baseline(removal_baseline(self.methods)),
                 )
-                figures = share.ranks.agreed(partial(examine, claim, measure))
-                found |= share.gathered({figure: _cpu(values) for figure, values in figures.items()})
+                metrics = share.ranks.agreed(partial(examine, claim, measure))
+                found |= share.gathered({metric: _cpu(values) for metric, values in metrics.items()})
         return found
 
     def check_weights(self, pl_module: nn.Module) -> None:

@@ -66,7 +66,7 @@ class Memory:
         previous: The last one.
         named: Explanations that the user wanted kept, by the user's names.
         films: The film of each input, by its place.
-        past: Earlier figures, for alerts.
+        past: Earlier metrics, for alerts.
     """
 
     count: int = 0
@@ -143,7 +143,7 @@ class History:
         target: The explained output of each sample, fixed for the whole run.
         memories: What is remembered of each method, by its full name: a method with another baseline asks another
             question, and does not go on with this one's curve.
-        caveat: A sentence that must be known to read the curve, e.g. why it begins anew; empty if there is none.
+        caveat: A sentence that must be known to read the curve, e.g. why it restarts; empty if there is none.
         probe: Fingerprint of the probe; empty before the first explanation.
         attempted: Names of the checkpoints that were explained to compare with, or could not be; not kept in
             checkpoints.
@@ -206,7 +206,7 @@ class History:
 
 
 def _state(attribution: Attribution) -> dict[str, Any]:
-    # the baseline can be worked out again, and is as large as the values
+    # the baseline can be recomputed, and is as large as the values
     return {
         "values": attribution.values,
         "coarse": attribution.coarse,

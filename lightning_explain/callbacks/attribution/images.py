@@ -79,36 +79,36 @@ class Gallery:
                     ]
                     film.widen(*(full_scale(shown, other) for other in others))
 
-    def show(self, journal: Journal, findings: Comparison, *, epoch: int) -> None:
+    def show(self, journal: Journal, comparison: Comparison, *, epoch: int) -> None:
         """Draw and log the heatmaps of each input, and each method's filmstrip when it has grown enough."""
         if journal.shows_pictures:
             for shown in self.shown:
-                self._show_input(journal, findings, shown, epoch=epoch)
+                self._show_input(journal, comparison, shown, epoch=epoch)
 
-    def _show_input(self, journal: Journal, findings: Comparison, shown: Shown, *, epoch: int) -> None:
-        explanation = findings.explanation
+    def _show_input(self, journal: Journal, comparison: Comparison, shown: Shown, *, epoch: int) -> None:
+        explanation = comparison.explanation
         described_methods = [described(name, self.methods[name]) for name in explanation.attributions]
         journal.image(
             tag(self.name, "heatmaps", *_own(shown)),
-            self._heatmaps(findings, shown, epoch=epoch),
+            self._heatmaps(comparison, shown, epoch=epoch),
             description=f"The probe{_of(shown)} beside what each feature contributes to the explained output, by "
             f"{markdown_safe(', '.join(described_methods))}. Red: speaks for it; blue: against it.",
         )
-        self._write_text(journal, findings, shown)
+        self._write_text(journal, comparison, shown)
         for method in explanation.attributions:
             if worth_redrawing(self._memory(method).count):
                 self._show_filmstrip(journal, method, shown)
 
-    def _write_text(self, journal: Journal, findings: Comparison, shown: Shown) -> None:
+    def _write_text(self, journal: Journal, comparison: Comparison, shown: Shown) -> None:
         """Write samples that can be read for the text dashboard, the first method's attributions in them."""
-        method, attribution = next(iter(findings.explanation.attributions.items()))
+        method, attribution = next(iter(comparison.explanation.attributions.items()))
         values = attribution.parts[shown.index]
         drawn = drawn_as(shown, values)
-        words = Annotations(title="", captions=captions(self.probe, findings.explanation), labels=self.probe.labels)
+        words = Annotations(title="", captions=captions(self.probe, comparison.explanation), labels=self.probe.labels)
         table = modality_of(drawn).markdown(drawn, values, words)
         if table:
             name = full_name(method, self.methods[method])
-            head = f"{name}: **bold** speaks for the explained output, *italic* against."
+            head = f"{name}: **bold** supports the explained output, *italic* opposes it."
             journal.text(tag(self.name, str(shown.form), *_own(shown)), f"{head}\n\n{table}")
 
     def show_all_filmstrips(self, journal: Journal) -> None:
@@ -129,8 +129,8 @@ class Gallery:
                 "for each explanation.",
             )
 
-    def _heatmaps(self, findings: Comparison, shown: Shown, *, epoch: int) -> Picture:
-        explanation = findings.explanation
+    def _heatmaps(self, comparison: Comparison, shown: Shown, *, epoch: int) -> Picture:
+        explanation = comparison.explanation
         kept = self._kept(explanation)
         alone = len(explanation.attributions) == 1
         panels: list[Panel] = []
@@ -143,8 +143,8 @@ class Gallery:
             scale = self._film(name, shown).scale
             panels += [Panel(name=over, values=found.parts[shown.index], scale=scale) for over, found in maps]
         words = Annotations(
-            title=self._title(findings, shown, epoch=epoch),
-            captions=self._captions(findings),
+            title=self._title(comparison, shown, epoch=epoch),
+            captions=self._captions(comparison),
             group_names=group_names(self.probe),
             labels=self.probe.labels,
             unit=explanation.unit,
@@ -158,17 +158,17 @@ class Gallery:
         named = self._memory(explanation.primary).named
         return {n: one for n, one in named.items() if one.explanation.attribution is not explanation.attribution}
 
-    def _captions(self, findings: Comparison) -> list[str]:
+    def _captions(self, comparison: Comparison) -> list[str]:
         """Caption the samples; those whose first explanation misses its tolerance begin with a question mark."""
-        explanation = findings.explanation
+        explanation = comparison.explanation
         words = captions(self.probe, explanation)
         first = explanation.attributions.get(explanation.primary)
         for row in [] if first is None else missed(first, self.methods[explanation.primary]):
             words[row] = f"? {words[row]}"
         return words
 
-    def _title(self, findings: Comparison, shown: Shown, *, epoch: int) -> str:
-        explanation = findings.explanation
+    def _title(self, comparison: Comparison, shown: Shown, *, epoch: int) -> str:
+        explanation = comparison.explanation
         names = {name: full_name(name, self.methods[name]) for name in explanation.attributions}
         started = self.history.count == 1 and explanation.step == 0
         moment = "before training" if started else f"in epoch {epoch}, at step {explanation.step:,}"
@@ -178,12 +178,12 @@ class Gallery:
         reading = self._reading(drawn, explanation, several=several)
         if len(names) == 1:
             (name,) = names
-            trusted = trust(explanation.attributions[name], findings.drifts.get(name, {}), self.methods[name])
+            trusted = trust(explanation.attributions[name], comparison.drifts.get(name, {}), self.methods[name])
             return f"{looks}{self._beside(explanation)}. {names[name]}. {reading} {trusted} {self._caveat}".strip()
         return (
             f"{looks}, by {len(names)} methods{self._beside(explanation)}: {'; '.join(names.values())}. {reading} "
-            f"Each method has a scale of its own, one for all samples and steps. {agreement_words(findings)} "
-            f"{self._trust_by_method(findings)} {self._caveat}"
+            f"Each method has a scale of its own, one for all samples and steps. {agreement_words(comparison)} "
+            f"{self._trust_by_method(comparison)} {self._caveat}"
         ).strip()
 
     def _beside(self, explanation: Explanation) -> str:
@@ -224,13 +224,13 @@ class Gallery:
         last = self._memory(method).previous
         return shown if last is None else drawn_as(shown, last.attribution.parts[shown.index])
 
-    def _trust_by_method(self, findings: Comparison) -> str:
+    def _trust_by_method(self, comparison: Comparison) -> str:
         """Describe the error of the first method, and for the others the share that reached no input."""
-        explanation = findings.explanation
+        explanation = comparison.explanation
         words = {name: unexplained_words(attribution) for name, attribution in explanation.attributions.items()}
         if explanation.primary in words:
             method = self.methods[explanation.primary]
-            words[explanation.primary] = trust(explanation.attribution, findings.primary_drifts, method)
+            words[explanation.primary] = trust(explanation.attribution, comparison.primary_drifts, method)
         return " ".join(f"{name}: {said}" for name, said in words.items() if said)
 
 

@@ -67,7 +67,7 @@ def _check_methods(methods: Iterable[Any]) -> None:
 
 def _check_names(names: list[str]) -> None:
     for name in names:
-        # only the further methods' names stand in tags beside the figures, but the order of a list is soon changed
+        # only the further methods' names stand in tags beside the metrics, but the order of a list is soon changed
         if tag_part(name) in TAKEN or tag_part(name).startswith("drift") or VERSUS in tag_part(name):
             raise ConfigurationError(
                 f"A method cannot be called {name!r}, since tags would be confused with others of the monitor. "

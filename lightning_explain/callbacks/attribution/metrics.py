@@ -1,4 +1,4 @@
-"""An attribution monitor's figures by tag, each with the words that say what it means."""
+"""An attribution monitor's metrics by tag, each with its description."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -47,7 +47,7 @@ FAITHFULNESS_MEANINGS = {
 }
 
 
-class Figure(NamedTuple):
+class MetricValue(NamedTuple):
     """A number, and what it means."""
 
     value: float
@@ -59,31 +59,31 @@ def method_prefix(name: str, method: str, primary: str) -> tuple[str, ...]:
     return (name,) if method == primary else (name, method)
 
 
-def figures(
-    name: str, findings: Comparison, probe: Probe, *, descriptions: Mapping[str, str], removal_baseline: str
-) -> dict[str, Figure]:
-    """Return every figure of an explanation by tag.
+def metrics(
+    name: str, comparison: Comparison, probe: Probe, *, descriptions: Mapping[str, str], removal_baseline: str
+) -> dict[str, MetricValue]:
+    """Return every metric of an explanation by tag.
 
     Args:
         name: The monitor's name.
-        findings: The explanation and its comparisons.
+        comparison: The explanation and its comparisons.
         probe: What was explained.
         descriptions: What is said of each method, its baseline included.
         removal_baseline: What deleted features become, in words.
     """
-    found: dict[str, Figure] = {}
-    explanation = findings.explanation
+    found: dict[str, MetricValue] = {}
+    explanation = comparison.explanation
     for method, attribution in explanation.attributions.items():
         prefix, words = method_prefix(name, method, explanation.primary), descriptions[method]
         own = {
-            **drift_figures(prefix, findings.drifts.get(method, {}), probe, references=findings.references),
-            **quality_figures(prefix, attribution, probe),
-            **_faithfulness_figures(prefix, explanation.faithfulness.get(method, {}), removal_baseline),
+            **drift_metrics(prefix, comparison.drifts.get(method, {}), probe, references=comparison.references),
+            **quality_metrics(prefix, attribution, probe),
+            **_faithfulness_metrics(prefix, explanation.faithfulness.get(method, {}), removal_baseline),
         }
         words = markdown_safe(words)
-        found |= {key: Figure(figure.value, f"{words}: {figure.meaning}.") for key, figure in own.items()}
-    for (a, b), values in findings.agreement.items():
-        found[tag(name, "agreement", versus(a, b))] = Figure(
+        found |= {key: MetricValue(metric.value, f"{words}: {metric.meaning}.") for key, metric in own.items()}
+    for (a, b), values in comparison.agreement.items():
+        found[tag(name, "agreement", versus(a, b))] = MetricValue(
             float(values.nanmean()),
             f"Rank correlation of the signed attributions of {markdown_safe(descriptions[a])} and "
             f"{markdown_safe(descriptions[b])}, mean over the "
@@ -105,15 +105,15 @@ def _classes(probe: Probe, references: Iterable[str]) -> list[tuple[str, str, Te
 
 def _error_meaning(of: str) -> str:
     return (
-        f"estimated numerical error of {of}, which 95 of 100 true ones are below; drift below it cannot be told from "
-        "no change"
+        f"estimated numerical error of {of}; 95 % of true errors lie below it, and a drift below it cannot be "
+        "distinguished from no change"
     )
 
 
-def drift_figures(
+def drift_metrics(
     prefix: tuple[str, ...], drifts: Drifts, probe: Probe, *, references: Mapping[str, str]
-) -> dict[str, Figure]:
-    """Return the drift figures by tag: every measure against every reference with its error, and by class.
+) -> dict[str, MetricValue]:
+    """Return the drift metrics by tag: every measure against every reference with its error, and by class.
 
     Args:
         prefix: First parts of the tags.
@@ -121,13 +121,15 @@ def drift_figures(
         probe: What is explained.
         references: Every reference that there may be, and what it is in words.
     """
-    found: dict[str, Figure] = {}
+    found: dict[str, MetricValue] = {}
     for reference, drift in drifts.items():
         for measure in drift.values:
             group = "drift" if measure == MAIN else f"drift_{measure}"
             what = f"how far the explanation is from {markdown_safe(references[reference])}"
-            found[tag(*prefix, group, reference)] = Figure(drift.mean(measure), f"{what}: {MEASURE_MEANINGS[measure]}")
-            found[f"{tag(*prefix, group, reference)}{ERROR}"] = Figure(
+            found[tag(*prefix, group, reference)] = MetricValue(
+                drift.mean(measure), f"{what}: {MEASURE_MEANINGS[measure]}"
+            )
+            found[f"{tag(*prefix, group, reference)}{ERROR}"] = MetricValue(
                 drift.error(measure), _error_meaning(f"{group}/{reference}")
             )
     if "previous" in drifts:
@@ -135,59 +137,59 @@ def drift_figures(
         group = "drift" if main == MAIN else f"drift_{main}"
         for part, class_name, members in _classes(probe, references):
             of_class = markdown_safe(class_name, longest=LONGEST)
-            found[tag(*prefix, group, part)] = Figure(
+            found[tag(*prefix, group, part)] = MetricValue(
                 drifts["previous"].mean(main, members),
                 f"how far the explanations of class {of_class} are from the previous ones: {MEASURE_MEANINGS[main]}",
             )
-            found[f"{tag(*prefix, group, part)}{ERROR}"] = Figure(
+            found[f"{tag(*prefix, group, part)}{ERROR}"] = MetricValue(
                 drifts["previous"].error(main, members), _error_meaning(f"{group}/{markdown_safe(part)}")
             )
     return found
 
 
-def quality_figures(prefix: tuple[str, ...], attribution: Attribution, probe: Probe) -> dict[str, Figure]:
+def quality_metrics(prefix: tuple[str, ...], attribution: Attribution, probe: Probe) -> dict[str, MetricValue]:
     """Return the metrics of a single explanation: completeness, error, size, cost, share inside the masks."""
     found = {
-        "total_attribution": Figure(
+        "total_attribution": MetricValue(
             float(flat(attribution.values).abs().sum(1).mean()),
             "sum of the absolute attributions, mean over the probe, in output units; usually rises as scores grow",
         ),
-        "n_evaluations": Figure(
+        "n_evaluations": MetricValue(
             float(attribution.n_evaluations.float().mean()), "gradient evaluations for each sample, mean over the probe"
         ),
     }
     if attribution.convergence_delta is not None:
-        found["convergence_delta"] = Figure(
+        found["convergence_delta"] = MetricValue(
             float(attribution.convergence_delta.abs().mean()),
             "mean absolute completeness gap: how far the attributions' sum is from the output's change between "
             "baseline and input (without a baseline: from the output), in units of the output; 0 is exact",
         )
     if attribution.absorbed_share is not None:
-        found["absorbed_share"] = Figure(
+        found["absorbed_share"] = MetricValue(
             float(attribution.absorbed_share.nanmedian()),
             "part of the explained output that offsets took (biases, norm offsets, positions, class tokens), so that "
             "it reached no input; median over the probe; 0 is none",
         )
     if attribution.softmax_share is not None:
-        found["softmax_share"] = Figure(
+        found["softmax_share"] = MetricValue(
             float(attribution.softmax_share.nanmedian()),
             "part of the explained output that the Taylor expansion of softmaxes lost on the way to the inputs (0 with "
             'LRP(attention="cp") and no other softmax); median over the probe',
         )
     if attribution.error is not None:
-        found["error"] = Figure(
+        found["error"] = MetricValue(
             float(attribution.error.nanmean()), "estimated relative L1 error of the attributions, mean over the probe"
         )
     found |= _input_shares(attribution, probe)
     if probe.masks is not None:
-        found["mass_in_mask"] = Figure(
+        found["mass_in_mask"] = MetricValue(
             float(mass_in_mask(attribution.parts[0], probe.masks).nanmean()),
             "share of the absolute attribution inside the probe's masks, 0 to 1",
         )
-    return {tag(*prefix, *name.split("/")): figure for name, figure in found.items()}
+    return {tag(*prefix, *name.split("/")): metric for name, metric in found.items()}
 
 
-def _input_shares(attribution: Attribution, probe: Probe) -> dict[str, Figure]:
+def _input_shares(attribution: Attribution, probe: Probe) -> dict[str, MetricValue]:
     """Return each input's share of the absolute attribution, where a sample has several inputs."""
     shown = shown_inputs(probe)
     if len(shown) < 2:
@@ -195,7 +197,7 @@ def _input_shares(attribution: Attribution, probe: Probe) -> dict[str, Figure]:
     sizes = [flat(attribution.parts[part.index]).abs().sum(1) for part in shown]
     total = sum(sizes)
     return {
-        f"input_share/{part}": Figure(
+        f"input_share/{part}": MetricValue(
             float((size / total).nanmean()),
             f"share of the absolute attribution that falls on {one.name[:80]}, 0 to 1, mean over the probe",
         )
@@ -203,12 +205,12 @@ def _input_shares(attribution: Attribution, probe: Probe) -> dict[str, Figure]:
     }
 
 
-def _faithfulness_figures(
+def _faithfulness_metrics(
     prefix: tuple[str, ...], measured: Mapping[str, Tensor], removal_baseline: str
-) -> dict[str, Figure]:
-    found: dict[str, Figure] = {}
-    for figure, values in measured.items():
-        removed = f"; a feature that is gone is at the baseline {removal_baseline}" if figure.endswith("_auc") else ""
+) -> dict[str, MetricValue]:
+    found: dict[str, MetricValue] = {}
+    for metric, values in measured.items():
+        removed = f"; a feature that is gone is at the baseline {removal_baseline}" if metric.endswith("_auc") else ""
         mean = float(values.nanmean())
-        found[tag(*prefix, figure)] = Figure(mean, f"{FAITHFULNESS_MEANINGS[figure]}{removed}")
+        found[tag(*prefix, metric)] = MetricValue(mean, f"{FAITHFULNESS_MEANINGS[metric]}{removed}")
     return found

@@ -64,7 +64,7 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
       run's folder.
     - with several methods `explain/{name}/agreement/{a}_vs_{b}`: rank correlation of the signed attributions of
       each pair, mean over the probe. All that is listed here is the first method's; of each other one the
-      filmstrip and the same figures (`overhead` excepted) are at `explain/{name}/{method}/...`. The heatmaps
+      filmstrip and the same metrics (`overhead` excepted) are at `explain/{name}/{method}/...`. The heatmaps
       stand side by side.
     - with `alert=`: `explain/{name}/alert` (1 where there is one, 0 elsewhere), `.../alerts` (text), a marker in
       record and tab, and a warning.
@@ -73,7 +73,7 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
 
     TensorBoard shows with each tag what it means, with which method and which baseline it was made.
 
-    Callbacks can monitor the figures, e.g. `EarlyStopping(monitor="explain/attribution/drift/previous")`: drift is
+    Callbacks can monitor the metrics, e.g. `EarlyStopping(monitor="explain/attribution/drift/previous")`: drift is
     known from the first epoch on, since the first explanation is made before training.
 
     Args:

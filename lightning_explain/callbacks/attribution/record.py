@@ -33,14 +33,14 @@ def _numbers(values: Tensor | None) -> list[float] | None:
     return None if values is None else [float(f"{value:.6g}") for value in values.tolist()]
 
 
-def record(findings: Comparison, probe: Probe, *, methods: Methods, epoch: int) -> dict[str, Any]:
-    """Return one explanation's figures per sample as plain lists.
+def record(comparison: Comparison, probe: Probe, *, methods: Methods, epoch: int) -> dict[str, Any]:
+    """Return one explanation's metrics per sample as plain lists.
 
     The first method's stand at the top, those of all methods under `methods`, by name; pairs under `agreement`.
     """
-    explanation = findings.explanation
+    explanation = comparison.explanation
     labels, scores = probe.labels, explanation.scores
-    by_method = {name: _method_record(name, findings, probe, methods) for name in explanation.attributions}
+    by_method = {name: _method_record(name, comparison, probe, methods) for name in explanation.attributions}
     primary = explanation.primary
     return {
         "epoch": epoch,
@@ -48,13 +48,13 @@ def record(findings: Comparison, probe: Probe, *, methods: Methods, epoch: int) 
         "labels": None if labels is None else [probe.class_name(c) for c in labels.tolist()],
         "predicted": scores.argmax(1).tolist() if scores.ndim == 2 and scores.shape[1] > 1 else None,
         **by_method.get(primary, {"method": full_name(primary, methods[primary]), "failed": True}),
-        "agreement": {versus(a, b): _numbers(values) for (a, b), values in findings.agreement.items()},
+        "agreement": {versus(a, b): _numbers(values) for (a, b), values in comparison.agreement.items()},
         "methods": {name: entry for name, entry in by_method.items() if name != primary},
     }
 
 
-def _method_record(name: str, findings: Comparison, probe: Probe, methods: Methods) -> dict[str, Any]:
-    explanation = findings.explanation
+def _method_record(name: str, comparison: Comparison, probe: Probe, methods: Methods) -> dict[str, Any]:
+    explanation = comparison.explanation
     attribution = explanation.attributions[name]
     masks = probe.masks
     return {
@@ -68,13 +68,13 @@ def _method_record(name: str, findings: Comparison, probe: Probe, methods: Metho
         "softmax_share": _numbers(attribution.softmax_share),
         "n_evaluations": attribution.n_evaluations.tolist(),
         "missed_tolerance": missed(attribution, methods[name]),
-        "drift_below_error": [ref for ref, drift in findings.drifts.get(name, {}).items() if below_error(drift)],
+        "drift_below_error": [ref for ref, drift in comparison.drifts.get(name, {}).items() if below_error(drift)],
         "inputs": input_records(attribution, explained_inputs(probe, methods)),
         **({} if masks is None else {"mass_in_mask": _numbers(mass_in_mask(attribution.parts[0], masks))}),
-        "faithfulness": {figure: _numbers(values) for figure, values in explanation.faithfulness.get(name, {}).items()},
+        "faithfulness": {metric: _numbers(values) for metric, values in explanation.faithfulness.get(name, {}).items()},
         "drift": {
             reference: {measure: _numbers(values) for measure, values in drift.values.items()}
-            for reference, drift in findings.drifts.get(name, {}).items()
+            for reference, drift in comparison.drifts.get(name, {}).items()
         },
     }
 
@@ -125,7 +125,7 @@ def unexplained_words(attribution: Attribution) -> str:
 
 
 def below_error(moved: Drift) -> bool:
-    """Describe a drift that is smaller than its own error, and so cannot be told from no change; else empty."""
+    """Describe a drift that is smaller than its own error, and so cannot be distinguished from none; else empty."""
     measure = next(iter(moved.values))
     return moved.mean(measure) < moved.error(measure)
 
@@ -160,24 +160,26 @@ def charts(name: str, methods: Methods, named: Sequence[str] = ()) -> dict[str, 
     return found
 
 
-def summary(findings: Comparison, methods: Methods, caveat: str = "") -> str:
+def summary(comparison: Comparison, methods: Methods, caveat: str = "") -> str:
     """Write drift, agreement and faithfulness as markdown tables; empty where there is nothing to say yet."""
     parts = [markdown_safe(caveat)] if caveat else []
-    for name, attribution in findings.explanation.attributions.items():
+    for name, attribution in comparison.explanation.attributions.items():
         words = f"{missed_words(attribution, methods[name])} {unexplained_words(attribution)}".strip()
         if words:
             parts.append(f"{markdown_safe(name)}: {words}")
     parts += [
         f"**{_plain(full_name(name, methods[name]))}**\n\n{_drift_table(drifts)}"
-        for name, drifts in findings.drifts.items()
+        for name, drifts in comparison.drifts.items()
         if drifts
     ]
-    if findings.agreement:
-        rows = {f"{_plain(a)} and {_plain(b)}": f"{_mean(values):.4f}" for (a, b), values in findings.agreement.items()}
+    if comparison.agreement:
+        rows = {
+            f"{_plain(a)} and {_plain(b)}": f"{_mean(values):.4f}" for (a, b), values in comparison.agreement.items()
+        }
         parts.append(_table("rank correlation of the methods", "mean over the probe", rows))
-    for name, measured in findings.explanation.faithfulness.items():
+    for name, measured in comparison.explanation.faithfulness.items():
         if measured:
-            rows = {figure: f"{_mean(values):.4g}" for figure, values in measured.items()}
+            rows = {metric: f"{_mean(values):.4g}" for metric, values in measured.items()}
             parts.append(_table(f"faithfulness of {_plain(name)}", "mean over the probe", rows))
     return "\n\n".join(parts)
 
@@ -245,15 +247,15 @@ def trust(attribution: Attribution, drifts: Drifts, method: Method) -> str:
     for reference, moved in drifts.items():
         measure = next(iter(moved.values))
         distance, noise = moved.mean(measure), moved.error(measure)
-        below = " (below its own error: not to be told from no change)" if below_error(moved) else ""
+        below = " (below its own error: not distinguishable from no change)" if below_error(moved) else ""
         margin = "" if math.isnan(noise) else f" ± {noise:.3f}"
         words.append(f"Drift to {reference}: {distance:.3f}{margin}{below}.")
     return " ".join(words)
 
 
-def agreement_words(findings: Comparison) -> str:
+def agreement_words(comparison: Comparison) -> str:
     """Return the sentence of a picture's title about the agreement of methods."""
-    pairs = [f"{a} and {b} {_mean(values):.2f}" for (a, b), values in findings.agreement.items()]
+    pairs = [f"{a} and {b} {_mean(values):.2f}" for (a, b), values in comparison.agreement.items()]
     return f"Agreement (rank correlation): {', '.join(pairs)}." if pairs else ""
 
 

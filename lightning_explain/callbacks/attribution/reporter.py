@@ -11,7 +11,7 @@ from lightning_explain.callbacks.attribution.explainer import Explanation, remov
 from lightning_explain.callbacks.attribution.history import History
 from lightning_explain.callbacks.attribution.images import Gallery
 from lightning_explain.callbacks.attribution.methods import Methods, described, full_name, full_names
-from lightning_explain.callbacks.attribution.metrics import Figure, figures
+from lightning_explain.callbacks.attribution.metrics import MetricValue, metrics
 from lightning_explain.callbacks.attribution.record import alert_record, alert_summary, record, summary
 from lightning_explain.callbacks.attribution.tab import log_attribution_tab
 from lightning_explain.callbacks.base.early_stopping import update_callback_metrics
@@ -89,7 +89,7 @@ class Reporter:
             alert = self._look(found, probe, history, epoch=running_epoch(trainer))
         scalars: dict[str, float] = {}
         with self._guard.doing("measuring and logging drift", cure=WRITING):
-            self._log_figures(trainer, found, probe, scalars, alert=alert, monitored=monitored)
+            self._log_metrics(trainer, found, probe, scalars, alert=alert, monitored=monitored)
         writing = self._guard.doing("recording and drawing an explanation", cure=WRITING)
         with writing, Journal(trainer, explanation.step) as journal:
             gallery = self._gallery(probe, history)
@@ -106,7 +106,7 @@ class Reporter:
         method = full_name(primary, self._methods[primary])
         return self._alarm.look(found, probe, history.of(method), method=method, epoch=epoch)
 
-    def _log_figures(
+    def _log_metrics(
         self,
         trainer: Any,
         found: Comparison,
@@ -116,27 +116,27 @@ class Reporter:
         alert: Alert | None,
         monitored: bool,
     ) -> None:
-        by_tag = figures(
+        by_tag = metrics(
             self._name,
             found,
             probe,
             descriptions={name: described(name, method) for name, method in self._methods.items()},
             removal_baseline=baseline_name(removal_baseline(self._methods)),
         )
-        by_tag[tag(self._name, "overhead")] = Figure(
+        by_tag[tag(self._name, "overhead")] = MetricValue(
             self._schedule.stopwatch.share(),
             f"Share of wall time that {markdown_safe(self._name)} has spent explaining so far.",
         )
         if self._alarm is not None:
             meaning = f"1 at explanations with an alert ({self._alarm.words}), 0 at others."
-            by_tag[tag(self._name, "alert")] = Figure(float(alert is not None), meaning)
-        # into what the record gets too: a logger that fails must not cost it the figures
-        scalars |= {key: figure.value for key, figure in by_tag.items()}
+            by_tag[tag(self._name, "alert")] = MetricValue(float(alert is not None), meaning)
+        # into what the record gets too: a logger that fails must not cost it the metrics
+        scalars |= {key: metric.value for key, metric in by_tag.items()}
         if monitored:
             update_callback_metrics(trainer, scalars)
         # an event file keeps the first description of a tag; more would only make it larger
-        words = {key: figure.meaning for key, figure in by_tag.items() if key not in self._described}
-        with self._guard.doing("sending the figures to the loggers", cure=WRITING):
+        words = {key: metric.meaning for key, metric in by_tag.items() if key not in self._described}
+        with self._guard.doing("sending the metrics to the loggers", cure=WRITING):
             Journal(trainer, found.explanation.step).scalars(scalars, descriptions=words)
         self._described.update(defined(scalars))
 

@@ -1,4 +1,4 @@
-"""Baselines that are means of the training data: worked out once, the same for the whole run."""
+"""Baselines that are means of the training data: computed once, the same for the whole run."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -5,12 +5,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-Asked = dict[str, str]
+ComparedOptions = dict[str, str]
 """Options that decide what is explained: name to text."""
 
 
-UNREADABLE = "Begins anew: its checkpoint could not be read."
-PROBE_CHANGED = "Begins anew: the samples of the probe have changed since the explanation before."
+UNREADABLE = "Restarts: its checkpoint could not be read."
+PROBE_CHANGED = "Restarts: the samples of the probe have changed since the explanation before."
 DATA_CHANGED = (
     "The probe is that of the checkpoint; the validation data have changed since, so that it may be no sample of them."
 )
@@ -41,8 +41,8 @@ class ExplanationHistory(Protocol):
 
 
 def begins_anew(with_: str) -> str:
-    """Return the sentence on a curve that begins anew since the checkpoint was written with something else."""
-    return f"Begins anew: the checkpoint was written with {with_}."
+    """Return the sentence on a curve that restarts since the checkpoint was written with something else."""
+    return f"Restarts: the checkpoint was written with {with_}."
 
 
 def in_words(option: Any) -> str:
@@ -58,7 +58,7 @@ def in_words(option: Any) -> str:
     return repr(option)
 
 
-def what_changed(earlier: Mapping[str, Any] | None, now: Asked) -> str:
+def what_changed(earlier: Mapping[str, Any] | None, now: ComparedOptions) -> str:
     """List the options of a checkpoint that differ from those of this run; empty if none does or none is recorded.
 
     Example:

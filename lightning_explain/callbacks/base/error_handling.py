@@ -1,4 +1,4 @@
-"""An explanation must never kill a training run: what fails is told once, and the run goes on."""
+"""An explanation must never kill a training run: what fails is reported once, and the run goes on."""
 
 import errno
 import re
@@ -26,7 +26,7 @@ NOT_IN_TESTS = (
     "same data."
 )
 TAKING_UP = "taking up the checkpoint"
-BEGINNING_ANEW = "So its curves begin anew. To go on with them, resume from a whole checkpoint of this very run."
+BEGINNING_ANEW = "So its curves restart. To go on with them, resume from a whole checkpoint of this very run."
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
@@ -99,7 +99,7 @@ class Guard:
         about = re.sub(r"\d+", "#", message)
         if self._speaks and about not in self._told:
             self._told.add(about)
-            warnings.warn(f"{message} (Of {self.owner}; told once a run.)", ExplanationWarning, stacklevel=4)
+            warnings.warn(f"{message} (Of {self.owner}; reported once per run.)", ExplanationWarning, stacklevel=4)
 
     def tell(self, what: str, error: BaseException, cure: str = "", consequence: str = "") -> None:
         """Warn once for each thing that failed, and once for each cause: a full disk interrupts many things."""
@@ -111,7 +111,7 @@ class Guard:
         words = [f"{type(error).__name__}: {error}", remedy_for(error, cure, self._memory), consequence]
         warnings.warn(
             f"{self.owner}: {what} failed and is skipped; training goes on. {' '.join(word for word in words if word)} "
-            "(Told once a run. To stop at such errors and see where they come from, give on_error='raise'.)",
+            "(Reported once per run. To stop at such errors and see where they come from, give on_error='raise'.)",
             ExplanationWarning,
             stacklevel=3,
         )

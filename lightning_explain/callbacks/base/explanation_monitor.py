@@ -8,7 +8,7 @@ from torch import Tensor
 from lightning_explain.callbacks.base.compatibility import (
     DATA_CHANGED,
     PROBE_CHANGED,
-    Asked,
+    ComparedOptions,
     ExplanationHistory,
     begins_anew,
     in_words,
@@ -84,7 +84,7 @@ class ExplanationMonitor(ProbeMonitor, Generic[E, H]):
         """Draw the pictures that grow with every explanation and were not drawn with the last one."""
         raise NotImplementedError
 
-    def _compared_options(self) -> Asked:
+    def _compared_options(self) -> ComparedOptions:
         """Return the options that decide what is compared, as text: with others, a resumed run starts over."""
         return {"explained": in_words(self.explained), **self.question.description}
 
@@ -126,7 +126,7 @@ class ExplanationMonitor(ProbeMonitor, Generic[E, H]):
     def _tell_start_over(self, with_: str, cure: str) -> None:
         self._history.caveat = begins_anew(with_)
         self._guard.note(
-            f"the checkpoint was written with {with_}, so {self._curve} starts anew from this run's own first "
+            f"the checkpoint was written with {with_}, so {self._curve} restarts from this run's own first "
             f"explanation. To go on with the old curve, {cure}."
         )
 
@@ -137,7 +137,7 @@ class ExplanationMonitor(ProbeMonitor, Generic[E, H]):
             self._history = self._new_history()
             self._history.caveat = PROBE_CHANGED
             self._guard.note(
-                f"the samples of the probe have changed since the explanation before, so {self._curve} starts anew. "
+                f"the samples of the probe have changed since the explanation before, so {self._curve} restarts. "
                 "Leave the tensors of monitor.probe as they are; give another monitor another probe."
             )
         self._history.probe = fingerprint

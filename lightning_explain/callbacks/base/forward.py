@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lightning_explain.attribution.integrated_gradients.passes import in_halves
 from lightning_explain.batches import Selector, output_of, plain_selector, score_candidates
-from lightning_explain.callbacks.base.compatibility import Asked, in_words
+from lightning_explain.callbacks.base.compatibility import ComparedOptions, in_words
 from lightning_explain.callbacks.base.output_choice import likeliest_scores
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import isolated
@@ -66,7 +66,7 @@ class OutputChoice:
     """The place of the scores in an output of several tensors.
 
     Attributes:
-        place: Index or key; None where there is nothing to choose, or nothing tells.
+        place: Index or key; None where there is nothing to choose, or there is no evidence.
         is_settled: True once it was looked for.
     """
 
@@ -102,7 +102,7 @@ class Question:
             object.__setattr__(self, option, plain_selector(getattr(self, option)))
 
     @property
-    def description(self) -> Asked:
+    def description(self) -> ComparedOptions:
         """These options in words: resumed with others, curves start anew."""
         return {
             name: in_words(option)
@@ -146,7 +146,7 @@ class Question:
     def settle(self, pl_module: nn.Module, inputs: tuple[Tensor, ...], n_classes: int | None) -> str:
         """Find out which tensor holds the scores where the module returns several; return what is to be said of it.
 
-        Where nothing tells, asking for the scores is refused with the cure. The module is left as found.
+        Without evidence, asking for the scores is refused with the cure. The module is left as found.
 
         Args:
             pl_module: The module.

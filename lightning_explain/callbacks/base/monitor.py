@@ -41,7 +41,7 @@ class ProbeMonitor(pl.Callback):
         target: Where a batch holds the target. Where a sample has several labels, or one for every pixel, a callable
             that chooses one of each sample.
         output: Where the model's output holds the scores [batch, classes]. Of several tensors the one is taken that
-            alone fits the classes and is computed from the others; where nothing tells them apart, this option is
+            alone fits the classes and is computed from the others; where nothing distinguishes them, this option is
             required. Or a callable that makes one number of each sample, [batch], e.g. the mean score of a class over a
             segmented image.
         forward_fn: Called as `forward_fn(module, *inputs)` instead of `module(*inputs)`.

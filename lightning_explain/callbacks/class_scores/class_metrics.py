@@ -17,7 +17,7 @@ CLOSE = 0.02
 MANY = 2
 """So many times as many columns as there are labels may be an embedding rather than class scores."""
 
-Figures = dict[str, list[float]]
+ClassMetrics = dict[str, list[float]]
 """Precision, recall and F1 by class."""
 
 
@@ -115,7 +115,7 @@ class Tally(NamedTuple):
     n_beyond: int
 
     @property
-    def figures(self) -> Figures:
+    def metrics(self) -> ClassMetrics:
         """Precision, recall and F1 by class; NaN for a class that was neither seen nor predicted."""
         return {
             "precision": (self.hits / self.predicted).tolist(),
@@ -175,11 +175,11 @@ class ScoreCheck:
     """Outcome of the check of a validation's class scores.
 
     Attributes:
-        figures: Precision, recall and F1 by class; empty where no tensor fits.
+        metrics: Precision, recall and F1 by class; empty where no tensor fits.
         why_not: Why there are none; empty where there are, or no sample was scored.
     """
 
-    figures: Figures
+    metrics: ClassMetrics
     why_not: str = ""
 
 
@@ -199,14 +199,14 @@ def verdict(
         return (
             ScoreCheck({}, f"what the module's forward returns holds none: {why}")
             if why
-            else ScoreCheck(explained.figures)
+            else ScoreCheck(explained.metrics)
         )
     doubts = {name: doubt(tally, logged, named=named) for name, tally in others.items()}
     fitting = {name: others[name] for name, why in doubts.items() if not why}
     if len(others) > 1:
         fitting = {name: tally for name, tally in fitting.items() if tally.distance(logged) <= CLOSE}
     if len(fitting) == 1:
-        return ScoreCheck(next(iter(fitting.values())).figures)
+        return ScoreCheck(next(iter(fitting.values())).metrics)
     if len(others) == 1:
         ((name, why),) = doubts.items()
         return ScoreCheck({}, f"the validation step called {name}, whose output holds none: {why}")

@@ -11,8 +11,8 @@ from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.callbacks.class_scores.class_metrics import (
+    ClassMetrics,
     ClassScores,
-    Figures,
     outside_probabilities,
     predicted_classes,
     verdict,
@@ -142,7 +142,7 @@ class NeuronScores:
         """Columns of what the explained forward returns; None where it was not seen, or `output=` makes a choice."""
         return None if self._question.output is not None else self._counts.widths.get(EXPLAINED)
 
-    def figures(self, trainer: Any) -> Figures:
+    def metrics(self, trainer: Any) -> ClassMetrics:
         """Return precision, recall and F1 by class of the validation; a collective call in a distributed run."""
         ranks = Ranks.of(trainer)
         exchanged = ranks.exchanged((self._counts.widths, self._logged))
@@ -157,4 +157,4 @@ class NeuronScores:
                 f"no precision, recall and F1: {problem or f'{found.why_not}. {CURE}'}",
                 about="no class scores",
             )
-        return found.figures
+        return found.metrics

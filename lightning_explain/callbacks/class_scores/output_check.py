@@ -94,7 +94,7 @@ def check_outputs(
         explained: As for `explained_targets`.
 
     Raises:
-        ConfigurationError: The outputs do not fit the labels, or nothing tells which tensor holds them.
+        ConfigurationError: The outputs do not fit the labels, or nothing indicates which tensor holds them.
     """
     probe = keeper.probe
     assert probe is not None

@@ -31,7 +31,7 @@ class LayerReport:
         history: The epochs in which neurons became active or died, and the turnover since the previous report.
         gaps: Training minus validation rates [classes, neurons]; None where the two were not both measured. Training
             is counted while the weights change, and with dropout.
-        feeding: The input features that feed the classes' neurons, as last worked out; None if never.
+        feeding: The input features that feed the classes' neurons, as last computed; None if never.
         effects: The change of each class's accuracy without single neurons, as last measured; None if never.
         effects_epoch: Index of the epoch that they were measured in; -1 for never.
         exemplars: The samples of the last validation that stand for each neuron; None if there are none.
@@ -103,7 +103,7 @@ class LayerReport:
         return sorted(((c, change[c], error[c]) for c in known), key=lambda row: row[1])
 
     def record(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """Return the layer as plain lists, for a machine-readable record; figures are rounded to 4 digits."""
+        """Return the layer as plain lists, for a machine-readable record; metrics are rounded to 4 digits."""
         profile, history = self.profile, self.history
         seen = profile.seen.nonzero().flatten().tolist()
         small = profile.rates.numel() <= MOST_RATES

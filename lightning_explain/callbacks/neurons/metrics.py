@@ -24,7 +24,7 @@ TOLD = 5
 
 
 def layer_scalars(name: str, profiles: Profiles, *prefix: str) -> dict[str, float]:
-    """Return every layer's figures by tag.
+    """Return every layer's metrics by tag.
 
     Args:
         name: The monitor's name.
@@ -32,24 +32,24 @@ def layer_scalars(name: str, profiles: Profiles, *prefix: str) -> dict[str, floa
         *prefix: More tag parts before the layer's name.
     """
     return {
-        tag(name, *prefix, layer, figure): value
+        tag(name, *prefix, layer, metric): value
         for layer, profile in profiles.items()
-        for figure, value in profile.scalars().items()
+        for metric, value in profile.scalars().items()
     }
 
 
 def report_scalars(name: str, report: NeuronReport) -> dict[str, float]:
-    """Return all figures of a report by tag: of the layers, and of the first 100 classes."""
-    figures = layer_scalars(name, {layer: found.profile for layer, found in report.layers.items()})
+    """Return all metrics of a report by tag: of the layers, and of the first 100 classes."""
+    metrics = layer_scalars(name, {layer: found.profile for layer, found in report.layers.items()})
     for layer, found in report.layers.items():
         turnover = found.history.mean_turnover()
         if not math.isnan(turnover):
-            figures[tag(name, layer, "turnover")] = turnover
-    figures |= exemplar_scalars(name, report)
+            metrics[tag(name, layer, "turnover")] = turnover
+    metrics |= exemplar_scalars(name, report)
     parts = class_parts(report.class_names)[:MOST_CURVES]
-    for figure, values in report.scores.items():
-        figures |= {tag(name, figure, part): value for part, value in zip(parts, values, strict=False)}
-    return figures
+    for metric, values in report.scores.items():
+        metrics |= {tag(name, metric, part): value for part, value in zip(parts, values, strict=False)}
+    return metrics
 
 
 def exemplar_scalars(name: str, report: NeuronReport) -> dict[str, float]:
@@ -133,7 +133,7 @@ def _overlaps(layer: str, found: LayerReport, report: NeuronReport) -> Picture |
         return None
     title = (
         f"Layer {layer} {_moment(report)}: overlap of the active sets of every two classes, as percent of the neurons "
-        f"that either uses (Jaccard index); {_percent(profile.mean_overlap())} in the mean. {report.counted_words()}"
+        f"that either uses (Jaccard index); {_percent(profile.mean_overlap())} on average. {report.counted_words()}"
     )
     seen = [report.class_names[int(c)] for c in profile.seen.nonzero().flatten().tolist()]
     return overlap_picture(profile.seen_overlap, class_names=seen, title=title.strip())
@@ -186,10 +186,10 @@ def feeding_table(report: NeuronReport, layer: str) -> str:
 def _what(feeding: FeedingFeatures, report: NeuronReport, layer: str) -> str:
     n_shown, n_active = len(feeding.classes), int(feeding.n_active.sum())
     if feeding.method == "weights":
-        how = "The layer reads the input: figures are its weights."
+        how = "The layer reads the input: metrics are its weights."
     else:
         how = (
-            f"Figures are the neuron's activation shared out over the input features ({feeding.method}), in the mean "
+            f"Metrics are the neuron's activation shared out over the input features ({feeding.method}), on average "
             "of the class's probe samples."
         )
     if feeding.maps is not None and len(feeding.shape) == 2 and not feeding.kernel:

@@ -59,7 +59,7 @@ class ActiveNeuronMonitor(ReportingMonitor):
     Cost: about two passes over each watched output. Feeding features take `4 * feeding` forward and backward passes
     of the probe for each layer that does not read the input, maps one of a sample, ablation a forward pass of the probe
     for each neuron. The heads of
-    `nn.MultiheadAttention` are worked out again, which costs its forward pass: in every batch of the validation, in
+    `nn.MultiheadAttention` are recomputed, which costs its forward pass: in every batch of the validation, in
     every 8th of training. `nn.TransformerEncoderLayer` runs a second time where it runs fused (in validation).
 
     Targets are labels if they are integers, or real values of 0 and 1 in one column or with a single 1 in each row.
@@ -71,17 +71,17 @@ class ActiveNeuronMonitor(ReportingMonitor):
 
     Args:
         layers: Names or globs of the modules to watch; default: the activation modules, recurrent layers, attention
-            modules, home-made activations, and the layers that feed functional activations (counted after the
+            modules, custom activations, and the layers that feed functional activations (counted after the
             function; functions that cannot be covered are named in a warning). A module that runs several times in
             a step is counted per call, as `name`, `name#1`, ...
         unit_dims: Names or globs of layers -> the dimension of their output that counts units, e.g.
             `{"net.mix.*": -1}`. By default it is found out call by call, by following the operations of a stage's
-            first step; a layer of which nothing tells it is not counted, and named.
+            first step; a layer of which nothing indicates it is not counted, and named.
         threshold: Activation above which a position counts as active.
         min_fraction: For maps and sequences: share of positions that must be active for the channel to be.
         min_rate: A neuron is in a class's active set when it is active in at least this share of its samples.
         by: Group samples by their `"label"` or by the model's `"prediction"`.
-        feeding: Neurons of each class and layer whose feeding features are worked out; 0 for none.
+        feeding: Neurons of each class and layer whose feeding features are computed; 0 for none.
         method: Attribution method for feeding features deeper in the network; default `IntegratedGradients(n_steps=4)`.
         exemplars: Samples of the validation kept of each neuron, those that excite it most, in
             `latest.layers[name].exemplars`; or `Exemplars(k=8, by="relevance", ...)`. 0 for none.

@@ -43,7 +43,7 @@ class ReportBuilder:
 
     Attributes:
         profiles: The last finished profile of each stage, by layer.
-        class_figures: Precision, recall and F1 by class, of the last validation.
+        class_metrics: Precision, recall and F1 by class, of the last validation.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ReportBuilder:
         class_names: Sequence[str],
     ) -> None:
         self.profiles: dict[Stage, Profiles] = {}
-        self.class_figures: dict[str, list[float]] = {}
+        self.class_metrics: dict[str, list[float]] = {}
         self._watch = watch
         self._probe = probe
         self._choice = choice
@@ -122,7 +122,7 @@ class ReportBuilder:
             return None
         self.profiles[stage] = profiles
         if stage == "val":
-            self.class_figures = self._watch.class_figures(trainer)
+            self.class_metrics = self._watch.class_metrics(trainer)
             if trainer.state.fn == "fit" or self._watch.counted_training:
                 self.profile_training(trainer)
         epoch, train = running_epoch(trainer), self.comparable_training()
@@ -143,7 +143,7 @@ class ReportBuilder:
             stage=stage,
             class_names=self.class_names,
             feature_names=() if self._probe.probe is None else self._probe.probe.feature_names,
-            scores=self.class_figures,
+            scores=self.class_metrics,
             counted=self._counted(stage),
             silent=self._watch.silent.get(stage, ()),
             caveat=self._caveat,

@@ -50,11 +50,11 @@ class NeuronReporter:
         schedule: Measures the time spent.
         choice: Knows which batches were counted.
         class_names: As given by the user; may be empty.
-        feeding: Neurons of each class and layer whose feeding features are worked out.
+        feeding: Neurons of each class and layer whose feeding features are computed.
         method: Attribution method for them.
         maps: Channels that are drawn: how many, or which.
         ablation: Neurons of each layer whose ablation is measured; None for as many as the cost allows where feeding
-            features are worked out, else none.
+            features are computed, else none.
         exemplars: The monitor's exemplars.
 
     Attributes:
@@ -133,16 +133,16 @@ class NeuronReporter:
         *,
         monitored: bool = True,
     ) -> None:
-        """Send figures to the loggers at the right step, and to callbacks that monitor them."""
+        """Send metrics to the loggers at the right step, and to callbacks that monitor them."""
         scalars[tag(self._name, "overhead")] = self._stopwatch.share()
         # first for callbacks that monitor them: a logger that fails must not starve an EarlyStopping
         if monitored:
             update_callback_metrics(trainer, scalars)
-        with self._guard.doing("sending the figures to the loggers", cure=WRITING):
+        with self._guard.doing("sending the metrics to the loggers", cure=WRITING):
             Journal(trainer, step).scalars(scalars)
 
     def report_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, monitored: bool = True) -> None:
-        """Log the training figures of the epoch so far, and the maps of this step."""
+        """Log the training metrics of the epoch so far, and the maps of this step."""
         with self._stopwatch.spending(), self._guard.doing("logging training neurons"):
             scalars = layer_scalars(self._name, self.builder.profile_training(trainer), "train")
             self._publish(trainer, scalars, current_step(trainer), monitored=monitored)
@@ -159,7 +159,7 @@ class NeuronReporter:
     def _published(
         self, trainer: pl.Trainer, stage: Stage, step: int, *, monitored: bool
     ) -> tuple[NeuronReport, dict[str, float]] | None:
-        """Make a report and log its figures; None if nothing was counted, or it failed."""
+        """Make a report and log its metrics; None if nothing was counted, or it failed."""
         with self._stopwatch.spending(), self._guard.doing("logging active neurons"):
             report = self.builder.build(trainer, stage, step=step)
             if report is None:
@@ -260,7 +260,7 @@ class NeuronReporter:
         Args:
             journal: The loggers.
             report: The report, with feeding features of an earlier report where there are no new ones.
-            scalars: Its figures by tag, logged already.
+            scalars: Its metrics by tag, logged already.
             fresh: The layers of which something is new.
         """
         self.latest = report

@@ -1,10 +1,11 @@
 """The reports of a monitor that counts active neurons: when they are due, and what checkpoints keep of them."""
 
+import warnings
 from typing import Any
 
 import lightning.pytorch as pl
 
-from lightning_explain.callbacks.base.compatibility import Asked, begins_anew, what_changed
+from lightning_explain.callbacks.base.compatibility import ComparedOptions, begins_anew, what_changed
 from lightning_explain.callbacks.neurons.counting.counting_monitor import CountingMonitor
 from lightning_explain.callbacks.neurons.counting.watch import Profiles, Stage
 from lightning_explain.callbacks.neurons.exemplars.monitor_exemplars import MonitorExemplars
@@ -23,7 +24,7 @@ class ReportingMonitor(CountingMonitor):
     _probe: NeuronProbe  # pyright: ignore[reportIncompatibleVariableOverride]
     _reporter: NeuronReporter
     _exemplars: MonitorExemplars
-    _compared: Asked
+    _compared: ComparedOptions
     _reports_validation: bool = True
     _is_reported: bool = False
     _step_reported: bool = False
@@ -45,9 +46,15 @@ class ReportingMonitor(CountingMonitor):
         return self._reporter.builder.profiles
 
     @property
-    def class_figures(self) -> dict[str, list[float]]:
+    def class_metrics(self) -> dict[str, list[float]]:
         """Precision, recall and F1 by class, of the last validation."""
-        return self._reporter.builder.class_figures
+        return self._reporter.builder.class_metrics
+
+    @property
+    def class_figures(self) -> dict[str, list[float]]:
+        """Former name of `class_metrics`."""
+        warnings.warn("class_figures is called class_metrics now.", DeprecationWarning, stacklevel=2)
+        return self.class_metrics
 
     @property
     def class_names(self) -> list[str]:
@@ -87,7 +94,7 @@ class ReportingMonitor(CountingMonitor):
         if changed:
             self._reporter.start_over(begins_anew(changed))
             self._guard.note(
-                f"the checkpoint was written with {changed}, so turnover begins anew, and the epochs in which neurons "
+                f"the checkpoint was written with {changed}, so turnover restarts, and the epochs in which neurons "
                 "became active or died as well. To go on with the old ones, give the same options."
             )
             return

@@ -139,7 +139,7 @@ def _labels_in(layers: Sequence[Mapping[str, Any]]) -> set[int]:
 
 def neuron_tab(
     profiles: Profiles,
-    class_figures: Mapping[str, Sequence[float]],
+    class_metrics: Mapping[str, Sequence[float]],
     class_names: Sequence[str],
     *,
     turnover: Mapping[str, float],
@@ -151,7 +151,7 @@ def neuron_tab(
 
     Args:
         profiles: By layer.
-        class_figures: Precision, recall and F1 by class.
+        class_metrics: Precision, recall and F1 by class.
         class_names: Names of the classes.
         turnover: By layer, where known.
         feeding: Strongest input features of classes' neurons; empty where unknown.
@@ -167,9 +167,9 @@ def neuron_tab(
         {**_layer(name, profile, classes, feeding), **_of_units(reports.get(name), classes), **more.get(name, {})}
         for name, profile in list(profiles.items())[:MOST_LAYERS]
     ]
-    figures = {
-        figure: {str(c): round(float(values[c]), 4) for c in classes if c < len(values)}
-        for figure, values in class_figures.items()
+    metrics = {
+        metric: {str(c): round(float(values[c]), 4) for c in classes if c < len(values)}
+        for metric, values in class_metrics.items()
     }
     known = {shortened(name, LONGEST): value for name, value in turnover.items()}
     return {
@@ -183,7 +183,7 @@ def neuron_tab(
         "n_layers": len(profiles),
         "layers": [{**layer, "turnover": known.get(layer["name"])} for layer in layers],
         "curve": {
-            **figures,
+            **metrics,
             "layers": {
                 layer["name"]: {
                     **layer["metrics"],
@@ -210,7 +210,7 @@ def log_neuron_tab(
         journal: The loggers.
         name: The monitor's name.
         report: The report.
-        scalars: The logged figures by tag, which hold the turnover.
+        scalars: The logged metrics by tag, which hold the turnover.
         count: Number of epochs logged so far, this one included.
         units: What events say of units beside counts.
     """

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 
 from lightning_explain.attribution import Composite, Rule
-from lightning_explain.callbacks.base.compatibility import Asked
+from lightning_explain.callbacks.base.compatibility import ComparedOptions
 from lightning_explain.callbacks.base.default_probe import to_device
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import BY_PROBE, CALLING
@@ -85,7 +85,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
     - one JSON line per explanation in `explain/{name}/record.jsonl` in the run's folder: graphs, ranked units,
       strongest paths, edges won and lost.
 
-    The figures also go through `pl_module.log`, so that `EarlyStopping(monitor="explain/path/turnover")` works.
+    The metrics also go through `pl_module.log`, so that `EarlyStopping(monitor="explain/path/turnover")` works.
 
     Args:
         layers: Names or globs of the layers shown; by default all, or six of more, of networks in blocks those of a
@@ -173,7 +173,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
     def _new_history(self, state: dict[str, Any] | None = None) -> PathHistory:
         return PathHistory() if state is None else PathHistory.from_state_dict(state)
 
-    def _compared_options(self) -> Asked:
+    def _compared_options(self) -> ComparedOptions:
         return {**super()._compared_options(), **self.options.description}
 
     # -- explaining --------------------------------------------------------------------------------------------

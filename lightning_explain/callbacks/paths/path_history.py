@@ -22,7 +22,7 @@ class PathHistory:
         edges: Edges of each class in the explanation before, by the class's place.
         blocks: Names of the blocks that were drawn then, by the class's place.
         slots: Places of the units of each class in the pictures.
-        caveat: A sentence that must be known to read the curve, e.g. why it begins anew; empty if there is none.
+        caveat: A sentence that must be known to read the curve, e.g. why it restarts; empty if there is none.
         probe: Fingerprint of the probe; empty before the first explanation.
     """
 

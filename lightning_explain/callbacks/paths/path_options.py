@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from lightning_explain.attribution.lrp.composites import Composite, LayerRules
-from lightning_explain.callbacks.base.compatibility import Asked, in_words
+from lightning_explain.callbacks.base.compatibility import ComparedOptions, in_words
 from lightning_explain.paths import ContributionGraph, Contributions, InputUnits, PathGraph, contributions, path_graph
 from lightning_explain.probe import Probe
 from lightning_explain.render.shown_inputs import declared_units
@@ -39,7 +39,7 @@ class PathOptions:
     n_paths: int
 
     @property
-    def description(self) -> Asked:
+    def description(self) -> ComparedOptions:
         """The options that decide which edges there are, as text."""
         own = {"layers": self.layers, "patch": self.patch, "keep_positions": self.keep_positions}
         return {"rules": self.rules_name, **{key: in_words(option) for key, option in own.items()}}

@@ -40,7 +40,7 @@ def path_scalars(name: str, explanation: PathExplanation) -> dict[str, float]:
     """
     classes = explanation.classes
     decided = [found for found in classes if not np.isnan(list(found.effective.values())).all()] or classes
-    figures = {
+    metrics = {
         tag(name, "shown_share"): _mean(found.graph.shown_share for found in decided),
         tag(name, "top_paths_share"): _mean(found.graph.paths.share for found in decided),
         tag(name, "absorbed_share"): _mean(found.graph.absorbed_share for found in decided),
@@ -48,7 +48,7 @@ def path_scalars(name: str, explanation: PathExplanation) -> dict[str, float]:
     effective = {layer: _mean(found.effective[layer] for found in decided) for layer in classes[0].effective}
     # nothing ever flows to an input that is only carried along (token ids, a mask)
     is_any = not np.isnan(list(effective.values())).all()
-    figures |= {
+    metrics |= {
         tag(name, "effective_units", layer): mean
         for layer, mean in effective.items()
         if not (is_any and np.isnan(mean))
@@ -59,10 +59,10 @@ def path_scalars(name: str, explanation: PathExplanation) -> dict[str, float]:
         if found.change is not None
     }
     if turnovers:
-        figures[tag(name, "turnover")] = _mean(turnovers.values())
+        metrics[tag(name, "turnover")] = _mean(turnovers.values())
         # loggers that keep a file for each metric cannot have `turnover` and `turnover/cat`
-        figures |= {tag(name, "class_turnover", part): value for part, value in turnovers.items()}
-    return figures | _ablation_scalars(name, explanation)
+        metrics |= {tag(name, "class_turnover", part): value for part, value in turnovers.items()}
+    return metrics | _ablation_scalars(name, explanation)
 
 
 def _ablation_scalars(name: str, explanation: PathExplanation) -> dict[str, float]:

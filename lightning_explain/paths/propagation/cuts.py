@@ -1,6 +1,6 @@
 """A forward pass that is cut at every layer, attention head and recurrent state: what each came from, and its rule.
 
-Each place has a value of its own, where the graph begins anew. So the way back can be walked piece by piece.
+Each place has a value of its own, where the graph restarts. So the way back can be walked piece by piece.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,7 @@ class Cut:
     Attributes:
         name: Of the layer, of the module that computes an attention, or of a recurrent module and a part of it.
         kind: `input`, `layer`, `heads`, `state`, or `inner` for a linear layer inside a recurrent one.
-        leaf: Its value, where the graph begins anew.
+        leaf: Its value, where the graph restarts.
         before: What the value comes from, with its graph: what a layer read, the value itself for others; None for
             inputs.
         layer: The map that a layer applied, a BatchNorm that follows merged into it.

@@ -110,7 +110,7 @@ def path_picture(
     Args:
         graph: What is drawn.
         title: What the picture shows.
-        output_lines: What stands in the box of the output: name first, then figures.
+        output_lines: What stands in the box of the output: name first, then numbers.
         shown: The image, the values of the features or the words; by default only the features' names.
         slots: Places of the units, from `sticky_slots`; by default in the order of their numbers.
 

@@ -62,10 +62,12 @@ def drift_charts(series: Series) -> list[Markup | None]:
         whole = Line("all samples", drift_line(series, reference, "").points, -1, bold=True)
         title = f"Drift to {said} ({measure_of(series)} distance)"
         made.append(
-            chart(title, [*lines, whole], note="The band is the error; below it, drift cannot be told from none.")
+            chart(
+                title, [*lines, whole], note="The band is the error; drift below it is not distinguishable from none."
+            )
         )
     for what, title in FIGURES.items():
-        line = Line(title, [(step, value, math.nan) for step, value in series.figures.get(what, [])], -1, bold=True)
+        line = Line(title, [(step, value, math.nan) for step, value in series.metrics.get(what, [])], -1, bold=True)
         made.append(chart(title, [line], range_=(0, 1) if what == "mass_in_mask" else None))
     return made
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from lightning_explain.report.charts import Line, chart, score_range
 from lightning_explain.report.checked import class_name, indices, items, mapping, number, numbers, shares, whole, words
-from lightning_explain.report.markup import Child, Markup, clean, el, figure, join, percent, png_address, table
+from lightning_explain.report.markup import Child, Markup, clean, el, join, percent, png_address, short_number, table
 from lightning_explain.report.pictures import share_picture
 from lightning_explain.report.reading import Series, points
 
@@ -29,7 +29,7 @@ def score_line(series: Series, name: str, *, of_class: str | None = None, colour
 
 
 def score_charts(series: Series) -> list[Markup | None]:
-    """Draw one run's F1, by class and in the mean."""
+    """Draw one run's F1, by class and on average."""
     header = series.events[-1].header
     classes = indices(header.get("classes"))[:30]
     lines = [
@@ -48,7 +48,9 @@ def score_table(series: Series) -> Markup | None:
 
     def cell(what: str, c: str) -> Child:
         before, after = number(mapping(then.get(what)).get(c)), number(mapping(now.get(what)).get(c))
-        return join(figure(after), el("small", f" was {figure(before)}") if first.step != last.step else None)
+        return join(
+            short_number(after), el("small", f" was {short_number(before)}") if first.step != last.step else None
+        )
 
     classes = indices(last.header.get("classes"))
     rows: list[list[Child]] = [

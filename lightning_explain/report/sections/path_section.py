@@ -3,7 +3,7 @@
 import math
 
 from lightning_explain.report.checked import tile
-from lightning_explain.report.markup import Child, Markup, clean, el, figure, join, percent, png_address, table
+from lightning_explain.report.markup import Child, Markup, clean, el, join, percent, png_address, short_number, table
 from lightning_explain.report.path_graphs import Edge, Graph, Node, by_column, graphs_of
 from lightning_explain.report.pictures import Bytes, cut, opened, plain_picture
 from lightning_explain.report.reading import MonitorEvent, Series
@@ -43,7 +43,7 @@ def _said(graph: Graph) -> str:
 def _block(graph: Graph, before: Graph | None, first: MonitorEvent, last: MonitorEvent) -> Markup:
     is_compared = before is not None and not graph.is_spread and before.columns == graph.columns
     won = graph.ways - before.ways if before is not None and is_compared else set[tuple[str, str]]()
-    said = f"Output {figure(graph.output)} at step {last.step:,}; {_said(graph)}."
+    said = f"Output {short_number(graph.output)} at step {last.step:,}; {_said(graph)}."
     if is_compared:
         said += f" {len(won)} of {len(graph.ways)} edges were not there at step {first.step:,}: they are dashed."
     title = clean(graph.title, 60)
@@ -148,7 +148,7 @@ def _edge(edge: Edge, places: dict[str, Place], full: float, is_new: bool) -> Ma
         start, end, middle = x1 + half, x2 + other, max(x1 + half, x2 + other) + 14 + abs(y2 - y1) / 5
     return el(
         "path",
-        el("title", f"{names}: share {percent(edge.share)}, contribution {figure(edge.contribution)}"),
+        el("title", f"{names}: share {percent(edge.share)}, contribution {short_number(edge.contribution)}"),
         d=f"M{start:.0f} {y1:.1f}C{middle:.0f} {y1:.1f} {middle:.0f} {y2:.1f} {end:.0f} {y2:.1f}",
         class_=f"edge {'against' if edge.contribution < 0 else 'for'}",
         stroke_width=round(1 + 8 * min(1.0, abs(edge.share) / full), 1),
@@ -158,7 +158,7 @@ def _edge(edge: Edge, places: dict[str, Place], full: float, is_new: bool) -> Ma
 
 def _node(graph: Graph, node: Node, place: Place, image: Bytes | None) -> Markup:
     (x, y, half), sign = place, "against" if node.contribution < 0 else "for"
-    title = el("title", f"{clean(node.label)}: contribution {figure(node.contribution)}")
+    title = el("title", f"{clean(node.label)}: contribution {short_number(node.contribution)}")
     box = el("rect", x=x - half, y=y - HALF, width=2 * half, height=2 * HALF, rx=4)
     kind = "node bundle" if node.unit < 0 else "node"
     if image is not None and node.box:
@@ -193,7 +193,7 @@ def _ranking(graph: Graph) -> Markup:
 
 
 def _ranked(graph: Graph, node: Node, x: float, y: float, full: float) -> Markup:
-    share = f"{clean(node.label, 60)}: {percent(node.share)}, contribution {figure(node.contribution)}"
+    share = f"{clean(node.label, 60)}: {percent(node.share)}, contribution {short_number(node.contribution)}"
     name = el("text", clean(_name(graph, node), 13 if node.unit >= 0 else 26), x=x, y=y + 4)
     if node.unit < 0:
         return el("g", el("title", share), name, class_="node bundle")
@@ -206,7 +206,7 @@ def _edge_table(graph: Graph, title: str) -> Markup:
     rows: list[list[Child]] = [
         [
             el("bdi", clean(edge.source.label, 40)), el("bdi", clean(edge.target.label, 40)),
-            percent(edge.share), figure(edge.contribution),
+            percent(edge.share), short_number(edge.contribution),
         ]
         for edge in graph.edges[:30]
     ]  # fmt: skip

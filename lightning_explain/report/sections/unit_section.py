@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from lightning_explain.report.checked import class_name, indices, items, mapping, number, numbers, tile, whole, words
-from lightning_explain.report.markup import Child, Markup, clean, el, figure, join, png_address, table
+from lightning_explain.report.markup import Child, Markup, clean, el, join, png_address, short_number, table
 from lightning_explain.report.pictures import (
     AGAINST,
     FOR,
@@ -145,7 +145,7 @@ def _picture(pixels: Bytes, words_alone: str) -> Markup:
 
 
 def _exemplar(one: ShownExemplar, scale: float) -> Markup:
-    caption = el("figcaption", el("bdi", clean(one.label, 16)), f" {figure(one.value)}")
+    caption = el("figcaption", el("bdi", clean(one.label, 16)), f" {short_number(one.value)}")
     if one.crop is None:
         return el("figure", el("bdi", one.words_alone), caption, class_="words")
     heat = None if one.heat is None else _picture(under_heat(one.crop, one.heat, scale), "what excites the neuron")

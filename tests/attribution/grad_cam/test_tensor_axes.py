@@ -77,7 +77,7 @@ def test_the_first_patch_is_found_where_other_tokens_are():
     assert (found.first, found.grid, found.order) == (1, (4, 4), (0, 2, 1))
     more = torch.cat([registers.expand(4, -1, -1), made], 1)
     assert find_feature_map(axes_of(more.grad_fn, IMAGE)).first == 3
-    # without a gradient on either side nothing tells how many are before
+    # without a gradient on either side nothing indicates how many are before
     both = torch.cat([torch.zeros(4, 1, 4), tokens(IMAGE), torch.zeros(4, 2, 4)], 1)
     assert find_feature_map(axes_of(both.grad_fn, IMAGE)) is None
 

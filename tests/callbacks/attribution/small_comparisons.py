@@ -1,4 +1,4 @@
-"""Explanations of four samples of two classes by given attributions, small enough to be worked out by hand."""
+"""Explanations of four samples of two classes by given attributions, small enough to be computed by hand."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Alerts in real runs: a change halfway is told once, where it happened; a healthy run stays silent."""
+"""Alerts in real runs: a change halfway is reported once, where it happened; a healthy run stays silent."""
 
 import json
 from functools import partial

@@ -145,7 +145,7 @@ def test_a_drift_below_its_error(watched: Watched) -> None:
         return replace(found, coarse=found.values * (1 + 0.1 * noise))
 
     watched.go(AttributionMonitor(method=unsure), Still())
-    assert any("below its own error: not to be told from no change" in title for title in watched.titles)
+    assert any("below its own error: not distinguishable from no change" in title for title in watched.titles)
     assert any("below its error" in text for text in watched.texts)
     assert watched.records[-1]["drift_below_error"] == ["previous", "first"]
     value, error = watched.tab[-1]["curve"]["drift"]["previous"]["all"]
@@ -177,10 +177,10 @@ OWN = {
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"probe": Probe(inputs=X[:4], targets=Y[:4])}, "Begins anew: the checkpoint was written with another probe."),
+        ({"probe": Probe(inputs=X[:4], targets=Y[:4])}, "Restarts: the checkpoint was written with another probe."),
         (
             {"explained": "predicted"},
-            "Begins anew: the checkpoint was written with explained='label' (now 'predicted').",
+            "Restarts: the checkpoint was written with explained='label' (now 'predicted').",
         ),
     ],
 )
@@ -188,7 +188,7 @@ def test_another_probe_or_target(watched: Watched, kind: Any, change: dict[str, 
     monitor = kind(**OWN[kind] | change)
     monitor.load_state_dict(state_of(kind, **OWN[kind]))
     watched.titles.clear()
-    with pytest.warns(ExplanationWarning, match="starts anew"):
+    with pytest.warns(ExplanationWarning, match="restarts"):
         watched.go(monitor)
     assert watched.said(words) and watched.records[0]["caveat"] == words
     assert any(header.get("caveat") == words for header in watched.tab)
@@ -221,7 +221,7 @@ def test_a_probe_whose_samples_change(watched: Watched, kind: Any) -> None:
     monitor = kind(**OWN[kind])
     with pytest.warns(ExplanationWarning, match="samples of the probe have changed since the explanation before"):
         watched.go(monitor, Meddling())
-    assert watched.said("Begins anew: the samples of the probe have changed since the explanation before.")
+    assert watched.said("Restarts: the samples of the probe have changed since the explanation before.")
 
 
 def test_neurons_counted_by_another_rule(watched: Watched) -> None:
@@ -229,6 +229,6 @@ def test_neurons_counted_by_another_rule(watched: Watched) -> None:
     monitor = ActiveNeuronMonitor(**own, min_rate=0.9)
     monitor.load_state_dict(state_of(ActiveNeuronMonitor, **own))
     watched.titles.clear()
-    with pytest.warns(ExplanationWarning, match=r"min_rate=0.5 \(now 0.9\), so turnover begins anew"):
+    with pytest.warns(ExplanationWarning, match=r"min_rate=0.5 \(now 0.9\), so turnover restarts"):
         watched.go(monitor)
-    assert watched.said("Begins anew: the checkpoint was written with min_rate=0.5 (now 0.9).")
+    assert watched.said("Restarts: the checkpoint was written with min_rate=0.5 (now 0.9).")

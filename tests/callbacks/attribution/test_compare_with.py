@@ -100,13 +100,13 @@ def test_weights_metrics_and_random_streams_stay_as_they_are(before: Path) -> No
         trainer = fit(kept, *callbacks)
         model = trainer.lightning_module
         assert {name: id(parameter) for name, parameter in model.named_parameters()} == kept.found
-        figures = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.startswith("explain/")}
+        metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.startswith("explain/")}
         modes = [module.training for module in model.modules()]
         state = {name: tensor.tolist() for name, tensor in model.state_dict().items()}
         moments = [
             torch.stack([e["exp_avg"].sum(), e["exp_avg_sq"].sum()]) for e in trainer.optimizers[0].state.values()
         ]
-        seen.append([figures, modes, state, torch.get_rng_state().tolist(), torch.stack(moments).tolist()])
+        seen.append([metrics, modes, state, torch.get_rng_state().tolist(), torch.stack(moments).tolist()])
     assert seen[0] == seen[1]
 
 

@@ -123,9 +123,9 @@ def test_faithfulness_is_that_of_the_measures_alone(three: Any) -> None:
         }
         record = monitor.records[-1] if name == "IntegratedGradients" else monitor.records[-1]["methods"][name]
         prefix = "explain/attribution/" + ("" if name == "IntegratedGradients" else f"{name}/")
-        for figure, values in expected.items():
-            assert record["faithfulness"][figure] == pytest.approx(values.tolist(), rel=1e-3, abs=1e-4), (name, figure)
-            assert events.curve(prefix + figure)[15] == pytest.approx(float(values.nanmean()), rel=1e-3, abs=1e-5)
+        for metric, values in expected.items():
+            assert record["faithfulness"][metric] == pytest.approx(values.tolist(), rel=1e-3, abs=1e-4), (name, metric)
+            assert events.curve(prefix + metric)[15] == pytest.approx(float(values.nanmean()), rel=1e-3, abs=1e-5)
 
 
 def test_the_record_on_disk_has_every_method(three: Any) -> None:
@@ -297,8 +297,8 @@ def test_every_methods_drift_goes_on_after_a_resume(tmp_path: Path) -> None:
     second = train(list(THREE), 4, tmp_path, resumed=True)
     assert [record["step"] for record in second.records] == [23, 31]
     for prefix in ("", "LRP/", "InputXGradient/"):
-        for figure in ("drift/previous", "drift/first", "drift_spearman/first"):
-            tag = f"explain/attribution/{prefix}{figure}"
+        for metric in ("drift/previous", "drift/first", "drift_spearman/first"):
+            tag = f"explain/attribution/{prefix}{metric}"
             joined = curve(first, tag) | curve(second, tag)
             assert joined == pytest.approx(curve(whole, tag), rel=1e-5, abs=1e-8)
             assert len(joined) == 4
@@ -311,7 +311,7 @@ def test_every_methods_drift_goes_on_after_a_resume(tmp_path: Path) -> None:
 
 def test_another_baseline_begins_a_curve_of_its_own_and_says_so(tmp_path: Path) -> None:
     train([IntegratedGradients(n_steps=8), LRP()], 1, tmp_path)
-    with pytest.warns(ExplanationWarning, match=r"drift curve of IntegratedGradients \(baseline: mean\) starts anew"):
+    with pytest.warns(ExplanationWarning, match=r"drift curve of IntegratedGradients \(baseline: mean\) restarts"):
         second = train([IntegratedGradients(n_steps=8, baseline="mean"), LRP()], 2, tmp_path, resumed=True)
     (record,) = second.records
     assert record["drift"] == {} and set(record["methods"]["LRP"]["drift"]) == {"previous", "first"}

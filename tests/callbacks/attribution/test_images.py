@@ -108,10 +108,10 @@ def test_the_title_tells_when_by_what_and_how_sure(drawn: Drawn) -> None:
     )
     found = attribution(error=torch.tensor([0.01, 0.02, 0.03, 0.02]))
     drifts = {"IG": {"previous": moved(found, attribution(VALUES.flip(0)))}}
-    show(gallery(history=History(count=2, caveat="It begins anew.")), explanation(1234, IG=found), drifts=drifts)
+    show(gallery(history=History(count=2, caveat="It restarts.")), explanation(1234, IG=found), drifts=drifts)
     assert drawn.title.startswith("What the network looks at in epoch 3, at step 1,234. IG")
     assert "Estimated error 2.0 % of the attribution (worst 3.0 %). Drift to previous: " in drawn.title
-    assert drawn.title.endswith("Drift: It begins anew.")
+    assert drawn.title.endswith("Drift: It restarts.")
 
 
 def test_samples_that_miss_the_tolerance_are_marked(drawn: Drawn) -> None:

@@ -144,7 +144,7 @@ def test_a_title_tells_error_and_drift() -> None:
     words = trust(sure, {"previous": drifted(0.2), "first": drifted(0.5)}, STRICT)
     assert words == (
         "Estimated error 2.0 % of the attribution (worst 3.0 %). "
-        "Drift to previous: 0.200 ± 0.250 (below its own error: not to be told from no change). "
+        "Drift to previous: 0.200 ± 0.250 (below its own error: not distinguishable from no change). "
         "Drift to first: 0.500 ± 0.250."
     )
     assert trust(attribution(), {"first": drifted(0.5, Drift)}, STRICT) == "Drift to first: 0.500."

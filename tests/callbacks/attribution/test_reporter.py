@@ -55,7 +55,7 @@ def report(found: Reporter, trainer: Any, said: Explanation, history: History, *
 
 
 def test_everything_of_an_explanation_goes_out_at_its_step(tmp_path: Path) -> None:
-    logger, history, found = TensorBoardLogger(tmp_path), History(caveat="It begins anew."), reporter()
+    logger, history, found = TensorBoardLogger(tmp_path), History(caveat="It restarts."), reporter()
     trainer = quiet_trainer(logger=logger)
     for step, values in ((0, VALUES), (10, VALUES + NOISE)):
         report(found, trainer, explanation(step, IG=attribution(values)), history)
@@ -66,12 +66,12 @@ def test_everything_of_an_explanation_goes_out_at_its_step(tmp_path: Path) -> No
     assert list(events.curve("explain/m/total_attribution")) == [0, 10] == events.steps("explain/m/heatmaps")
     assert "to previous (error)" in events.text("explain/m/summary")
     header = events.blob("explain/m/tab")
-    assert (header["step"], header["count"], header["caveat"]) == (10, 2, "It begins anew.")
+    assert (header["step"], header["count"], header["caveat"]) == (10, 2, "It restarts.")
     assert header["methods"][0]["name"] == "IG: IntegratedGradients (baseline: zeros)"
     assert [entry["step"] for entry in found.records] == [0, 10]
     assert found.records[1]["drift"]["previous"]["cosine"] == pytest.approx(distance.tolist(), abs=1e-5)
     assert found.records[1]["scalars"]["explain/m/drift/dog"] == pytest.approx(float(distance[2:].mean()), abs=1e-6)
-    assert found.records[1]["caveat"] == "It begins anew." and "alert" not in found.records[1]
+    assert found.records[1]["caveat"] == "It restarts." and "alert" not in found.records[1]
     assert trainer.callback_metrics["explain/m/drift/previous"] == pytest.approx(float(distance.mean()), abs=1e-6)
     assert history.count == 2
 

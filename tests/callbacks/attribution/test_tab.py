@@ -134,7 +134,7 @@ def write(journal: NotingJournal, probe: Probe, **changes: Any) -> None:
         "count": 5,
         "methods": {"IG in full": found.attributions["IG"]},
         "inputs": shown_inputs(probe),
-        "caveat": "It begins anew.",
+        "caveat": "It restarts.",
     }
     log_attribution_tab(journal, "m", probe, found, {}, **given | changes)
 
@@ -145,7 +145,7 @@ def test_the_probe_and_the_explanation_are_written_at_their_step() -> None:
     assert list(journal.events) == [("probe", ""), ("tab", "")]
     header, sprite = journal.events["tab", ""]
     assert sprite is not None
-    assert [header[key] for key in ("name", "step", "epoch", "count", "caveat")] == ["m", 20, 2, 5, "It begins anew."]
+    assert [header[key] for key in ("name", "step", "epoch", "count", "caveat")] == ["m", 20, 2, 5, "It restarts."]
     assert header["curve"]["alert"] == "x" * MOST_LETTERS
     assert header["probe"] == journal.events["probe", ""][0]["probe"]
     quiet = NotingJournal(step=20)

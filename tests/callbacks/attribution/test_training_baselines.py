@@ -69,7 +69,7 @@ def test_what_cannot_be_averaged_is_said_before_training(tmp_path: Path) -> None
     trainer = quiet_trainer(callbacks=[monitor], max_epochs=1, logger=False)
     with pytest.raises(ConfigurationError, match="picked by index.*data_mean"):
         trainer.fit(DigitNet(), DataLoader(Stream(), 16), DataLoader(DigitData().val, 48))
-    with pytest.raises(ConfigurationError, match="worked out by AttributionMonitor.*data_mean"):
+    with pytest.raises(ConfigurationError, match="computed by AttributionMonitor.*data_mean"):
         asking(DigitNet(), digits()[1].tensors[0][:2], 1)
     tokens = AttributionMonitor(method=AtEmbedding(asking), probe=probe())
     trainer = quiet_trainer(callbacks=[tokens], max_epochs=1, logger=False)

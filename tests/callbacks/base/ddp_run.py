@@ -108,7 +108,7 @@ def main(out: str, processes: int, learning_rate: float, n_train: int, n_val: in
             "gaps": [row["gap"] for row in neurons.latest.to_rows()],
             "overlaps": [row["jaccard"] for row in neurons.latest.overlap_rows()],
             "feeding": neurons.latest.feature_rows(),
-            "figures": neurons.class_figures,
+            "figures": neurons.class_metrics,
             "scalars": [record["scalars"] for record in attribution.records],
             "values": attribution.latest.attribution.parts[0].flatten().tolist(),
             "lrp": attribution.latest.attributions["LRP"].parts[0].flatten().tolist(),

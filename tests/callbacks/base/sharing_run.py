@@ -165,8 +165,8 @@ def numbers(found: Explanation | None) -> dict[str, Any]:
             parts = value if isinstance(value, tuple) else (value,)
             for place, part in enumerate(parts):
                 result[f"{name}/{field}/{place}"] = None if part is None else part.double().flatten().tolist()
-        for figure, values in found.faithfulness[name].items():
-            result[f"{name}/{figure}"] = values.flatten().tolist()
+        for metric, values in found.faithfulness[name].items():
+            result[f"{name}/{metric}"] = values.flatten().tolist()
     return result
 
 

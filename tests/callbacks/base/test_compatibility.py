@@ -26,4 +26,4 @@ def test_only_what_both_know_and_differs_is_listed() -> None:
 
 
 def test_the_sentence_names_what_the_checkpoint_was_written_with() -> None:
-    assert begins_anew("output=0") == "Begins anew: the checkpoint was written with output=0."
+    assert begins_anew("output=0") == "Restarts: the checkpoint was written with output=0."

@@ -92,7 +92,7 @@ class NoForward(Parts):
 def test_the_figures_are_those_of_the_class_scores(kind: type[Parts]) -> None:
     watched, model = monitor(on_error="raise", layers="*encoder*"), kind()
     trainer = fit_scores(model, watched)
-    assert watched.class_figures["recall"] == pytest.approx(model.true_recall())
+    assert watched.class_metrics["recall"] == pytest.approx(model.true_recall())
     assert trainer.callback_metrics["explain/neurons/recall/0"] == pytest.approx(model.true_recall()[0])
 
 
@@ -164,7 +164,7 @@ class Silent(NoForward):
         (Embedding, "it has 16 columns"),
         (OtherHead, "while the module measures val_acc"),
         (HeldAccuracy, "while the module measures right"),
-        (TwoHeads, r"nothing tells which .* output="),
+        (TwoHeads, r"nothing indicates which .* output="),
         (Silent, "any of decoder, encoder, head, other may hold them"),
     ],
 )
@@ -173,7 +173,7 @@ def test_of_another_tensor_nothing_is_logged_and_that_is_said_once(kind: type[Pa
     with pytest.warns(ExplanationWarning, match=f"no precision, recall and F1: .*{words}") as caught:
         trainer = fit_scores(kind(), watched, epochs=2)
     assert len([w for w in caught if issubclass(w.category, ExplanationWarning)]) == 1
-    assert watched.class_figures == {}
+    assert watched.class_metrics == {}
     assert not [name for name in trainer.callback_metrics if "/f1/" in name or "/recall/" in name]
     assert watched.profiles["val"]["encoder.1"].n_samples.tolist() == torch.bincount(Y).tolist()
 
@@ -181,7 +181,7 @@ def test_of_another_tensor_nothing_is_logged_and_that_is_said_once(kind: type[Pa
 def test_what_output_names_is_believed() -> None:
     watched, model = monitor(output=lambda out: out[0], on_error="raise"), TwoHeads()
     fit_scores(model, watched)
-    assert watched.class_figures["recall"] == pytest.approx(model.true_recall())
+    assert watched.class_metrics["recall"] == pytest.approx(model.true_recall())
 
 
 class Narrow(Called):
@@ -195,7 +195,7 @@ def test_labels_that_a_head_cannot_predict_are_no_classes_of_it() -> None:
     watched = monitor()
     with pytest.warns(ExplanationWarning, match="the labels of 177 samples are beyond"):
         fit_scores(Narrow(), watched, y=torch.where(Y == 2, 7, Y))
-    assert watched.class_figures == {}
+    assert watched.class_metrics == {}
 
 
 def test_predictions_group_samples_by_the_right_head() -> None:
@@ -224,7 +224,7 @@ def test_counts_equal_sklearn_over_any_batches(seed: int, n_classes: int, n_batc
         labels[kept], scores.argmax(1)[kept], labels=range(n_classes), zero_division=np.nan
     )
     for name, values in zip(("precision", "recall", "f1"), wanted, strict=False):
-        np.testing.assert_allclose(counts.compute().figures[name], values, rtol=1e-9)
+        np.testing.assert_allclose(counts.compute().metrics[name], values, rtol=1e-9)
 
 
 def test_a_single_column_is_read_as_probabilities_only_if_all_batches_are() -> None:
@@ -264,12 +264,12 @@ def test_what_speaks_against_a_tensor(found: Tally, logged: dict[str, float], na
 
 def test_of_several_parts_the_one_that_agrees_with_the_logged_accuracy_is_taken() -> None:
     parts = {"a": GOOD, "b": POOR}
-    assert verdict(None, parts, {"acc": 0.9}, named=False).figures == GOOD.figures
-    assert verdict(None, parts, {"acc": 0.1}, named=False).figures == POOR.figures
-    assert not verdict(None, parts, {}, named=False).figures
-    assert not verdict(None, {"a": GOOD, "b": GOOD}, {"acc": 0.9}, named=False).figures
-    assert verdict(None, {"a": GOOD}, {}, named=False).figures == GOOD.figures
-    assert verdict(POOR, parts, {}, named=False).figures == POOR.figures
+    assert verdict(None, parts, {"acc": 0.9}, named=False).metrics == GOOD.metrics
+    assert verdict(None, parts, {"acc": 0.1}, named=False).metrics == POOR.metrics
+    assert not verdict(None, parts, {}, named=False).metrics
+    assert not verdict(None, {"a": GOOD, "b": GOOD}, {"acc": 0.9}, named=False).metrics
+    assert verdict(None, {"a": GOOD}, {}, named=False).metrics == GOOD.metrics
+    assert verdict(POOR, parts, {}, named=False).metrics == POOR.metrics
     assert "neither" in verdict(None, {}, {}, named=False).why_not
 
 

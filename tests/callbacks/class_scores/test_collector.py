@@ -42,8 +42,8 @@ def by_hand(scores: Tensor, labels: Tensor = Y) -> dict[str, list[float]]:
     }
 
 
-def approximately(figures: dict[str, list[float]]) -> Any:
-    return {name: pytest.approx(values, nan_ok=True) for name, values in figures.items()}
+def approximately(metrics: dict[str, list[float]]) -> Any:
+    return {name: pytest.approx(values, nan_ok=True) for name, values in metrics.items()}
 
 
 def scores_of(net: nn.Module, **options: Any) -> NeuronScores:
@@ -61,7 +61,7 @@ def validate(scores: NeuronScores, net: nn.Module, step: Any, *, logged: Any = N
         scores.count(scores.end_batch(batch[1], redirected=False), batch[1], counted)
     metrics |= logged or {}
     scores.end_validation(metrics, net)
-    return scores.figures(TRAINER)
+    return scores.metrics(TRAINER)
 
 
 def test_what_the_forward_returns_is_counted_over_all_batches() -> None:
@@ -134,7 +134,7 @@ def test_an_accuracy_that_was_logged_before_the_validation_is_no_evidence() -> N
         scores.count(scores.end_batch(batch[1], redirected=False), batch[1], None)
     scores.end_validation(stale, net)
     with explanation_warnings():
-        assert scores.figures(TRAINER) == {}
+        assert scores.metrics(TRAINER) == {}
 
 
 def test_padding_and_negative_labels_are_left_out() -> None:
@@ -148,7 +148,7 @@ def test_padding_and_negative_labels_are_left_out() -> None:
     scores.count(scores.end_batch(labels, redirected=False), labels, counted)
     scores.end_validation({}, net)
     kept = counted & (labels >= 0)
-    assert scores.figures(TRAINER) == approximately(by_hand(net(X)[kept], labels[kept]))
+    assert scores.metrics(TRAINER) == approximately(by_hand(net(X)[kept], labels[kept]))
 
 
 def test_where_no_step_returned_scores_that_is_told() -> None:
@@ -157,7 +157,7 @@ def test_where_no_step_returned_scores_that_is_told() -> None:
     scores.begin_validation({}, net)
     scores.end_validation({}, net)
     with explanation_warnings() as told:
-        assert scores.figures(TRAINER) == {}
+        assert scores.metrics(TRAINER) == {}
     assert len(told) == 1 and "returned any [batch, classes]" in told[0]
 
 

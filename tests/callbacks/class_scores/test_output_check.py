@@ -53,7 +53,7 @@ def test_attributions_add_up_to_the_change_of_the_logit(kind: type[Parts]) -> No
 @pytest.mark.parametrize("monitor", [AttributionMonitor, DecisionPathMonitor])
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [(TwoHeads, "nothing tells which of these tensors"), (Decoding, "as many as its input has, .* 3 classes")],
+    [(TwoHeads, "nothing indicates which of these tensors"), (Decoding, "as many as its input has, .* 3 classes")],
 )
 def test_what_cannot_be_known_is_asked_for(monitor: Any, kind: type[Parts], words: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{words}.*output="):
@@ -82,7 +82,7 @@ def test_one_choice_for_all_monitors() -> None:
     with pytest.warns(ExplanationWarning, match="the one at 1 is taken for the scores") as said:
         fit_scores(model, neurons, attributions, paths)
     assert len([w for w in said if "is taken for the scores" in str(w.message)]) == 3
-    assert neurons.class_figures["recall"] == pytest.approx(model.true_recall())
+    assert neurons.class_metrics["recall"] == pytest.approx(model.true_recall())
     with torch.no_grad():
         scores = model.head(model.encoder(X[:30]))
     assert attributions.latest is not None and paths.latest is not None

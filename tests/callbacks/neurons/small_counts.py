@@ -61,7 +61,7 @@ class GivenCounts(NeuronWatch):
     def layers(self) -> tuple[Layer, ...]:
         return self.watched
 
-    def class_figures(self, trainer: Any) -> dict[str, list[float]]:
+    def class_metrics(self, trainer: Any) -> dict[str, list[float]]:
         del trainer
         return self.metrics
 

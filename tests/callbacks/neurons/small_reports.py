@@ -1,4 +1,4 @@
-"""A report of a layer of four neurons and two classes, small enough to be worked out by hand."""
+"""A report of a layer of four neurons and two classes, small enough to be computed by hand."""
 
 import dataclasses
 from typing import Any

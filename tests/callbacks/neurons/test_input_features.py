@@ -1,4 +1,4 @@
-"""The probe of a neuron monitor: when it is looked for, and what is worked out with it."""
+"""The probe of a neuron monitor: when it is looked for, and what is computed with it."""
 
 from dataclasses import replace
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Metrics, notes and tables of a neuron report, against values worked out by hand."""
+"""Metrics, notes and tables of a neuron report, against values computed by hand."""
 
 import dataclasses
 from pathlib import Path
@@ -70,10 +70,10 @@ def test_doubts_name_the_layers_and_what_to_do() -> None:
     assert layer_doubts(odd).startswith("2 of 4 neurons gave NaN or infinity")
     assert doubts(report()) == ""
     lines = doubts(
-        report(layers={"fc": layer(), "act": layer(saturated)}, silent=["gone"], caveat="It begins anew.")
+        report(layers={"fc": layer(), "act": layer(saturated)}, silent=["gone"], caveat="It restarts.")
     ).splitlines()
     assert [line.partition(":")[0] for line in lines] == ["- act", "- these watched layers never fired", "- Turnover"]
-    assert "gone (in validation)" in lines[1] and lines[2].endswith("It begins anew.")
+    assert "gone (in validation)" in lines[1] and lines[2].endswith("It restarts.")
 
 
 def test_the_table_of_features_tells_signs_rates_and_names() -> None:

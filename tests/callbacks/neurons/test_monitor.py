@@ -80,16 +80,18 @@ def test_training_counts_are_taken_with_the_weights_and_dropout_of_each_step() -
     assert monitor.profiles["train"]["head.1"].n_samples.sum() == 256
 
 
-def test_class_figures_equal_sklearn() -> None:
+def test_class_metrics_equal_sklearn() -> None:
     monitor, data, net = ActiveNeuronMonitor(on_error="raise"), DigitData(), DigitNet()
     quiet_trainer(callbacks=[monitor], max_epochs=3).fit(net, data)
     x, y = data.val.tensors
     with torch.no_grad():
         predicted = net.eval()(x).argmax(1)
     precision, recall, f1, _ = precision_recall_fscore_support(y, predicted, labels=range(10), zero_division=np.nan)
-    np.testing.assert_allclose(monitor.class_figures["precision"], precision, rtol=1e-6)
-    np.testing.assert_allclose(monitor.class_figures["recall"], recall, rtol=1e-6)
-    np.testing.assert_allclose(monitor.class_figures["f1"], f1, rtol=1e-6)
+    np.testing.assert_allclose(monitor.class_metrics["precision"], precision, rtol=1e-6)
+    np.testing.assert_allclose(monitor.class_metrics["recall"], recall, rtol=1e-6)
+    np.testing.assert_allclose(monitor.class_metrics["f1"], f1, rtol=1e-6)
+    with pytest.warns(DeprecationWarning, match="called class_metrics"):
+        assert monitor.class_figures == monitor.class_metrics
 
 
 def test_scores_are_caught_where_the_step_calls_the_children() -> None:
@@ -100,7 +102,7 @@ def test_scores_are_caught_where_the_step_calls_the_children() -> None:
 
     monitor = ActiveNeuronMonitor(on_error="raise")
     quiet_trainer(callbacks=[monitor], max_epochs=1).fit(Net(), DigitData())
-    assert len(monitor.class_figures["f1"]) == 10
+    assert len(monitor.class_metrics["f1"]) == 10
 
 
 def test_logs_every_tag_it_promises(tmp_path: Path) -> None:
@@ -109,12 +111,12 @@ def test_logs_every_tag_it_promises(tmp_path: Path) -> None:
     quiet_trainer(callbacks=[monitor], logger=logger, max_epochs=3).fit(DigitNet(), DigitData())
     events = Events(logger.log_dir)
     for layer in ("frozen.2", "body.2", "head.1"):
-        figures = ("dead", "always_on", "exclusive", "selectivity", "overlap", "turnover", "gap")
-        assert {f"explain/neurons/{layer}/{figure}" for figure in figures} <= set(events.scalars)
+        metrics = ("dead", "always_on", "exclusive", "selectivity", "overlap", "turnover", "gap")
+        assert {f"explain/neurons/{layer}/{metric}" for metric in metrics} <= set(events.scalars)
         assert f"explain/neurons/train/{layer}/dead" in events.scalars
         assert events.picture(f"explain/neurons/{layer}/rates").std() > 5
     # the precision of a class that was never predicted is undefined, and not logged
-    assert {f"explain/neurons/{figure}/{c}" for figure in ("recall", "f1") for c in range(10)} <= set(events.scalars)
+    assert {f"explain/neurons/{metric}/{c}" for metric in ("recall", "f1") for c in range(10)} <= set(events.scalars)
     assert any(tag.startswith("explain/neurons/precision/") for tag in events.scalars)
     assert "explain/neurons/overhead" in events.scalars
     assert {"explain/neurons/frozen.2/maps", "explain/neurons/body.2/maps"} <= set(events.images)

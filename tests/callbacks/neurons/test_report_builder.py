@@ -99,9 +99,9 @@ def test_turnover_is_between_reports_also_across_a_checkpoint() -> None:
     resumed.load_state_dict(found.state_dict())
     assert turned_over(resumed, changed) == 0
     assert turned_over(resumed, RATES) == pytest.approx(1 - 1 / 3)
-    resumed.start_over("It begins anew.")
+    resumed.start_over("It restarts.")
     assert torch.tensor(turned_over(resumed)).isnan()
-    assert resumed.build(TRAINER, "val", step=0).caveat == "It begins anew."
+    assert resumed.build(TRAINER, "val", step=0).caveat == "It restarts."
 
 
 def test_stages_have_histories_of_their_own() -> None:

@@ -170,8 +170,8 @@ def test_a_resumed_reporter_goes_on_and_another_run_does_not() -> None:
     watch.given = {"val": {"fc": profile(RATES.flip(0))}}
     resumed.report_epoch(trainer, MODULE, "val", step=2)
     assert resumed.records[0]["scalars"]["explain/neurons/fc/turnover"] == pytest.approx(1 - 1 / 3)
-    resumed.start_over("It begins anew.")
+    resumed.start_over("It restarts.")
     assert resumed.latest is None and resumed.state_dict() == {"histories": {}, "n_reports": 0}
     resumed.report_epoch(trainer, MODULE, "val", step=3)
-    assert resumed.records[-1]["caveat"] == "It begins anew."
+    assert resumed.records[-1]["caveat"] == "It restarts."
     assert len(resumed.records) == 2  # what was recorded is kept

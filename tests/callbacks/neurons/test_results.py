@@ -1,4 +1,4 @@
-"""A report as rows, as a record, and with what was worked out later."""
+"""A report as rows, as a record, and with what was computed later."""
 
 import json
 import math
@@ -76,11 +76,11 @@ def test_feeding_features_of_some_layers_leave_those_of_others() -> None:
 
 def test_a_unit_is_shown_as_a_figure_and_unknown_ones_are_refused() -> None:
     made = report(cards={"fc": {3: picture_card(3, 0)}}, layers={"fc": layer(effects=effects())})
-    figure = made.show("fc", 3)
-    title = figure.get_suptitle()
+    metric = made.show("fc", 3)
+    title = metric.get_suptitle()
     assert title.startswith("unit 3 of fc after epoch 3: exclusive to dog") and "InputXGradient" in title
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["cat\n3", "dog\n2"]
-    assert [label.get_text() for label in figure.axes[-1].get_yticklabels()] == ["dog", "cat"]  # the worst first
+    assert [axes.get_title() for axes in metric.axes[:2]] == ["cat\n3", "dog\n2"]
+    assert [label.get_text() for label in metric.axes[-1].get_yticklabels()] == ["dog", "cat"]  # the worst first
     assert "no exemplars" in report().show("fc", 1).get_suptitle()
     with pytest.raises(ConfigurationError, match="counted are fc"):
         made.show("gone", 0)

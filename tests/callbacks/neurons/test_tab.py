@@ -107,14 +107,14 @@ def test_the_event_is_written_where_a_tab_reads_it(tmp_path: Path) -> None:
         feature_names=["age", "dose", "sex"],
         layers={"fc": layer(feeding=feeding())},
         silent=["gone"],
-        caveat="It begins anew.",
+        caveat="It restarts.",
     )
     for logger in (board, csv):
         log_neuron_tab(Journal(FakeTrainer([logger]), 20), "n", found, {"explain/n/fc/turnover": 0.25}, count=2)
     board.experiment.flush()
     header = Events(board.log_dir).blob("explain/n/tab")
     assert (header["name"], header["step"], header["epoch"], header["stage"], header["count"]) == ("n", 20, 3, "val", 2)
-    assert header["never_fired"] == ["gone"] and header["caveat"] == "It begins anew."
+    assert header["never_fired"] == ["gone"] and header["caveat"] == "It restarts."
     assert header["layers"][0]["turnover"] == 0.25
     assert header["layers"][0]["feeding"][0] == [1, "cat", [["sex", -2.0], ["age", 0.5]]]
     assert not (tmp_path / "csv").exists()

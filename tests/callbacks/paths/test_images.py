@@ -23,7 +23,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def draw(explanation: Any, probe: Any = None, *, place: int = 0, **changes: Any) -> Any:
-    history = PathHistory(caveat="It begins anew.")
+    history = PathHistory(caveat="It restarts.")
     history.add(explanation, show="class")
     chosen = options(**changes)
     return picture_of(explanation, probe or small_probe(), history, place=place, options=chosen)
@@ -41,7 +41,7 @@ def test_a_class_has_its_score_probability_and_mean_features(drawn: list[dict[st
     assert abs(float(probability.removeprefix("p ").rstrip(" %")) - 100 * share) < 0.6
     assert words["shown"].values == [f"{value:.3g}" for value in X[rows].mean(0).tolist()]
     assert words["title"].startswith("What makes it dog, in epoch 2, at step 1,234 (mean of 4 samples; LRP-epsilon)")
-    assert words["title"].endswith("It begins anew.")
+    assert words["title"].endswith("It restarts.")
 
 
 def test_of_a_sample_its_own_features_are_told(drawn: list[dict[str, Any]]) -> None:

@@ -324,7 +324,7 @@ def test_a_failing_explanation_warns_once_and_training_goes_on() -> None:
     trainer = quiet_trainer(callbacks=[monitor], max_epochs=2)
     with pytest.warns(ExplanationWarning, match="no explanations today") as told:
         trainer.fit(Failing(), DigitData())
-    # one cause is told once, whatever it interrupted
+    # one cause is reported once, whatever it interrupted
     assert sum("no explanations today" in str(warning.message) for warning in told) == 1
     assert trainer.current_epoch == 2
     with pytest.raises(ValueError, match="no explanations today"):

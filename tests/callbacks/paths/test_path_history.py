@@ -36,14 +36,14 @@ def test_units_keep_their_places_in_pictures() -> None:
 
 
 def test_a_checkpoint_loads_without_pickle_and_goes_on(tmp_path: Path) -> None:
-    history = PathHistory(target=torch.tensor([0, 1]), caveat="It begins anew.", probe="abc")
+    history = PathHistory(target=torch.tensor([0, 1]), caveat="It restarts.", probe="abc")
     history.add(explained(), show="class")
     torch.save(history.state_dict(), tmp_path / "state.pt")
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     again = PathHistory.from_state_dict(state)
     assert again.target is not None and again.target.tolist() == [0, 1]
     assert (again.count, again.edges, again.slots) == (1, history.edges, history.slots)
-    assert (again.caveat, again.probe) == ("It begins anew.", "abc")
+    assert (again.caveat, again.probe) == ("It restarts.", "abc")
     # those of earlier versions have neither
     older = {key: value for key, value in state.items() if key not in ("caveat", "probe", "blocks")}
     # and drew other edges, which are not compared

@@ -38,7 +38,7 @@ def report(found: PathReporter, trainer: Any, explanation: PathExplanation, hist
 
 
 def test_everything_of_an_explanation_goes_out_at_its_step(tmp_path: Path) -> None:
-    logger, history, found = TensorBoardLogger(tmp_path), PathHistory(caveat="It begins anew."), reporter()
+    logger, history, found = TensorBoardLogger(tmp_path), PathHistory(caveat="It restarts."), reporter()
     trainer = fake_trainer(logger)
     for step in range(5):
         report(found, trainer, explained(net(step), history=history, step=10 * step, epoch=step), history)
@@ -50,7 +50,7 @@ def test_everything_of_an_explanation_goes_out_at_its_step(tmp_path: Path) -> No
     assert list(curve) == [10, 20, 30, 40]
     for entry in found.records[1:]:
         assert curve[entry["step"]] == pytest.approx(entry["scalars"]["explain/path/turnover"])
-    assert events.text("explain/path/ranking").startswith("It begins anew.\n\n| rank | cat | dog |")
+    assert events.text("explain/path/ranking").startswith("It restarts.\n\n| rank | cat | dog |")
     header = events.blob("explain/path/tab")
     assert (header["step"], header["epoch"], header["count"], len(header["graphs"])) == (40, 4, 5, 2)
     (path,) = tmp_path.rglob("record.jsonl")

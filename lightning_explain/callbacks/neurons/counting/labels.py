@@ -107,7 +107,7 @@ class Labels:
     def _tell_none(self, batch: Any) -> None:
         self._guard.note(
             f"no class labels were found in a batch of the form {describe(batch)}, so all samples count as one "
-            f"class, and figures that compare classes are left out. If there are labels, say where: {WHERE}",
+            f"class, and metrics that compare classes are left out. If there are labels, say where: {WHERE}",
             # once for training and validation, whose batches may differ in form
             about="no class labels",
         )
@@ -136,7 +136,7 @@ class Labels:
                 "labels for a sample, softened labels, or real values)"
             )
             self._guard.note(
-                f"{seen}, so all samples of {stages} count as one class, those counted before included, and figures "
+                f"{seen}, so all samples of {stages} count as one class, those counted before included, and metrics "
                 f"that compare classes are left out. If there are labels, say where: {WHERE}",
                 about="no class labels",
             )

@@ -54,9 +54,9 @@ def not_finite_message(layers: Sequence[str], stage: str) -> str:
 
 
 def unknown_units_message(layer: Layer, key: str, given: Tensor) -> str:
-    """Return the message on an output of which nothing tells where its units are."""
+    """Return the message on an output of which nothing indicates where its units are."""
     return (
-        f"nothing tells which dimension of what layer {key!r} gives, of the shape {list(given.shape)}, holds the "
+        f"nothing indicates which dimension of what layer {key!r} gives, of the shape {list(given.shape)}, holds the "
         "units, so it is not counted: no layer whose type says it made that dimension, or not through operations that "
         f"can be followed. Say where they are with unit_dims={{{layer.name!r}: 1}} (-1 for the last dimension), or "
         "leave the layer out with layers=."
@@ -74,7 +74,7 @@ def wrong_rows_message(key: str, n_rows: int, n_labels: int) -> str:
 def too_large_label_message(label: int, most: int) -> str:
     """Return the message on labels that are too large for classes."""
     return (
-        f"label {label} was met. Labels from {most:,} on are taken for something else than a class and not counted. If "
+        f"label {label} was found. Labels from {most:,} on are not treated as classes and not counted. If "
         "they are regression targets, say target=lambda batch: batch[1].float(); if there are that many classes, give "
         "class_names."
     )

@@ -229,7 +229,7 @@ class StageCounts:
         )
 
     def _tell_unknown(self, output: Tensor | Call, layer: Layer, key: str) -> None:
-        """Ask for the dimension of the units, of an output of which nothing tells it."""
+        """Ask for the dimension of the units, of an output of which nothing indicates it."""
         given = first_activations(output.output if isinstance(output, Call) else output)
         self.has_unknown = True
         if given is not None and self.is_followed:

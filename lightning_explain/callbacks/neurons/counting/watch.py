@@ -285,11 +285,11 @@ class NeuronWatch:
             )
         return profiles
 
-    def class_figures(self, trainer: Any) -> dict[str, list[float]]:
+    def class_metrics(self, trainer: Any) -> dict[str, list[float]]:
         """Return precision, recall and F1 by class of the validation; a collective call in a distributed run."""
         # of labels beyond any number of classes it was said that they are none
         are_classes = bool(self._labels["val"].classes) and self._counts["val"].counts.n_classes < MOST_CLASSES
-        return self.scores.figures(trainer) if any(Ranks.of(trainer).exchanged(are_classes)) else {}
+        return self.scores.metrics(trainer) if any(Ranks.of(trainer).exchanged(are_classes)) else {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the running epoch's training counts, or those loaded and not yet in use."""

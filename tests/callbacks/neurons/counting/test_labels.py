@@ -71,7 +71,7 @@ def test_what_looked_like_labels_is_put_together_and_said_once(kind: str) -> Non
     with pytest.warns(ExplanationWarning, match="all samples of training and validation count as one class") as caught:
         model = trained(n_out, y, monitor, max_epochs=2)
     assert len([w for w in caught if issubclass(w.category, ExplanationWarning)]) == 1
-    assert monitor.class_names == [ALL_SAMPLES] and monitor.class_figures == {}
+    assert monitor.class_names == [ALL_SAMPLES] and monitor.class_metrics == {}
     assert {stage: found["net.1"].n_samples.tolist() for stage, found in monitor.profiles.items()} == {
         "train": [48],
         "val": [48],
@@ -98,7 +98,7 @@ def test_softened_labels_of_training_leave_the_validation_alone() -> None:
         trained(5, SOFT, monitor, y_val=ONE_HOT)
     assert monitor.profiles["train"]["net.1"].n_samples.tolist() == [48]
     assert monitor.profiles["val"]["net.1"].n_samples.tolist() == ONE_HOT.sum(0).tolist()
-    assert len(monitor.class_figures["f1"]) == 5
+    assert len(monitor.class_metrics["f1"]) == 5
     # rates of all samples and rates by class are no two of a kind
     assert monitor.latest is not None and monitor.latest.layers["net.1"].gaps is None
 

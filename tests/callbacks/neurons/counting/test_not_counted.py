@@ -42,4 +42,4 @@ def test_numbers_of_rows_and_labels_are_told() -> None:
     message = wrong_rows_message("fc", 48, 16)
     assert "'fc' gave 48 rows for a batch of 16 labels" in message and "target=" in message
     message = too_large_label_message(123456, 10000)
-    assert message.startswith("label 123456 was met. Labels from 10,000 on") and "class_names" in message
+    assert message.startswith("label 123456 was found. Labels from 10,000 on") and "class_names" in message
