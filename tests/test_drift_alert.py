@@ -63,13 +63,13 @@ def by_hand(
     return due
 
 
-metric = st.one_of(st.floats(0, 2), st.just(math.nan))
+figure = st.one_of(st.floats(0, 2), st.just(math.nan))
 
 
 @given(
     st.integers(1, 4).flatmap(
         lambda n: st.lists(
-            st.tuples(st.lists(metric, min_size=n, max_size=n), st.lists(metric, min_size=n, max_size=n)), max_size=40
+            st.tuples(st.lists(figure, min_size=n, max_size=n), st.lists(figure, min_size=n, max_size=n)), max_size=40
         )
     ),
     st.lists(st.sampled_from([None, 1, 4, 40]), min_size=4, max_size=4),
@@ -167,7 +167,7 @@ def test_a_mask_is_steady_so_that_less_is_unusual() -> None:
 
 def test_of_many_classes_and_of_few_samples_more_is_expected() -> None:
     rule = DriftAlert()
-    calm = Past(measure="cosine", metrics=dict.fromkeys(["", *map(str, range(100))], (0.1, 0.1, 0.1)))
+    calm = Past(measure="cosine", figures=dict.fromkeys(["", *map(str, range(100))], (0.1, 0.1, 0.1)))
 
     def limit(n_classes: int, n_samples: int | None, group: str = "0") -> float:
         """Find by bisection how many times the usual is unusual."""
@@ -210,13 +210,13 @@ def test_what_earlier_versions_remembered_is_still_known() -> None:
 
 def test_figures_of_another_measure_are_forgotten() -> None:
     past = judge(DriftAlert(), {"": Reading(value=0.5, error=0.0)}, Past()).past
-    assert past.metrics == {"": (0.5,)}
+    assert past.figures == {"": (0.5,)}
     again = judge(DriftAlert(measure="spearman"), {"": Reading(value=0.1, error=0.0)}, past).past
-    assert again == Past(measure="spearman", metrics={"": (0.1,)})
+    assert again == Past(measure="spearman", figures={"": (0.1,)})
 
 
 def test_the_furthest_group_comes_first_and_others_are_left_out() -> None:
-    past = Past(measure="cosine", metrics=dict.fromkeys(["0", "1", "2", ""], (0.02, 0.02, 0.02)))
+    past = Past(measure="cosine", figures=dict.fromkeys(["0", "1", "2", ""], (0.02, 0.02, 0.02)))
     readings = {c: Reading(value=value, error=0.0) for c, value in (("0", 0.3), ("1", 0.05), ("2", 0.9), ("", 0.4))}
     assert list(judge(DriftAlert(), readings, past).excesses) == ["2", "", "0"]
     # the furthest is what is furthest beyond its own limit: all samples need less than one class of few

@@ -1,6 +1,6 @@
 """The one number per sample that is explained, and its gradient at the inputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -96,6 +96,19 @@ FLOATS = (
 )
 
 
+def look_like_tokens(inputs: Sequence[Tensor]) -> bool:
+    """Return True if inputs may be token ids: integers [batch, tokens], neither bytes nor truth values.
+
+    Example:
+        >>> look_like_tokens([torch.tensor([[3, 7]])]), look_like_tokens([torch.zeros(1, 1, 2, 2, dtype=torch.uint8)])
+        (True, False)
+    """
+    return all(
+        part.ndim == 2 and not part.is_floating_point() and part.dtype not in (torch.uint8, torch.bool)
+        for part in inputs
+    )
+
+
 def check_differentiable(inputs: tuple[Tensor, ...], *, tokens: str = AT_EMBEDDING) -> None:
     """Refuse inputs of which none has a gradient: token ids have none, nor have pixels in bytes.
 
@@ -109,8 +122,8 @@ def check_differentiable(inputs: tuple[Tensor, ...], *, tokens: str = AT_EMBEDDI
     if any(part.is_floating_point() for part in inputs):
         return
     dtypes = ", ".join(str(part.dtype) for part in inputs)
-    is_tokens = all(part.ndim == 2 and part.dtype not in (torch.uint8, torch.bool) for part in inputs)
-    raise ConfigurationError(f"The input has dtype {dtypes}, which has no gradient. {tokens if is_tokens else FLOATS}")
+    remedy = tokens if look_like_tokens(inputs) else FLOATS
+    raise ConfigurationError(f"The input has dtype {dtypes}, which has no gradient. {remedy}")
 
 
 def attached_score(forward: Scores, inputs: tuple[Tensor, ...], target: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ from lightning_explain.attribution import Attribution
 from lightning_explain.attribution.embedding import AtEmbedding
 from lightning_explain.attribution.gradients import InputXGradient
 from lightning_explain.attribution.result import parts_of
+from lightning_explain.attribution.scores import look_like_tokens
 from lightning_explain.attribution.traits import traits_of
 from lightning_explain.exemplars.unit_outputs import UnitOutputs
 
@@ -18,8 +19,7 @@ Method = Callable[..., Attribution]
 def heat_method(method: Method | None, inputs: Sequence[Tensor]) -> Method:
     """Return the method for inputs of this kind: by default input times gradient; token ids at their embedding."""
     chosen = InputXGradient() if method is None else method
-    is_of_tokens = not any(part.is_floating_point() for part in inputs)
-    return AtEmbedding(chosen) if is_of_tokens and not traits_of(chosen).accepts_integers else chosen
+    return AtEmbedding(chosen) if look_like_tokens(inputs) and not traits_of(chosen).accepts_integers else chosen
 
 
 def heatmaps(

@@ -81,7 +81,7 @@ def reported(folder: Path, out: Path, *more: Path, **options: Any) -> Element:
 FREE = {
     "html", "head", "meta", "title", "style", "body", "header", "h1", "nav", "a", "p", "main", "section", "h2", "h3",
     "h4", "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "bdi", "small", "details", "summary", "ul",
-    "li", "img", "span", "svg", "g", "path", "line", "circle", "text",
+    "li", "img", "span", "svg", "g", "path", "line", "circle", "text", "rect", "image", "figure", "figcaption", "b",
 }  # fmt: skip
 
 

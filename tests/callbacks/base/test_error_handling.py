@@ -95,9 +95,10 @@ def token_net() -> nn.Sequential:
 IDS = torch.randint(0, 9, (24, 4), generator=torch.Generator().manual_seed(0))
 
 
-def test_a_path_monitor_sends_nobody_to_a_method_it_has_not() -> None:
-    with pytest.raises(ConfigurationError, match=r"^DecisionPathMonitor\(name='path'\).*AttributionMonitor\(method="):
-        warnings_of(token_net(), IDS, DecisionPathMonitor())
+def test_token_ids_are_explained_by_a_method_and_followed_by_paths() -> None:
+    paths = DecisionPathMonitor(on_error="raise")
+    assert not warnings_of(token_net(), IDS, paths)
+    assert paths.records
     monitor = AttributionMonitor(method=AtEmbedding(IntegratedGradients(n_steps=4)), on_error="raise")
     warnings_of(token_net(), IDS, monitor)
     assert monitor.records
