@@ -51,14 +51,16 @@ def layer_picture(
 
 
 def log_exemplars(journal: Journal, name: str, cards: Cards, report: NeuronReport, display: Display) -> None:
-    """Draw and log the exemplars of each layer's units."""
-    for layer, of_layer in cards.items() if journal.shows_pictures else ():
+    """Draw and log the exemplars of each layer's units; what one layer leaves of its share goes to those after it."""
+    left = MOST_BYTES
+    for i, (layer, of_layer) in enumerate(cards.items() if journal.shows_pictures else ()):
         picture = layer_picture(
             of_layer,
             moment=f"after epoch {report.epoch}",
             display=display,
             class_names=report.class_names,
-            most_bytes=MOST_BYTES // len(cards),
+            most_bytes=left // (len(cards) - i),
         )
         if picture is not None:
+            left = max(0, left - len(png_bytes(picture)))
             journal.image(tag(name, layer, "exemplars"), picture)

@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
+from lightning_explain.callbacks.neurons.exemplars import pictures
 from lightning_explain.callbacks.neurons.exemplars.pictures import (
     MOST_LAYERS,
     MOST_ROWS,
@@ -77,3 +79,17 @@ def test_each_layer_with_a_picture_is_logged_under_its_tag() -> None:
         log_exemplars(each, "neurons", cards, report(), Display())
     assert list(journal.images) == ["explain/neurons/conv/exemplars", "explain/neurons/fc/exemplars"]
     assert not silent.images
+
+
+def test_what_a_layer_leaves_of_its_share_goes_to_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = {unit: noise(unit) for unit in range(2)}
+    alone, after = Kept(), Kept()
+    for unit in many:  # one unit, and both, with all bytes to themselves
+        log_exemplars(alone, "n", {str(unit): dict(list(many.items())[: unit + 1])}, report(), Display())
+    one, both = (len(png_bytes(picture)) for picture in alone.images.values())
+    monkeypatch.setattr(pictures, "MOST_BYTES", both + one)
+    log_exemplars(after, "n", {"a": {14: card()}, "b": many}, report(), Display())
+    plain, found = after.images.values()
+    assert len(png_bytes(plain)) < one and len(png_bytes(found)) == both
+    log_exemplars(after, "n", {"b": many, "a": {14: card()}}, report(), Display())
+    assert len(png_bytes(after.images["explain/n/b/exemplars"])) == one
