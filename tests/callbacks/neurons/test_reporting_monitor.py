@@ -54,7 +54,7 @@ def test_active_sets_are_of_the_validation_where_there_is_one() -> None:
     assert monitor.latest is None and monitor.records == [] and monitor.active_sets == {}
     run(monitor, max_epochs=1)
     assert monitor.active_sets == {"net.1": monitor.profiles["val"]["net.1"].set_indices()}
-    assert monitor.class_names == ["0", "1"] and set(monitor.class_figures) == {"precision", "recall", "f1"}
+    assert monitor.class_names == ["0", "1"] and set(monitor.class_metrics) == {"precision", "recall", "f1"}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_another_rule_of_counting_begins_anew_and_is_told(saved: dict[str, Any],
     monitor = monitor_of(threshold=0.5)
     with explanation_warnings() as told:
         resumed(saved, monitor, tmp_path / "a.ckpt")
-    assert any("turnover begins anew" in message and "threshold" in message for message in told)
+    assert any("checkpoint was written with" in message and "threshold" in message for message in told)
     assert monitor.latest is not None and monitor.latest.caveat
     layer = monitor.latest.layers["net.1"]
     assert layer.exemplars is not None and layer.exemplars.stayed.isnan().all()

@@ -8,7 +8,7 @@ import torch
 
 from lightning_explain.display import Display
 from lightning_explain.render.colour import signed_colours
-from lightning_explain.render.exemplars import (
+from lightning_explain.render.units.exemplars import (
     N_COLOURS,
     caption_of,
     exemplar_pictures,

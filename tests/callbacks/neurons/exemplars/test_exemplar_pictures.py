@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_explain.callbacks.neurons.exemplars import pictures
-from lightning_explain.callbacks.neurons.exemplars.pictures import (
+from lightning_explain.callbacks.neurons.exemplars import exemplar_pictures
+from lightning_explain.callbacks.neurons.exemplars.exemplar_pictures import (
     MOST_LAYERS,
     MOST_ROWS,
     MOST_UNITS,
@@ -19,7 +19,7 @@ from lightning_explain.callbacks.neurons.exemplars.pictures import (
 from lightning_explain.display import Display
 from lightning_explain.log import Journal
 from lightning_explain.log.png import png_bytes
-from lightning_explain.render.exemplars import exemplars_picture, legend_words
+from lightning_explain.render.units.exemplars import exemplars_picture, legend_words
 from tests.callbacks.neurons.small_reports import report
 from tests.exemplars.small_cards import card, exemplar
 
@@ -87,7 +87,7 @@ def test_what_a_layer_leaves_of_its_share_goes_to_those_after_it(monkeypatch: py
     for unit in many:  # one unit, and both, with all bytes to themselves
         log_exemplars(alone, "n", {str(unit): dict(list(many.items())[: unit + 1])}, report(), Display())
     one, both = (len(png_bytes(picture)) for picture in alone.images.values())
-    monkeypatch.setattr(pictures, "MOST_BYTES", both + one)
+    monkeypatch.setattr(exemplar_pictures, "MOST_BYTES", both + one)
     log_exemplars(after, "n", {"a": {14: card()}, "b": many}, report(), Display())
     plain, found = after.images.values()
     assert len(png_bytes(plain)) < one and len(png_bytes(found)) == both

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_explain.callbacks.base.distributed import Ranks
-from lightning_explain.callbacks.neurons.exemplars.collector import ExemplarCollector
+from lightning_explain.callbacks.neurons.exemplars.exemplar_collector import ExemplarCollector
 from lightning_explain.exemplars.peaks import Peaks, peaks_of, positions_at
 from lightning_explain.exemplars.top_samples import TopSamples
 from lightning_explain.neurons import Activity
