@@ -81,7 +81,7 @@ def test_iris_draws_the_way_of_a_flower_of_each_species(iris):
         assert f"explain/path/{name}" in events.images
         (folder,) = re.findall(r"drawn in (\S+)/path_<species>.png", printed)
         with Image.open(Path(folder) / f"path_{name}.png") as picture:
-            assert picture.size[0] <= 700
+            assert picture.size[0] <= 800
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_lenet_logs_the_graph_as_it_forms(lenet):
     assert [int(step) for step, _ in changed] == [62, 125, 188]
     assert [int(share) for _, share in changed] == [round(100 * value) for value in turnover]
     with Image.open(folder / "path_3.png") as picture:
-        assert picture.size[0] <= 700
+        assert picture.size[0] <= 800
 
 
 @pytest.fixture(scope="module")

@@ -34,17 +34,19 @@ def test_histories_of_an_earlier_version_go_on(tmp_path: Path) -> None:
             [neurons, attribution, paths],
             data=data,
             ckpt=checkpoint,
-            max_epochs=3,
+            max_epochs=4,
             num_sanity_val_steps=0,
         )
     # two epochs and the network before training lie in the checkpoint
-    assert attribution._history.count == 4
+    assert attribution._history.count == 5
     assert attribution._history.caveat == ""
     assert len(attribution._history.memories) == len(methods)
     record = attribution.records[-1]["scalars"]
     assert 0 < record["explain/attribution/drift/previous"] < record["explain/attribution/drift/first"]
+    # edges were chosen otherwise then: turnover is between the two epochs since
+    assert "explain/path/turnover" not in paths.records[-2]["scalars"]
     assert paths.records[-1]["scalars"]["explain/path/turnover"] < 1
     assert neurons.latest is not None
     layer = neurons.latest.layers["head.1"]
-    assert set(layer.history.became_active[layer.history.became_active >= 0].tolist()) <= {0, 1, 2}
+    assert set(layer.history.became_active[layer.history.became_active >= 0].tolist()) <= {0, 1, 2, 3}
     assert 0 in layer.history.became_active

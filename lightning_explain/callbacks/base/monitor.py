@@ -58,7 +58,6 @@ class ProbeMonitor(pl.Callback):
             for all.
         min_every: With `max_overhead`: at least one of this many reports that are due is made, whatever it costs.
         on_error: `"warn"` once and continue when something fails, or `"raise"`.
-        unknown: None: an option that the monitor does not have is refused with the names that it has.
 
     Raises:
         ConfigurationError: An option is impossible, or unknown.

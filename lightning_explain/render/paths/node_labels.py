@@ -22,7 +22,7 @@ def cut_at_front(words: str, width: int, size: int) -> str:
 
     Example:
         >>> cut_at_front("model.encoder.layers.11.attention", 60, 11)
-        '…attention'
+        '….attention'
     """
     line = words
     while len(line) > 1 and text_width(line, size) > width:

@@ -112,7 +112,7 @@ def test_a_compiled_model_into_which_hooks_cannot_see(watched: Watched) -> None:
     # torch.compile looks again when hooks come; a traced module has none for ever
     model.head = torch.jit.trace(model.head, torch.rand(16, 32), check_trace=False)
     with pytest.warns(ExplanationWarning, match="head.1.*compiled or traced region, into which hooks cannot see"):
-        watched.go(ActiveNeuronMonitor(layers=["frozen.2", "head.1"], feeding=0, maps=0), model)
+        watched.go(ActiveNeuronMonitor(layers=["frozen.2", "head.1"], feeding=0, maps=0, exemplars=0), model)
     assert watched.said("never fired: head.1") and watched.records[0]["never_fired"] == ["head.1"]
 
 

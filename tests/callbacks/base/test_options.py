@@ -21,7 +21,7 @@ from lightning_explain.errors import ConfigurationError
             "max_overheads",
             "DecisionPathMonitor has no option 'max_overheads'; did you mean max_overhead",
         ),
-        (DecisionPathMonitor, "zzz", "its options are class_names, display, .*every_n_epochs.*target"),
+        (DecisionPathMonitor, "zzz", "its options are ablation, class_names, .*every_n_epochs.*target"),
     ],
 )
 def test_an_unknown_option_is_named_with_what_was_meant(monitor: type, given: str, expected: str) -> None:

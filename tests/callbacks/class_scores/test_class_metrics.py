@@ -88,6 +88,7 @@ class NoForward(Parts):
 
 
 @pytest.mark.filterwarnings("ignore:.*is taken for the scores")
+@pytest.mark.filterwarnings("ignore:.*exemplars are kept, but not shown")
 @pytest.mark.parametrize("kind", [Parts, Called, Tasked, Probabilities, Nested, FeaturesFirst, NoForward])
 def test_the_figures_are_those_of_the_class_scores(kind: type[Parts]) -> None:
     watched, model = monitor(on_error="raise", layers="*encoder*"), kind()
@@ -169,7 +170,7 @@ class Silent(NoForward):
     ],
 )
 def test_of_another_tensor_nothing_is_logged_and_that_is_said_once(kind: type[Parts], words: str) -> None:
-    watched = monitor()
+    watched = monitor(exemplars=0)
     with pytest.warns(ExplanationWarning, match=f"no precision, recall and F1: .*{words}") as caught:
         trainer = fit_scores(kind(), watched, epochs=2)
     assert len([w for w in caught if issubclass(w.category, ExplanationWarning)]) == 1

@@ -126,9 +126,12 @@ class CardMaker:
             with self.guard.doing(f"showing the exemplars of {key!r}"):
                 try:
                     found[key] = self._of_layer(trainer, pl_module, fetch, exemplars[key], layer, key, units)
-                except (ConfigurationError, NotFetchedError) as error:
+                except (ConfigurationError, NotFetchedError, NotImplementedError) as error:
                     # no failure: exemplars are kept all the same
-                    self.guard.note(f"exemplars are kept, but not shown: {error}", about="exemplars not shown")
+                    self.guard.note(
+                        f"exemplars are kept, but not shown: {error or type(error).__name__}",
+                        about="exemplars not shown",
+                    )
         return {key: cards for key, cards in found.items() if cards}
 
     def _of_layer(
