@@ -6,7 +6,7 @@ forward pass.
 
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from operator import is_
@@ -95,9 +95,9 @@ def _usable(value: T) -> T:
     return value.detach().clone()  # type: ignore[return-value]
 
 
-def _made(named: Mapping[str, T | None]) -> Iterator[tuple[str, T]]:
+def _made(named: Iterable[tuple[str, T | None]]) -> Iterator[tuple[str, T]]:
     """Exclude the parameters that lazy layers create in their first forward pass: there is nothing to restore yet."""
-    return ((name, value) for name, value in named.items() if value is not None and not isinstance(value, UNMADE))
+    return ((name, value) for name, value in named if value is not None and not isinstance(value, UNMADE))
 
 
 def is_whole(module: nn.Module) -> bool:
@@ -153,7 +153,7 @@ class _SavedModule:
         loose = [(name, value) for name, value in self.attributes.items() if isinstance(value, Tensor)]
         # not `named_parameters(recurse=False)`, which takes five times as long
         held: Any = module
-        named_buffers, named_parameters = [*_made(held._buffers)], [*_made(held._parameters)]
+        named_buffers, named_parameters = [*_made(held._buffers.items())], [*_made(held._parameters.items())]
         self.named_tensors: list[tuple[str, Tensor]] = [*loose, *named_buffers, *named_parameters]
         copied = [tensor for _, tensor in (*loose, *named_buffers)]
         parameters = [parameter for _, parameter in named_parameters]
