@@ -30,8 +30,9 @@ from lightning_explain.render.modality import Modality, Shown
 from lightning_explain.render.page_layout import colour_scale
 from lightning_explain.render.shown_inputs import shown_inputs
 
-FAR = 0.02
-"""A value that is off by more than this share when the sample is fetched again belongs to another sample."""
+FAR, OTHER = 0.02, 0.1
+"""Shares of the largest value by which one is off when its sample is fetched again: from the first on the sample has
+changed, which is said; from the second on it is taken for another sample, which is not shown."""
 
 Chosen = Mapping[str, Mapping[int, str]]
 """By layer the units that are shown, and why."""
@@ -156,12 +157,12 @@ class CardMaker:
                 return {}
             values = outputs[key].values.detach()
             places = self._places(own, exemplars, outputs[key].shape)
-            self._compare(own, exemplars, values, places, key)
+            same = self._compare(own, exemplars, values, places, key)
             boxes = self._boxes(own, run, layer, key, places)
             scores = UnitOutputs(pl_module, run, layer, key, values.shape[2])
             method = heat_method(self.options.method, own.parts)
             heat = heatmaps(scores, own.parts, torch.tensor(own.units), places, method=method)[own.shown.index]
-        return self._put_together(own, exemplars, key, units, boxes, heat)
+        return self._put_together(own, exemplars, key, units, boxes, heat, same)
 
     def _fetch(self, trainer: Any, fetch: Fetch, exemplars: LayerExemplars, units: Sequence[int]) -> _Fetched | None:
         places = [
@@ -188,21 +189,26 @@ class CardMaker:
         positions = [exemplars.positions[unit, rank].tolist() for unit, rank in zip(own.units, own.ranks, strict=True)]
         return torch.tensor([flat_place(each, shape) if len(each) == len(shape) else 0 for each in positions])
 
-    def _compare(self, own: _Fetched, exemplars: LayerExemplars, values: Tensor, places: Tensor, key: str) -> None:
-        """Warn about samples that have changed since they passed."""
+    def _compare(
+        self, own: _Fetched, exemplars: LayerExemplars, values: Tensor, places: Tensor, key: str
+    ) -> list[bool]:
+        """Return True for each sample that is the one that passed; warn about those that have changed since."""
         if exemplars.by != "activation":
-            return
+            return [True] * len(own.units)
         again = values_at(values, torch.tensor(own.units), places).float().cpu()
         before = torch.stack([exemplars.values[unit, rank] for unit, rank in zip(own.units, own.ranks, strict=True)])
-        far = (again - before).abs() > FAR * before.abs().amax()
+        off = (again - before).abs() / before.abs().amax().clamp_min(torch.finfo(before.dtype).tiny)
+        far, same = off > FAR, off <= OTHER
         if bool(far.any()):
             self.guard.note(
                 f"{int(far.sum())} of {len(far)} exemplars of layer {key!r} excite their unit differently when they "
-                "are fetched from the data set again. Does it change them at random, does the collate function reorder "
-                "them (then pictures show other samples than the labels are of), or does the model depend on the "
-                "batch? Pictures show the samples as fetched; values and positions are of those that passed.",
+                f"are fetched from the data set again; {int((~same).sum())} that differ by more than {OTHER:.0%} are "
+                "not shown. Does the data set change samples at random, does the collate function reorder them, or "
+                "does the model depend on the batch? Validate without that, or give "
+                "exemplars=0. Values and positions are of the samples that passed.",
                 about="exemplars that differ when fetched",
             )
+        return same.tolist()
 
     def _boxes(self, own: _Fetched, run: Any, layer: Layer, key: str, places: Tensor) -> list[Box]:
         sizes = [own.shown.inputs.shape[axis] for axis in own.axes]
@@ -226,10 +232,13 @@ class CardMaker:
         units: Mapping[int, str],
         boxes: Sequence[Box],
         heat: Tensor,
+        same: Sequence[bool],
     ) -> dict[int, UnitCard]:
         inputs = own.shown.inputs.cpu()
         made: dict[int, list[Exemplar]] = {unit: [] for unit in units}
         for row, (unit, rank, box) in enumerate(zip(own.units, own.ranks, boxes, strict=True)):
+            if not same[row]:
+                continue
             crop, values = (_cut(part[row : row + 1], own.axes, box) for part in (inputs, heat))
             map_, words = None, ()
             if own.kind is not None:

@@ -150,14 +150,31 @@ class Changing(Dataset[Any]):
         return torch.randn(6, generator=torch.Generator().manual_seed(self.n_asked)), index % 2
 
 
-def test_samples_that_differ_when_fetched_are_told() -> None:
+def _reordered(items: list[Any]) -> Any:
+    return torch.utils.data.default_collate(items[::-1])
+
+
+@pytest.mark.parametrize("how", ["changing", "reordered", "as they are"])
+def test_samples_that_differ_when_fetched_are_told_and_not_shown(how: str) -> None:
     net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
-    data = Changing()
+    x = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    data: Any = Changing() if how == "changing" else TensorDataset(x, torch.arange(20) % 2)
+    collate = _reordered if how == "reordered" else None
+    monitor = ActiveNeuronMonitor(feeding=0, maps=0, ablation=0)
     with explanation_warnings() as told:
         fit(
-            ActiveNeuronMonitor(feeding=0, maps=0, ablation=0),
+            monitor,
             model=lambda: Validated(net),
-            data=(DataLoader(data, 8), DataLoader(data, 8)),
+            data=(DataLoader(data, 8), DataLoader(data, 8, collate_fn=collate)),
             max_epochs=1,
         )
-    assert any("differently when they are fetched" in message for message in told)
+    differ = how != "as they are"
+    assert any("differently when they are fetched" in message for message in told) == differ
+    assert monitor.latest is not None
+    shown = [each for card in monitor.latest.cards.get("net.1", {}).values() for each in card.exemplars]
+    if how == "as they are":
+        for each in shown:
+            (index,) = (x == each.crop).all(1).nonzero().flatten().tolist()
+            assert index == each.sample and index % 2 == each.label
+    # another sample that excites the unit as much by chance is shown all the same
+    assert len(shown) >= 20 if how == "as they are" else len(shown) <= 5, len(shown)
