@@ -1,8 +1,8 @@
-"""Options of a monitor: names that it does not have are refused, with those that it has."""
+"""Options of a monitor: unknown names, and lists that name nothing, are refused with what is possible."""
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_explain.errors import ConfigurationError
@@ -45,3 +45,20 @@ def refuse_unknown(monitor: type, given: Mapping[str, Any]) -> None:
     close = difflib.get_close_matches(name, known, n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else f"its options are {', '.join(known)}."
     raise ConfigurationError(f"{monitor.__name__} has no option {name!r}; {hint}")
+
+
+def checked_layers(layers: str | Sequence[str] | None) -> str | list[str] | None:
+    """Return the option `layers` as it is kept.
+
+    Raises:
+        ConfigurationError: It is an empty list.
+
+    Example:
+        >>> checked_layers(("conv*", "head")), checked_layers("fc"), checked_layers(None)
+        (['conv*', 'head'], 'fc', None)
+    """
+    if layers is None or isinstance(layers, str):
+        return layers
+    if not layers:
+        raise ConfigurationError(f"layers={layers!r} names no layer; give names or globs, or None for the default.")
+    return list(layers)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.callbacks.base.compatibility import in_words
+from lightning_explain.callbacks.base.options import checked_layers
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
 from lightning_explain.callbacks.neurons.counting.stage_counts import ActivityRule
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch
@@ -122,7 +123,7 @@ class ActiveNeuronMonitor(ReportingMonitor):
         super().__init__(name=name, **options)
         if by not in ("label", "prediction"):
             raise ConfigurationError(f"by={by!r}; expected 'label' or 'prediction'.")
-        self.layers = layers
+        self.layers = checked_layers(layers)
         self._choice = BatchChoice(self._schedule)
         rule = ActivityRule(threshold=threshold, min_fraction=min_fraction, min_rate=min_rate)
         self._compared = {key: in_words(option) for key, option in {**asdict(rule), "by": by}.items()}

@@ -55,8 +55,8 @@ def ablation_words(ablation: Ablation, *, is_mean: bool) -> str:
     """Describe the loss of a class's score without the units of its mean path."""
     which = "the units drawn" if is_mean else "the units of its class's mean path"
     return (
-        f"Without {which} the score loses {_signed_percent(ablation.drawn)}, without as many random ones "
-        f"{_signed_percent(ablation.random)}."
+        f"Without {which} the score loses {_signed_percent(ablation.drawn)} ({ablation.n_units} set to their mean), "
+        f"without as many random ones {_signed_percent(ablation.random)}."
     )
 
 

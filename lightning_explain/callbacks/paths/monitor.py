@@ -14,6 +14,7 @@ from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import BY_PROBE, CALLING
 from lightning_explain.callbacks.base.explanation_monitor import ExplanationMonitor
 from lightning_explain.callbacks.base.forward import check_strategy, undisturbed
+from lightning_explain.callbacks.base.options import checked_layers
 from lightning_explain.callbacks.class_scores.output_check import check_outputs, settle_output
 from lightning_explain.callbacks.paths.explanation import PathExplanation, explain_paths
 from lightning_explain.callbacks.paths.images import path_pictures
@@ -144,7 +145,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
         check_drawn(drawn, n_units, n_paths)
         self.options = PathOptions(
             rules=rules,
-            layers=layers if layers is None or isinstance(layers, str) else list(layers),
+            layers=checked_layers(layers),
             patch=patch,
             keep_positions=keep_positions,
             show=show,

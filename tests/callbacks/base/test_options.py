@@ -34,3 +34,9 @@ def test_options_are_the_monitors_own_and_the_shared_ones() -> None:
     assert {"layers", "min_rate", "probe", "every_n_epochs", "on_error"} <= set(names)
     assert not {"self", "options", "unknown"} & set(names)
     assert "min_rate" not in option_names(AttributionMonitor)
+
+
+@pytest.mark.parametrize("monitor", [ActiveNeuronMonitor, DecisionPathMonitor])
+def test_a_list_of_no_layers_is_refused(monitor: type) -> None:
+    with pytest.raises(ConfigurationError, match=r"layers=\[\] names no layer; give names or globs, or None"):
+        monitor(layers=[])
