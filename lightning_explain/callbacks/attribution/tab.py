@@ -162,7 +162,12 @@ def attribution_tab(
         "class_names": names_of([*(labels or []), *predictions.get("predicted", [])], probe.class_name),
         **predictions,
         "methods": entries,
-        "curve": {"drift": _drift_curve(drifts, probe), "full_colour": {e["name"]: e["full_colour"] for e in entries}},
+        "curve": {
+            "drift": _drift_curve(drifts, probe),
+            "full_colour": {e["name"]: e["full_colour"] for e in entries},
+            # whose drift it is, where others are shown too
+            **({} if list(methods) == [explanation.primary] else {"method": explanation.primary}),
+        },
     }
     return header, sprite
 

@@ -117,9 +117,10 @@ export function driftPanel(store, onPick) {
       settings.show(state, known, ref);
       const measure = points.map((p) => mapping(mapping(p.curve.drift)[ref]).measure).find((m) => typeof m === "string");
       const reference = ALWAYS.includes(ref) ? `the ${ref} explanation` : ref;
+      const method = points.map((p) => p.curve.method).find((m) => typeof m === "string");
       charts = [
         chart({
-          title: `Drift to ${reference}${measure ? ` (${measure} distance)` : ""}`,
+          title: `Drift${method ? ` of ${method}` : ""} to ${reference}${measure ? ` (${measure} distance)` : ""}`,
           series: driftSeries(points, { ...state, ref }, names), steps, log: state.log === "1", onPick,
           empty: "Drift is known from the second explanation on.",
         }),

@@ -86,7 +86,7 @@ def test_an_explanation_gives_a_tile_for_each_method_and_sample() -> None:
     for number, tile in enumerate(tiles):
         rows, columns = (tile != tile[5, 2]).any(-1).nonzero()
         assert (rows.tolist(), columns.tolist()) == ([number % 4], [0 if number < 4 else 4])
-    assert header["curve"]["full_colour"].keys() == {"IG", "IxG"}
+    assert header["curve"]["full_colour"].keys() == {"IG", "IxG"} and header["curve"]["method"] == "IG"
 
 
 def test_predictions_are_classes_with_their_confidence_or_outputs() -> None:
@@ -111,6 +111,7 @@ def test_the_curve_has_the_drift_in_all_and_by_class() -> None:
     now = attribution(coarse=VALUES + 0.1)
     drift = moved(now, attribution(VALUES.flip(0), coarse=VALUES.flip(0) - 0.1))
     header, _ = attribution_tab(small_probe(), explanation(IG=now), {"previous": drift}, {"IG": now})
+    assert "method" not in header["curve"]  # there is only one
     curve = header["curve"]["drift"]["previous"]
     assert curve["measure"] == "cosine" and curve["all"] == [drift.mean("cosine"), drift.error("cosine")]
     dogs = torch.tensor([False, False, True, True])
