@@ -43,7 +43,7 @@ def test_the_network_learns(events):
 
 
 @pytest.mark.parametrize(
-    "figure",
+    "metric",
     [
         "drift/previous", "drift/first", "drift/previous_error", "drift/first_error",
         *(f"drift/{c}" for c in range(10)),
@@ -66,7 +66,7 @@ def test_explanations_add_up_to_what_the_network_has_learnt(events):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("figure", ["dead", "always_on", "exclusive", "selectivity", "overlap", "turnover", "gap"])
+@pytest.mark.parametrize("metric", ["dead", "always_on", "exclusive", "selectivity", "overlap", "turnover", "gap"])
 def test_neuron_figures_are_shares(events, layer, metric):
     values = np.array(list(events.curve(f"explain/neurons/{layer}/{metric}").values()))
     assert len(values)

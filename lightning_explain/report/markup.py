@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 UNKNOWN = "\u2013"
-"""Stands where there is no figure."""
+"""Stands where there is no value."""
 
 LONGEST = 80
 """Letters of a name that are shown."""
@@ -84,10 +84,10 @@ def table(head: list[Child], rows: list[list[Child]], *, caption: str, class_: s
 
 
 def short_number(value: float) -> str:
-    """Write a figure shortly; an undefined one as a dash.
+    """Write a number shortly; an undefined one as a dash.
 
     Example:
-        >>> figure(0.123456), figure(float("nan")) == UNKNOWN, figure(12345.6)
+        >>> short_number(0.123456), short_number(float("nan")) == UNKNOWN, short_number(12345.6)
         ('0.123', True, '12,346')
     """
     if value != value:  # noqa: PLR0124 - that is what NaN is

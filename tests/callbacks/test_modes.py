@@ -192,7 +192,7 @@ def test_large_integer_targets_are_no_classes() -> None:
     data.train.tensors[1].mul_(150_000)
     data.val.tensors[1].mul_(150_000)
     monitor = ActiveNeuronMonitor()
-    with pytest.warns(ExplanationWarning, match="taken for something else than a class"):
+    with pytest.warns(ExplanationWarning, match="not treated as classes"):
         fit(monitor, model=Regression, data=data)
     assert monitor.profiles["val"]["head.1"].n_samples.shape[0] <= 10_000
 

@@ -8,7 +8,7 @@ from tests.mutations.checking import close
 from tests.mutations.mutation import Mutation
 
 
-def figures_of_classes() -> None:
+def metrics_of_classes() -> None:
     counts = ScoreCounts(2)
     counts.update(torch.tensor([[2.0, 1.0], [1.0, 2.0], [3.0, 1.0]]), torch.tensor([0, 1, 1]), None)
     close(torch.tensor(list(counts.compute().metrics.values())), torch.tensor([[0.5, 1], [1, 0.5], [2 / 3, 2 / 3]]))
@@ -26,28 +26,28 @@ def labels_or_none() -> None:
 
 MUTATIONS = [
     Mutation(
-        "callbacks.class_scores.class_metrics.Tally.figures",
+        "callbacks.class_scores.class_metrics.Tally.metrics",
         "self.hits / self.predicted",
         "self.hits / self.actual",
-        figures_of_classes,
+        metrics_of_classes,
     ),
     Mutation(
-        "callbacks.class_scores.class_metrics.Tally.figures",
+        "callbacks.class_scores.class_metrics.Tally.metrics",
         "2 * self.hits / (self.predicted + self.actual)",
         "self.hits / self.actual",
-        figures_of_classes,
+        metrics_of_classes,
     ),
     Mutation(
         "callbacks.class_scores.class_metrics.ScoreCounts.update",
         "torch.where(predicted == actual, actual, n_classes)",
         "predicted",
-        figures_of_classes,
+        metrics_of_classes,
     ),
     Mutation(
         "callbacks.class_scores.class_metrics.doubt",
         "tally.distance(logged) > GROSS",
         "tally.distance(logged) < GROSS",
-        figures_of_classes,
+        metrics_of_classes,
     ),
     Mutation("batches.label_oddities", "odd | (total != 1).any()", "odd", labels_or_none),
     Mutation("batches.label_oddities", "beyond | ((total - 1).abs() > SHARES_OFF).any()", "beyond", labels_or_none),

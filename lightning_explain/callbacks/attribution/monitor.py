@@ -174,15 +174,15 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
         self._keep_own_methods()
 
     def _keep_own_methods(self) -> None:
-        """Continue the curves of this monitor's methods, and warn of those that start anew."""
+        """Continue the curves of this monitor's methods, and warn of those that restart."""
         known, own = list(self._history.memories), list(full_names(self.methods).values())
         self._history.keep(own)
         self._comparisons.keep(self._history)
         new = [name for name in own if name not in known]
         if new and known:
             self._guard.note(
-                f"the checkpoint was written with {'; '.join(known)}, so the drift curve of {'; '.join(new)} starts "
-                "anew. To go on with an old curve, give the same method with the same baseline, under the same name."
+                f"the checkpoint was written with {'; '.join(known)}, so the drift curve of {'; '.join(new)} "
+                "restarts. To continue an old curve, give the same method with the same baseline, under the same name."
             )
 
     # -- explaining --------------------------------------------------------------------------------------------

@@ -225,7 +225,7 @@ def test_words_are_written_out_as_a_text(drawn: Drawn) -> None:
     journal = show(gallery(probe, methods), found)
     (text,) = journal.texts.values()
     assert list(journal.texts) == ["explain/m/tokens"]
-    assert text.startswith("own") and "**bold** speaks for the explained output" in text
+    assert text.startswith("own") and "**bold** supports the explained output" in text
     assert "sat" in text and "**" in text.split("\n\n", 1)[1]
 
 

@@ -106,7 +106,7 @@ def test_a_tag_is_described_with_its_first_value_of_each_fit(monkeypatch: pytest
     assert "total_attribution" in given[3]
 
 
-@pytest.mark.parametrize("broken", ["record", "summary", "log_attribution_tab", "figures"])
+@pytest.mark.parametrize("broken", ["record", "summary", "log_attribution_tab", "metrics"])
 def test_what_fails_takes_nothing_else_along(broken: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("no room")
@@ -122,7 +122,7 @@ def test_what_fails_takes_nothing_else_along(broken: str, monkeypatch: pytest.Mo
     events = Events(logger.log_dir)
     n_heatmaps = {"record": 1, "summary": 1}.get(broken, 2)  # the drawing comes after these two
     assert len(events.steps("explain/m/heatmaps")) == n_heatmaps
-    assert list(events.curve("explain/m/total_attribution")) == [0] + [1] * (broken != "figures")
+    assert list(events.curve("explain/m/total_attribution")) == [0] + [1] * (broken != "metrics")
     assert history.count == 2
     film = history.memories["IG: IntegratedGradients (baseline: zeros)"].films[0]
     assert [step for step, _ in film.columns] == [0, 1]  # whatever is written

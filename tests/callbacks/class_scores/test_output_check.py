@@ -53,7 +53,7 @@ def test_attributions_add_up_to_the_change_of_the_logit(kind: type[Parts]) -> No
 @pytest.mark.parametrize("monitor", [AttributionMonitor, DecisionPathMonitor])
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [(TwoHeads, "nothing indicates which of these tensors"), (Decoding, "as many as its input has, .* 3 classes")],
+    [(TwoHeads, "nothing indicates which tensor"), (Decoding, "as many as its input has, .* 3 classes")],
 )
 def test_what_cannot_be_known_is_asked_for(monitor: Any, kind: type[Parts], words: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{words}.*output="):
