@@ -146,7 +146,7 @@ def test_an_alert_is_marked_in_words_that_stay_words(tab: Tab) -> None:
 def test_drift_is_drawn_with_its_error_and_a_click_jumps(tab: Tab) -> None:
     tab.open(run="known")
     charts = tab.frame.locator(".chart")
-    assert "Drift to the previous explanation (cosine distance)" in charts.first.inner_text()
+    assert "Drift of IG to the previous explanation (cosine distance)" in charts.first.inner_text()
     assert tab.count(".chart .marker") == 1  # from first to its opposite: 2, far above the error
     tab.field("Mark above error ×").fill("1000000")
     tab.frame.locator("h3").first.click()
@@ -166,15 +166,15 @@ def test_drift_against_what_the_user_named_is_chosen(tab: Tab) -> None:
     chosen = tab.field("Drift against")
     assert chosen.locator("option").all_inner_texts() == ["previous", "first", "pretrained", HTML]
     chosen.select_option("pretrained")
-    tab.frame.wait_for_selector("h3:text-is('Drift to pretrained (cosine distance)')")
+    tab.frame.wait_for_selector("h3:text-is('Drift of IG to pretrained (cosine distance)')")
     assert tab.count(".chart .marker") == 1  # none to itself at the first step, its opposite at the second
     chosen.select_option(HTML)
     tab.frame.wait_for_function("document.querySelector('.chart h3').textContent.includes('script')")
-    assert f"Drift to {HTML}" in tab.text(".chart h3")
+    assert f"Drift of IG to {HTML}" in tab.text(".chart h3")
     assert tab.frame.evaluate("() => window.top.hacked === undefined")
     # a name in the address that this run does not have
     tab.open(run="known", ref="gone")
-    assert tab.text(".chart h3") == "Drift to the previous explanation (cosine distance)"
+    assert tab.text(".chart h3") == "Drift of IG to the previous explanation (cosine distance)"
     assert tab.field("Drift against").input_value() == "previous"
 
 
