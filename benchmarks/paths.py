@@ -34,26 +34,6 @@ N_SAMPLES = 40
 IMAGES_AN_EPOCH = 60_000
 
 
-class Classifier(pl.LightningModule):
-    """Any network, trained by cross-entropy."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
-
-    def training_step(self, batch: Any) -> Tensor:
-        return nn.functional.cross_entropy(self(batch[0]), batch[1])
-
-    def validation_step(self, batch: Any) -> None:
-        self.log("val_loss", nn.functional.cross_entropy(self(batch[0]), batch[1]))
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters())
-
-
 def mlp() -> nn.Module:
     """784-512-512-512-10."""
     return nn.Sequential(
@@ -230,7 +210,7 @@ def training_run(callbacks: list[pl.Callback], data: tuple[TensorDataset, Tensor
             enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, num_sanity_val_steps=0,
         )  # fmt: skip
         began = time.perf_counter()
-        trainer.fit(Classifier(lenet()), *loaders)
+        trainer.fit(networks.Classifier(lenet()), *loaders)
         return time.perf_counter() - began
 
 
@@ -262,7 +242,7 @@ def bytes_per_explanation(data: tuple[TensorDataset, TensorDataset]) -> None:
             enable_model_summary=False, enable_checkpointing=False,
         )  # fmt: skip
         loaders = DataLoader(data[0], batch_size=250), DataLoader(data[1], batch_size=250)
-        trainer.fit(Classifier(lenet()), *loaders)
+        trainer.fit(networks.Classifier(lenet()), *loaders)
         events = sum(path.stat().st_size for path in Path(logger.log_dir).glob("events.*"))
         lines = (Path(logger.log_dir) / "explain" / "path" / "record.jsonl").stat().st_size
         n = len(watching.records)

@@ -65,8 +65,9 @@ def _targets(scores: Tensor, labels: Tensor | None) -> Tensor | None:
     largest = scores.detach().argmax(1)
     if labels is None:
         return largest
-    known = (labels >= 0) & (labels < scores.shape[1])
-    return torch.where(known, labels.to(scores.device), largest)
+    # samples without a class are ranked nowhere; a class without an output is refused where the score is taken
+    labels = labels.to(scores.device)
+    return torch.where(labels >= 0, labels, largest)
 
 
 def _peaks(relevance: Tensor, layer: Layer, key: str, n_samples: int) -> tuple[Peaks, tuple[int, ...]] | None:

@@ -2,7 +2,6 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -243,25 +242,3 @@ def top_paths(graph: ContributionGraph, k: int = 10) -> Search:
         else:
             wait(kept, (*units, unit), 0)
     return Search(tuple(found), n_pops, largest_in_bundles(graph))
-
-
-def share_along(graph: ContributionGraph, edges: Sequence[tuple[Unit, Unit]]) -> float:
-    """Return the share of the flow that reaches an input along the given edges alone.
-
-    Args:
-        graph: The graph.
-        edges: (unit nearer to the input, unit nearer to the output) of each.
-    """
-    last = len(graph.layers) - 1
-    arriving: dict[Unit, float] = {(last, 0): float(graph.layers[last].share[0])}
-    links = {(link.source, link.target): link for link in graph.links}
-    total = 0.0
-    for source, target in sorted(edges, key=lambda edge: -edge[1][0]):
-        flow = float(graph.layers[target[0]].share[target[1]])
-        if flow <= 0 or target not in arriving:
-            continue
-        passed = arriving[target] * float(links[source[0], target[0]].share[target[1], source[1]]) / flow
-        arriving[source] = arriving.get(source, 0.0) + passed
-    for (place, _), amount in arriving.items():
-        total += amount if graph.layers[place].is_input else 0.0
-    return total

@@ -103,9 +103,3 @@ def percent(share: float) -> str:
         '12.3 %'
     """
     return UNKNOWN if share != share else f"{100 * share:.1f} %"  # noqa: PLR0124
-
-
-def steps_named(steps: list[int]) -> str:
-    """Name steps: `0, 62, 125 and 629`."""
-    words = [f"{step:,}" for step in steps]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,8 +1,10 @@
 """Relevance of units: activation times the gradient of the score of each sample's class, taken sample by sample."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from lightning_explain.errors import ConfigurationError
 from lightning_explain.exemplars.peaks import positions_at
 from lightning_explain.exemplars.unit_relevance import unit_relevance
 from tests.exemplars.followed_layers import followed_layers
@@ -37,8 +39,10 @@ def test_samples_without_a_class_are_taken_by_their_largest_score() -> None:
     net, x = rectifiers(), torch.randn(5, 1, 4, 5)
     largest = net(x).argmax(1)
     wanted = unit_relevance(net, [x], largest, followed_layers(net, x))["4"][0].values
-    for labels in (None, torch.full((5,), -1), torch.full((5,), 3)):
+    for labels in (None, torch.full((5,), -1)):
         assert torch.equal(unit_relevance(net, [x], labels, followed_layers(net, x))["4"][0].values, wanted)
+    with pytest.raises(ConfigurationError, match="class index 3, but the model's output has 3 columns"):
+        unit_relevance(net, [x], torch.full((5,), 3), followed_layers(net, x))
     # class 0 is a class
     zero = unit_relevance(net, [x], torch.zeros(5, dtype=torch.long), followed_layers(net, x))["4"][0].values
     torch.testing.assert_close(zero.sum(1), net(x)[:, 0].detach())

@@ -12,7 +12,7 @@ from torch import nn
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths import contributions, ranking, top_paths
 from lightning_explain.paths.contribution_graph import effective_units
-from lightning_explain.paths.search import remaining, share_along
+from lightning_explain.paths.search import remaining
 from tests.paths import brute
 from tests.paths.graphs import all_paths, flowing, graphs, random_graph, with_bundles
 from tests.paths.nets import Residual, mlp, seeded
@@ -97,18 +97,6 @@ def test_a_graph_without_flow_has_no_paths():
     assert searched.paths == ()
     assert len(ranking(graph)) == 1
     assert np.isnan(effective_units(graph.layers[0]))
-
-
-@settings(max_examples=100)
-@given(graph=graphs, seed=st.integers(0, 1000))
-def test_the_share_along_edges_is_that_of_the_paths_along_them(graph, seed):
-    every = all_paths(graph)
-    edges = sorted({(low, high) for units in every for high, low in pairwise(units)})
-    rng = np.random.default_rng(seed)
-    kept = {edge for edge in edges if rng.random() < 0.6}
-    expected = sum(share for units, share in every.items() if all((low, high) in kept for high, low in pairwise(units)))
-    assert share_along(graph, sorted(kept)) == pytest.approx(expected)
-    assert share_along(graph, edges) == pytest.approx(sum(every.values()))
 
 
 def test_paths_go_round_a_residual_branch():

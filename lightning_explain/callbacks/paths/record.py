@@ -1,6 +1,8 @@
 """Metrics by tag, table and machine-readable record of an explanation by paths."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -127,21 +129,29 @@ def _paths(graph: PathGraph) -> list[dict[str, Any]]:
     ]
 
 
+def _class_keys(classes: Sequence[ClassPath]) -> list[str]:
+    """Return the classes' names as keys: those that several classes have, with the index."""
+    groups = [found.group for found in classes]
+    count = Counter(group.name for group in groups)
+    return [group.name if count[group.name] == 1 else f"{group.name} (class {group.index})" for group in groups]
+
+
 def path_record(explanation: PathExplanation, probe: Probe, *, options: PathOptions) -> dict[str, Any]:
     """Return one explanation's graphs, rankings, paths and changes as plain lists."""
-    drawn = explanation.classes[:MOST_CLASSES]
-    measured = {found.group.name: found.ablation.to_json() for found in drawn if found.ablation is not None}
+    all_named = dict(zip(_class_keys(explanation.classes), explanation.classes, strict=True))
+    drawn = dict(islice(all_named.items(), MOST_CLASSES))
+    measured = {name: found.ablation.to_json() for name, found in drawn.items() if found.ablation is not None}
     return {
         **({"ablation": measured} if measured else {}),
         "epoch": explanation.epoch,
         "rules": options.rules_name,
         "probe": probe.fingerprint,
         "graphs": class_graphs(explanation, options.show_of(probe)),
-        "ranked": {found.group.name: _ranked(found.graph, found.graph.ranked) for found in drawn},
-        "paths": {found.group.name: _paths(found.graph) for found in drawn},
-        "turnover": {f.group.name: None if f.change is None else f.change.turnover for f in explanation.classes},
-        "won": {f.group.name: [] if f.change is None else [list(edge) for edge in f.change.won] for f in drawn},
-        "lost": {f.group.name: [] if f.change is None else [list(edge) for edge in f.change.lost] for f in drawn},
+        "ranked": {name: _ranked(found.graph, found.graph.ranked) for name, found in drawn.items()},
+        "paths": {name: _paths(found.graph) for name, found in drawn.items()},
+        "turnover": {name: None if f.change is None else f.change.turnover for name, f in all_named.items()},
+        "won": {name: [] if f.change is None else [list(edge) for edge in f.change.won] for name, f in drawn.items()},
+        "lost": {name: [] if f.change is None else [list(edge) for edge in f.change.lost] for name, f in drawn.items()},
     }
 
 

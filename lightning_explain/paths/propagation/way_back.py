@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution.autograd_graph import Node, inputs_of, operation_of
+from lightning_explain.attribution.autograd_graph import Node, operation_of, ordered_nodes
 from lightning_explain.paths.propagation.cuts import CutPass
 
 SCORE = -1
@@ -105,14 +105,4 @@ class WayBack:
 
 def _nodes(tensor: Tensor | None) -> tuple[Node, ...]:
     """List the nodes of a piece, each after those it reads."""
-    found: dict[Node, None] = {}
-    stack: list[Node] = [] if tensor is None or tensor.grad_fn is None else [tensor.grad_fn]
-    while stack:
-        node = stack[-1]
-        waiting = [parent for parent in inputs_of(node) if parent not in found]
-        if waiting:
-            stack.extend(waiting)
-            continue
-        stack.pop()
-        found[node] = None
-    return tuple(found)
+    return () if tensor is None else tuple(ordered_nodes(tensor.grad_fn))

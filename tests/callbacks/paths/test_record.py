@@ -91,3 +91,12 @@ def test_the_table_ranks_units_by_name_and_counts_the_changes() -> None:
     assert lines[2].startswith("| 1 | ") and lines[1 + TABLE_ROWS].startswith(f"| {TABLE_ROWS} | ")
     assert lines[-1] == "| dog | 2 | 1 | 1 | 0.75 |"
     assert "edges won" not in ranking_table(found)
+
+
+def test_classes_of_one_name_have_entries_of_their_own() -> None:
+    found = explained()
+    cat, dog = found.classes
+    twins = tuple(dataclasses.replace(each, group=dataclasses.replace(each.group, name="cat")) for each in (cat, dog))
+    record = path_record(dataclasses.replace(found, classes=twins), small_probe(), options=options())
+    assert list(record["turnover"]) == list(record["ranked"]) == ["cat (class 0)", "cat (class 1)"]
+    assert record["paths"]["cat (class 1)"] == path_record(found, small_probe(), options=options())["paths"]["dog"]
