@@ -153,8 +153,8 @@ def relevance_by_hand() -> None:
     net[0].weight = nn.Parameter(torch.tensor([[[1.0]], [[2.0]]]))
     net[3].weight = nn.Parameter(torch.tensor([[1.0, -3.0, 0.0, 1.0], [5.0, 1.0, -1.0, 0.5]]))
     x = torch.tensor([[[1.0, 2.0]], [[3.0, 1.0]], [[1.0, 1.0]]])
-    # 2 is no class, so that the third sample is taken by its largest score, that of class 1
-    (peaks, shape) = unit_relevance(net, [x], torch.tensor([0, 1, 2]), followed_layers(net, x, names=["1"]))["1"]
+    # the third sample has no class, so that it is taken by its largest score, that of class 1
+    (peaks, shape) = unit_relevance(net, [x], torch.tensor([0, 1, -1]), followed_layers(net, x, names=["1"]))["1"]
     assert shape == (2,)
     close(peaks.values.flatten(), [1.0 - 6.0, 4.0, 15.0 + 1.0, -6.0 + 1.0, 5.0 + 1.0, -2.0 + 1.0])
     assert positions_at(peaks.places, 1)[:, :, 0].tolist() == [[0, 1], [0, 1], [0, 1]]
