@@ -98,10 +98,10 @@ class Log:
         if step == 0:
             header, sprite = probe_tab(probe)
             self.put(f"explain/{name}/probe", header, sprite.picture if sprite else None)
-        methods = {"IntegratedGradients": explained, "Saliency": attribution(values.abs())}
-        explanation = Explanation(
-            step=step, scores=scores, attributions={"IG": explained}, faithfulness={}, primary="IG"
-        )
+        absolute = attribution(values.abs())
+        methods = {"IntegratedGradients": explained, "Saliency": absolute}
+        attributions = {"IG": explained, "Saliency": absolute}
+        explanation = Explanation(step=step, scores=scores, attributions=attributions, faithfulness={}, primary="IG")
         header, sprite = attribution_tab(probe, explanation, drifts, methods)
         if alert is not None:
             header["curve"]["alert"] = alert

@@ -166,7 +166,7 @@ def attribution_tab(
             "drift": _drift_curve(drifts, probe),
             "full_colour": {e["name"]: e["full_colour"] for e in entries},
             # whose drift it is, where others are shown too
-            **({} if list(methods) == [explanation.primary] else {"method": explanation.primary}),
+            **({"method": explanation.primary} if len(explanation.attributions) > 1 else {}),
         },
     }
     return header, sprite

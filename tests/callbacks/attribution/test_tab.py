@@ -76,7 +76,7 @@ def test_an_explanation_gives_a_tile_for_each_method_and_sample() -> None:
     for row in range(4):
         first[row, 0, row, 0], second[row, 0, row, 4] = 2.0, -5.0
     methods = {"IG": attribution(first, error=torch.tensor([0.1, 0.2, 0.3, 0.4])), "IxG": attribution(second)}
-    header, sprite = attribution_tab(images(), explanation(IG=methods["IG"]), {}, methods)
+    header, sprite = attribution_tab(images(), explanation(**methods), {}, methods)
     assert sprite is not None
     height, width = sprite.tile
     tiles = tiles_of(sprite.picture, 8, height, width)
