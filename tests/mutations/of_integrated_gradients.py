@@ -22,7 +22,7 @@ from lightning_explain.attribution import (
     data_mean,
     uniform_noise,
 )
-from lightning_explain.attribution.integrated_gradients.conv_fusion import speed_up_convolutions
+from lightning_explain.attribution.integrated_gradients.conv_fusion import fast_convolutions
 from lightning_explain.attribution.integrated_gradients.quadrature import gauss_legendre, midpoint, second_differences
 from lightning_explain.isolation import explaining
 from tests.attribution.integrated_gradients.plain_bisection import bisected
@@ -167,10 +167,9 @@ def merging_of_batch_norm() -> None:
     torch.manual_seed(0)
     net = with_statistics(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten())).eval()
     x = torch.rand(2, 1, 5, 5, dtype=next(net.parameters()).dtype)
-    with explaining(net):
-        speed_up_convolutions(net, (x,))
+    with explaining(net), fast_convolutions(net, (x,)) as fast:
         # a wrong merge is found out, and taken away again
-        assert "forward" in vars(net[1])
+        assert fast.norms
 
 
 def draws_differ() -> None:
@@ -421,15 +420,21 @@ MUTATIONS = [
         "attribution.baseline_kinds._smoothing", "weights.sum(1, keepdim=True)", "weights.sum()", blur_keeps_constants
     ),
     Mutation(
-        "attribution.integrated_gradients.conv_fusion._merged",
-        "weight * scale[:, None, None, None]",
+        "attribution.integrated_gradients.conv_fusion._scaled",
+        "weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))",
         "weight",
         merging_of_batch_norm,
     ),
     Mutation(
-        "attribution.integrated_gradients.conv_fusion._merged",
-        "shift * scale + norm.bias.detach()",
-        "shift + norm.bias.detach()",
+        "attribution.integrated_gradients.conv_fusion._Norm.scale_and_shift",
+        "-self.mean * scale",
+        "-self.mean",
+        merging_of_batch_norm,
+    ),
+    Mutation(
+        "attribution.integrated_gradients.conv_fusion._Call.merged",
+        "bias * scale + shift",
+        "bias + shift",
         merging_of_batch_norm,
     ),
     Mutation("attribution.baselines.drawn_baselines", "seed + draw", "seed", draws_differ),

@@ -13,7 +13,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional
 from torch.nn import grad as input_gradients
 
-from lightning_explain.attribution.integrated_gradients.conv_fusion import FastConvolution
+from lightning_explain.attribution.integrated_gradients.fast_layers import FastForward, FastLayers
 from lightning_explain.attribution.scores import Scores
 from lightning_explain.weights.sharded import is_held_together
 
@@ -111,7 +111,7 @@ def _forward_of(module: nn.Module, forward: Callable[..., Tensor]) -> Generator[
             vars(module)["forward"] = found
 
 
-def find_first_layer(model: Scores, inputs: tuple[Tensor, ...]) -> FirstLayer | None:
+def find_first_layer(model: Scores, inputs: tuple[Tensor, ...], fast: FastLayers | None = None) -> FirstLayer | None:
     """Find the layer that alone reads the input, if it is an `nn.Linear` or a convolution; call it inside `explaining`.
 
     It is what reads the input itself (or the input in another shape), is called once, and leaves the scores without
@@ -120,6 +120,7 @@ def find_first_layer(model: Scores, inputs: tuple[Tensor, ...]) -> FirstLayer | 
     Args:
         model: What is explained; None is returned for what is no `nn.Module`, and for weights spread over processes.
         inputs: The inputs, one of them of floating-point type; the first sample is run through the model.
+        fast: Layers that run with other weights than their own.
 
     Cost: a forward and a backward pass of two rows.
     """
@@ -129,7 +130,8 @@ def find_first_layer(model: Scores, inputs: tuple[Tensor, ...]) -> FirstLayer | 
         return None
     candidates = [module for module in model.modules() if _is_linear(module)]
     try:
-        return _look(model, candidates, tuple(part[:1].repeat(2, *(1,) * (part.ndim - 1)) for part in inputs))
+        rows = tuple(part[:1].repeat(2, *(1,) * (part.ndim - 1)) for part in inputs)
+        return _look(model, candidates, rows, FastLayers() if fast is None else fast)
     except Exception:  # noqa: BLE001 - what only saves time must not be what fails: the passes that follow will tell
         return None
 
@@ -138,7 +140,7 @@ def _is_linear(module: nn.Module) -> bool:
     """Return True if a module is exactly of its type, with its own parameters."""
     return (
         (type(module) is nn.Linear or type(module) in CONVOLUTIONS)
-        and ("forward" not in vars(module) or isinstance(vars(module)["forward"], FastConvolution))
+        and ("forward" not in vars(module) or isinstance(vars(module)["forward"], FastForward))
         and not isinstance(vars(module).get("padding"), str)
         and vars(module).get("padding_mode", "zeros") == "zeros"
         and not vars(module)["_backward_hooks"]
@@ -164,7 +166,9 @@ class _Seen:
     edge: GradientEdge
 
 
-def _look(model: nn.Module, candidates: list[nn.Module], rows: tuple[Tensor, ...]) -> FirstLayer | None:
+def _look(
+    model: nn.Module, candidates: list[nn.Module], rows: tuple[Tensor, ...], fast: FastLayers
+) -> FirstLayer | None:
     """Run the model once, see who reads the input, and whether its output is all that the scores have of it."""
     calls: Counter[nn.Module] = Counter()
     seen: list[_Seen] = []
@@ -194,7 +198,7 @@ def _look(model: nn.Module, candidates: list[nn.Module], rows: tuple[Tensor, ...
         found = cast("tuple[Tensor | None, ...]", torch.autograd.grad(scores.sum(), sources, allow_unused=True))
     if found[0] is not None or found[1] is None or calls[only.module] != 1:
         return None
-    return FirstLayer(only.module, only.shape, only.output[:1].nbytes, _transposed(only.module, only.shape))
+    return FirstLayer(only.module, only.shape, only.output[:1].nbytes, _transposed(only.module, only.shape, fast))
 
 
 def _is_same(x: Tensor, given: Tensor, expected: Tensor) -> bool:
@@ -209,13 +213,11 @@ def _is_same(x: Tensor, given: Tensor, expected: Tensor) -> bool:
     )
 
 
-def _transposed(module: nn.Module, shape: torch.Size) -> Callable[[Tensor], Tensor]:
+def _transposed(module: nn.Module, shape: torch.Size, fast: FastLayers) -> Callable[[Tensor], Tensor]:
+    assert isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    weight = fast.weight_of(module.weight)
     if isinstance(module, nn.Linear):
-        weight = module.weight.detach()
         return lambda gradients: gradients @ weight
-    forward = vars(module).get("forward")
-    assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
-    weight = forward.weight if isinstance(forward, FastConvolution) else module.weight.detach()
     if isinstance(module, nn.Conv2d) and module.groups == 1 and weight[0].numel() <= MOST_COLUMNS * len(weight):
         return partial(_folded, weight.flatten(1).t(), module, shape[1:])
     at_input, options = CONVOLUTIONS[type(module)], (module.stride, module.padding, module.dilation, module.groups)

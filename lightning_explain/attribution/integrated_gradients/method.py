@@ -1,5 +1,6 @@
 """Integrated gradients with a stated error."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +15,7 @@ from lightning_explain.attribution.batch_demands import (
     refuse_flat,
     refuse_quantised,
 )
-from lightning_explain.attribution.integrated_gradients.conv_fusion import speed_up_convolutions
+from lightning_explain.attribution.integrated_gradients.conv_fusion import fast_convolutions
 from lightning_explain.attribution.integrated_gradients.first_layer import find_first_layer
 from lightning_explain.attribution.integrated_gradients.passes import RowLimit
 from lightning_explain.attribution.integrated_gradients.path import Parts, StraightPath
@@ -167,19 +168,21 @@ class IntegratedGradients:
         return self._explained(model, inputs, target, of_vectors=True)
 
     def _explained(self, model: Forward, inputs: Inputs, target: Target, *, of_vectors: bool) -> Attribution:
-        with explaining(model):
+        with explaining(model), ExitStack() as stack:
             parts, indices = prepared(inputs, target)
             refuse_quantised(model)
             size = fixed_batch_size(model, parts, self.chunk_size)
+            fast, layer = None, None
             if self.fast_convolutions and size is None:
-                speed_up_convolutions(model, parts)
-            layer = find_first_layer(model, parts) if size is None else None
+                fast = stack.enter_context(fast_convolutions(model, parts))
+            if size is None:
+                layer = find_first_layer(model, parts, fast)
             forward = model if size is None else Padded(model, size)
             if self.chunk_size != 1:
                 check_rows_apart(model, parts, size)
             if self.smooth and self.n_steps is None:
                 _warn_of_kinks(model)
-            limit = RowLimit(size or self.chunk_size, self.memory_budget)
+            limit = RowLimit.of(parts, size or self.chunk_size, self.memory_budget)
             draws = drawn_baselines(self.baseline, parts, n_draws=self.n_draws, seed=self.seed)
             integral = averaged(
                 [

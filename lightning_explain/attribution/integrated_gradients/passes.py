@@ -27,6 +27,9 @@ SHARE_OF_FREE_MEMORY = 0.25
 TRIAL_ROWS = 16
 """The first pass is this small; what it keeps in memory says how large the others may be."""
 
+TRIAL_BYTES = 2**20
+"""The first pass has no more rows than make so many bytes of inputs, or a photograph's would need a gigabyte."""
+
 MOST_ROWS = 4096
 """Most rows of a pass on an accelerator."""
 
@@ -123,15 +126,23 @@ class RowLimit:
     Attributes:
         rows: The limit; None until a first small pass was measured.
         budget: Bytes one pass may keep; None for `memory_budget` of the device.
+        trial: Rows of the pass that is measured.
     """
 
     rows: int | None = None
     budget: int | None = None
+    trial: int = TRIAL_ROWS
+
+    @classmethod
+    def of(cls, inputs: tuple[Tensor, ...], rows: int | None, budget: int | None) -> "RowLimit":
+        """Return a limit for rows such as those of the inputs, each [batch, ...]."""
+        row = sum(part[:1].nbytes for part in inputs)
+        return cls(rows, budget, trial=max(1, min(TRIAL_ROWS, TRIAL_BYTES // max(1, row))))
 
     @property
     def allowed(self) -> int:
         """Rows that the next pass may have."""
-        return TRIAL_ROWS if self.rows is None else self.rows
+        return self.trial if self.rows is None else self.rows
 
     @contextmanager
     def measuring(self, n_rows: int, device: torch.device) -> Generator[None, None, None]:

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
 from lightning_explain import IntegratedGradients
-from lightning_explain.attribution.integrated_gradients.conv_fusion import FastConvolution, speed_up_convolutions
+from lightning_explain.attribution.integrated_gradients.conv_fusion import fast_convolutions
 from lightning_explain.attribution.integrated_gradients.first_layer import find_first_layer
 from lightning_explain.isolation import explaining
 
@@ -189,11 +189,10 @@ def test_hooks_see_what_they_would_see() -> None:
 
 def test_a_merged_batch_norm_stays_merged() -> None:
     net, x = FOUND["batch norm"]
-    with explaining(net.eval()):
-        speed_up_convolutions(net, (x.clone(),))
-        layer = find_first_layer(net, (x.clone(),))
+    with explaining(net.eval()), fast_convolutions(net, (x.clone(),)) as fast:
+        layer = find_first_layer(net, (x.clone(),), fast)
         assert layer is not None
-        assert isinstance(vars(net.first)["forward"], FastConvolution)
+        assert fast.norms
         output = net.first.forward(x)
         gradients = torch.randn_like(output)
         point = x.clone().requires_grad_()
