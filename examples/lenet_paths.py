@@ -108,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)  # more cost time on a network this small
     L.seed_everything(arguments.seed, verbose=False)
     train, held_out = digits_data(arguments.seed)
-    paths = DecisionPathMonitor(probe=Probe.from_dataset(held_out, per_class=4, seed=arguments.seed), every_sample=True)
+    probe = Probe.from_dataset(held_out, per_class=4, seed=arguments.seed)
+    paths = DecisionPathMonitor(probe=probe, every_sample=True, detail="full")  # a picture of all ten digits
     tensorboard = TensorBoardLogger(arguments.logdir, name="")
     trainer = L.Trainer(
         max_epochs=arguments.epochs,

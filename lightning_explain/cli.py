@@ -108,6 +108,12 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument(
         "--pictures", type=Path, metavar="DIR", help="also write the last picture of each kind here, as PNG"
     )
+    demo.add_argument(
+        "--detail",
+        choices=("terse", "full"),
+        default="terse",
+        help="what TensorBoard gets: what says most, or every metric and picture (default: %(default)s)",
+    )
     demo.set_defaults(run=_run_demo)
 
 
@@ -204,7 +210,13 @@ def _run_demo(arguments: argparse.Namespace) -> int:
         return 1
     from lightning_explain.demo import run  # noqa: PLC0415 - loads Lightning, which takes seconds
 
-    run(logdir=arguments.logdir, epochs=arguments.epochs, seed=arguments.seed, pictures=arguments.pictures)
+    run(
+        logdir=arguments.logdir,
+        epochs=arguments.epochs,
+        seed=arguments.seed,
+        pictures=arguments.pictures,
+        detail=arguments.detail,
+    )
     return 0
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain.callbacks import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor
-from lightning_explain.log import tag
+from lightning_explain.log import DetailLevel, tag
 from lightning_explain.probe import Probe
 
 SHARE_HELD_OUT = 0.2
@@ -120,7 +120,9 @@ def _calm() -> Generator[None, None, None]:
         voice.removeFilter(_is_no_advice)
 
 
-def run(*, logdir: Path, epochs: int, seed: int = 0, pictures: Path | None = None) -> None:
+def run(
+    *, logdir: Path, epochs: int, seed: int = 0, pictures: Path | None = None, detail: DetailLevel = "terse"
+) -> None:
     """Train, explain, and print the results.
 
     Args:
@@ -128,12 +130,14 @@ def run(*, logdir: Path, epochs: int, seed: int = 0, pictures: Path | None = Non
         epochs: Passes over the training images.
         seed: Seed of the split, the weights and the order of batches.
         pictures: If given, the last picture of each kind is written here too.
+        detail: How much goes to TensorBoard: what says most, or every metric and picture.
     """
     L.seed_everything(seed, verbose=False)
     train, held_out = digits_data(seed)
     probe = digits_probe(held_out, seed)
-    neurons, attribution = ActiveNeuronMonitor(probe=probe), AttributionMonitor(probe=probe)
-    paths = DecisionPathMonitor(probe=probe)
+    neurons = ActiveNeuronMonitor(probe=probe, detail=detail)
+    attribution = AttributionMonitor(probe=probe, detail=detail)
+    paths = DecisionPathMonitor(probe=probe, detail=detail)
     with tempfile.TemporaryDirectory() as scratch, _calm():
         # any logger that keeps files gets every picture as a PNG: from those, the last ones are kept
         files = [] if pictures is None else [CSVLogger(scratch, name="", version="")]
@@ -151,7 +155,7 @@ def run(*, logdir: Path, epochs: int, seed: int = 0, pictures: Path | None = Non
         if pictures is not None:
             keep_last_pictures(Path(scratch) / "explain", pictures)
     print(report(neurons, attribution, paths))
-    print(where_to_look(logdir, pictures))
+    print(where_to_look(logdir, pictures, detail))
 
 
 def keep_last_pictures(logged: Path, kept: Path) -> list[Path]:
@@ -234,17 +238,23 @@ def report(neurons: ActiveNeuronMonitor, attribution: AttributionMonitor, paths:
     return "\n" + "\n\n".join(tables) + "\n"
 
 
-def where_to_look(logdir: Path, pictures: Path | None) -> str:
+def where_to_look(logdir: Path, pictures: Path | None, detail: DetailLevel = "terse") -> str:
     """Return the places to look for the rest."""
+    few = detail == "terse"
     lines = [
         "See how the network got there:",
         "",
         f"  tensorboard --logdir {logdir}",
         "",
         "  Explain         heatmaps, drift and neurons at any two steps side by side",
-        "  Images          explain/attribution/heatmaps and filmstrip; explain/neurons/<layer>/rates and maps",
+        "  Images          explain/attribution/heatmaps and filmstrip; explain/neurons/<layer>/rates, maps, exemplars",
         "                  explain/path/<digit>: the way from the image over the neurons to the class",
-        "  Scalars         explain/attribution/drift, mass_in_mask; explain/neurons/<layer>; precision, recall, f1",
+        "  Scalars         explain/attribution/drift, mass_in_mask; explain/neurons/all_layers, macro_f1",
+        *(
+            ["                  for every layer, class and picture: lightning-explain demo --detail full"]
+            if few
+            else ["                  explain/neurons/<layer>; precision, recall, f1 of every class"]
+        ),
         "  Custom Scalars  the drift curves, each with its error",
         "  Text            explain/attribution/summary: every distance at every explanation",
     ]

@@ -1,13 +1,15 @@
 """Small LightningModules and data that the tests share."""
 
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from lightning_explain.callbacks.base.monitor import ProbeMonitor
 
 
 @cache
@@ -72,8 +74,11 @@ class DigitData(pl.LightningDataModule):
         return DataLoader(self.val, batch_size=self.batch_size)
 
 
-def quiet_trainer(**options: Any) -> pl.Trainer:
-    """A Trainer on the CPU without bars, logger or checkpoints unless asked for."""
+def quiet_trainer(*, detail: Literal["terse", "full"] = "full", **options: Any) -> pl.Trainer:
+    """A Trainer on the CPU without bars, logger or checkpoints unless asked for.
+
+    Its monitors log everything unless told otherwise: most tests look at a metric of a layer or a class.
+    """
     defaults: dict[str, Any] = {
         "accelerator": "cpu",
         "devices": 1,
@@ -83,7 +88,11 @@ def quiet_trainer(**options: Any) -> pl.Trainer:
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    return pl.Trainer(**(defaults | options))
+    trainer = pl.Trainer(**(defaults | options))
+    for monitor in vars(trainer)["callbacks"]:
+        if isinstance(monitor, ProbeMonitor):
+            monitor._detail.level = detail
+    return trainer
 
 
 class Mapped(Dataset[Any]):

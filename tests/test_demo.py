@@ -25,8 +25,9 @@ def demo(tmp_path_factory):
     """Run the demo once: its folder, its pictures' folder, and what it printed."""
     folder = tmp_path_factory.mktemp("demo")
     printed = StringIO()
+    given = ["--logdir", str(folder / "runs"), "--pictures", str(folder / "pictures"), "--detail", "full"]
     with redirect_stdout(printed):
-        code = main(["demo", "--epochs", "2", "--logdir", str(folder / "runs"), "--pictures", str(folder / "pictures")])
+        code = main(["demo", "--epochs", "2", *given])
     assert code == 0
     return folder / "runs", folder / "pictures", printed.getvalue()
 

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, IntegratedGradients, Probe
 from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
+from lightning_explain.log import Detail
 from tests.models import DigitData, DigitNet, Mapped
 from tests.training import fit
 
@@ -162,11 +163,12 @@ def test_options_are_checked_where_they_are_given(make: Any, message: str) -> No
         (lambda: AttributionMonitor(on_error=word("ignore")), "on_error='ignore'; expected 'warn' or 'raise'"),
         (lambda: AttributionMonitor(explained=word("it")), "explained='it'; expected '"),
         (lambda: ActiveNeuronMonitor(by=word("it")), "by='it'; expected '"),
+        (lambda: ActiveNeuronMonitor(detail=word("all")), "detail='all'; expected 'terse' .* or 'full'"),
     ],
 )
 def test_choices_are_checked(make: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # without the checks of annotations that the tests switch on: they would refuse the word before the package can
-    for kind in {Guard, *AttributionMonitor.__mro__, *ActiveNeuronMonitor.__mro__}:
+    for kind in {Guard, Detail, *AttributionMonitor.__mro__, *ActiveNeuronMonitor.__mro__}:
         if hasattr(vars(kind).get("__init__"), "__wrapped__"):
             monkeypatch.setattr(kind, "__init__", kind.__init__.__wrapped__)
     with pytest.raises(ConfigurationError, match=message):

@@ -61,6 +61,7 @@ THREE = [
         "init_args": {
             "method": [IG, {"class_path": "lightning_explain.LRP"}],
             "measures": ["cosine", "ssim"],
+            "detail": "full",
             "class_names": [f"digit {c}" for c in range(10)],
             "every_n_epochs": None,
             "every_n_train_steps": 2,

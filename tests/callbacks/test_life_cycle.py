@@ -307,8 +307,10 @@ def test_sequences_of_a_configuration_library_are_lists() -> None:
 
 def test_no_tag_is_the_beginning_of_another(tmp_path: Path) -> None:
     logger = TensorBoardLogger(tmp_path, "run")
-    options = {"method": [IntegratedGradients(n_steps=4), LRP()]}
-    callbacks = [ActiveNeuronMonitor(maps=0), AttributionMonitor(**options), DecisionPathMonitor()]
+    methods = [IntegratedGradients(n_steps=4), LRP()]
+    callbacks = [ActiveNeuronMonitor(maps=0), AttributionMonitor(method=methods), DecisionPathMonitor()]
+    for each in callbacks:
+        each._detail.level = "full"
     trained(callbacks, loader(), logger=logger, max_epochs=1)
     events = Events(Path(logger.log_dir))
     tags = {*events.scalars, *events.images}

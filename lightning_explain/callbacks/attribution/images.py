@@ -28,6 +28,9 @@ from lightning_explain.schedule import worth_redrawing
 
 ONE_OUTPUT = "The model has one output for all classes: red raises it, whatever the sample's class."
 
+MOST_INPUTS = 4
+"""Of a sample's inputs, those that have pictures with `detail="terse"`."""
+
 
 def _short(step: int) -> str:
     """Write a step in at most four letters: 629, 1.2k, 13k, 2M."""
@@ -46,12 +49,14 @@ class Gallery:
         probe: What is explained.
         methods: Its methods.
         history: What is remembered of each; films and colour scales are kept there.
+        is_full: Draw every input, and a filmstrip of each method; otherwise the first inputs, and the first method's.
     """
 
     name: str
     probe: Probe
     methods: Methods
     history: History
+    is_full: bool = True
 
     def _memory(self, method: str) -> Memory:
         return self.history.memories.get(full_name(method, self.methods[method]), Memory())
@@ -63,6 +68,15 @@ class Gallery:
     def shown(self) -> list[Shown]:
         """The probe's explained inputs that have a picture."""
         return [part for part in explained_inputs(self.probe, self.methods) if part.form is not None]
+
+    @property
+    def _drawn_inputs(self) -> list[Shown]:
+        return self.shown if self.is_full else self.shown[:MOST_INPUTS]
+
+    @property
+    def _filmed(self) -> list[str]:
+        """The methods that have a filmstrip."""
+        return list(self.methods) if self.is_full else list(self.methods)[:1]
 
     def remember(self, explanation: Explanation) -> None:
         """Add an explanation to the films and colour scales, which are part of the history, drawn or not."""
@@ -82,7 +96,7 @@ class Gallery:
     def show(self, journal: Journal, comparison: Comparison, *, epoch: int) -> None:
         """Draw and log the heatmaps of each input, and each method's filmstrip when it has grown enough."""
         if journal.shows_pictures:
-            for shown in self.shown:
+            for shown in self._drawn_inputs:
                 self._show_input(journal, comparison, shown, epoch=epoch)
 
     def _show_input(self, journal: Journal, comparison: Comparison, shown: Shown, *, epoch: int) -> None:
@@ -95,8 +109,8 @@ class Gallery:
             f"{markdown_safe(', '.join(described_methods))}. Red: speaks for it; blue: against it.",
         )
         self._write_text(journal, comparison, shown)
-        for method in explanation.attributions:
-            if worth_redrawing(self._memory(method).count):
+        for method in self._filmed:
+            if method in explanation.attributions and worth_redrawing(self._memory(method).count):
                 self._show_filmstrip(journal, method, shown)
 
     def _write_text(self, journal: Journal, comparison: Comparison, shown: Shown) -> None:
@@ -113,9 +127,9 @@ class Gallery:
 
     def show_all_filmstrips(self, journal: Journal) -> None:
         """Draw and log every filmstrip that was not drawn when its last column came."""
-        for method in self.methods:
+        for method in self._filmed:
             if journal.shows_pictures and not worth_redrawing(self._memory(method).count):
-                for shown in self.shown:
+                for shown in self._drawn_inputs:
                     self._show_filmstrip(journal, method, shown)
 
     def _show_filmstrip(self, journal: Journal, method: str, shown: Shown) -> None:

@@ -47,11 +47,16 @@ FAITHFULNESS_MEANINGS = {
 }
 
 
+MOST_INPUT_SHARES = 4
+"""With more inputs their shares are logged with `detail="full"` only."""
+
+
 class MetricValue(NamedTuple):
-    """A number, and what it means."""
+    """A number, what it means, and whether it is logged with `detail="terse"` too."""
 
     value: float
     meaning: str
+    telling: bool = False
 
 
 def method_prefix(name: str, method: str, primary: str) -> tuple[str, ...]:
@@ -81,13 +86,14 @@ def metrics(
             **_faithfulness_metrics(prefix, explanation.faithfulness.get(method, {}), removal_baseline),
         }
         words = markdown_safe(words)
-        found |= {key: MetricValue(metric.value, f"{words}: {metric.meaning}.") for key, metric in own.items()}
+        found |= {key: metric._replace(meaning=f"{words}: {metric.meaning}.") for key, metric in own.items()}
     for (a, b), values in comparison.agreement.items():
         found[tag(name, "agreement", versus(a, b))] = MetricValue(
             float(values.nanmean()),
             f"Rank correlation of the signed attributions of {markdown_safe(descriptions[a])} and "
             f"{markdown_safe(descriptions[b])}, mean over the "
             "probe; 1: the same order of features, 0: unrelated, -1: reversed.",
+            telling=True,
         )
     return found
 
@@ -123,14 +129,14 @@ def drift_metrics(
     """
     found: dict[str, MetricValue] = {}
     for reference, drift in drifts.items():
-        for measure in drift.values:
+        for place, measure in enumerate(drift.values):
             group = "drift" if measure == MAIN else f"drift_{measure}"
             what = f"how far the explanation is from {markdown_safe(references[reference])}"
             found[tag(*prefix, group, reference)] = MetricValue(
-                drift.mean(measure), f"{what}: {MEASURE_MEANINGS[measure]}"
+                drift.mean(measure), f"{what}: {MEASURE_MEANINGS[measure]}", telling=place == 0
             )
             found[f"{tag(*prefix, group, reference)}{ERROR}"] = MetricValue(
-                drift.error(measure), _error_meaning(f"{group}/{reference}")
+                drift.error(measure), _error_meaning(f"{group}/{reference}"), telling=place == 0
             )
     if "previous" in drifts:
         main = next(iter(drifts["previous"].values))
@@ -153,6 +159,7 @@ def quality_metrics(prefix: tuple[str, ...], attribution: Attribution, probe: Pr
         "total_attribution": MetricValue(
             float(flat(attribution.values).abs().sum(1).mean()),
             "sum of the absolute attributions, mean over the probe, in output units; usually rises as scores grow",
+            telling=True,
         ),
         "n_evaluations": MetricValue(
             float(attribution.n_evaluations.float().mean()), "gradient evaluations for each sample, mean over the probe"
@@ -163,28 +170,34 @@ def quality_metrics(prefix: tuple[str, ...], attribution: Attribution, probe: Pr
             float(attribution.convergence_delta.abs().mean()),
             "mean absolute completeness gap: how far the attributions' sum is from the output's change between "
             "baseline and input (without a baseline: from the output), in units of the output; 0 is exact",
+            telling=attribution.error is None,
         )
     if attribution.absorbed_share is not None:
         found["absorbed_share"] = MetricValue(
             float(attribution.absorbed_share.nanmedian()),
             "part of the explained output that offsets took (biases, norm offsets, positions, class tokens), so that "
             "it reached no input; median over the probe; 0 is none",
+            telling=True,
         )
     if attribution.softmax_share is not None:
         found["softmax_share"] = MetricValue(
             float(attribution.softmax_share.nanmedian()),
             "part of the explained output that the Taylor expansion of softmaxes lost on the way to the inputs (0 with "
             'LRP(attention="cp") and no other softmax); median over the probe',
+            telling=True,
         )
     if attribution.error is not None:
         found["error"] = MetricValue(
-            float(attribution.error.nanmean()), "estimated relative L1 error of the attributions, mean over the probe"
+            float(attribution.error.nanmean()),
+            "estimated relative L1 error of the attributions, mean over the probe",
+            telling=True,
         )
     found |= _input_shares(attribution, probe)
     if probe.masks is not None:
         found["mass_in_mask"] = MetricValue(
             float(mass_in_mask(attribution.parts[0], probe.masks).nanmean()),
             "share of the absolute attribution inside the probe's masks, 0 to 1",
+            telling=True,
         )
     return {tag(*prefix, *name.split("/")): metric for name, metric in found.items()}
 
@@ -200,6 +213,7 @@ def _input_shares(attribution: Attribution, probe: Probe) -> dict[str, MetricVal
         f"input_share/{part}": MetricValue(
             float((size / total).nanmean()),
             f"share of the absolute attribution that falls on {one.name[:80]}, 0 to 1, mean over the probe",
+            telling=len(shown) <= MOST_INPUT_SHARES,
         )
         for part, one, size in zip(class_parts([one.name for one in shown]), shown, sizes, strict=True)
     }
@@ -212,5 +226,5 @@ def _faithfulness_metrics(
     for metric, values in measured.items():
         removed = f"; a feature that is gone is at the baseline {removal_baseline}" if metric.endswith("_auc") else ""
         mean = float(values.nanmean())
-        found[tag(*prefix, metric)] = MetricValue(mean, f"{FAITHFULNESS_MEANINGS[metric]}{removed}")
+        found[tag(*prefix, metric)] = MetricValue(mean, f"{FAITHFULNESS_MEANINGS[metric]}{removed}", telling=True)
     return found

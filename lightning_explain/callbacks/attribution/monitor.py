@@ -37,7 +37,11 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
     The same samples are explained, for the same target, before training and then at every cadence. What changes is
     the network alone. Weights, random streams and metrics of the run stay bit-identical.
 
-    Logs, with `{name}` being `attribution` by default:
+    Logs, with `{name}` being `attribution` by default, what follows with `detail="full"`. By default, with
+    `detail="terse"`, the loggers get `drift` of the whole probe with its error, `error` (of a method that estimates
+    none: `convergence_delta`), `total_attribution`, `absorbed_share`, `softmax_share`, `overhead`, what an option or
+    the probe asks for (masks, `alert`, `compare_with`, `faithfulness`, `agreement`), each metric that another callback
+    names, the heatmaps, and the first method's filmstrip, of up to four inputs; the record and the tab hold all of it.
 
     - `explain/{name}/heatmaps` (image): every probe sample beside its heatmap; bars by feature and class for
       tables, coloured words for token ids, lines on colours for time series and audio.
@@ -61,7 +65,7 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
       (share of wall time spent explaining so far).
     - `explain/{name}/tab`, `.../probe` (blobs): the same for TensorBoard's Explain tab.
     - `explain/{name}/summary` (text), and one JSON line per explanation in `explain/{name}/record.jsonl` in the
-      run's folder.
+      run's folder, with every metric under `scalars`.
     - with several methods `explain/{name}/agreement/{a}_vs_{b}`: rank correlation of the signed attributions of
       each pair, mean over the probe. All that is listed here is the first method's; of each other one the
       filmstrip and the same metrics (`overhead` excepted) are at `explain/{name}/{method}/...`. The heatmaps
@@ -146,6 +150,7 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
             guard=self._guard,
             schedule=self._schedule,
             comparisons=self._comparisons,
+            detail=self._detail,
             alarm=self._alarm,
         )
 
@@ -157,7 +162,8 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
     @property
     def charts(self) -> dict[str, list[str]]:
         """The curves that belong together, for the Custom Scalars dashboard: chart title to tags."""
-        return charts(self.name, self.methods, [reference.name for reference in self._comparisons.references])
+        named = [reference.name for reference in self._comparisons.references]
+        return charts(self.name, self.methods, named, by_class=self._detail.is_full)
 
     # -- state -------------------------------------------------------------------------------------------------
 

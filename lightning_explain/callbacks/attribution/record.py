@@ -130,13 +130,14 @@ def below_error(moved: Drift) -> bool:
     return moved.mean(measure) < moved.error(measure)
 
 
-def charts(name: str, methods: Methods, named: Sequence[str] = ()) -> dict[str, list[str]]:
+def charts(name: str, methods: Methods, named: Sequence[str] = (), *, by_class: bool = True) -> dict[str, list[str]]:
     """Group the curves for the Custom Scalars dashboard: chart title to tags.
 
     Args:
         name: The monitor's name.
         methods: Its methods.
         named: What the user wants explanations compared with, beside the previous and the first.
+        by_class: The drift of each class is logged too.
     """
     drift = tag(name, "drift")
     found = {
@@ -150,9 +151,10 @@ def charts(name: str, methods: Methods, named: Sequence[str] = ()) -> dict[str, 
             **{one: one for one in named},
         }.items()
     }
-    # the chart takes regular expressions
-    others = "|".join(["first$", *(f"{re.escape(tag_part(one))}$" for one in named), ".*_error$"])
-    found[f"{name}: drift by class and in all"] = [f"{drift}/(?!{others}).*"]
+    if by_class:
+        # the chart takes regular expressions
+        others = "|".join(["first$", *(f"{re.escape(tag_part(one))}$" for one in named), ".*_error$"])
+        found[f"{name}: drift by class and in all"] = [f"{drift}/(?!{others}).*"]
     if len(methods) > 1:
         further = [tag(name, method, "drift", "previous") for method in list(methods)[1:]]
         found[f"{name}: drift against the previous explanation, by method"] = [f"{drift}/previous", *further]

@@ -18,7 +18,7 @@ from lightning_explain.callbacks.base.early_stopping import update_callback_metr
 from lightning_explain.callbacks.base.error_handling import WRITING, Guard
 from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
 from lightning_explain.drift_alert import Alert
-from lightning_explain.log import Journal, defined, running_epoch, tag
+from lightning_explain.log import Detail, Journal, defined, running_epoch, tag
 from lightning_explain.probe import Probe
 from lightning_explain.render.words import markdown_safe
 
@@ -34,6 +34,7 @@ class Reporter:
         schedule: Measures the time spent.
         comparisons: The comparisons that the user wants, beside the previous and the first explanation.
         alarm: Looks for what is unusual; None if nobody asked for alerts.
+        detail: How much goes to the loggers.
 
     Attributes:
         records: One record per explanation, as in `record.jsonl`, with the logged `scalars`.
@@ -48,6 +49,7 @@ class Reporter:
         guard: Guard,
         schedule: MonitorSchedule,
         comparisons: Comparisons,
+        detail: Detail,
         alarm: Alarm | None = None,
     ) -> None:
         self.records: list[dict[str, Any]] = []
@@ -58,6 +60,7 @@ class Reporter:
         self._schedule = schedule
         self._comparisons = comparisons
         self._alarm = alarm
+        self._detail = detail
         self._described: set[str] = set()
 
     def begin(self) -> None:
@@ -126,19 +129,21 @@ class Reporter:
         by_tag[tag(self._name, "overhead")] = MetricValue(
             self._schedule.stopwatch.share(),
             f"Share of wall time that {markdown_safe(self._name)} has spent explaining so far.",
+            telling=True,
         )
         if self._alarm is not None:
             meaning = f"1 at explanations with an alert ({self._alarm.words}), 0 at others."
-            by_tag[tag(self._name, "alert")] = MetricValue(float(alert is not None), meaning)
+            by_tag[tag(self._name, "alert")] = MetricValue(float(alert is not None), meaning, telling=True)
         # into what the record gets too: a logger that fails must not cost it the metrics
         scalars |= {key: metric.value for key, metric in by_tag.items()}
         if monitored:
             update_callback_metrics(trainer, scalars)
+        logged = self._detail.logged(trainer, scalars, {key for key, metric in by_tag.items() if metric.telling})
         # an event file keeps the first description of a tag; more would only make it larger
-        words = {key: metric.meaning for key, metric in by_tag.items() if key not in self._described}
+        words = {key: by_tag[key].meaning for key in logged if key not in self._described}
         with self._guard.doing("sending the metrics to the loggers", cure=WRITING):
-            Journal(trainer, found.explanation.step).scalars(scalars, descriptions=words)
-        self._described.update(defined(scalars))
+            Journal(trainer, found.explanation.step).scalars(logged, descriptions=words)
+        self._described.update(defined(logged))
 
     def _write(
         self,
@@ -159,7 +164,7 @@ class Reporter:
         self.records.append({"step": step, **entry, "scalars": scalars})
         # each for itself: what fails takes nothing else along
         with self._guard.doing("recording an explanation", cure=WRITING):
-            journal.record(tag(self._name, "record"), entry)
+            journal.record(tag(self._name, "record"), {**entry, "scalars": scalars})
         words = summary(found, self._methods, gallery.history.caveat)
         if words:
             with self._guard.doing("writing an explanation's summary", cure=WRITING):
@@ -185,7 +190,9 @@ class Reporter:
             )
 
     def _gallery(self, probe: Probe, history: History) -> Gallery:
-        return Gallery(name=self._name, probe=probe, methods=self._methods, history=history)
+        return Gallery(
+            name=self._name, probe=probe, methods=self._methods, history=history, is_full=self._detail.is_full
+        )
 
     def finish(self, trainer: Any, *, probe: Probe, history: History, step: int) -> None:
         """Draw the whole filmstrips."""

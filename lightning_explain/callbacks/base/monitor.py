@@ -23,6 +23,7 @@ from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
 from lightning_explain.callbacks.base.options import refuse_unknown
 from lightning_explain.callbacks.base.weight_changes import WeightChanges
 from lightning_explain.display import Display
+from lightning_explain.log import Detail, DetailLevel
 from lightning_explain.probe import Probe
 from lightning_explain.schedule import Schedule
 
@@ -57,6 +58,9 @@ class ProbeMonitor(pl.Callback):
             `max_overhead` share it evenly, so that together they stay within it. Under DDP the slowest process decides
             for all.
         min_every: With `max_overhead`: at least one of this many reports that are due is made, whatever it costs.
+        detail: `"terse"`: the loggers get what says most, a few metrics and pictures however many layers and classes
+            there are, and each metric that another callback or a learning-rate scheduler names; `"full"`: every metric
+            and picture. Records, `callback_metrics` and the Explain tab hold everything either way.
         on_error: `"warn"` once and continue when something fails, or `"raise"`.
 
     Raises:
@@ -81,12 +85,14 @@ class ProbeMonitor(pl.Callback):
         every_n_train_steps: int | None = None,
         max_overhead: float | None = None,
         min_every: int | None = None,
+        detail: DetailLevel = "terse",
         on_error: OnError = "warn",
         **unknown: Any,
     ) -> None:
         super().__init__()
         refuse_unknown(type(self), unknown)
         self.name = name
+        self._detail = Detail(detail)
         self._guard = Guard(f"{type(self).__name__}(name={name!r})", on_error, memory=self._memory_advice)
         self.question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
         """Where batches hold input and target, and how the module is called."""
@@ -114,6 +120,11 @@ class ProbeMonitor(pl.Callback):
     def probe(self) -> Probe | None:
         """The samples that are explained; None until they are drawn from the validation data."""
         return self._keeper.probe
+
+    @property
+    def detail(self) -> DetailLevel:
+        """How much goes to the loggers: `"terse"` or `"full"`."""
+        return self._detail.level
 
     @property
     def records(self) -> list[dict[str, Any]]:

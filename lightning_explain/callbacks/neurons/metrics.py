@@ -7,6 +7,7 @@ from lightning_explain.callbacks.neurons.ablated_units import ablation_table, ef
 from lightning_explain.callbacks.neurons.counting.not_counted import silent_layers_message
 from lightning_explain.callbacks.neurons.counting.watch import Profiles, Stage
 from lightning_explain.callbacks.neurons.layer_report import LayerReport
+from lightning_explain.callbacks.neurons.overview import drawn_last, macro_f1
 from lightning_explain.callbacks.neurons.results import NeuronReport
 from lightning_explain.feeding import FeedingFeatures, feature_name
 from lightning_explain.log import Journal, class_parts, tag
@@ -40,7 +41,7 @@ def layer_scalars(name: str, profiles: Profiles, *prefix: str) -> dict[str, floa
 
 def report_scalars(name: str, report: NeuronReport) -> dict[str, float]:
     """Return all metrics of a report by tag: of the layers, and of the first 100 classes."""
-    metrics = layer_scalars(name, {layer: found.profile for layer, found in report.layers.items()})
+    metrics = layer_scalars(name, report.profiles)
     for layer, found in report.layers.items():
         turnover = found.history.mean_turnover()
         if not math.isnan(turnover):
@@ -49,7 +50,7 @@ def report_scalars(name: str, report: NeuronReport) -> dict[str, float]:
     parts = class_parts(report.class_names)[:MOST_CURVES]
     for metric, values in report.scores.items():
         metrics |= {tag(name, metric, part): value for part, value in zip(parts, values, strict=False)}
-    return metrics
+    return metrics | macro_f1(name, report.scores)
 
 
 def exemplar_scalars(name: str, report: NeuronReport) -> dict[str, float]:
@@ -101,10 +102,12 @@ def doubts(report: NeuronReport) -> str:
     return "\n".join(lines)
 
 
-def log_silent(journal: Journal, name: str, layers: Sequence[str], stage: Stage) -> None:
-    """Put up a picture where the rates of layers would be that never fired."""
-    for layer in layers if journal.shows_pictures else ():
-        words = f"Layer {layer} has no rates: {silent_layers_message([layer], stage)}"
+def log_silent(journal: Journal, name: str, layers: Sequence[str], stage: Stage, *, is_full: bool = True) -> None:
+    """Put up a picture where the rates of layers would be that never fired; one for all unless `is_full`."""
+    groups = [[layer] for layer in layers] if is_full else [list(layers)]
+    for group in groups if journal.shows_pictures and layers else ():
+        layer = group[0]
+        words = f"Layer {layer} has no rates: {silent_layers_message(group, stage)}"
         journal.image(tag(name, layer, "rates"), notice_picture(words))
 
 
@@ -146,11 +149,12 @@ LAYER_PICTURES: dict[str, Callable[[str, LayerReport, NeuronReport], Picture | N
 """Pictures of a layer by the last part of their tags; None where there is nothing to draw."""
 
 
-def log_pictures(journal: Journal, name: str, report: NeuronReport) -> None:
-    """Draw and log the pictures of each layer."""
-    for layer, found in report.layers.items() if journal.shows_pictures else ():
-        for part, draw in LAYER_PICTURES.items():
-            picture = draw(layer, found, report)
+def log_pictures(journal: Journal, name: str, report: NeuronReport, *, is_full: bool = True) -> None:
+    """Draw and log the pictures of each layer; unless `is_full`, the rates of the last one."""
+    layers = drawn_last(report.layers, report.layers, is_full=is_full)
+    for layer in layers if journal.shows_pictures else ():
+        for part, draw in LAYER_PICTURES.items() if is_full else [("rates", _rates)]:
+            picture = draw(layer, report.layers[layer], report)
             if picture is not None:
                 journal.image(tag(name, layer, part), picture)
 
@@ -200,15 +204,14 @@ def _what(feeding: FeedingFeatures, report: NeuronReport, layer: str) -> str:
     return f"Layer {layer} after epoch {report.epoch}: what feeds the neurons {chosen}. {how}"
 
 
-def log_feeding(journal: Journal, name: str, report: NeuronReport, layers: Sequence[str]) -> None:
-    """Write and draw what feeds the neurons of some layers."""
-    if not journal.shows_pictures:
-        return
-    for layer in layers:
-        found: LayerReport = report.layers[layer]
-        feeding = found.feeding
-        if feeding is None:
-            continue
+def log_feeding(
+    journal: Journal, name: str, report: NeuronReport, layers: Sequence[str], *, is_full: bool = True
+) -> None:
+    """Write and draw what feeds the neurons of some layers; unless `is_full`, if it is the last one."""
+    known = {layer: found.feeding for layer, found in report.layers.items() if found.feeding is not None}
+    fresh = [layer for layer in layers if layer in known]
+    for layer in drawn_last(known, fresh, is_full=is_full) if journal.shows_pictures else ():
+        feeding = known[layer]
         journal.text(tag(name, layer, "features"), feeding_table(report, layer))
         names, title = report.class_names, _what(feeding, report, layer)
         if feeding.maps is not None:
@@ -228,7 +231,10 @@ def log_feeding(journal: Journal, name: str, report: NeuronReport, layers: Seque
         journal.image(tag(name, layer, "features"), picture)
 
 
-def log_effects(journal: Journal, name: str, report: NeuronReport, layers: Sequence[str]) -> None:
-    """Write the accuracy of each class without single neurons, for some layers."""
-    for layer in layers if journal.shows_pictures else ():
+def log_effects(
+    journal: Journal, name: str, report: NeuronReport, layers: Sequence[str], *, is_full: bool = True
+) -> None:
+    """Write the accuracy of each class without single neurons, for some layers; unless `is_full`, if it is the last."""
+    known = [layer for layer, found in report.layers.items() if found.effects is not None]
+    for layer in drawn_last(known, layers, is_full=is_full) if journal.shows_pictures else ():
         journal.text(tag(name, layer, "ablation"), ablation_table(report, layer))

@@ -27,8 +27,13 @@ class ActiveNeuronMonitor(ReportingMonitor):
     layer's heads). Padding of packed sequences and of transformer layers does not count.
 
     Logs, with `{name}` being `neurons` by default, from the validation that ends an epoch (from training where an
-    epoch has none):
+    epoch has none), what follows with `detail="full"`. By default, with `detail="terse"`, the loggers get of the
+    metrics `all_layers` (but for `dormant`, `overlap`, `stayed` and `settled`), `macro_f1`, `overhead`, and each that
+    another callback names; of pictures the last layer's `rates` and `features`, the first and the last layer's
+    `exemplars`, the first layer's `maps`; the record and the tab hold all of it.
 
+    - `explain/{name}/all_layers/...`: each metric of layers over all watched ones. Shares are those of their neurons
+      together, others the mean over the layers. `explain/{name}/macro_f1`: the mean F1 of the classes.
     - `explain/{name}/{layer}/dead`, `.../dormant`, `.../always_on`, `.../exclusive`: shares of the layer's
       neurons that pass the threshold nowhere, are on average smaller than 2.5 % of the layer's mean neuron, are
       active for every sample, or are in the active set of one class only.
@@ -53,7 +58,7 @@ class ActiveNeuronMonitor(ReportingMonitor):
     - `explain/{name}/notes` (text): limits of these metrics (layers that never fired, saturated layers, NaN), where
       there are any; a layer that never fired gets this text in place of its rates.
     - `explain/{name}/tab` (blobs): the same for TensorBoard's Explain tab.
-    - one JSON line per epoch in `explain/{name}/record.jsonl` in the run's folder.
+    - one JSON line per epoch in `explain/{name}/record.jsonl` in the run's folder, with every metric under `scalars`.
 
     Other callbacks can monitor these metrics. From Python, `latest` holds the last report: arrays, and `to_rows()`.
 
@@ -152,4 +157,5 @@ class ActiveNeuronMonitor(ReportingMonitor):
             class_names=self._class_names,
             **shown,
             exemplars=self._exemplars,
+            detail=self._detail,
         )

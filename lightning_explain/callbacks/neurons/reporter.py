@@ -13,7 +13,7 @@ from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
 from lightning_explain.callbacks.neurons.activation_maps import log_maps
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
 from lightning_explain.callbacks.neurons.counting.not_counted import not_ablated_message
-from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Stage
+from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Profiles, Stage
 from lightning_explain.callbacks.neurons.exemplars.exemplar_pictures import log_exemplars
 from lightning_explain.callbacks.neurons.exemplars.monitor_exemplars import MonitorExemplars
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
@@ -29,13 +29,14 @@ from lightning_explain.callbacks.neurons.metrics import (
     log_silent,
     report_scalars,
 )
+from lightning_explain.callbacks.neurons.overview import over_layers, telling_tags
 from lightning_explain.callbacks.neurons.report_builder import Fresh, ReportBuilder
 from lightning_explain.callbacks.neurons.results import NeuronReport
 from lightning_explain.callbacks.neurons.tab import log_neuron_tab
 from lightning_explain.callbacks.neurons.tab_exemplars import TabUnits
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness.unit_effects import UnitEffects
-from lightning_explain.log import Journal, current_step, running_epoch, tag
+from lightning_explain.log import Detail, Journal, current_step, running_epoch, tag
 from lightning_explain.schedule import worth_redrawing
 
 
@@ -56,6 +57,7 @@ class NeuronReporter:
         ablation: Neurons of each layer whose ablation is measured; None for as many as the cost allows where feeding
             features are computed, else none.
         exemplars: The monitor's exemplars.
+        detail: How much goes to the loggers.
 
     Attributes:
         builder: Builds the reports.
@@ -81,6 +83,7 @@ class NeuronReporter:
         maps: int | Sequence[int],
         ablation: int | None,
         exemplars: MonitorExemplars,
+        detail: Detail,
     ) -> None:
         channels = [maps] if isinstance(maps, int) else list(maps)
         if feeding < 0 or (ablation or 0) < 0 or any(channel < 0 for channel in channels):
@@ -91,14 +94,15 @@ class NeuronReporter:
         self.latest: NeuronReport | None = None
         self.records: list[dict[str, Any]] = []
         self._exemplars = exemplars
+        self._detail = detail
         self.builder = ReportBuilder(
             watch=watch, probe=probe, choice=choice, exemplars=exemplars, class_names=class_names
         )
         self._noticed: set[str] = set()
         self._doubts = ""
         self._name = name
-        self._watch, self._probe, self._guard = watch, probe, guard
-        self._schedule, self._stopwatch = schedule, schedule.stopwatch
+        self._watch, self._probe, self._guard, self._schedule = watch, probe, guard, schedule
+        self._stopwatch = schedule.stopwatch
         self._n_feeding, self._method, self._maps = feeding, method, maps
         self._n_ablated = 0 if ablation is None and not feeding else ablation
         self._n_reports = 0
@@ -126,35 +130,33 @@ class NeuronReporter:
     # -- logging -----------------------------------------------------------------------------------------------
 
     def _publish(
-        self,
-        trainer: pl.Trainer,
-        scalars: dict[str, float],
-        step: int,
-        *,
-        monitored: bool = True,
+        self, trainer: Any, scalars: dict[str, float], profiles: Profiles, step: int, *, monitored: bool = True
     ) -> None:
-        """Send metrics to the loggers at the right step, and to callbacks that monitor them."""
+        """Add metrics of all layers, and send them to the loggers and to callbacks that monitor them."""
+        scalars |= over_layers(self._name, scalars, profiles)
         scalars[tag(self._name, "overhead")] = self._stopwatch.share()
         # first for callbacks that monitor them: a logger that fails must not starve an EarlyStopping
         if monitored:
             update_callback_metrics(trainer, scalars)
         with self._guard.doing("sending the metrics to the loggers", cure=WRITING):
-            Journal(trainer, step).scalars(scalars)
+            Journal(trainer, step).scalars(self._detail.logged(trainer, scalars, telling_tags(self._name, scalars)))
 
     def report_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, monitored: bool = True) -> None:
         """Log the training metrics of the epoch so far, and the maps of this step."""
         with self._stopwatch.spending(), self._guard.doing("logging training neurons"):
-            scalars = layer_scalars(self._name, self.builder.profile_training(trainer), "train")
-            self._publish(trainer, scalars, current_step(trainer), monitored=monitored)
+            profiles = self.builder.profile_training(trainer)
+            scalars = layer_scalars(self._name, profiles, "train")
+            self._publish(trainer, scalars, profiles, current_step(trainer), monitored=monitored)
         self._draw_maps(trainer, pl_module, current_step(trainer), f"after step {trainer.global_step}")
 
     def report_exemplars(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, step: int) -> None:
         """Log the exemplars of a validation within an epoch, where training is reported by step."""
         with self._stopwatch.spending(), self._guard.doing("logging exemplars"), Journal(trainer, step) as journal:
             report = self.builder.within_epoch(trainer, step=step)
-            self._publish(trainer, exemplar_scalars(self._name, report), step)
+            self._publish(trainer, exemplar_scalars(self._name, report), report.profiles, step)
             cards = self._exemplars.make_cards(trainer, pl_module, report, self._watch.layers)
-            log_exemplars(journal, self._name, cards, report, self._exemplars.display)
+            full = self._detail.is_full
+            log_exemplars(journal, self._name, cards, report, self._exemplars.display, is_full=full)
 
     def _published(
         self, trainer: pl.Trainer, stage: Stage, step: int, *, monitored: bool
@@ -168,13 +170,13 @@ class NeuronReporter:
             n_scored = max((len(values) for values in report.scores.values()), default=0)
             if n_scored > MOST_CURVES:
                 self._guard.note(
-                    f"there are {n_scored:,} classes; precision, recall and F1 get curves for the first "
+                    f"there are {n_scored:,} classes; precision, recall and F1 are metrics for the first "
                     f"{MOST_CURVES}. The record has them all, as has monitor.latest.",
                     about="curves of many classes",
                 )
             if stage == "val":
                 scalars |= gap_scalars(self._name, self.builder.comparable_training(), self.builder.profiles["val"])
-            self._publish(trainer, scalars, step, monitored=monitored)
+            self._publish(trainer, scalars, report.profiles, step, monitored=monitored)
             return report, scalars
         return None
 
@@ -200,7 +202,8 @@ class NeuronReporter:
         found = self._published(trainer, stage, step, monitored=monitored)
         with self._guard.doing("drawing layers that never fired", cure=WRITING):
             silent = set(self._watch.silent.get(stage, ()))
-            log_silent(Journal(trainer, step), self._name, sorted(silent - self._noticed), stage)
+            news = sorted(silent - self._noticed)
+            log_silent(Journal(trainer, step), self._name, news, stage, is_full=self._detail.is_full)
             self._noticed = silent
         if found is None:
             return False
@@ -208,7 +211,14 @@ class NeuronReporter:
         fresh = Fresh()
         if self._n_feeding and worth_redrawing(self._n_reports):
             with self._stopwatch.spending(), self._guard.doing("working out what feeds the neurons", cure=CALLING):
-                features = self._features(trainer, pl_module, report)
+                features = self._probe.features(
+                    trainer,
+                    pl_module,
+                    report.profiles,
+                    self._watch.layers,
+                    method=self._method,
+                    most_neurons=self._n_feeding,
+                )
                 self.builder.add_feeding(features)
                 report, fresh.features = report.with_feeding(features), list(features)
         # after a validation within the epoch the weights have moved on
@@ -226,12 +236,6 @@ class NeuronReporter:
         self._draw_maps(trainer, pl_module, step, f"after epoch {running_epoch(trainer)}")
         return True
 
-    def _features(self, trainer: pl.Trainer, pl_module: pl.LightningModule, report: NeuronReport) -> dict[str, Any]:
-        profiles = {layer: found.profile for layer, found in report.layers.items()}
-        return self._probe.features(
-            trainer, pl_module, profiles, self._watch.layers, method=self._method, most_neurons=self._n_feeding
-        )
-
     def _effects(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, report: NeuronReport
     ) -> Mapping[str, UnitEffects]:
@@ -239,12 +243,9 @@ class NeuronReporter:
         if self._n_ablated == 0 or not report.scores or not worth_redrawing(self._n_reports):
             return {}
         measuring = self._guard.doing("measuring the accuracy without single neurons", cure=CALLING)
+        chosen: dict[str, Any] = {"most_of_layer": self._n_ablated, "shown": report.cards}
         with self._stopwatch.spending(), measuring:
-            profiles = {layer: found.profile for layer, found in report.layers.items()}
-            layers = self._watch.layers
-            found = self._probe.effects(
-                trainer, pl_module, profiles, layers, most_of_layer=self._n_ablated, shown=report.cards
-            )
+            found = self._probe.effects(trainer, pl_module, report.profiles, self._watch.layers, **chosen)
             if found is None:
                 return {}
             if found.not_measured and self._n_ablated is not None:
@@ -263,25 +264,25 @@ class NeuronReporter:
             scalars: Its metrics by tag, logged already.
             fresh: The layers of which something is new.
         """
-        self.latest = report
+        self.latest, full = report, self._detail.is_full
         entry = {**report.record(), **self._schedule.record()}
         self.records.append({"step": report.step, **entry, "scalars": scalars})
         # each for itself: what fails takes nothing else along
         with self._guard.doing("recording active neurons", cure=WRITING):
-            journal.record(tag(self._name, "record"), entry)
+            journal.record(tag(self._name, "record"), {**entry, "scalars": scalars})
         words = doubts(report)
         if words and words != self._doubts:
             with self._guard.doing("writing notes on active neurons", cure=WRITING):
                 journal.text(tag(self._name, "notes"), words)
         self._doubts = words
         with self._guard.doing("drawing active neurons", cure=WRITING):
-            log_pictures(journal, self._name, report)
+            log_pictures(journal, self._name, report, is_full=full)
         with self._guard.doing("writing what feeds the neurons", cure=WRITING):
-            log_feeding(journal, self._name, report, fresh.features)
+            log_feeding(journal, self._name, report, fresh.features, is_full=full)
         with self._guard.doing("writing the accuracy without neurons", cure=WRITING):
-            log_effects(journal, self._name, report, fresh.effects)
+            log_effects(journal, self._name, report, fresh.effects, is_full=full)
         with self._guard.doing("drawing exemplars", cure=WRITING):
-            log_exemplars(journal, self._name, fresh.cards, report, self._exemplars.display)
+            log_exemplars(journal, self._name, fresh.cards, report, self._exemplars.display, is_full=full)
         with self._guard.doing("writing active neurons for the Explain tab", cure=WRITING):
             log_neuron_tab(journal, self._name, report, scalars, count=len(self.records), units=self._tab_units)
 
@@ -293,6 +294,7 @@ class NeuronReporter:
         with self._stopwatch.spending(), self._guard.doing("drawing activation maps", cure=CALLING):
             maps, probe = self._probe.maps(trainer, pl_module, self._watch.layers), self._probe.probe
             profiles = self.builder.profiles.get("val") or self.builder.profiles.get("train") or {}
+            maps = maps if self._detail.is_full else dict(list(maps.items())[:1])
             with Journal(trainer, step) as journal:
                 if probe is not None and journal.shows_pictures:
                     log_maps(journal, self._name, probe, maps, wanted=self._maps, profiles=profiles, moment=moment)

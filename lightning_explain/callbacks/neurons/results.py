@@ -12,6 +12,7 @@ from lightning_explain.errors import ConfigurationError
 from lightning_explain.exemplars.cards import UnitCard
 from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.feeding import FeedingFeatures
+from lightning_explain.neurons import LayerProfile
 from lightning_explain.render.units.unit_figure import unit_figure
 
 
@@ -67,6 +68,11 @@ class NeuronReport:
     cards: Mapping[str, Mapping[int, UnitCard]] = field(default_factory=dict[str, Mapping[int, UnitCard]])
     display: Display | None = None
     caveat: str = ""
+
+    @property
+    def profiles(self) -> dict[str, LayerProfile]:
+        """The layers' rates, active sets and what follows from them, by layer."""
+        return {name: layer.profile for name, layer in self.layers.items()}
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return a row for each layer, class and neuron; `pandas.DataFrame(report.to_rows())` is a table.

@@ -95,10 +95,15 @@ def picture_of(
 
 
 def path_pictures(
-    explanation: PathExplanation, probe: Probe, history: PathHistory, options: PathOptions
+    explanation: PathExplanation,
+    probe: Probe,
+    history: PathHistory,
+    options: PathOptions,
+    *,
+    most: int = MOST_CLASSES,
 ) -> dict[str, Picture]:
-    """Draw the path of each class, of the first ten: tag part -> picture."""
-    parts = parts_of_classes(explanation)[:MOST_CLASSES]
+    """Draw the path of each class, of the first `most`: tag part -> picture."""
+    parts = parts_of_classes(explanation)[:most]
     return {
         part: picture_of(explanation, probe, history, place=place, options=options) for place, part in enumerate(parts)
     }

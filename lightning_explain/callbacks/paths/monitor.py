@@ -66,7 +66,10 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
     streams carry messages through. Whatever `LRP` explains can be followed; what it has no rule for is refused by
     module and operation, before training. See `contributions` for what a graph holds.
 
-    Logs, with `{name}` being `path` by default:
+    Logs, with `{name}` being `path` by default, what follows with `detail="full"`. By default, with `detail="terse"`,
+    the loggers get `turnover`, `shown_share`, `overhead`, with `ablation=True` `ablation` and `ablation_random`, each
+    metric that another callback names, and the pictures of the first four classes; the record and the tab hold all of
+    it.
 
     - `explain/{name}/{class}` (image): the mean path of the class's probe samples, or of the first of them; for the
       first ten classes; after 1, 2, 3, 4, 6, 8, 12, 16, ... explanations and at the end.
@@ -84,7 +87,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
     - `explain/{name}/ranking` (text): for each class the units in the order of best-first expansion, with their
       contributions; edges won and lost.
     - one JSON line per explanation in `explain/{name}/record.jsonl` in the run's folder: graphs, ranked units,
-      strongest paths, edges won and lost.
+      strongest paths, edges won and lost, and every metric under `scalars`.
 
     The metrics also go through `pl_module.log`, so that `EarlyStopping(monitor="explain/path/turnover")` works.
 
@@ -155,7 +158,9 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
             n_units=n_units,
             n_paths=n_paths,
         )
-        self._reporter = PathReporter(name, options=self.options, guard=self._guard, schedule=self._schedule)
+        self._reporter = PathReporter(
+            name, options=self.options, guard=self._guard, schedule=self._schedule, detail=self._detail
+        )
 
     @property
     def records(self) -> list[dict[str, Any]]:

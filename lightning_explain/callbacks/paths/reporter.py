@@ -11,10 +11,16 @@ from lightning_explain.callbacks.paths.path_history import PathHistory
 from lightning_explain.callbacks.paths.path_options import PathOptions
 from lightning_explain.callbacks.paths.record import path_record, path_scalars, ranking_table, undecided_classes
 from lightning_explain.callbacks.paths.tab import tab_event
-from lightning_explain.log import Journal, tag
+from lightning_explain.log import Detail, Journal, tag
 from lightning_explain.probe import Probe
 from lightning_explain.render.words import markdown_safe
 from lightning_explain.schedule import worth_redrawing
+
+FEW_CLASSES = 4
+"""Classes whose paths are drawn with `detail="terse"`."""
+
+TELLING = ("turnover", "shown_share", "ablation", "ablation_random", "overhead")
+"""The metrics that are logged with `detail="terse"`."""
 
 
 class PathReporter:
@@ -25,17 +31,26 @@ class PathReporter:
         options: The monitor's options.
         guard: The monitor's error handling.
         schedule: Measures the time spent.
+        detail: How much goes to the loggers.
 
     Attributes:
         records: One record per explanation, as in `record.jsonl` but for the graphs, with the logged `scalars`.
     """
 
-    def __init__(self, name: str, *, options: PathOptions, guard: Guard, schedule: MonitorSchedule) -> None:
+    def __init__(
+        self, name: str, *, options: PathOptions, guard: Guard, schedule: MonitorSchedule, detail: Detail
+    ) -> None:
         self.records: list[dict[str, Any]] = []
         self._name = name
         self._options = options
         self._guard = guard
         self._schedule = schedule
+        self._detail = detail
+
+    @property
+    def _most_drawn(self) -> int:
+        """Classes whose paths are drawn."""
+        return MOST_CLASSES if self._detail.is_full else FEW_CLASSES
 
     def report(
         self, trainer: Any, explanation: PathExplanation, *, probe: Probe, history: PathHistory, monitored: bool
@@ -56,7 +71,8 @@ class PathReporter:
             scalars[tag(self._name, "overhead")] = self._schedule.stopwatch.share()
             if monitored:
                 update_callback_metrics(trainer, scalars)
-            Journal(trainer, explanation.step).scalars(scalars)
+            telling = {tag(self._name, metric) for metric in TELLING}
+            Journal(trainer, explanation.step).scalars(self._detail.logged(trainer, scalars, telling))
         writing = self._guard.doing("recording and drawing the decision paths", cure=WRITING)
         with writing, Journal(trainer, explanation.step) as journal:
             self._write(journal, explanation, scalars, probe=probe, history=history)
@@ -77,7 +93,7 @@ class PathReporter:
         self.records.append({"step": explanation.step, **kept, "scalars": scalars})
         # each for itself: what fails takes nothing else along
         with self._guard.doing("recording the decision paths", cure=WRITING):
-            journal.record(tag(self._name, "record"), entry)
+            journal.record(tag(self._name, "record"), {**entry, "scalars": scalars})
         header = {"name": self._name, "step": explanation.step, "epoch": explanation.epoch, "count": history.count}
         with self._guard.doing("writing the decision paths for the Explain tab", cure=WRITING):
             event, images = tab_event(explanation, probe, self._options.show_of(probe))
@@ -105,7 +121,9 @@ class PathReporter:
 
     def _draw(self, journal: Journal, explanation: PathExplanation, probe: Probe, history: PathHistory) -> None:
         if journal.shows_pictures:
-            for part, picture in path_pictures(explanation, probe, history, self._options).items():
+            for part, picture in path_pictures(
+                explanation, probe, history, self._options, most=self._most_drawn
+            ).items():
                 journal.image(tag(self._name, part), picture)
 
     def finish(self, trainer: Any, explanation: PathExplanation, *, probe: Probe, history: PathHistory) -> None:

@@ -53,7 +53,7 @@ def main(folder: str) -> None:
         max_epochs=1,
         logger=TensorBoardLogger(folder, "run"),
         callbacks=[
-            ActiveNeuronMonitor(on_error="raise", feeding=1),
+            ActiveNeuronMonitor(on_error="raise", feeding=1, detail="full"),
             AttributionMonitor(on_error="raise", method=IntegratedGradients(n_steps=2)),
             DecisionPathMonitor(on_error="raise", layers="head.*", n_units=4, n_paths=3),
         ],

@@ -19,6 +19,7 @@ from lightning_explain.callbacks.attribution.reporter import Reporter
 from lightning_explain.callbacks.base.error_handling import Guard, OnError
 from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
 from lightning_explain.drift_alert import DriftAlert
+from lightning_explain.log import Detail
 from lightning_explain.schedule import Schedule
 from tests.callbacks.attribution.small_comparisons import METHODS, VALUES, attribution, explanation, small_probe
 from tests.events import Events
@@ -47,6 +48,7 @@ def reporter(*, methods: Any = ONE, on_error: OnError = "raise", alarm: Alarm | 
         schedule=MonitorSchedule("m", schedule=Schedule(), budget=Budget(), guard=guard),
         comparisons=Comparisons(references=[], guard=guard),
         alarm=alarm,
+        detail=Detail("full"),
     )
 
 

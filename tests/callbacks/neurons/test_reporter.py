@@ -15,6 +15,7 @@ from lightning_explain import InputXGradient, Probe
 from lightning_explain.callbacks.neurons.metrics import MOST_CURVES
 from lightning_explain.callbacks.neurons.reporter import NeuronReporter
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.log import Detail
 from lightning_explain.neurons import unit_layers
 from tests.callbacks.neurons.small_counts import GivenChoice, GivenCounts, guard, neuron_probe, no_exemplars, schedule
 from tests.callbacks.neurons.small_reports import RATES, profile
@@ -37,6 +38,7 @@ def reporter(watch: GivenCounts, **options: Any) -> NeuronReporter:
         "maps": 0,
         "ablation": 0,
         "exemplars": no_exemplars(),
+        "detail": Detail("full"),
     }
     return NeuronReporter("neurons", **given | options)
 

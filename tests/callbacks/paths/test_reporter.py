@@ -17,6 +17,7 @@ from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
 from lightning_explain.callbacks.paths.explanation import MOST_CLASSES, PathExplanation
 from lightning_explain.callbacks.paths.path_history import PathHistory
 from lightning_explain.callbacks.paths.reporter import PathReporter
+from lightning_explain.log import Detail
 from lightning_explain.schedule import Schedule
 from tests.callbacks.paths.small_explanations import explained, net, options, small_probe
 from tests.events import Events
@@ -26,7 +27,7 @@ from tests.training import explanation_warnings
 def reporter() -> PathReporter:
     guard = Guard("Monitor", "raise")
     schedule = MonitorSchedule("path", schedule=Schedule(), budget=Budget(), guard=guard)
-    return PathReporter("path", options=options(), guard=guard, schedule=schedule)
+    return PathReporter("path", options=options(), guard=guard, schedule=schedule, detail=Detail("full"))
 
 
 def fake_trainer(*loggers: Any) -> Any:

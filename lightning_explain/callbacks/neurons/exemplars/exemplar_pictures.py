@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from lightning_explain.callbacks.neurons.exemplars.card_maker import Cards
+from lightning_explain.callbacks.neurons.overview import first_and_last
 from lightning_explain.callbacks.neurons.results import NeuronReport
 from lightning_explain.display import Display
 from lightning_explain.exemplars.cards import UnitCard
@@ -50,16 +51,21 @@ def layer_picture(
     return None
 
 
-def log_exemplars(journal: Journal, name: str, cards: Cards, report: NeuronReport, display: Display) -> None:
-    """Draw and log the exemplars of each layer's units; what one layer leaves of its share goes to those after it."""
-    left = MOST_BYTES
-    for i, (layer, of_layer) in enumerate(cards.items() if journal.shows_pictures else ()):
+def log_exemplars(
+    journal: Journal, name: str, cards: Cards, report: NeuronReport, display: Display, *, is_full: bool = True
+) -> None:
+    """Draw and log the exemplars of each layer's units, unless `is_full` of the first and the last layer's.
+
+    What one layer leaves of its share of the bytes goes to those after it.
+    """
+    left, layers = MOST_BYTES, first_and_last(list(cards), is_full=is_full)
+    for i, layer in enumerate(layers if journal.shows_pictures else ()):
         picture = layer_picture(
-            of_layer,
+            cards[layer],
             moment=f"after epoch {report.epoch}",
             display=display,
             class_names=report.class_names,
-            most_bytes=left // (len(cards) - i),
+            most_bytes=left // (len(layers) - i),
         )
         if picture is not None:
             left = max(0, left - len(png_bytes(picture)))

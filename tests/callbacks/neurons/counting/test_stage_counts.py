@@ -56,7 +56,7 @@ def n_bytes(state: Any) -> int:
 
 def test_what_is_written_stays_small_and_says_what_it_leaves_out(tmp_path: Path) -> None:
     monitor = ActiveNeuronMonitor(feeding=0)
-    with pytest.warns(ExplanationWarning, match="300 classes; precision, recall and F1 get curves for the first 100"):
+    with pytest.warns(ExplanationWarning, match="300 classes; precision, recall and F1 are metrics for the first 100"):
         count_classes(monitor, 600, TensorBoardLogger(tmp_path, "run"))
     folder = tmp_path / "run" / "version_0"
     events = Events(folder)
