@@ -15,6 +15,7 @@ from tests.mutations import (
     of_integrated_gradients,
     of_paths,
     of_relevance,
+    of_strategies,
     of_unit_ablation,
 )
 from tests.mutations.mutation import Mutation, notices
@@ -32,6 +33,7 @@ MUTATIONS = [
         of_integrated_gradients,
         of_paths,
         of_relevance,
+        of_strategies,
         of_unit_ablation,
     )
     for mutation in area.MUTATIONS
