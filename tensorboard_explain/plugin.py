@@ -79,7 +79,11 @@ class ExplainPlugin(base_plugin.TBPlugin):
         return _json(request, {"events": [astuple(event) for event in events]})
 
     def _curves(self, request: wrappers.Request) -> Any:
-        curves = self._store.curves(*_where(request), _given(request, "run"), _given(request, "tag"))
+        most = request.args.get("most", "")
+        if most and not (most.isdecimal() and 0 < int(most) < 1_000_000):
+            raise errors.InvalidArgumentError("most must be a whole number above 0")
+        run, tag = (_given(request, key) for key in ("run", "tag"))
+        curves = self._store.curves(*_where(request), run, tag, most=int(most) if most else None)
         return _json(request, {"points": curves})
 
     def _history(self, request: wrappers.Request) -> Any:

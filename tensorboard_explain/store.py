@@ -73,6 +73,14 @@ def _kind(content: bytes) -> str:
     return kind if isinstance(kind, str) else ""
 
 
+def _spread(events: list[Event], most: int | None) -> list[Event]:
+    """Choose events evenly, the first and the last among them; all for None."""
+    if most is None or len(events) <= most:
+        return events
+    last = len(events) - 1
+    return [events[round(place * last / max(1, most - 1))] for place in range(most)] if most > 1 else events[-1:]
+
+
 class Store:
     """Reads runs, events and blobs of one TensorBoard.
 
@@ -160,16 +168,26 @@ class Store:
             while self._cached_bytes > CACHED_BYTES and len(self._cache) > 1:
                 self._cached_bytes -= len(self._cache.popitem(last=False)[1])
 
-    def headers(self, ctx: Any, experiment: str, run: str, tag: str) -> Iterator[tuple[Event, dict[str, Any]]]:
-        """Read all of a time series' headers; those that cannot be read are left out."""
-        for event in self.events(ctx, experiment, run, tag):
+    def headers(
+        self, ctx: Any, experiment: str, run: str, tag: str, *, most: int | None = None
+    ) -> Iterator[tuple[Event, dict[str, Any]]]:
+        """Read a time series' headers, all or about so many; those that cannot be read are left out."""
+        for event in _spread(self.events(ctx, experiment, run, tag), most):
             try:
                 yield event, self.header(ctx, event)
             except (UnreadableError, errors.NotFoundError):
                 continue
 
-    def curves(self, ctx: Any, experiment: str, run: str, tag: str) -> list[dict[str, Any]]:
-        """Return the points over time: each header's `curve`, with its step, epoch and count."""
+    def curves(self, ctx: Any, experiment: str, run: str, tag: str, *, most: int | None = None) -> list[dict[str, Any]]:
+        """Return the points over time: each header's `curve`, with its step, epoch and count.
+
+        Args:
+            ctx: The request's context.
+            experiment: TensorBoard's experiment.
+            run: The run.
+            tag: The monitor's time series.
+            most: Read so many headers at most, the first and the last among them; None for all.
+        """
         return [
             {
                 "step": event.step,
@@ -177,7 +195,7 @@ class Store:
                 "count": header.get("count"),
                 "curve": header["curve"] if isinstance(header.get("curve"), dict) else {},
             }
-            for event, header in self.headers(ctx, experiment, run, tag)
+            for event, header in self.headers(ctx, experiment, run, tag, most=most)
         ]
 
     def history(self, ctx: Any, experiment: str, run: str, tag: str, layer: str, neuron: int) -> list[dict[str, Any]]:

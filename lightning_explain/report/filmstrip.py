@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_explain.report.checked import class_name, indices, items, mapping, number, numbers, tile, words
-from lightning_explain.report.pictures import Bytes, Numbers, cut, opened, values_of
+from lightning_explain.report.pictures import Bytes, Numbers, cut, opened, packed_values, values_of
 from lightning_explain.report.reading import MonitorEvent, Series
 
 
@@ -125,6 +125,9 @@ def _full(event: MonitorEvent, name: str) -> float:
 def _maps(event: MonitorEvent, sheet: Bytes | None, name: str) -> list[Numbers | None]:
     method, size = _method(event, name), tile(event.header.get("tile"))
     scales, first = numbers(method.get("scales"))[:200], method.get("first_tile")
+    packed = packed_values(method, len(scales))
+    if packed is not None:
+        return [row[None] for row in packed]
     if sheet is None or size is None or not isinstance(first, int):
         return [None] * len(scales)
     tiles = [cut(sheet, size, first + place) for place in range(len(scales))]

@@ -1,12 +1,16 @@
 """Pictures that hold numbers, and the pictures that a page shows of them."""
 
-from collections.abc import Sequence
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from lightning_explain.report.checked import numbers
 
 Numbers = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -54,6 +58,20 @@ def values_of(tile: Bytes, scale: float) -> Numbers:
     """Turn the bytes of a heatmap's tile into numbers: NaN for 0."""
     level = tile[..., 0].astype(np.float32)
     return np.where(level == 0, np.nan, (level - ZERO) / STEPS * scale).astype(np.float32)
+
+
+def packed_values(method: Mapping[str, Any], n_samples: int) -> Numbers | None:
+    """Read attributions that travel as numbers: [samples, positions]; None where a method's entry holds none."""
+    try:
+        content = base64.b64decode(method["values"], validate=True)
+        flat = np.frombuffer(content, dtype="<f2" if method.get("values_type") == "f2" else "<f4").astype(np.float32)
+        found = flat.reshape(n_samples, -1) if n_samples and flat.size else None
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        return None
+    if found is None or method.get("values_type") != "f2":
+        return found
+    scales = np.asarray(numbers(method.get("scales")), dtype=np.float32)
+    return found * scales[:, None] if len(scales) == n_samples else None
 
 
 def _indexed(index: NDArray[Any], palette: Sequence[tuple[int, ...]]) -> bytes:

@@ -25,7 +25,9 @@ async function answer(route, parameters) {
 const json = async (route, parameters) => (await answer(route, parameters)).json();
 
 export const runs = async () => (await json("runs", {})).runs;
-export const curves = async (run, tag) => (await json("curves", { run, tag })).points;
+
+/** Read the curves of a monitor, all points or, evenly spread over them, `most`. */
+export const curves = async (run, tag, most = 0) => (await json("curves", { run, tag, ...(most ? { most } : {}) })).points;
 export const history = async (run, tag, layer, neuron) => (await json("history", { run, tag, layer, neuron })).points;
 
 /** List a monitor's events: [{step, at, header, sprite}] in order of steps. */

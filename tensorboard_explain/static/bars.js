@@ -8,13 +8,18 @@ function bar(value, full, letter) {
   return el("i", { class: `bar ${letter} ${value < 0 ? "against" : "for"}`, style });
 }
 
+/** The bar of a value at A, and at B unless that is null. */
+export function barTrack(valueA, valueB, full) {
+  return el("span", { class: "track" }, bar(valueA, full, "a"), valueB !== null && bar(valueB, full, "b"));
+}
+
 /** A named bar: its value at A, and at B unless that is null; `input` is written between name and bar. */
 export function barRow(name, valueA, valueB, { full, input = null }) {
   const compared = valueB !== null;
   const words = `${short(name, 200)}: ${figure(valueA)}${compared ? `, at B ${figure(valueB)}` : ""}`;
   return el("div", { class: "bar-row", title: words },
-    el("span", { class: "name", text: short(name, 30) }),
+    el("span", { class: "name", text: short(name, 200) }),
     input !== null && el("span", { class: "value", text: figure(input) }),
-    el("span", { class: "track" }, bar(valueA, full, "a"), compared && bar(valueB, full, "b")),
+    barTrack(valueA, valueB, full),
     el("span", { class: "value", text: figure(valueA) }), compared && el("span", { class: "value b", text: figure(valueB) }));
 }

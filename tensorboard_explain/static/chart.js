@@ -3,8 +3,9 @@
 import { count, el, figure, short, svg } from "./dom.js";
 
 const WIDTH = 440;
-const HEIGHT = 168;
-const PAD = { left: 46, right: 10, top: 8, bottom: 22 };
+const HEIGHT = 196;
+const PAD = { left: 60, right: 10, top: 8, bottom: 38 };
+const MOST_KEYS = 14; // of a legend that is open from the beginning
 
 function ticks(low, high, most) {
   const rough = (high - low) / most || 1;
@@ -79,10 +80,10 @@ function drawn(series, x, y) {
 /**
  * Draw a chart.
  *
- * series: [{name, colour, dash, bold, faint, band, points: [{x, y, error, marked, loud}]}]. onPick(step, withShift) is called
- * with the step nearest to a click. Returns {node, cursors(a, b)}.
+ * series: [{name, colour, dash, bold, faint, band, points: [{x, y, error, marked, loud}]}]; `unit` is the title of the axis of
+ * values. onPick(step, withShift) is called with the step nearest to a click. Returns {node, cursors(a, b)}.
  */
-export function chart({ title, series, steps, log = false, range = null, onPick, empty }) {
+export function chart({ title, series, steps, unit = "", log = false, range = null, onPick, empty }) {
   if (!series.some((s) => s.points.some((p) => Number.isFinite(p.y)))) {
     return { node: el("div", { class: "chart none" }, el("h3", { text: title }), el("p", { text: empty })), cursors() {} };
   }
@@ -99,7 +100,9 @@ export function chart({ title, series, steps, log = false, range = null, onPick,
       svg("line", { x1: PAD.left, x2: WIDTH - PAD.right, y1: y(t), y2: y(t) }),
       svg("text", { x: PAD.left - 6, y: y(t) + 3.5, "text-anchor": "end", text: figure(t).replace(/\.?0+$/, "") || "0" }))),
     ticks(first, first + span, 5).filter((t) => Number.isInteger(t)).map((t) =>
-      svg("text", { class: "tick", x: x(t), y: HEIGHT - 7, "text-anchor": "middle", text: count(t) })),
+      svg("text", { class: "tick", x: x(t), y: HEIGHT - 23, "text-anchor": "middle", text: count(t) })),
+    svg("text", { class: "axis", x: (WIDTH + PAD.left - PAD.right) / 2, y: HEIGHT - 6, "text-anchor": "middle", text: "training step" }),
+    svg("text", { class: "axis", x: 0, y: 0, transform: `translate(11 ${(HEIGHT - PAD.bottom + PAD.top) / 2}) rotate(-90)`, "text-anchor": "middle", text: `${unit}${log ? ", logarithmic" : ""}` }),
     lineHover, lineB, ...drawn(series, x, y), lineA,
   );
   const said = el("output", { class: "reading", "aria-live": "off" });
@@ -116,7 +119,7 @@ export function chart({ title, series, steps, log = false, range = null, onPick,
   plot.addEventListener("pointerleave", () => { set(lineHover, -9); said.replaceChildren(); });
   plot.addEventListener("click", (event) => onPick(nearest(event), event.shiftKey));
   return {
-    node: el("div", { class: "chart" }, el("h3", { text: title }), plot, said),
+    node: el("div", { class: "chart" }, el("h3", { text: title }), el("div", { class: "plot" }, plot, said), legendOf(series)),
     cursors(a, b) {
       set(lineA, Number.isFinite(a) ? x(a) : -9);
       set(lineB, Number.isFinite(b) ? x(b) : -9);
@@ -129,11 +132,24 @@ function set(line, x) {
   line.setAttribute("x2", x);
 }
 
+const swatch = (s) => svg("svg", { class: "swatch-line", viewBox: "0 0 26 8", width: 26, height: 8, "aria-hidden": "true" },
+  svg("line", { x1: 0, x2: 26, y1: 4, y2: 4, stroke: s.colour, "stroke-width": s.bold ? 2.6 : 1.6, "stroke-dasharray": s.dash || undefined }));
+
+/** The legend: every line with its colour and its dashes; behind a click where there are very many. */
+function legendOf(series) {
+  const there = series.filter((s) => s.points.some((p) => Number.isFinite(p.y)));
+  const keys = [...there].sort((one, other) => Number(Boolean(other.bold)) - Number(Boolean(one.bold)))
+    .map((s) => el("li", { title: short(s.name, 200) }, swatch(s), short(s.name, 60)));
+  const list = el("ul", { class: "keys" }, ...keys);
+  const marks = there.some((s) => s.points.some((p) => p.marked)) && el("p", { class: "keys", text: "○ drift far above its error · ◉ alert" });
+  const band = there.some((s) => s.band) && el("p", { class: "keys", text: "The band is the error." });
+  return el("div", { class: "chart-legend" }, keys.length > MOST_KEYS ? el("details", {}, el("summary", { text: `Legend: ${keys.length} lines` }), list) : list, band, marks);
+}
+
+/** Every line at a step, in their order of size. */
 function reading(series, step) {
   const found = series.map((s) => ({ s, p: s.points.find((p) => p.x === step) })).filter(({ p }) => p && Number.isFinite(p.y));
   found.sort((one, other) => Number(Boolean(other.s.bold)) - Number(Boolean(one.s.bold)) || other.p.y - one.p.y);
-  const shown = found.slice(0, 6).map(({ s, p }) =>
-    el("span", {}, el("i", { style: { background: s.colour } }), `${short(s.name, 18)} ${figure(p.y)}`,
-      Number.isFinite(p.error) ? ` ± ${figure(p.error)}` : ""));
-  return [el("b", { text: `step ${count(step)}` }), ...shown, found.length > 6 ? `+ ${found.length - 6} more` : ""];
+  const shown = found.map(({ s, p }) => el("span", {}, swatch(s), `${short(s.name, 40)} ${figure(p.y)}`, Number.isFinite(p.error) ? ` ± ${figure(p.error)}` : ""));
+  return [el("b", { text: `step ${count(step)}` }), ...(shown.length ? shown : ["no record of these at this step"])];
 }

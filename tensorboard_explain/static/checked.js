@@ -74,8 +74,30 @@ export function attributionOf(header) {
       scales: numbers(method.scales),
       full: number(method.full_colour),
       error: orNull(method.error, numbers),
+      moved: orNull(method.moved, numbers),
+      numbers: typeof method.values === "string" ? floats(method.values, method.values_type, numbers(method.scales)) : null,
     })),
   };
+}
+
+/** Read a 16-bit float. */
+function half(bits) {
+  const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+  if (exponent === 31) return NaN;
+  return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
+}
+
+/** Read numbers that were written as base64: 32-bit floats, or 16-bit ones in the scale of their sample; null where they are none. */
+function floats(value, type, scales) {
+  try {
+    const bytes = Uint8Array.from(atob(value), (letter) => letter.charCodeAt(0));
+    const view = new DataView(bytes.buffer);
+    if (type !== "f2") return Float32Array.from({ length: bytes.length >> 2 }, (_, i) => view.getFloat32(4 * i, true));
+    const n = bytes.length >> 1;
+    return Float32Array.from({ length: n }, (_, i) => half(view.getUint16(2 * i, true)) * scales[Math.floor((i * scales.length) / n)]);
+  } catch {
+    return null;
+  }
 }
 
 const UNDEFINED = 255;
@@ -222,7 +244,7 @@ function graphOf(value) {
 
 /** Read the header of a path monitor. */
 export function pathsOf(header) {
-  return { ...moment(header), tile: tile(header.tile), graphs: list(header.graphs).map(graphOf) };
+  return { ...moment(header), probe: words(header.probe), tile: tile(header.tile), graphs: list(header.graphs).map(graphOf) };
 }
 
 /** Read a drift curve's points: {step, epoch, count, curve} each. */

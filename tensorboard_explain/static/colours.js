@@ -9,7 +9,10 @@ const CLASSES = {
   light: ["#0b6bb8", "#b3530a", "#1d7a4c", "#a8356f", "#6d4bb5", "#8a6a00", "#0a7a85", "#c0322b", "#55606e", "#4c6b1f"],
   dark: ["#6fb7f2", "#f2a25c", "#66cf9b", "#ee8fc0", "#b9a2f5", "#e0c04e", "#5ecbd6", "#ff8d83", "#aab4c0", "#a9cc6b"],
 };
+const DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "2 2 6 2"];
 const UNDEFINED = [160, 160, 160];
+const [MARKED, LEAST_SIDE] = [600, 4]; // pixels of a picture with marks, and of each of its values at least
+const WEAK = 0.1; // of the full colour: negative values below it have no mark
 const LEVELS = 254; // even, so that 0 has a colour of its own
 
 const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
@@ -44,12 +47,32 @@ function painted(data, values, colours, share) {
   }
 }
 
-/** Paint signed values on a canvas: red for positive, blue for negative; `full` gets the full colour. */
-export function paintSigned(canvas, values, [height, width], full) {
-  const pixels = sized(canvas, height, width);
+/**
+ * Paint signed values on a canvas: red for positive, blue for negative; `full` gets the full colour. `isMarked` writes a minus
+ * into what is negative, for eyes that cannot tell the colours apart; the canvas has several pixels for each value then.
+ */
+export function paintSigned(canvas, values, [height, width], full, { isMarked = false } = {}) {
   const scale = full > 0 ? full : 1;
-  painted(pixels.data, values, tables[theme()], (value) => (value / scale + 1) / 2);
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  const share = (value) => (value / scale + 1) / 2;
+  const side = isMarked ? Math.floor(MARKED / Math.max(height, width)) : 1;
+  if (side < LEAST_SIDE) {
+    const pixels = sized(canvas, height, width);
+    painted(pixels.data, values, tables[theme()], share);
+    canvas.getContext("2d").putImageData(pixels, 0, 0);
+    return;
+  }
+  sized(canvas, height * side, width * side);
+  const context = canvas.getContext("2d");
+  const colour = new Uint8ClampedArray(4);
+  values.forEach((value, i) => {
+    painted(colour, [value], tables[theme()], share);
+    const [x, y] = [(i % width) * side, Math.floor(i / width) * side];
+    context.fillStyle = `rgb(${colour[0]}, ${colour[1]}, ${colour[2]})`;
+    context.fillRect(x, y, side, side);
+    if (!(value < -WEAK * scale)) return;
+    context.fillStyle = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 140 ? "#000" : "#fff";
+    context.fillRect(x + Math.floor(side / 4), y + Math.floor(side / 2), Math.ceil(side / 2), Math.max(1, Math.round(side / 10)));
+  });
 }
 
 /** Paint shares from 0 (dark) to 1 (bright). */
@@ -93,18 +116,19 @@ export function paintOver(canvas, pixels, values, [height, width], full) {
   canvas.getContext("2d").putImageData(over, 0, 0);
 }
 
-const KINDS = { dead: "--wrong", exclusive: "--won", always: "--soft" };
+const KINDS = { dead: ["--wrong", 0, 3], exclusive: ["--won", 1, 2], always: ["--soft", 2, 1] }; // colour, top, height
 
-/** Paint a row of kinds of neurons: "dead", "exclusive", "always", or "" for none. */
+/** Paint a row of kinds of neurons, each in a colour and a height of its own: "dead", "exclusive", "always", or "" for none. */
 export function paintKinds(canvas, kinds) {
   const style = getComputedStyle(document.documentElement);
   const context = canvas.getContext("2d");
   canvas.width = kinds.length;
-  canvas.height = 1;
+  canvas.height = 3;
   kinds.forEach((kind, x) => {
     if (!kind) return;
-    context.fillStyle = style.getPropertyValue(KINDS[kind]);
-    context.fillRect(x, 0, 1, 1);
+    const [colour, top, height] = KINDS[kind];
+    context.fillStyle = style.getPropertyValue(colour);
+    context.fillRect(x, top, 1, height);
   });
 }
 
@@ -129,5 +153,5 @@ export const signedGradient = () => `linear-gradient(to right, ${SIGNED[theme()]
 export const shareGradient = () => `linear-gradient(to right, ${SHARES.join(", ")})`;
 /** The colour of a class's curve. */
 export const classColour = (index) => CLASSES[theme()][((index % 10) + 10) % 10];
-/** Dashes for the classes beyond the tenth, which share colours. */
-export const classDash = (index) => ["", "6 3", "2 3", "8 3 2 3"][Math.floor(index / 10) % 4];
+/** The dashes of a class's curve, so that neighbours differ by more than colour; beyond the tenth, colours begin again. */
+export const classDash = (index) => DASHES[(((index % 10) + 10) % 10 + Math.floor(index / 10)) % DASHES.length];

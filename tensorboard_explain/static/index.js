@@ -5,11 +5,13 @@ import { el, short } from "./dom.js";
 import { emptyState } from "./views/empty.js";
 import { followDarkMode, onAddress, onReload, readAddress, writeAddress } from "./host.js";
 import { createLive } from "./live.js";
+import { chosen, newest, readRuns } from "./sides/chosen.js";
 import { createState } from "./state.js";
 import { toolbar } from "./views/toolbar.js";
-import { createView, readRuns } from "./views/view.js";
+import { createView } from "./views/view.js";
 
 const CURVES = new Set(["class", "ref", "factor", "log"]);
+const SIDES = new Set(["run", "monitor", "runb"]);
 
 function style(file) {
   return new Promise((resolve) => {
@@ -24,16 +26,11 @@ export async function render() {
   document.documentElement.lang = "en";
   document.title = "Explain";
   const stage = el("div", { id: "explain" });
-  const styles = Promise.all(["base.css", "views.css", "units/cards.css"].map(style));
+  const styles = Promise.all(["base.css", "views.css", "tables/tables.css", "units/cards.css"].map(style));
   const store = createState(readAddress());
   let runs = [];
   let failed = "";
 
-  const chosen = () => {
-    const state = store.get();
-    const entry = runs.find(({ run }) => run === state.run) ?? runs[0];
-    return { entry, monitor: entry?.monitors.find(({ tag }) => tag === state.monitor) ?? first(entry?.monitors) };
-  };
   const live = createLive(async () => {
     try {
       runs = readRuns(await api.runs());
@@ -49,23 +46,31 @@ export async function render() {
   let shown = "";
   async function show() {
     bar.say(failed);
-    const { entry, monitor } = chosen();
-    const what = entry ? "data" : "empty";
-    if (shown !== what) stage.replaceChildren(...(entry ? [bar.node, view.node] : [emptyState()]));
+    // written down, so that the page stays with this run, and so does who gets the address
+    if (store.get().run === "" && runs.length) store.set({ run: newest(runs).run });
+    const found = chosen(runs, store.get());
+    const what = found ? "data" : "empty";
+    if (shown !== what) stage.replaceChildren(...(found ? [bar.node, view.node] : [emptyState()]));
     shown = what;
     stage.dataset.state = what;
-    if (!entry) return;
+    if (!found) return;
+    const { entry, monitor } = found.a;
     bar.show({ runs: runs.map(({ run }) => run), run: entry.run, monitors: entry.monitors, monitor });
     try {
-      await view.open(entry, monitor);
+      await view.open({ ...found, runs });
     } catch (error) {
       bar.say(`This run cannot be read: ${short(error.message, 100)}`);
     }
   }
 
+  let before = store.get();
   store.listen((state, changed) => {
     writeAddress(state);
-    if (changed.has("run") || changed.has("monitor")) {
+    const opens = changed.has("run") && before.run === "" && changed.size === 1;
+    const compares = changed.has("b") && (before.b === "") !== (state.b === "");
+    before = state;
+    if (opens) return undefined; // show() did that itself
+    if ([...SIDES].some((key) => changed.has(key)) || compares) {
       view.stop();
       return show();
     }
@@ -83,9 +88,4 @@ export async function render() {
 
   await Promise.all([styles, live.now()]);
   document.body.append(stage);
-}
-
-/** The monitor to begin with: one of attributions, if there is any. */
-function first(monitors) {
-  return monitors?.find(({ kind }) => kind === "attribution") ?? monitors?.[0];
 }

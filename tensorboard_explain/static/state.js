@@ -1,19 +1,22 @@
 // What the reader has chosen: one flat object of words, which is also what stands in the address.
 
 export const DEFAULTS = Object.freeze({
-  run: "", // "": the first
+  run: "", // "": the newest
   monitor: "", // tag; "": the first
   a: "", // step; "": the latest, also when more arrive
-  b: "", // step to compare with; "": none
+  b: "", // step to compare with; "": none, "last": the latest
+  runb: "", // run of B; "": that of A
   class: "", // index; "": all
   sample: "", // position in the probe; "": all
   method: "", // name; "": the first
   scale: "shared",
+  over: "0", // "1": heatmaps are drawn over the images
   ref: "previous",
   factor: "5",
   log: "1",
   layer: "",
   neuron: "",
+  neuronb: "", // neuron of another run
   sort: "index",
   graph: "",
 });

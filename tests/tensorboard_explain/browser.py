@@ -55,7 +55,7 @@ class Tab:
         words = "".join(f"&p.explain.{key}={value}" for key, value in state.items())
         self.page.goto("about:blank")
         self.page.goto(f"{self.address}/?darkMode={str(dark).lower()}#explain{words}")
-        self.frame.wait_for_selector("#explain[data-drawn], #explain[data-state=empty]", timeout=60_000)
+        self.frame.wait_for_selector("#explain[data-curves], #explain[data-state=empty]", timeout=60_000)
         return self
 
     @property

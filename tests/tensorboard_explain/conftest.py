@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.tensorboard_explain import logs, unit_logs
+from tests.tensorboard_explain import logs, pair_logs, unit_logs
 from tests.tensorboard_explain.board import Board
 from tests.tensorboard_explain.browser import Tab, launched
 
@@ -75,3 +75,19 @@ def open_tab(chromium: Browser) -> Iterator[object]:
 @pytest.fixture
 def tab(open_tab: object, board: Board) -> Tab:
     return open_tab(board)  # type: ignore[operator]
+
+
+@pytest.fixture(scope="session")
+def pair_board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    """A TensorBoard of runs to compare, with one loader: the server's part is tested with both."""
+    folder = tmp_path_factory.mktemp("pair") / "runs"
+    pair_logs.pair_runs(folder)
+    board = Board(folder, load_fast=True)
+    board.wait_for_runs("a", "b", "c", "numbers", "old numbers")
+    yield board
+    board.stop()
+
+
+@pytest.fixture
+def pair_tab(open_tab: object, pair_board: Board) -> Tab:
+    return open_tab(pair_board)  # type: ignore[operator]

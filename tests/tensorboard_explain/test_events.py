@@ -78,7 +78,8 @@ def test_every_form_of_input_has_a_header(shape: tuple[int, ...], form: str | No
     values = attribution(torch.randn_like(inputs))
     header, sprite = attribution_tab(probe, explanation(0, values, torch.randn(2, 2)), {}, {"IG": values})
     described, _ = probe_tab(probe)
-    assert header["form"] == described["form"] == form and (sprite is None) == (form is None)
+    assert header["form"] == described["form"] == form and (sprite is None) == (form != "image")
+    assert ("values" in header["methods"][0]) == (form == "table")
     tab_summary("explain/x/tab", header, None)
     tab_summary("explain/x/probe", described, None)
 

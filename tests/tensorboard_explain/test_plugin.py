@@ -41,6 +41,7 @@ def test_nothing_else_is_served(board: Board, path: str) -> None:
 def test_what_a_request_lacks_is_said(board: Board) -> None:
     for route, parameters, expected in [
         ("events", {}, 400), ("events", {"run": "no", "tag": "no"}, 404), ("curves", {"run": "known"}, 400),
+        ("curves", {"run": "known", "tag": "explain/attribution/tab", "most": "-1"}, 400),
         ("event", {}, 400), ("event", {"header": "!!"}, 404), ("event", {"header": "WzEsMl0"}, 404),
         ("event", {"header": ""}, 404),
         ("history", {"run": "known", "tag": "x", "layer": "y", "neuron": "-1"}, 400),

@@ -108,6 +108,13 @@ def test_curves_leave_out_what_cannot_be_read_and_read_each_header_once() -> Non
     assert [known.reads.count(f"h{step}") for step in range(3)] == [1, 1, 1]
 
 
+def test_a_few_points_of_a_curve_are_read_without_the_others() -> None:
+    known = headers(*({"count": i} for i in range(200)))
+    points = Store(known).curves(None, "e", "run", TAG, most=5)
+    assert [point["step"] for point in points] == [0, 50, 100, 149, 199] and len(known.reads) == 5
+    assert [point["step"] for point in Store(known).curves(None, "e", "run", TAG, most=1)] == [199]
+
+
 def test_the_oldest_headers_are_forgotten_beyond_the_room_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     known = headers({"count": 0}, {"count": 1}, {"count": 2})
     monkeypatch.setattr(module, "CACHED_BYTES", 2 * len(known.blobs["h0"]))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_explain.attribution import Attribution
+from lightning_explain.attribution.result import flat
 from lightning_explain.callbacks.attribution.captions import independent_confidence
 from lightning_explain.callbacks.attribution.explainer import Explanation
 from lightning_explain.callbacks.base.forward import probabilities
@@ -16,6 +17,7 @@ from lightning_explain.log.tab_names import names_of
 from lightning_explain.probe import Probe
 from lightning_explain.render.modalities import is_of_units, modality_of
 from lightning_explain.render.modality import EVENT_PIXELS, Shown, rounded
+from lightning_explain.render.packed_numbers import packed_numbers
 from lightning_explain.render.page_layout import colour_scale
 from lightning_explain.render.shown_inputs import shown_inputs
 from lightning_explain.render.sprites import Sprite, value_sprite
@@ -110,6 +112,23 @@ def _drift_curve(drifts: Mapping[str, Drift], probe: Probe) -> dict[str, Any]:
     return curve
 
 
+def _moved(attribution: Attribution, rows: Sequence[int]) -> dict[str, Any]:
+    """Return how far each sample's output is from that of its baseline; nothing for methods without one."""
+    if attribution.baseline is None or attribution.convergence_delta is None:
+        return {}
+    moved = flat(attribution.values).float().sum(1) - attribution.convergence_delta.float()
+    return {"moved": _numbers(moved[list(rows)].cpu())}
+
+
+def _values(maps: Tensor | None, sprite: Sprite | None, first: int, n_samples: int) -> dict[str, Any]:
+    """Return where a method's attributions are: in the picture from a tile on, or here as numbers."""
+    if maps is None:
+        return {"first_tile": first, "scales": []}
+    if sprite is None:
+        return packed_numbers(maps.flatten(1))
+    return {"first_tile": first, "scales": sprite.scales[first : first + n_samples]}
+
+
 def attribution_tab(
     probe: Probe,
     explanation: Explanation,
@@ -117,7 +136,7 @@ def attribution_tab(
     methods: Mapping[str, Attribution],
     shown: Shown | None = None,
 ) -> tuple[dict[str, Any], Sprite | None]:
-    """Describe an explanation: header, and a sprite of all heatmaps, method by method.
+    """Describe an explanation: header, and a sprite of all heatmaps, method by method; what is read travels as numbers.
 
     Args:
         probe: What is explained.
@@ -127,7 +146,7 @@ def attribution_tab(
         shown: Which of the probe's inputs; the only one, or the first, by default.
 
     Returns:
-        Header (see `docs/tab.md`) and sprite; None where the probe's form has no picture.
+        Header (see `docs/tab.md`) and sprite; None where the probe's form has no picture, or is read as numbers.
 
     Cost: none through the model; a few milliseconds for 64 maps of 28 x 28.
     """
@@ -141,14 +160,16 @@ def attribution_tab(
     predictions = _predictions(probe, explanation, rows)
     parts = [found.parts[shown.index].float()[rows] for found in methods.values()] if is_drawn else []
     maps = [modality_of(shown).tab_maps(shown, values, rows) for values in parts]
-    sprite = value_sprite(torch.cat(maps), max_pixels=EVENT_PIXELS) if maps else None
+    # a picture is looked at; words, bars and lists are read, number by number
+    is_picture = is_drawn and modality_of(shown).layout == "pictures"
+    sprite = value_sprite(torch.cat(maps), max_pixels=EVENT_PIXELS) if maps and is_picture else None
     entries = [
         {
             "name": name,
-            "first_tile": position * len(rows),
-            "scales": sprite.scales[position * len(rows) : (position + 1) * len(rows)] if sprite else [],
             "full_colour": colour_scale(maps[position]) if maps else None,
             "error": None if attribution.error is None else _numbers(attribution.error[rows], digits=2),
+            **_moved(attribution, rows),
+            **_values(maps[position] if maps else None, sprite, position * len(rows), len(rows)),
         }
         for position, (name, attribution) in enumerate(methods.items())
     ]

@@ -131,7 +131,7 @@ def tab_event(explanation: PathExplanation, probe: Probe, show: Show) -> tuple[d
                 entry |= {"tile": len(tiles), "boxes": _boxes(graph, shown)}
                 tiles.append(_tile(shown.image))
             graphs.append(entry)
-    header: dict[str, Any] = {"v": VERSION, "kind": "paths", "graphs": graphs}
+    header: dict[str, Any] = {"v": VERSION, "kind": "paths", "probe": probe.fingerprint, "graphs": graphs}
     if tiles:
         header["tile"] = list(tiles[0].shape[:2])
     return header, _beside(tiles)

@@ -1,8 +1,9 @@
-// Tables: attribution by feature at A and B, as bars; a panel for each class, or for one sample.
+// Tables: attribution by feature at A and B, as bars in tables that can be sorted; one for each class, or for one sample.
 
-import { barRow } from "../bars.js";
-import { el, short } from "../dom.js";
+import { barTrack } from "../bars.js";
+import { el, figure, short } from "../dom.js";
 import { barLegend } from "../legend.js";
+import { createTable } from "../tables/table.js";
 import { className, valuesAt } from "../views/sample_card.js";
 
 const LARGEST = 20;
@@ -18,44 +19,61 @@ function means(maps) {
   return mean;
 }
 
-function panel(title, meanA, meanB, { full, features, inputs, shown }) {
-  const lines = shown.map((i) =>
-    barRow(features[i] || `feature ${i}`, meanA[i], meanB ? meanB[i] : null, { full, input: inputs ? inputs[i] : null }));
-  return el("section", { class: "bars", "aria-label": short(title, 80) }, el("h3", { text: short(title, 60), title: short(title, 400) }), ...lines);
+const signs = (value) => (Number.isFinite(value) ? `${value > 0 ? "+" : ""}${figure(value)}` : "–");
+
+/** The columns of a table: feature, input, bar, numbers. */
+function columnsOf({ full, inputs, isCompared }) {
+  const number = (key, words) => ({ key, words, value: (row) => row[key], cell: (row) => signs(row[key]) });
+  return [
+    { key: "name", words: "feature", isName: true, value: (row) => row.name, cell: (row) => short(row.name, 200) },
+    ...(inputs ? [{ key: "input", words: "input", value: (row) => row.input, cell: (row) => figure(row.input) }] : []),
+    { key: "bar", words: "", small: "wide", cell: (row) => barTrack(row.a, isCompared ? row.b : null, full) },
+    { key: "size", words: isCompared ? "at A" : "attribution", value: (row) => Math.abs(row.a), cell: (row) => signs(row.a) },
+    ...(isCompared ? [number("b", "at B"), number("change", "A − B")] : []),
+  ];
 }
 
-/** Draw the bars: for a chosen sample, a chosen class or every class. */
-function barPanels(a, b, { state, probe, positions }) {
-  const labels = a.header.labels;
-  const features = probe?.header.features ?? [];
+/** Group samples into panels: a chosen sample, or the classes. */
+function groupsOf(header, positions, state) {
   const groups = new Map();
   for (const i of positions) {
-    const key = state.sample !== "" ? `sample ${i + 1}` : labels ? className(a.header.classNames, labels[i]) : "all samples";
+    const key = state.sample !== "" && positions.length === 1 ? `sample ${i + 1}` : header.labels ? className(header.classNames, header.labels[i]) : "all samples";
     groups.set(key, [...(groups.get(key) ?? []), i]);
   }
-  const drawn = [...groups].map(([title, members]) => {
-    const [meanA, meanB] = [means(rows(a, members)), b ? means(rows(b, members)) : null];
-    return { title: members.length > 1 ? `${title}: mean of ${members.length}` : title, meanA, meanB, members };
-  }).filter(({ meanA }) => meanA);
-  const size = new Map();
-  for (const { meanA } of drawn) meanA.forEach((v, i) => size.set(i, (size.get(i) ?? 0) + Math.abs(v)));
-  const shown = [...size.keys()].sort((one, other) => size.get(other) - size.get(one)).slice(0, LARGEST).sort((x, y) => x - y);
-  const top = Math.max(...drawn.flatMap(({ meanA, meanB }) => shown.flatMap((i) => [Math.abs(meanA[i]), Math.abs(meanB?.[i] ?? 0)])), 0);
-  const hidden = size.size - shown.length;
-  const panels = drawn.map(({ title, meanA, meanB, members }) => {
-    const own = Math.max(...shown.flatMap((i) => [Math.abs(meanA[i]), Math.abs(meanB?.[i] ?? 0)]), 0);
-    const inputs = members.length === 1 ? probe?.header.inputs?.[members[0]] : null;
-    return panel(title, meanA, meanB, { full: state.scale === "own" ? own : top, features, inputs, shown });
-  });
-  return hidden > 0 ? [...panels, el("p", { class: "note", text: `The ${LARGEST} strongest of ${size.size} features.` })] : panels;
+  return groups;
 }
 
+function panelOf(title, members, a, b) {
+  const [meanA, meanB] = [means(rows(a, members)), b ? means(rows(b, members)) : null];
+  return { title: members.length > 1 ? `${title}: mean of ${members.length}` : title, meanA, meanB, members };
+}
+
+const largest = ({ meanA, meanB }) => Math.max(...[meanA, meanB].flatMap((mean) => (mean ? Array.from(mean, Math.abs) : [])).filter(Number.isFinite), 0);
+
+/** Make what draws tables. */
 export function create() {
-  return {
-    legend: (_, unit, compared) => barLegend(unit, compared),
-    draw(grid, a, b, options) {
-      grid.className = "bar-panels";
-      grid.replaceChildren(...barPanels(a, b, options));
-    },
+  const order = { key: "size", down: true };
+  const tables = new Map(); // by title, so that a table keeps what was asked of it
+  let again = () => {};
+
+  const tableOf = (title) => {
+    if (!tables.has(title)) tables.set(title, createTable({ label: `Attribution by feature, ${short(title, 80)}`, what: "features", columns: [], most: LARGEST, className: "features", order, onOrder: () => again() }));
+    return tables.get(title);
   };
+
+  function draw(grid, a, b, { state, probe, positions }) {
+    const features = probe?.header.features ?? [];
+    const panels = [...groupsOf(a.header, positions, state)].map(([title, members]) => panelOf(title, members, a, b)).filter(({ meanA }) => meanA);
+    const top = Math.max(...panels.map(largest), 0);
+    for (const { title, meanA, meanB, members } of panels) {
+      const inputs = members.length === 1 ? probe?.header.inputs?.[members[0]] ?? null : null;
+      const found = Array.from(meanA, (value, i) => ({ name: features[i] || `feature ${i}`, a: value, b: meanB ? meanB[i] : NaN, change: meanB ? value - meanB[i] : NaN, input: inputs ? inputs[i] : NaN }));
+      tableOf(title).update(found, columnsOf({ full: state.scale === "own" ? largest({ meanA, meanB }) : top, inputs, isCompared: Boolean(meanB) }));
+    }
+    grid.className = "bar-panels";
+    grid.replaceChildren(...panels.map(({ title }) => el("section", { class: "bars", "aria-label": short(title, 80) }, el("h3", { text: short(title, 200) }), tableOf(title).node)));
+    again = () => draw(grid, a, b, { state, probe, positions });
+  }
+
+  return { legend: (_, unit, compared) => barLegend(unit, compared), draw };
 }

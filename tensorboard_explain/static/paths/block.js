@@ -63,7 +63,7 @@ function nextNode(key, id, drawing, graph) {
  * Make one path. `other` is the graph it is compared with, `mark` ("won" or "lost") what an edge is that `other` lacks,
  * `picked` the id of the unit that is shown alone, `pick(id)` picks another one ("" for none).
  */
-export function pathBlock(graph, { other, mark, letter, threshold, room, picked, pick, card }) {
+export function pathBlock(graph, { other, mark, letter, where = "", threshold, room, picked, pick, card }) {
   const isRanked = graph.isSpread;
   const edges = graph.edges.filter((edge) => Number.isFinite(edge.share) && edge.share >= threshold);
   const marked = other && !isRanked ? missing(graph, edges, other) : new Set();
@@ -99,7 +99,7 @@ export function pathBlock(graph, { other, mark, letter, threshold, room, picked,
   if (node) metrics.replaceChildren(...[unitMetrics(graph, node, edges), card?.(node)].filter(Boolean));
   rest();
   return el("section", { class: "path-block", "aria-label": `Path at ${letter || "this step"}`, style: { "--natural": `${drawing?.layout.width ?? 640}px` } },
-    el("h3", {}, letter && el("span", { class: `step-letter ${letter.toLowerCase()}`, text: letter }), ` ${short(graph.title, 80)}`),
+    el("h3", {}, letter && el("span", { class: `step-letter ${letter.toLowerCase()}`, text: letter }), ` ${where ? `${where}: ` : ""}${short(graph.title, 80)}`),
     el("p", { class: "note", text: said(graph, edges, { other, marked, mark, isRanked }) }),
     el("div", { class: "scroll" }, shown), reading, metrics, !isRanked && edgeTable(graph, edges, marked, mark));
 }

@@ -3,6 +3,7 @@
 import { el, figure, percent, short } from "../dom.js";
 import { exemplarsNode } from "./exemplars.js";
 import { faceOf, kindsOf, ratesOf } from "./faces.js";
+import { asTag } from "../words/names.js";
 
 export { faceOf } from "./faces.js";
 export { cardOn } from "./popover.js";
@@ -67,7 +68,7 @@ export function faceNode(face, letter = "") {
   const kinds = kindsOf(face, named);
   const classes = classesOf(face);
   const shown = exemplarsNode(face);
-  const said = [kinds.join("; "), lossWords(face), stability(face)].filter(Boolean);
+  const said = [kinds.join("; "), lossWords(face), stability(face), face.dated && `${face.dated[0].toUpperCase()}${face.dated.slice(1)}.`].filter(Boolean);
   const what = `${face.by === "relevance" ? "Samples in which it matters most" : "Samples that excite it most"}${Number.isFinite(face.scale) && face.scale > 0 ? `; red raises it, blue lowers it (${face.method}, full colour ${figure(face.scale)})` : ""}`;
   return el("div", { class: "unit-step" }, mark,
     shown && el("p", { class: "unit-what", text: what }), shown ?? el("p", { class: "unit-what", text: classes ? `The samples that excite it most are of ${classes}; no crops of them are in this record.` : "No exemplars of it are in this record." }),
@@ -77,9 +78,10 @@ export function faceNode(face, letter = "") {
 /** Make the card of a unit: {layer, unit, title}, units = {a, b}, each from `unitsOf` or null. */
 export function unitCard({ layer, unit, title = "" }, units) {
   const [a, b] = [faceOf(units?.a, layer, unit), faceOf(units?.b, layer, unit)];
-  const label = (a ?? b)?.label ?? `neuron ${unit} of ${layer}`;
+  const isCompared = Boolean(units?.isCompared);
+  const label = (a ?? b)?.label ?? `neuron ${unit} of ${asTag(layer)}`;
   const reason = (a ?? b)?.reason ?? "";
-  return el("article", { class: `unit-card${units?.b ? " compared" : ""}`, "aria-label": short(label, 80) },
+  return el("article", { class: `unit-card${isCompared ? " compared" : ""}`, "aria-label": short(label, 80) },
     el("h3", {}, short(title || label, 60), title && title !== label && el("small", { text: ` ${short(label, 60)}` }), reason && el("span", { class: "unit-reason", text: short(reason, 60) })),
-    el("div", { class: "unit-steps" }, faceNode(a, units?.b ? "A" : ""), units?.b && faceNode(b, "B")));
+    el("div", { class: "unit-steps" }, faceNode(a, isCompared ? "A" : ""), isCompared && faceNode(b, "B")));
 }

@@ -1,6 +1,8 @@
 // What is known of the units of a neuron monitor's record: the exemplars of each, and what else a card shows of it.
 
 import { list, mapping, neuronsOf, number, refusal, tile, whole, words } from "../checked.js";
+import { count } from "../dom.js";
+import { asTag } from "../words/names.js";
 import { tilePixels, tileValues } from "../sprite.js";
 
 const MOST_SHOWN = 8;
@@ -35,8 +37,11 @@ function exemplarsOf(value) {
   };
 }
 
-/** Read the units of a neuron monitor's record; `source` is the record that holds the exemplars, mostly the same one. */
-export function unitsOf(loaded, source = loaded) {
+/**
+ * Read the units of a neuron monitor's record; `source` is the record that holds the exemplars, mostly the same one. `at` = {step,
+ * wanted}: the record's step, and the one that the page shows.
+ */
+export function unitsOf(loaded, source = loaded, at = { step: NaN, wanted: NaN }) {
   if (!loaded || refusal(mapping(loaded.header), "neurons")) return null;
   const header = neuronsOf(loaded.header);
   const held = source && !refusal(mapping(source.header), "neurons") ? source : null;
@@ -44,7 +49,7 @@ export function unitsOf(loaded, source = loaded) {
   const layers = new Map(header.layers.map((layer) => [layer.name, layer]));
   const producers = new Map();
   for (const layer of header.layers) for (const name of layer.of) if (!layers.has(name)) producers.set(name, layer.name);
-  return { header, layers, producers, exemplars, sprite: held?.sprite ?? null, from: number(held?.header.step), faces: new Map() };
+  return { header, layers, producers, exemplars, sprite: held?.sprite ?? null, from: number(held?.header.step), ...at, faces: new Map() };
 }
 
 /** Say at which step the exemplars of a record were fetched, if that was another one; NaN if they are its own. */
@@ -66,10 +71,18 @@ function made(units, layer, unit) {
   const shown = (found?.shown ?? []).map((one) => ({ ...one, ...pictures(units.sprite, own, one) }));
   return {
     layer, unit, names: units.header.classNames, classes: units.header.classes, epoch: units.header.epoch,
-    label: `neuron ${unit} of ${layer.name}`, form: own?.form ?? "", by: own?.by ?? "", method: own?.method ?? "",
+    dated: datesOf(units, found), label: `neuron ${unit} of ${asTag(layer.name)}`, form: own?.form ?? "", by: own?.by ?? "", method: own?.method ?? "",
     reason: found?.reason ?? "", scale: found?.scale ?? NaN, purity: found?.purity ?? NaN, stayed: found?.stayed ?? NaN, settled: found?.settled ?? -1,
     shown, picture: shown.find((one) => one.pixels)?.pixels ?? null,
   };
+}
+
+/** Say of which steps the facts are, where that is not the step shown; "" where it is. */
+function datesOf({ step, wanted, from }, found) {
+  const said = [];
+  if (Number.isFinite(wanted) && step !== wanted) said.push(`known from step ${count(step)}`);
+  if (found && Number.isFinite(from) && Number.isFinite(wanted) && from !== wanted) said.push(`exemplars of step ${count(from)}`);
+  return said.join("; ");
 }
 
 function pictures(sprite, own, one) {

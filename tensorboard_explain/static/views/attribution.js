@@ -1,10 +1,13 @@
 // The view of an attribution monitor: explanations of the probe at A and B, and drift over training.
 
 import { attributionOf, mapping, number, probeOf, refusal } from "../checked.js";
+import { betweenPanel, unlikeWords } from "./between.js";
 import { driftPanel } from "./drift.js";
-import { el, labelled, options, percent, short } from "../dom.js";
+import { el, short } from "../dom.js";
 import { modalityOf } from "../modality.js";
-import { className, nSamples } from "./sample_card.js";
+import { runName } from "../sides/chosen.js";
+import { notes, pickers } from "./probe_controls.js";
+import { className, nSamples, sampleName } from "./sample_card.js";
 import { tileCount } from "../sprite.js";
 
 const known = new WeakMap(); // what was loaded -> what was read of it
@@ -31,27 +34,10 @@ function readProbe(loaded) {
   return known.get(loaded);
 }
 
-function pickers(store) {
-  const change = (key) => ({ on: { change: (event) => store.set({ [key]: event.target.value }) } });
-  const [ofClass, sample, method, scale] = ["class", "sample", "method", "scale"].map((key) => el("select", change(key)));
-  ofClass.addEventListener("change", () => store.set({ sample: "" }));
-  const fields = [labelled("Class", ofClass), labelled("Sample", sample), labelled("Method", method), labelled("Colour scale", scale)];
-  return {
-    nodes: fields,
-    show(state, { header, method: chosen, positions }) {
-      const labels = header.labels ? [...new Set(header.labels)].sort((x, y) => x - y) : [];
-      options(ofClass, [["", "all"], ...labels.map((c) => [String(c), className(header.classNames, c)])], state.class);
-      const name = (i) => (header.labels ? `${i + 1}: ${className(header.classNames, header.labels[i])}` : `${i + 1}`);
-      options(sample, [["", "all"], ...positions.map((i) => [String(i), name(i)])], state.sample);
-      options(method, header.methods.map((m) => [m.name, m.name]), chosen?.name ?? "");
-      options(scale, [["shared", "shared by all"], ["own", "own for each sample"]], state.scale);
-    },
-  };
-}
-
-function positionsOf(header, state) {
+/** The samples of a class, which another run may number otherwise; all of them where no class is chosen. */
+function positionsOf(header, name) {
   const all = Array.from({ length: Math.min(nSamples(header), 200) }, (_, i) => i);
-  return state.class === "" || !header.labels ? all : all.filter((i) => String(header.labels[i]) === state.class);
+  return name === "" || !header.labels ? all : all.filter((i) => className(header.classNames, header.labels[i]) === name);
 }
 
 /** The scale that all steps share: the largest full colour that any of them had. */
@@ -60,32 +46,45 @@ function sharedScale(points, method) {
   return Math.max(...scales, Number.isFinite(method?.full) ? method.full : 0);
 }
 
-function summary(at, letter, positions) {
-  const { header, method } = at;
-  const right = header.labels && header.predicted ? positions.filter((i) => header.predicted[i] === header.labels[i]).length : null;
-  const errors = positions.map((i) => method?.error?.[i]).filter(Number.isFinite);
-  const mean = errors.length ? errors.reduce((sum, e) => sum + e, 0) / errors.length : NaN;
-  return [
-    right === null ? "" : `${letter}: ${right} of ${positions.length} as labelled`,
-    Number.isFinite(mean) ? `explanation error ${percent(mean, 1)}` : "",
-  ].filter(Boolean).join(", ");
+/** What the state names that a record lacks, in words. */
+function missingWords(state, { header }, method) {
+  const said = [];
+  if (state.method !== "" && !method) said.push(`There are no attributions by “${short(state.method, 60)}” in this record.`);
+  if (state.class !== "" && header.labels && !header.labels.includes(Number(state.class))) said.push(`There is no sample of class ${short(state.class, 20)} in this record.`);
+  if (state.sample !== "" && !(Number(state.sample) < nSamples(header))) said.push(`There is no sample ${short(String(Number(state.sample) + 1), 20)} in this record.`);
+  return said;
 }
 
 /** Make the view. */
 export function attributionView(store, onPick) {
-  const drift = driftPanel(store, onPick);
+  const [drift, between] = [driftPanel(store, onPick), betweenPanel()];
   const picked = pickers(store);
-  const [legend, grid, note] = [el("div"), el("div", { class: "cards" }), el("p", { class: "note", role: "status" })];
+  const [legend, note] = [el("div"), el("p", { class: "note", role: "status" })];
+  const onCard = (position) => store.set({ sample: store.get().sample === String(position) ? "" : String(position) });
+  const close = () => store.set({ sample: "" });
+  const closer = el("button", { type: "button", class: "closer", on: { click: close } }, "✕ Close");
+  const [enlarged, enlargedName] = [el("div", { class: "enlarged", hidden: true }), el("h3", {})];
+  enlarged.append(enlargedName, closer);
+  const grids = [0, 1].map(() => ({ title: el("h3", { class: "run-title", hidden: true }), grid: el("div", { class: "cards" }) }));
   const node = el("div", { class: "view attribution" },
     el("section", { class: "panel main", "aria-label": "Explanations of the probe" },
-      el("div", { class: "controls" }, ...picked.nodes, legend), note, grid), drift.node);
-  let kind = null; // {module, drawing}: what draws the inputs now
+      el("div", { class: "controls" }, ...picked.nodes, legend), note, enlarged, ...grids.flatMap(({ title, grid }) => [title, grid])),
+    el("div", { class: "side" }, between.node, drift.node));
+  node.addEventListener("keydown", (event) => { if (event.key === "Escape" && store.get().sample !== "") close(); });
+  let kind = null; // {module, drawings}: what draws the inputs now, of either run
 
-  const withMethod = (at, state) => {
-    if (!at) return null;
-    return { ...at, method: at.header.methods.find((m) => m.name === state.method) ?? at.header.methods[0] };
-  };
-  const onCard = (position) => store.set({ sample: store.get().sample === String(position) ? "" : String(position) });
+  const withMethod = (at, name) => at && { ...at, method: at.header.methods.find((m) => m.name === name) ?? null };
+
+  /** Draw the samples: A and B in one grid where they are the same samples, else in one for each run. */
+  function drawGrids({ a, b, apart, probes, shown, full, state }) {
+    const large = state.sample !== "" && shown[0].length === 1;
+    const options = { full, large, state };
+    kind.drawings[0].draw(grids[0].grid, a, apart ? null : b, { ...options, probe: probes[0], positions: shown[0] });
+    if (apart) kind.drawings[1].draw(grids[1].grid, b, null, { ...options, large: false, probe: probes[1], positions: shown[1] });
+    else grids[1].grid.replaceChildren();
+    enlarged.hidden = !large;
+    enlargedName.textContent = large ? `Sample ${shown[0][0] + 1}: ${short(sampleName(a.header, shown[0][0]), 80)}` : "";
+  }
 
   return {
     node,
@@ -94,23 +93,30 @@ export function attributionView(store, onPick) {
     async prepare(loaded) {
       const module = await modalityOf(loaded?.header);
       if (!module) throw new Error("nothing draws this kind of input");
-      return () => { if (kind?.module !== module) kind = { module, drawing: module.create(onCard) }; };
+      return () => { if (kind?.module !== module) kind = { module, drawings: [module.create(onCard), module.create(() => {})] }; };
     },
     /** Draw A and B: what was loaded of their events. */
-    draw(state, { a: loadedA, b: loadedB, probe: loadedProbe, points }) {
-      const [a, b] = [understood(loadedA), understood(loadedB)].map((at) => withMethod(at, state));
-      const positions = positionsOf(a.header, state);
-      const shown = state.sample !== "" && positions.includes(Number(state.sample)) ? [Number(state.sample)] : positions;
-      picked.show(state, { header: a.header, method: a.method, positions });
-      const full = state.scale === "own" ? null : sharedScale(points, a.method);
-      legend.replaceChildren(kind.drawing.legend(full, a.header.unit, Boolean(b)));
-      const trouble = [a, b].map((at) => at?.trouble).filter(Boolean).join("; ");
-      const formless = !a.header.form ? "These inputs have a form that has no picture here; drift and predictions are shown." : "";
-      const caveat = a.header.caveat && `Drift at A: ${short(a.header.caveat, 300)}`;
-      note.textContent = [caveat, trouble && `A picture could not be read: ${short(trouble, 200)}.`, formless,
-        [summary(a, "A", shown), b && summary(b, "B", shown)].filter(Boolean).join(" · ")].filter(Boolean).join(" ");
-      const large = state.sample !== "" && shown.length === 1;
-      kind.drawing.draw(grid, a, b, { probe: readProbe(loadedProbe), positions: shown, full, large, state });
+    draw(state, { a: sideA, b: sideB, otherRun }) {
+      const [readA, readB] = [understood(sideA.record), understood(sideB?.record)];
+      const name = state.method || readA.header.methods[0]?.name || "";
+      const [a, b] = [withMethod(readA, name), withMethod(readB, name)];
+      const className_ = state.class === "" ? "" : className(a.header.classNames, Number(state.class));
+      const all = [a, b].map((at) => (at ? positionsOf(at.header, className_) : []));
+      const one = state.sample !== "" && all[0].includes(Number(state.sample));
+      const unlike = b ? unlikeWords(a, b) : "";
+      const apart = Boolean(b && unlike);
+      const shown = [one ? [Number(state.sample)] : all[0], all[1]];
+      picked.show(state, { header: a.header, method: a.method, positions: all[0], isImage: Boolean(kind.module.isImage) });
+      const full = state.scale === "own" ? null : Math.max(sharedScale(sideA.points, a.method), b ? sharedScale(sideB.points, b.method) : 0);
+      legend.replaceChildren(kind.drawings[0].legend(full, a.header.unit, Boolean(b)));
+      note.replaceChildren(...notes({ a, b, shown, unlike, name }));
+      grids.forEach(({ title }, i) => {
+        title.hidden = !apart;
+        title.textContent = apart ? `${"AB"[i]}: ${runName([sideA, sideB][i].run)}, step ${[sideA, sideB][i].step}` : "";
+      });
+      drawGrids({ a, b, apart, probes: [readProbe(sideA.probe), readProbe(sideB?.probe)], shown, full, state });
+      between.show(a, b, { otherRun, runs: [sideA.run, sideB?.run], steps: [sideA.step, sideB?.step] });
+      return missingWords(state, a, a.method);
     },
     cursors: drift.cursors,
   };

@@ -3,10 +3,14 @@
 import { chart } from "../chart.js";
 import { mapping, number, list } from "../checked.js";
 import { classColour, classDash } from "../colours.js";
-import { el, labelled } from "../dom.js";
+import { el, labelled, short } from "../dom.js";
+import { runName } from "../sides/chosen.js";
 
 const ALWAYS = ["previous", "first"];
+const OTHER_DASH = "5 3"; // as the cursor of B
 const MOST_REFERENCES = 20;
+
+const allSteps = (steps, other) => [...new Set([...steps, ...(other?.steps ?? [])])].sort((x, y) => x - y);
 
 const driftAt = (point, ref, c) => {
   const reference = mapping(mapping(point.curve.drift)[ref]);
@@ -46,6 +50,24 @@ function driftSeries(points, state, names) {
   ];
 }
 
+/** The same line of the other run, dashed; under the name of that run. */
+const asOther = (series, other) => ({ ...series, name: `B, ${runName(other.run)}: ${series.name}`, dash: OTHER_DASH, bold: true, faint: false, band: false, colour: "var(--b)" });
+
+/** The bold line of a chart beside that of the other run. */
+function beside(series, ofOther, other) {
+  if (!other) return series;
+  const theirs = ofOther.filter((s) => s.bold).map((s) => asOther(s, other));
+  return [...series.map((s) => (s.bold ? { ...s, name: `A: ${s.name}` } : s)), ...theirs];
+}
+
+/** The state for another run, which may number its classes otherwise. */
+function stateFor(state, names, other) {
+  if (state.class === "") return state;
+  const name = names.get(Number(state.class));
+  const same = [...other.names].find(([, each]) => each === name && name !== undefined);
+  return { ...state, class: same ? String(same[0]) : names.size && other.names.size ? "none" : state.class };
+}
+
 function f1Series(points, state, names) {
   const known = points.filter((point) => Object.keys(mapping(point.curve.f1)).length);
   const classes = [...new Set(known.flatMap((p) => Object.keys(mapping(p.curve.f1))))].sort((a, b) => a - b);
@@ -62,11 +84,11 @@ function f1Series(points, state, names) {
   return [...series, { name: "mean", colour: "var(--ink)", bold: true, points: known.map((p) => ({ x: p.step, y: mean(p) })) }];
 }
 
-function f1Chart(state, { scores, steps, names }, onPick) {
-  const series = f1Series(scores, state, names);
+function f1Chart(state, { scores, steps, names, other }, onPick) {
+  const series = beside(f1Series(scores, state, names), other ? f1Series(other.scores, stateFor(state, names, other), other.names) : [], other);
   const lowest = Math.min(...series.flatMap((s) => s.points.map((p) => p.y)).filter(Number.isFinite), 1);
   return chart({
-    title: "F1 by class, in validation", series, steps, onPick,
+    title: "F1 by class, in validation", series, steps: allSteps(steps, other), onPick, unit: "F1",
     range: [Math.max(0, Math.floor((lowest - 0.05) * 10) / 10), 1],
     empty: "Add ActiveNeuronMonitor() to the Trainer's callbacks to see the F1 of each class here.",
   });
@@ -102,7 +124,7 @@ function controls(store) {
 /** Make the panel. update(state, data) redraws it; cursors(a, b) only moves the two lines. */
 export function driftPanel(store, onPick) {
   const settings = controls(store);
-  const drawn = el("div", { class: "charts" });
+  const [drawn, gone] = [el("div", { class: "charts" }), el("p", { class: "note gone", role: "status" })];
   let charts = [];
   let cursor = [NaN, NaN];
   const cursors = (a, b) => {
@@ -110,21 +132,24 @@ export function driftPanel(store, onPick) {
     for (const one of charts) one.cursors(a, b);
   };
   return {
-    node: el("section", { class: "panel", "aria-label": "Drift and scores" }, settings.node, drawn),
-    update(state, { points, scores, steps, names }) {
+    node: el("section", { class: "panel", "aria-label": "Drift and scores" }, settings.node, gone, drawn),
+    update(state, data) {
+      const { points, steps, names, other } = data;
       const known = references(points);
       const ref = known.includes(state.ref) ? state.ref : "previous";
       settings.show(state, known, ref);
+      gone.textContent = ref === state.ref || !points.length ? "" : `There is no drift against “${short(state.ref, 60)}” in this run; this is drift to the previous explanation.`;
       const measure = points.map((p) => mapping(mapping(p.curve.drift)[ref]).measure).find((m) => typeof m === "string");
       const reference = ALWAYS.includes(ref) ? `the ${ref} explanation` : ref;
       const method = points.map((p) => p.curve.method).find((m) => typeof m === "string");
       charts = [
         chart({
           title: `Drift${method ? ` of ${method}` : ""} to ${reference}${measure ? ` (${measure} distance)` : ""}`,
-          series: driftSeries(points, { ...state, ref }, names), steps, log: state.log === "1", onPick,
+          series: beside(driftSeries(points, { ...state, ref }, names), other ? driftSeries(other.points, { ...stateFor(state, names, other), ref }, other.names) : [], other),
+          steps: allSteps(steps, other), log: state.log === "1", onPick, unit: `${measure ?? "cosine"} distance`,
           empty: "Drift is known from the second explanation on.",
         }),
-        f1Chart(state, { scores, steps, names }, onPick),
+        f1Chart(state, data, onPick),
       ];
       drawn.replaceChildren(...charts.map((c) => c.node));
       cursors(...cursor);
@@ -139,8 +164,8 @@ export function scorePanel(onPick) {
   let drawn = null;
   return {
     node,
-    update(state, { scores, steps, names }) {
-      drawn = f1Chart(state, { scores, steps, names }, onPick);
+    update(state, data) {
+      drawn = f1Chart(state, data, onPick);
       node.replaceChildren(drawn.node);
     },
     cursors: (a, b) => drawn?.cursors(a, b),

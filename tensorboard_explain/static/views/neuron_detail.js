@@ -6,6 +6,7 @@ import { list, mapping, number } from "../checked.js";
 import { classColour, classDash } from "../colours.js";
 import { el, figure, percent, short } from "../dom.js";
 import { changeWords, faceNode, faceOf } from "../units/card.js";
+import { asTag } from "../words/names.js";
 
 /** Tabulate the accuracy of each class without a neuron; null where it was not measured. */
 function withoutIt(letter, layer, neuron, names) {
@@ -17,7 +18,7 @@ function withoutIt(letter, layer, neuron, names) {
   const said = changed ? "" : " No probe sample changed, which is no proof that none would: the error says how much could be hidden.";
   return el("div", { class: "without" }, el("h4", {}, mark, " accuracy without it"),
     el("table", {}, el("thead", {}, el("tr", {}, ...["class", "with", "change, points"].map((name) => el("th", { scope: "col", text: name })))),
-      el("tbody", {}, ...worst.map((row) => el("tr", {}, el("th", { scope: "row", text: short(names.get(row.c) ?? String(row.c), 24) }),
+      el("tbody", {}, ...worst.map((row) => el("tr", {}, el("th", { scope: "row", text: short(names.get(row.c) ?? String(row.c), 60) }),
         el("td", { text: percent(row.accuracy) }), el("td", { class: row.change < 0 ? "wrong" : "", text: changeWords(row) }))))),
     el("p", { class: "note", text: `Its output set to its mean over the probe (epoch ${layer.effects.epoch}); ± standard error.${said}` }));
 }
@@ -30,7 +31,7 @@ function fedBy(letter, layer, neuron) {
     return el("div", { class: "bars" }, el("h4", {}, mark, ` what feeds it, for ${short(className, 40)}`), ...features.map(([feature, value]) => {
       const share = Math.min(50, (50 * Math.abs(value)) / full);
       const style = { width: `${share}%`, left: value < 0 ? `${50 - share}%` : "50%" };
-      return el("div", { class: "bar-row" }, el("span", { class: "name", text: short(feature, 28), title: short(feature, 300) }),
+      return el("div", { class: "bar-row" }, el("span", { class: "name", text: short(feature, 200) }),
         el("span", { class: "track" }, el("i", { class: `bar a ${value < 0 ? "against" : "for"}`, style })),
         el("span", { class: "value", text: figure(value) }));
     }));
@@ -38,7 +39,7 @@ function fedBy(letter, layer, neuron) {
 }
 
 /** Make the panel. show({...}) fills it; only the newest call does. */
-export function neuronDetail({ run, tag, onPick }) {
+export function neuronDetail({ onPick }) {
   const node = el("section", { class: "panel detail", "aria-label": "One neuron", "aria-live": "polite" });
   let turn = 0;
   let drawn = null;
@@ -46,16 +47,17 @@ export function neuronDetail({ run, tag, onPick }) {
   return {
     node,
     cursors: (a, b) => drawn?.cursors(a, b),
-    async show({ a, b, units, layer, neuron, names, steps, cursor, stamp }) {
-      const key = JSON.stringify([layer, neuron, stamp]);
+    async show({ run, tag, a, b, units, layer, neuron, names, steps, cursor, stamp, title: before = "" }) {
+      const key = JSON.stringify([run, tag, layer, neuron, stamp, [...names]]);
       const there = a.neurons.includes(neuron);
       const face = (letter, at) => faceNode(faceOf(at, layer, neuron), letter);
-      const words = el("div", { class: units.b ? "compared" : "" },
+      const isCompared = units.isCompared;
+      const words = el("div", { class: isCompared ? "compared" : "" },
         !there && el("p", { class: "note", text: "not among the neurons that were written at this step" }),
-        el("div", { class: "unit-steps" }, face(units.b ? "A" : "", units.a), units.b && face("B", units.b)));
-      const without = [withoutIt(b ? "A" : "", a, neuron, names), withoutIt("B", b, neuron, names)].filter(Boolean);
-      const fed = [...without, ...fedBy(b ? "A" : "", a, neuron), ...fedBy("B", b, neuron)];
-      const title = el("h3", { text: `Neuron ${neuron} of ${short(layer, 60)}` });
+        el("div", { class: "unit-steps" }, face(isCompared ? "A" : "", units.a), isCompared && face("B", units.b)));
+      const without = [withoutIt(isCompared ? "A" : "", a, neuron, names), withoutIt("B", b, neuron, names)].filter(Boolean);
+      const fed = [...without, ...fedBy(isCompared ? "A" : "", a, neuron), ...fedBy("B", b, neuron)];
+      const title = el("h3", { text: `${before}${before ? "neuron" : "Neuron"} ${neuron} of ${short(asTag(layer), 60)}` });
       if (known === key && drawn) {
         node.replaceChildren(title, words, drawn.node, ...fed);
         return;
@@ -84,5 +86,5 @@ function historyChart(points, { names, steps, onPick, problem }) {
     name: names.get(Number(c)) ?? `class ${c}`, colour: classColour(Number(c)), dash: classDash(Number(c)),
     points: points.map((p) => ({ x: number(p.step), y: number(mapping(p.rates)[c]) })),
   }));
-  return chart({ title: "Rate by class over training", series, steps, range: [0, 1], onPick, empty: problem });
+  return chart({ title: "Rate by class over training", unit: "share of samples active", series, steps, range: [0, 1], onPick, empty: problem });
 }

@@ -6,6 +6,18 @@ import { el, percent, short } from "../dom.js";
 /** Rate of a class (row) and a neuron (column). */
 export const rateAt = (layer, row, column) => layer.rates[row * layer.neurons.length + column];
 
+/** A layer with its rows as `wanted`: indices of classes, or their names where another run may number them otherwise. */
+export function withClasses(layer, header, wanted, byName) {
+  const own = header.classes.map((c) => (byName ? header.classNames.get(c) ?? String(c) : c));
+  const n = layer.neurons.length;
+  const rates = new Float32Array(wanted.length * n).fill(NaN);
+  wanted.forEach((each, row) => {
+    const from = own.indexOf(each);
+    if (from >= 0) rates.set(layer.rates.subarray(from * n, (from + 1) * n), row * n);
+  });
+  return { ...layer, rates };
+}
+
 function spread(layer, nClasses, column) {
   let [low, high] = [Infinity, -Infinity];
   for (let row = 0; row < nClasses; row++) {
@@ -49,9 +61,10 @@ function picture(letter, title, { classes, names, sort, onSort }) {
   const rows = classes.map((c) => el("button", {
     type: "button", "aria-pressed": String(sort === `class:${c}`), title: `sort by ${short(names.get(c) ?? c, 80)}`,
     on: { click: () => onSort(sort === `class:${c}` ? "index" : `class:${c}`) },
-  }, short(names.get(c) ?? String(c), 14)));
+  }, short(names.get(c) ?? String(c), 40)));
   const node = el("div", { class: "matrix-block" }, el("h4", {}, letter && el("span", { class: `step-letter ${letter.toLowerCase()}`, text: letter }), ` ${title}`),
-    el("div", { class: "matrix-row" }, el("div", { class: "row-names" }, ...rows), canvas));
+    el("div", { class: "matrix-row" }, el("div", { class: "row-names" }, ...rows), canvas),
+    el("div", { class: "matrix-row" }, el("span", { class: "axis-title", text: "class ↑" }), el("span", { class: "axis-title across", text: `neuron → (${sort === "index" ? "by index" : "sorted"})` })));
   return { canvas, node };
 }
 
@@ -61,13 +74,20 @@ function kindOf(layer, neuron) {
   return layer.alwaysOn.has(neuron) ? "always" : "";
 }
 
-/** Draw a layer's matrices. onNeuron(neuron) is called with the neuron that was chosen. */
-export function matrices({ a, b, classes, names, sort, neuron, onSort, onNeuron }) {
+/** Draw a layer's matrices. onNeuron(neuron, whether it is of another run) is called with the neuron that was chosen. */
+export function matrices(given) {
+  const { b, otherRun } = given;
+  if (!b || !otherRun) return matricesOf(given);
+  const one = matricesOf({ ...given, b: null, letter: "A", onNeuron: (n) => given.onNeuron(n, false) });
+  return el("div", {}, one, matricesOf({ ...given, a: b, b: null, letter: "B", neuron: given.neuronB, onNeuron: (n) => given.onNeuron(n, true) }));
+}
+
+function matricesOf({ a, b, classes, names, sort, neuron, letter = "", onSort, onNeuron }) {
   const order = ordered(sort, { a, b, classes });
   const size = [classes.length, order.length];
   const same = b && b.neurons.join() === a.neurons.join() ? b : null;
   const options = { classes, names, sort, onSort };
-  const blocks = [picture(b ? "A" : "", "rate by class (down) and neuron (across)", options)];
+  const blocks = [picture(letter || (b ? "A" : ""), "rate by class (down) and neuron (across)", options)];
   paintShares(blocks[0].canvas, values(a, classes.length, order, rateAt), size);
   if (same) {
     blocks.push(picture("B", "the same at B", options), picture("", "A − B: red where it fires more often at A", options));
@@ -78,7 +98,7 @@ export function matrices({ a, b, classes, names, sort, neuron, onSort, onNeuron 
   blocks.slice(0, same ? 2 : 1).forEach((block, i) => {
     const kinds = el("canvas", { class: "kinds", role: "img", "aria-label": "dead, exclusive and always active neurons" });
     paintKinds(kinds, order.map((column) => kindOf(i ? same : a, a.neurons[column])));
-    block.node.append(el("div", { class: "matrix-row" }, el("span"), kinds));
+    block.node.lastChild.before(el("div", { class: "matrix-row" }, el("span"), kinds));
   });
   const reading = el("output", { class: "reading" });
   const place = (event) => {
@@ -94,8 +114,8 @@ export function matrices({ a, b, classes, names, sort, neuron, onSort, onNeuron 
     holder.append(canvas, mark);
     canvas.addEventListener("pointermove", (event) => {
       const { column, row } = place(event);
-      reading.textContent = `neuron ${a.neurons[column]}, ${short(names.get(classes[row]) ?? classes[row], 40)}: ` +
-        `${percent(rateAt(a, row, column))}${same ? ` at A, ${percent(rateAt(same, row, column))} at B` : ""}`;
+      const words = (r) => `${short(names.get(classes[r]) ?? classes[r], 40)} ${percent(rateAt(a, r, column))}${same ? ` (B ${percent(rateAt(same, r, column))})` : ""}`;
+      reading.replaceChildren(el("b", { text: `neuron ${a.neurons[column]}` }), ...classes.map((_, r) => el("span", { class: r === row ? "here" : "", text: words(r) })));
     });
     canvas.addEventListener("click", (event) => onNeuron(a.neurons[place(event).column]));
     return mark;

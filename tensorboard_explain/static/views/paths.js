@@ -5,6 +5,7 @@ import { el, labelled, options, percent, short } from "../dom.js";
 import { edgeLegend } from "../legend.js";
 import { pathBlock } from "../paths/block.js";
 import { imageOf } from "../paths/input.js";
+import { runName } from "../sides/chosen.js";
 import { firstThreshold } from "../paths/ways.js";
 import { faceAddress, faceOf, unitCard } from "../units/card.js";
 
@@ -53,38 +54,45 @@ export function pathView(store) {
   const chosen = { threshold: null, picked: "", title: "" }; // by the reader: of the path that is shown
   let again = () => {};
 
-  function draw(state, { a: loadedA, b: loadedB, units, run, monitor }) {
-    const [a, b] = [understood(loadedA), understood(loadedB)];
+  function draw(state, sides) {
+    const { a: sideA, b: sideB, otherRun } = sides;
+    const [a, b] = [understood(sideA.record), understood(sideB?.record)];
+    const units = { a: sideA.units, b: otherRun ? null : sideB?.units ?? null, isCompared: Boolean(sideB) && !otherRun };
     options(select, a.graphs.map((graph) => [graph.title, graph.title]), state.graph);
     const graph = a.graphs.find(({ title }) => title === select.value);
     if (!graph) throw new Error("it holds no path");
-    const title = `${run} ${monitor?.tag} ${graph.title}`;
+    const title = `${sideA.run} ${sideA.monitor.tag} ${graph.title}`;
     if (title !== chosen.title) Object.assign(chosen, { threshold: null, picked: "", title });
-    const other = b?.graphs.find(({ title: own }) => own === graph.title) ?? null;
+    const unlike = otherRun ? unlikeSample(graph, a, b) : "";
+    const other = (!unlike && b?.graphs.find(({ title: own }) => own === graph.title)) || null;
     const scale = scaleOf(graph);
     const threshold = chosen.threshold ?? firstThreshold(graph);
     if (document.activeElement !== slider) slider.value = scale.place(threshold);
     least.textContent = percent(threshold, threshold < 0.0995 ? 2 : 1);
     hide.hidden = graph.isSpread || graph.edges.length < 2;
-    keys.replaceChildren(edgeLegend(Boolean(other)));
+    keys.replaceChildren(edgeLegend(Boolean(other && !otherRun)));
     const focused = drawn.contains(document.activeElement) ? document.activeElement.dataset?.node : null;
     const options_ = { room: Math.max(420, (drawn.clientWidth || 1100) / (other ? 2 : 1) - 8), picked: chosen.picked, pick, threshold };
-    const comparable = other && other.isSpread === graph.isSpread && sameColumns(graph, other);
+    const comparable = other && !otherRun && other.isSpread === graph.isSpread && sameColumns(graph, other);
     graph.faceOf = (each) => faceAddress(faceOf(units?.a, each.layer, each.unit));
-    if (other) other.faceOf = (each) => faceAddress(faceOf(units?.b ?? units?.a, each.layer, each.unit));
-    const card = (each) => (faceOf(units?.a, each.layer, each.unit) ? unitCard({ layer: each.layer, unit: each.unit, title: each.label }, units) : null);
-    const shown = [pathBlock(graph, { ...options_, other: comparable ? other : null, mark: "won", letter: b ? "A" : "", card })];
-    if (other) shown.push(pathBlock(other, { ...options_, threshold: chosen.threshold ?? firstThreshold(other), other: comparable ? graph : null, mark: "lost", letter: "B" }));
-    else if (b) shown.push(el("p", { class: "note", text: "At B there was no such path." }));
-    if (other && !comparable) shown.unshift(el("p", { class: "note caveat", text: "At A and B other layers are drawn, so their edges are not compared." }));
+    if (other) other.faceOf = (each) => faceAddress(faceOf(sideB.units, each.layer, each.unit));
+    const card = (each) => (faceOf(units.a ?? units.b, each.layer, each.unit) ? unitCard({ layer: each.layer, unit: each.unit, title: each.label }, units) : null);
+    const where = (side) => (otherRun ? `${runName(side.run)}, step ${side.step}` : "");
+    const shown = [pathBlock(graph, { ...options_, other: comparable ? other : null, mark: "won", letter: b ? "A" : "", where: where(sideA), card })];
+    if (other) shown.push(pathBlock(other, { ...options_, picked: otherRun ? "" : chosen.picked, threshold: chosen.threshold ?? firstThreshold(other), other: comparable ? graph : null, mark: "lost", letter: "B", where: where(sideB) }));
+    else if (b) shown.push(el("p", { class: "note", text: unlike || "B has no such path." }));
+    if (other && otherRun) shown.unshift(el("p", { class: "note caveat", text: "A unit of one run is not the unit of the same number in another one, so edges are not compared; inputs, blocks and shares are." }));
+    else if (other && !comparable) shown.unshift(el("p", { class: "note caveat", text: "At A and B other layers are drawn, so their edges are not compared." }));
     if (a.caveat) shown.unshift(el("p", { class: "note caveat", text: `Edges won and lost in the record at A: ${short(a.caveat, 300)}` }));
     drawn.replaceChildren(...shown);
+    const missing = state.graph === "" || state.graph === graph.title ? [] : [`There is no path of “${short(state.graph, 60)}” in this record; this is that of ${short(graph.title, 60)}.`];
     if (focused) drawn.querySelector(`[data-node="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
-    again = () => draw(state, { a: loadedA, b: loadedB, units, run, monitor });
+    again = () => draw(state, sides);
     slider.oninput = () => {
       chosen.threshold = scale.share(Number(slider.value));
       again();
     };
+    return missing;
   }
 
   function pick(id) {
@@ -93,6 +101,13 @@ export function pathView(store) {
   }
 
   return { node, draw };
+}
+
+/** Say why a path of one sample has no counterpart in another run; "" if it has one. */
+function unlikeSample(graph, a, b) {
+  if (graph.sample < 0 || !b) return "";
+  if (!a.probe || !b.probe) return "This path is of one sample, and a record does not say of which probe: it is not compared with that of another run.";
+  return a.probe === b.probe ? "" : `The probes differ (fingerprints ${short(a.probe, 12)} and ${short(b.probe, 12)}), so this sample is another one at B.`;
 }
 
 function sameColumns(graph, other) {

@@ -1,6 +1,6 @@
 // One probe sample: input, heatmap at A, heatmap at B, their difference; and what the network takes it for.
 
-import { paintPixels, paintSigned } from "../colours.js";
+import { paintOver, paintPixels, paintSigned } from "../colours.js";
 import { el, figure, percent, short } from "../dom.js";
 import { tilePixels, tileValues } from "../sprite.js";
 
@@ -16,7 +16,13 @@ export function sampleName(header, position) {
 
 /** Read the attributions of a sample at a step; null where there are none. */
 export function valuesAt(at, position) {
-  if (!at?.sprite || !at.header.tile || !at.method) return null;
+  if (!at?.method) return null;
+  const { numbers, scales } = at.method;
+  if (numbers) {
+    const width = numbers.length / scales.length;
+    return Number.isInteger(width) && position < scales.length ? numbers.subarray(position * width, (position + 1) * width) : null;
+  }
+  if (!at.sprite || !at.header.tile) return null;
   return tileValues(at.sprite, at.header.tile, at.method.firstTile + position, at.method.scales[position] || 0);
 }
 
@@ -62,7 +68,7 @@ function sampleCard(position, { probe, name, onPick }) {
     input: tileBox("input", "input"), a: tileBox("A", "heatmap at A"),
     b: tileBox("B", "heatmap at B"), difference: tileBox("A − B", "difference, A minus B"),
   };
-  const title = el("b", { text: short(name, 40), title: short(name, 400) });
+  const title = el("b", { text: short(name, 80), title: short(name, 400) });
   const [atA, atB] = [el("span", { class: "verdict" }), el("span", { class: "verdict" })];
   const reading = el("output", { class: "reading" });
   const node = el("button", {
@@ -70,11 +76,9 @@ function sampleCard(position, { probe, name, onPick }) {
   }, el("span", { class: "caption" }, title, atA, atB), el("span", { class: "tiles" }, ...Object.values(boxes).map((b) => b.node)), reading);
   let drawn = {};
 
-  if (probe?.sprite && probe.header.tile) {
-    const pixels = tilePixels(probe.sprite, probe.header.tile, position);
-    if (pixels) paintPixels(boxes.input.canvas, pixels);
-    else boxes.input.node.hidden = true;
-  } else boxes.input.node.hidden = true;
+  const pixels = probe?.sprite && probe.header.tile ? tilePixels(probe.sprite, probe.header.tile, position) : null;
+  if (pixels) paintPixels(boxes.input.canvas, pixels);
+  else boxes.input.node.hidden = true;
 
   const read = new WeakMap(); // by method, which is one event's: B mostly stays while A moves
   const values = (at) => {
@@ -82,11 +86,13 @@ function sampleCard(position, { probe, name, onPick }) {
     if (!read.has(at.method)) read.set(at.method, valuesAt(at, position));
     return read.get(at.method);
   };
-  const paintBox = (box, map, tile, full) => {
+  const paintBox = (box, map, tile, { full, over, large }) => {
     box.node.hidden = !map;
-    if (!map || (box.map === map && box.full === full)) return;
-    [box.map, box.full] = [map, full];
-    paintSigned(box.canvas, map, tile, full);
+    const how = `${full} ${over} ${large}`;
+    if (!map || (box.map === map && box.how === how)) return;
+    [box.map, box.how] = [map, how];
+    if (over) paintOver(box.canvas, pixels, map, tile, full);
+    else paintSigned(box.canvas, map, tile, full, { isMarked: large });
   };
   const minus = (one, other) => (one && other && one.length === other.length ? one.map((v, i) => v - other[i]) : null);
 
@@ -103,15 +109,16 @@ function sampleCard(position, { probe, name, onPick }) {
 
   return {
     node,
-    paint(a, b, { full, large }) {
+    paint(a, b, { full, large, over }) {
       node.classList.toggle("large", large);
       const [mapA, mapB] = [values(a), b ? values(b) : null];
       const difference = minus(mapA, mapB);
       const own = full === null ? Math.max(mapA ? largest(mapA) : 0, mapB ? largest(mapB) : 0) : full;
       drawn = { a: mapA, b: mapB, difference, tile: a?.header.tile, unit: a?.header.unit };
-      paintBox(boxes.a, mapA, a?.header.tile, own);
-      paintBox(boxes.b, mapB, b?.header.tile, own);
-      paintBox(boxes.difference, difference, a?.header.tile, own);
+      const how = { full: own, over: Boolean(over && pixels), large };
+      paintBox(boxes.a, mapA, a?.header.tile, how);
+      paintBox(boxes.b, mapB, b?.header.tile, how);
+      paintBox(boxes.difference, difference, a?.header.tile, how);
       const right = a ? verdict(atA, b ? "A" : "", a.header, position) : null;
       node.classList.toggle("mistaken", right === false);
       if (b) verdict(atB, "B", b.header, position);
@@ -127,7 +134,7 @@ function sampleCard(position, { probe, name, onPick }) {
 export function cardGrid(onPick, kind = "") {
   let cards = new Map();
   let built = { key: "", probe: undefined, shown: "" };
-  return (grid, a, b, { probe, positions, full, large }) => {
+  return (grid, a, b, { probe, positions, full, large, state }) => {
     grid.className = `cards${b ? " compared" : ""}${kind ? ` ${kind}` : ""}`;
     const { header } = a;
     const key = JSON.stringify([header.labels, nSamples(header), document.documentElement.dataset.theme]);
@@ -142,6 +149,6 @@ export function cardGrid(onPick, kind = "") {
       built.shown = positions.join();
       grid.replaceChildren(...positions.map((i) => cards.get(i).node));
     }
-    for (const i of positions) cards.get(i).paint(a, b, { full, large });
+    for (const i of positions) cards.get(i).paint(a, b, { full, large, over: kind === "" && state.over === "1" });
   };
 }

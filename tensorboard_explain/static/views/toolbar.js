@@ -1,15 +1,14 @@
 // Which run and which monitor; whether the page follows a run that is being written.
 
 import { el, labelled, options, short } from "../dom.js";
+import { monitorName, runName } from "../sides/chosen.js";
+import { KINDS } from "./kinds.js";
 
-const KINDS = { attribution: "what it looks at", neurons: "which neurons it uses", paths: "the way to the class" };
-
-/** Name a monitor by its tag, explain/{name}/tab. */
-export const monitorName = (tag) => tag.split("/").slice(1, -1).join("/") || tag;
+const OF_A_RUN = { monitor: "", a: "", class: "", sample: "", layer: "", neuron: "", neuronb: "", graph: "", method: "" };
 
 /** Make the toolbar. */
 export function toolbar(store, live) {
-  const run = el("select", { on: { change: () => store.set({ run: run.value, monitor: "", a: "", b: "", class: "", sample: "", layer: "", neuron: "", graph: "" }) } });
+  const run = el("select", { on: { change: () => store.set({ ...OF_A_RUN, run: run.value, monitor: store.get().monitor, ...(store.get().runb === "" ? { b: "" } : {}) }) } });
   const monitors = el("div", { class: "segments", role: "radiogroup", "aria-label": "Monitor" });
   const follow = el("input", { type: "checkbox", checked: live.on, on: { change: () => live.set(follow.checked) } });
   const refresh = el("button", { type: "button", on: { click: () => live.now() } }, "Refresh");
@@ -33,12 +32,12 @@ export function toolbar(store, live) {
     node,
     say: (words) => { said.textContent = short(words, 120); },
     show({ runs, run: chosenRun, monitors: found, monitor }) {
-      options(run, runs.map((name) => [name, name === "." ? "(this folder)" : name]), chosenRun);
-      const key = JSON.stringify(found);
+      options(run, runs.map((name) => [name, runName(name)]), chosenRun);
+      const key = JSON.stringify(found.map(({ tag, kind }) => [tag, kind]));
       if (monitors.dataset.key !== key) {
         monitors.dataset.key = key;
         monitors.replaceChildren(...found.map(({ tag, kind }) => el("button", {
-          type: "button", role: "radio", "data-tag": tag, title: KINDS[kind] ?? "", on: { click: () => choose(tag) },
+          type: "button", role: "radio", "data-tag": tag, title: KINDS[kind]?.words ?? "", on: { click: () => choose(tag) },
         }, short(monitorName(tag), 30))));
       }
       for (const button of monitors.children) {

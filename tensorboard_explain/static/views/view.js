@@ -1,33 +1,29 @@
 // Fetching what the state asks for, and handing it to the view of the monitor's kind.
 
-import * as api from "../api.js";
-import { attributionView } from "./attribution.js";
-import { mapping, number, pointsOf, words } from "../checked.js";
+import { mapping, number, words } from "../checked.js";
 import { count, el, short } from "../dom.js";
-import { neuronView } from "./neurons.js";
-import { pathView } from "./paths.js";
-import { exemplarStep, unitsOf } from "../units/faces.js";
 import { closeStale } from "../units/popover.js";
-import { indexOf, timeline } from "./timeline.js";
+import { LATEST, monitorName, runName } from "../sides/chosen.js";
+import { fetchSide, indexOf, nearest, overTime, probeOf, readCurves, recordAt, unitsAt } from "../sides/side.js";
+import { KINDS } from "./kinds.js";
+import { timeline } from "./timeline.js";
 
-const VIEWS = { attribution: attributionView, neurons: neuronView, paths: pathView };
-const NAME_UNITS = new Set(["neurons", "paths"]);
 const AHEAD = 3;
 const IDLE = 150; // milliseconds
 
-/** Read the server's list: [{run, monitors: [{tag, kind, ...}], probes: Map}] with at least one monitor. */
-export function readRuns(found) {
-  return Object.entries(mapping(found))
-    .map(([run, series]) => ({ run, series: Array.isArray(series) ? series : [] }))
-    .map(({ run, series }) => ({ run, monitors: series.filter((s) => words(s.tag).endsWith("/tab")), series }))
-    .filter(({ monitors }) => monitors.length)
-    .sort((one, other) => one.run.localeCompare(other.run, undefined, { numeric: true }));
+/** How many of the logged records are there, in words. */
+function keptWords(side, record) {
+  const logged = Math.max(number(mapping(record?.header).count) || 0, ...overTime(side).points.map((p) => p.count).filter(Number.isFinite), side.own.length);
+  const what = side.monitor.kind === "attribution" ? "explanations" : "records";
+  return side.own.length === logged ? `${count(side.own.length)} ${what}, all kept`
+    : `${count(side.own.length)} of ${count(logged)} logged ${what} are kept: --samples_per_plugin explain=${logged} keeps more`;
 }
 
-function lastUpTo(events, step) {
-  let found = events[0];
-  for (const event of events) if (event.step <= step) found = event;
-  return found;
+/** Say which step stands for one that has no record; "" where it has one. */
+function stepWords(letter, wanted, side, step) {
+  if (!side || wanted === "" || wanted === LATEST || Number(wanted) === step) return "";
+  const named = Number.isFinite(Number(wanted)) ? `step ${count(Number(wanted))}` : `“${short(wanted, 20)}”`;
+  return `${letter}: ${monitorName(side.monitor.tag)} has no record of ${named}${side.run ? ` in run ${runName(side.run)}` : ""}; ${letter} stands at step ${count(step)}.`;
 }
 
 /** Make the page's body for one run after another. */
@@ -36,143 +32,134 @@ export function createView(store, stage) {
   const trouble = el("p", { class: "trouble", role: "alert", hidden: true });
   const body = el("main", {});
   const node = el("div", {}, line.node, trouble, body);
-  let data = null; // what is known of the run and monitor shown
+  let sides = null; // {a, b, missing, runs}
   let view = null;
-  let turn = 0;
+  let [turn, opening] = [0, 0];
 
   const pick = (step, second) => {
-    if (!second) return store.set({ a: step === data.steps[data.steps.length - 1] ? "" : String(step) });
-    return store.set({ b: String(step) });
+    const side = second && sides.b ? sides.b : sides.a;
+    const found = nearest(side.steps, step);
+    if (!second) return store.set({ a: found === side.steps.at(-1) ? "" : String(found) });
+    return store.set({ b: String(found) });
   };
   const say = (words_) => {
     trouble.textContent = words_;
     trouble.hidden = !words_;
   };
-
-  const eventsOf = async (run, entry, known) => {
-    const old = known?.get(entry.tag);
-    if (old && old.stamp === `${entry.max_step}/${entry.max_wall_time}`) return old;
-    return { stamp: `${entry.max_step}/${entry.max_wall_time}`, events: await api.events(run, entry.tag) };
-  };
-
-  const facts = () => {
-    const { points, own } = data;
-    const logged = Math.max(...points.map((p) => p.count).filter(Number.isFinite), own.length);
-    const what = data.monitor.kind === "attribution" ? "explanations" : "records";
-    const kept = own.length === logged
-      ? `${count(own.length)} ${what}, all kept`
-      : `${count(own.length)} of ${count(logged)} logged ${what} are kept: --samples_per_plugin explain=${logged} keeps more`;
-    return { kept, epochs: data.epochs };
-  };
-
-  /** Fetch what changed of a run; null if there is nothing to show. */
-  async function fetchRun(entry, monitor) {
-    const same = data?.run === entry.run ? data : null;
-    const listed = await Promise.all(entry.series.map(async (s) => [s.tag, await eventsOf(entry.run, s, same?.series)]));
-    const series = new Map(listed);
-    const own = series.get(monitor.tag).events;
-    const steps = [...new Set(entry.monitors.flatMap((m) => series.get(m.tag).events.map((e) => e.step)))].sort((x, y) => x - y);
-    const stale = (tag) => !same || same.series.get(tag)?.stamp !== series.get(tag).stamp || !same.curves.has(tag);
-    const scorer = monitor.kind === "neurons" ? monitor : entry.monitors.find((m) => m.kind === "neurons");
-    const curves = new Map(same?.curves ?? []);
-    await Promise.all([...new Set([monitor.tag, scorer?.tag])].filter((tag) => tag && stale(tag)).map(async (tag) => {
-      curves.set(tag, pointsOf(await api.curves(entry.run, tag)));
-    }));
-    const points = curves.get(monitor.tag);
-    const epochs = new Map([...curves.values()].flat().map((p) => [p.step, p.epoch]));
-    const scores = scorer ? curves.get(scorer.tag) : [];
-    return { run: entry.run, monitor, watcher: scorer, series, own, steps, curves, points, scores, epochs, names: same?.names ?? new Map() };
-  }
-
-  const loaded = (step) => {
-    const event = lastUpTo(data.own, step);
-    return event ? api.content(event) : null;
-  };
-
-  async function probeFor(content) {
-    const tag = data.monitor.tag.replace(/tab$/, "probe");
-    const events = data.series.get(tag)?.events ?? [];
-    const all = await Promise.all(events.slice(-8).map((event) => api.content(event).catch(() => null)));
-    return all.filter(Boolean).findLast((p) => p.header?.probe === content.header?.probe) ?? null;
-  }
-
-  /** Read what the run's neuron monitor knows of units at a step, or the last time before it; null where nothing is known. */
-  async function unitsAt(step) {
-    const events = data.watcher ? data.series.get(data.watcher.tag)?.events ?? [] : [];
-    const event = events.length && Number.isFinite(step) ? lastUpTo(events, step) : null;
-    const content = event && await api.content(event).catch(() => null);
-    if (!content) return null;
-    const elsewhere = events.find((e) => e.step === exemplarStep(content.header));
-    return unitsOf(content, elsewhere ? await api.content(elsewhere).catch(() => null) : content);
-  }
+  const stepOf = (key) => (sides[key] ? sides[key].steps[indexOf(sides[key].steps, store.get()[key])] : NaN);
 
   /** Load the neighbours of A, one by one, so that nobody who moves on has to wait for them. */
   const prefetch = async (mine) => {
-    const at = indexOf(data.steps, store.get().a);
+    const { steps } = sides.a;
+    const at = indexOf(steps, store.get().a);
     for (let by = 1; by <= AHEAD; by++) {
-      for (const step of [data.steps[at + by], data.steps[at - by]]) {
+      for (const step of [steps[at + by], steps[at - by]]) {
         if (mine !== turn) return;
-        if (step !== undefined) await loaded(step)?.catch(() => {});
+        if (step !== undefined) await recordAt(sides.a, step)?.catch(() => {});
       }
     }
   };
+
+  const drawCurves = () => view.curves?.(store.get(), { ...overTime(sides.a), other: sides.b && sides.b.run !== sides.a.run ? overTime(sides.b) : null });
+
+  /** Read what is drawn of one side at a step: {record, probe, units}. */
+  async function loaded(side, step) {
+    const kind = KINDS[side.monitor.kind] ?? {};
+    const record = await recordAt(side, step);
+    return {
+      record,
+      probe: record && kind.hasProbe ? await probeOf(side, record) : null,
+      units: kind.namesUnits ? await unitsAt(side, step) : null,
+    };
+  }
+
+  function problemWords(error, a, b) {
+    return `The record of step ${count(a)}${Number.isFinite(b) ? ` or ${count(b)}` : ""} cannot be shown: ${short(error.message, 200)}.`;
+  }
 
   /** Draw A and B of the state; only the newest call draws. */
   async function draw() {
     const mine = ++turn;
     const began = performance.now();
     const state = store.get();
-    const stepOf = (key) => data.steps[indexOf(data.steps, state[key])];
-    line.show(state, data.steps, facts());
-    view.cursors?.(stepOf("a"), state.b === "" ? NaN : stepOf("b"));
+    const [stepA, stepB] = [stepOf("a"), stepOf("b")];
+    const absent = [...sides.missing, stepWords("A", state.a, sides.a, stepA), stepWords("B", state.b, sides.b, stepB)].filter(Boolean);
+    const showLine = (record) => {
+      const timed = (side) => side && { steps: side.steps, epochs: overTime(side).epochs };
+      line.show(state, { a: timed(sides.a), b: timed(sides.b), runs: sides.runs, run: sides.a.run }, keptWords(sides.a, record));
+    };
+    showLine(null);
+    view.cursors?.(stepA, stepB);
     let problem = "";
     try {
-      const [a, b] = await Promise.all([loaded(stepOf("a")), state.b === "" ? null : loaded(stepOf("b"))]);
-      if (!a) throw new Error("there is no event yet");
-      const probe = data.monitor.kind === "attribution" ? await probeFor(a) : null;
-      const ready = await view.prepare?.(a);
-      const units = NAME_UNITS.has(data.monitor.kind) ? { a: await unitsAt(stepOf("a")), b: state.b === "" ? null : await unitsAt(stepOf("b")) } : null;
+      const [a, b] = await Promise.all([loaded(sides.a, stepA), sides.b ? loaded(sides.b, stepB) : null]);
+      if (!a.record) throw new Error("there is no event yet");
+      const ready = await view.prepare?.(a.record);
       if (mine !== turn) return;
       ready?.();
-      learnNames(a.header);
-      view.draw(state, { ...data, a, b, probe, units });
+      learnNames(sides.a, a.record.header);
+      if (b?.record) learnNames(sides.b, b.record.header);
+      showLine(a.record);
+      const side = (key, read) => read && { ...overTime(sides[key]), ...read, step: stepOf(key), monitor: sides[key].monitor, own: sides[key].own };
+      const otherRun = Boolean(b) && sides.b.run !== sides.a.run;
+      const unknown = view.draw(state, { a: side("a", a), b: side("b", b?.record ? b : null), otherRun });
+      absent.push(...(unknown ?? []));
       closeStale();
     } catch (error) {
       if (mine !== turn) return;
-      problem = `The record of step ${count(stepOf("a"))}${state.b === "" ? "" : ` or ${count(stepOf("b"))}`} cannot be shown: ${short(error.message, 200)}.`;
+      problem = problemWords(error, stepA, stepB);
     }
     body.classList.toggle("unreadable", Boolean(problem));
     say(problem);
-    stage.dataset.drawn = `${stepOf("a")}/${state.b === "" ? "" : stepOf("b")}`;
+    line.say(absent);
+    stage.dataset.drawn = `${stepA}/${Number.isFinite(stepB) ? stepB : ""}`;
     stage.dataset.took = String(Math.round(performance.now() - began));
     setTimeout(() => prefetch(mine), IDLE);
   }
 
-  function learnNames(header) {
-    const before = data.names.size;
-    for (const [key, name] of Object.entries(mapping(mapping(header).class_names))) data.names.set(number(Number(key)), words(name));
-    if (data.names.size !== before) view.curves?.(store.get(), data);
+  function learnNames(side, header) {
+    const before = side.names.size;
+    for (const [key, name] of Object.entries(mapping(mapping(header).class_names))) side.names.set(number(Number(key)), words(name));
+    if (side.names.size !== before) drawCurves();
+  }
+
+  /** Read the curves after what is drawn of A and B, since there may be many of them. */
+  async function addCurves(mine) {
+    const changed = () => {
+      if (mine !== opening) return;
+      drawCurves();
+      draw();
+    };
+    await Promise.all([sides.a, sides.b].filter((side, i, all) => side && all.findIndex((each) => each?.run === side.run) === i).map((side) => readCurves(side, changed)));
+    if (mine === opening) stage.dataset.curves = "all";
   }
 
   return {
     node,
     stop: line.stop,
-    /** Show a monitor of a run, with what has arrived since. */
-    async open(entry, monitor) {
-      const fetched = await fetchRun(entry, monitor);
-      const other = !data || data.run !== fetched.run || data.monitor.tag !== monitor.tag;
-      data = fetched;
-      if (other) {
-        view = (VIEWS[monitor.kind] ?? unknownView)(store, pick, { run: entry.run, tag: monitor.tag });
+    /** Show a monitor of a run, beside B if that is given, with what has arrived since. */
+    async open({ a, b, missing, runs }) {
+      const mine = ++opening;
+      const known = sides;
+      const own = await fetchSide(a, known?.a);
+      const other = b && (b.entry.run === a.entry.run && b.monitor.tag === a.monitor.tag ? own : await fetchSide(b, b.entry.run === a.entry.run ? own : known?.b));
+      if (mine !== opening) return;
+      const isNew = !known || known.a.run !== own.run || known.a.monitor.tag !== own.monitor.tag;
+      sides = { a: own, b: other ?? null, missing, runs: runs.map(({ run }) => run) };
+      if (isNew) {
+        delete stage.dataset.curves;
+        view?.stop?.();
+        view = (KINDS[a.monitor.kind]?.create ?? unknownView)(store, pick, { run: a.entry.run, tag: a.monitor.tag });
         body.replaceChildren(view.node);
       }
-      view.curves?.(store.get(), data);
       await draw();
+      drawCurves();
+      addCurves(mine).catch((error) => { if (mine === opening) say(`The curves cannot be read: ${short(error.message, 200)}.`); });
     },
     draw,
-    curves: () => view?.curves?.(store.get(), data),
+    curves: () => view && drawCurves(),
     get ready() {
-      return data !== null;
+      return sides !== null;
     },
   };
 }
