@@ -1,4 +1,4 @@
-"""Runs to compare: two of one probe and one of another, with neurons and paths; and tables, in today's form and the first."""
+"""Runs to compare: two of one probe, one of another, with neurons and paths; and tables in their old and new form."""
 
 from pathlib import Path
 from typing import Any

@@ -60,7 +60,8 @@ def test_runs_of_different_probes_are_shown_without_a_difference(pair_tab: Tab) 
         (NEURONS, {"a": "0"}, "A: neurons has no record of step 0 in run a; A stands at step 5.", "5/"),
         (PATHS, {"a": "5", "b": "3"}, "B: path has no record of step 3 in run a; B stands at step 5.", "5/5"),
         ("", {"a": "5", "b": "4"}, "B: attribution has no record of step 4 in run a; B stands at step 0.", "5/0"),
-        ("", {"a": "5", "b": "5", "runb": "b"}, "B: attribution has no record of step 5 in run b; B stands at step 0.", "5/0"),
+        ("", {"a": "5", "b": "5", "runb": "b"}, "B: attribution has no record of step 5 in run b; B stands at step 0.",
+         "5/0"),
         ("", {"a": "5", "b": "x"}, "B: attribution has no record of “x” in run a; B stands at step 5.", "5/5"),
     ],
 )  # fmt: skip
