@@ -115,10 +115,11 @@ def pictures() -> None:
     """Print bytes and time of the pictures of a report, on scikit-learn's digits."""
     from lightning_explain.demo import DigitNet, digits_data  # noqa: PLC0415
 
+    train, val = digits_data(seed=0)
     with tempfile.TemporaryDirectory() as folder:
         monitor = ActiveNeuronMonitor(feeding=0, maps=0, ablation=0)
         run = trainer([monitor], max_epochs=3, logger=TensorBoardLogger(folder))
-        run.fit(DigitNet(), digits_data())
+        run.fit(DigitNet(), DataLoader(train, 64), DataLoader(val, 128))
         assert monitor.latest is not None
         cards = monitor.latest.cards
         size = sum(path.stat().st_size for path in Path(folder).rglob("events*"))

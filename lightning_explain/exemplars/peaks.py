@@ -93,17 +93,22 @@ def peaks_of(units: Units) -> Peaks:
     return Peaks(found, as_places(flat, positions_of(units)))
 
 
-def places_at(units: Units, rows: Tensor, which: Tensor) -> Tensor:
+def peak_positions(units: Units, rows: Tensor, which: Tensor) -> Tensor:
     """Find the first position of the largest value for some samples and units.
 
     Args:
-        units: Of the layer.
+        units: Of the layer, on the CPU.
         rows: Samples [n].
         which: Units [n].
 
     Returns:
-        Positions as numbers, from `as_places`: int64 [n].
+        Flat positions: int64 [n]; 0 for flat layers.
     """
     if units.values.ndim == 2:
         return torch.zeros_like(rows)
-    return as_places(by_position(units)[rows, which].max(1).indices, positions_of(units))
+    # cut out first: masking and converting all of an output would cost more than finding its largest values
+    values = units.values.movedim(units.unit_dim, 1).flatten(2)[rows, which]
+    if units.valid is not None:
+        values = values.masked_fill(~units.valid[rows], -torch.inf)
+    # numpy finds it ten times faster; of equal values it gives the first, too
+    return torch.from_numpy(values.float().numpy().argmax(1))

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from lightning_explain.exemplars.peaks import as_places, joint_shape, peaks_of, places_at, positions_at, positions_of
+from lightning_explain.exemplars.peaks import (
+    as_places,
+    joint_shape,
+    peak_positions,
+    peaks_of,
+    positions_at,
+    positions_of,
+)
 from lightning_explain.neurons.views import Units
 
 
@@ -18,7 +25,7 @@ def test_the_first_position_of_the_largest_value(shape: tuple[int, ...], unit_di
     flat = values.reshape(6, 3, -1)
     positions = positions_at(found.places, len(shape))
     rows, which = torch.meshgrid(torch.arange(6), torch.arange(3), indexing="ij")
-    assert torch.equal(places_at(units, rows.flatten(), which.flatten()), found.places.flatten())
+    assert torch.equal(as_places(peak_positions(units, rows.flatten(), which.flatten()), shape), found.places.flatten())
     for row in range(6):
         for unit in range(3):
             of_unit = flat[row, unit].tolist()
@@ -32,7 +39,7 @@ def test_padding_is_never_a_peak() -> None:
     valid = torch.tensor([[False, True, True], [False, False, False]])
     found = peaks_of(Units(values, valid))
     assert found.values.tolist() == [[2.0], [-torch.inf]] and found.places[0].tolist() == [2]
-    assert places_at(Units(values, valid), torch.tensor([0]), torch.tensor([0])).tolist() == [2]
+    assert peak_positions(Units(values, valid), torch.tensor([0]), torch.tensor([0])).tolist() == [2]
 
 
 def test_positions_do_not_depend_on_the_sizes_of_an_output() -> None:

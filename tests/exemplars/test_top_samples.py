@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lightning_explain.exemplars import batch_samples, candidates
+from lightning_explain.exemplars.batch_samples import BatchSamples
 from lightning_explain.exemplars.candidates import Candidates, batch_threshold
 from lightning_explain.exemplars.top_samples import (
     EMPTY,
@@ -51,12 +53,36 @@ def by_layers(batches: Any, n_units: int, k: int) -> TopSamples:
     return kept["a"]
 
 
-def by_candidates(batches: Any, n_units: int, k: int) -> TopSamples:
-    kept = Candidates(n_units, k)
+def by_candidates(batches: Any, n_units: int, k: int, *, has_positions: bool = True) -> TopSamples:
+    kept, last = Candidates(n_units, k), -1
     for values, places, numbers, labels in batches:
-        all_count = bool((numbers >= 0).all())
-        kept.add(values, lambda rows, units, at=places: at[rows, units], numbers, labels, all_count=all_count)
+        samples = BatchSamples.of(numbers, labels, None, after=last)
+        last = max(last, samples.last)
+        if has_positions:
+            kept.add(values, samples, lambda rows, units, at=places: at[rows, units], (100,))
+        else:
+            kept.add(values, samples)
     return kept.top()
+
+
+def by_blocks(batches: Any, n_units: int, k: int) -> TopSamples:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "FEW", 0)
+        patch.setattr(candidates, "BLOCK", 3)
+        return by_candidates(batches, n_units, k)
+
+
+def flat(batches: Any, n_units: int, k: int) -> TopSamples:
+    """As flat layers, whose batches wait for each other; they have no positions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "FEW", 0)
+        patch.setattr(candidates, "BLOCK", 3)
+        patch.setattr(batch_samples, "MOST_ROWS", 12)
+        top = by_candidates(batches, n_units, k, has_positions=False)
+    assert not bool(top.places.any())
+    numbers, places = torch.cat([part[2] for part in batches]), torch.cat([part[1] for part in batches])
+    rows = (top.numbers[:, :, None] == numbers).float().argmax(2)
+    return top._replace(places=places[rows, torch.arange(n_units)[:, None]])
 
 
 def by_processes(batches: Any, n_units: int, k: int) -> TopSamples:
@@ -64,7 +90,13 @@ def by_processes(batches: Any, n_units: int, k: int) -> TopSamples:
     return merged(shares[2], merged(shares[1], shares[0]))
 
 
-WAYS = {"all layers at once": by_layers, "candidates": by_candidates, "three processes": by_processes}
+WAYS = {
+    "all layers at once": by_layers,
+    "candidates": by_candidates,
+    "candidates in blocks": by_blocks,
+    "flat layers": flat,
+    "three processes": by_processes,
+}
 
 
 @settings(max_examples=60, deadline=None)
@@ -75,16 +107,17 @@ WAYS = {"all layers at once": by_layers, "candidates": by_candidates, "three pro
     k=st.integers(1, 9),
     coarse=st.booleans(),
     spoiled=st.booleans(),
+    in_order=st.booleans(),
 )
 @pytest.mark.parametrize("way", list(WAYS))
 def test_equal_to_a_sort_of_everything(
-    way: str, *, seed: int, n_samples: int, batch: int, k: int, coarse: bool, spoiled: bool
+    way: str, *, seed: int, n_samples: int, batch: int, k: int, coarse: bool, spoiled: bool, in_order: bool
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(n_samples, 5, generator=generator)
     values = (2 * values).round() / 2 if coarse else values  # many ties, -0.0 among them
     values[:, 0] = values[:, 0].relu()
-    numbers = torch.randperm(n_samples, generator=generator)
+    numbers = torch.arange(n_samples) if in_order else torch.randperm(n_samples, generator=generator)
     if spoiled:
         values[::3, 1], values[::4, 2], values[1::2, 3] = torch.nan, torch.inf, -torch.inf
         numbers[torch.randint(0, n_samples, (n_samples // 4,), generator=generator)] = -1

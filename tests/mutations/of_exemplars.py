@@ -11,6 +11,7 @@ from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.callbacks.neurons.exemplars.card_maker import CardMaker
 from lightning_explain.callbacks.neurons.exemplars.sample_numbers import DataNumbers
 from lightning_explain.exemplars import Exemplars, LayerExemplars
+from lightning_explain.exemplars.batch_samples import BatchSamples
 from lightning_explain.exemplars.candidates import Candidates, batch_threshold
 from lightning_explain.exemplars.excitation import heatmaps, values_at
 from lightning_explain.exemplars.layer_exemplars import Remembered, purity, settled, stayed
@@ -27,7 +28,7 @@ from tests.mutations.mutation import Mutation
 
 CPU = torch.device("cpu")
 
-N = 80
+N = 400
 """So many samples that candidates are sorted several times."""
 
 
@@ -61,6 +62,10 @@ def threshold_of_a_batch() -> None:
     assert batch_threshold(values, 2).tolist() == [-torch.inf, 2.0]
 
 
+def positions_none(rows: Tensor, units: Tensor) -> Tensor:
+    return torch.zeros_like(rows)
+
+
 def candidates_equal_a_sort() -> None:
     for seed in range(6):
         generator = torch.Generator().manual_seed(seed)
@@ -71,15 +76,57 @@ def candidates_equal_a_sort() -> None:
         size = (3, 10)[seed % 2]
         for start, stop in pairwise([0, 2, *range(4, N, size), N]):
             part = slice(start, stop)
-            found.add(values[part], None, numbers[part], labels[part], all_count=True)
+            found.add(values[part], BatchSamples.of(numbers[part], labels[part], None, after=N), positions_none, (1,))
         top = found.top()
         for unit in range(3):
             best = sorted(range(N), key=lambda row: (-float(values[row, unit]), int(numbers[row])))[:4]
             assert top.labels[unit].tolist() == best and top.numbers[unit].tolist() == numbers[best].tolist()
     few = Candidates(1, 4)
     for numbers in (torch.arange(4), torch.tensor([4])):
-        few.add(torch.tensor([9.0, 8.0, 7.0, 1.0, 5.0])[numbers, None], None, numbers, numbers)
+        few.add(
+            torch.tensor([9.0, 8.0, 7.0, 1.0, 5.0])[numbers, None], BatchSamples.of(numbers, numbers, None, after=N)
+        )
+        few.top()
     assert few.top().numbers.tolist() == [[0, 1, 2, 4]]
+    none = Candidates(1, 4)
+    for numbers in (torch.arange(2), torch.arange(2, 4)):
+        values = torch.tensor([9.0, 8.0, -7.0, -1.0])[numbers, None]
+        none.add(values, BatchSamples.of(numbers, numbers, None, after=N), positions_none, (1,))
+        none.top()
+    assert none.top().numbers.tolist() == [[0, 1, 3, 2]]
+
+
+def samples_that_count() -> None:
+    found = BatchSamples.of(
+        torch.tensor([0, -1, 6, 5]), torch.arange(4), torch.tensor([True, True, True, False]), after=0
+    )
+    assert found.numbers.tolist() == [0, 6] and found.labels.tolist() == [0, 2] and found.last == 6
+    assert not found.are_later
+
+
+def later_ties_are_passed_over() -> None:
+    kept = Candidates(1, 2)
+    for start in range(0, 40, 4):
+        numbers = torch.arange(start, start + 4)
+        kept.add(torch.zeros(4, 1), BatchSamples.of(numbers, numbers, None, after=start - 1), positions_none, (1,))
+    assert kept.top().numbers.tolist() == [[0, 1]]
+    largest = torch.tensor([[1.0], [5.0], [5.0]])
+    numbers = torch.tensor([41, 42, 43])
+    kept.add(largest, BatchSamples.of(numbers, numbers, None, after=39), positions_none, (1,))
+    assert kept.top().numbers.tolist() == [[42, 43]]
+
+
+def blocks_of_rows() -> None:
+    values = torch.randn(8 * 700 + 3, 3, generator=torch.Generator().manual_seed(0))
+    values[17, 0] = values[4001, 0] = values[:, 0].max() + 1
+    values[4000, 0] = torch.nan
+    values[8 * 700 + 2, 2] = 99.0
+    kept, labels = Candidates(3, 4), torch.arange(len(values))
+    for part in (slice(0, 10), slice(10, None)):
+        samples = BatchSamples.of(labels[part], labels[part], None, after=int(labels[part][0]) - 1)
+        kept.add(values[part], samples, positions_none, (1,))
+    best = values.nan_to_num(-9.0).t().topk(4).indices
+    assert kept.top().labels.sort().values.tolist() == best.sort().values.tolist()
 
 
 def shares_by_hand() -> None:
@@ -199,7 +246,7 @@ def crops_by_hand() -> None:
     assert found[0].limits == (1.0, 30.0)
 
 
-TOP, KEPT = "exemplars.top_samples", "exemplars.candidates"
+TOP, KEPT, BATCH = "exemplars.top_samples", "exemplars.candidates", "exemplars.batch_samples"
 LAYER, FIELD = "exemplars.layer_exemplars", "exemplars.receptive_field"
 CARDS = "callbacks.neurons.exemplars.card_maker"
 
@@ -222,17 +269,25 @@ MUTATIONS = [
              best_of_two),
     # candidates
     Mutation(f"{KEPT}.batch_threshold", "len(values) < k", "len(values) <= k", threshold_of_a_batch),
-    Mutation(f"{KEPT}.batch_threshold", "found[:, -1]", "found[:, 0]", threshold_of_a_batch),
-    Mutation(f"{KEPT}.batch_threshold", "found[:, 0].isfinite()", "found[:, -1].isfinite()", threshold_of_a_batch),
-    Mutation(f"{KEPT}.Candidates.add", "values.numpy() >= self._lowest", "values.numpy() > self._lowest",
+    Mutation(f"{KEPT}.batch_threshold", "largest[:, -1]", "largest[:, 0]", threshold_of_a_batch),
+    Mutation(f"{KEPT}.batch_threshold", "largest[:, 0].isfinite()", "largest[:, -1].isfinite()", threshold_of_a_batch),
+    Mutation(f"{BATCH}.BatchSamples.of", "given >= 0", "given > 0", samples_that_count),
+    Mutation(f"{BATCH}.BatchSamples.of", "int(given.min()) > after", "int(given.max()) > after", samples_that_count),
+    Mutation(f"{KEPT}.Candidates._look", "self._above if are_later else self._lowest", "self._above",
              candidates_equal_a_sort),
-    Mutation(f"{KEPT}.Candidates.add",
-             "values.numpy() >= np.maximum(self._lowest, batch_threshold(values, k).numpy())",
-             "values.numpy() > np.maximum(self._lowest, batch_threshold(values, k).numpy())",
+    Mutation(f"{KEPT}.Candidates._keep", "row += block[which] * rows", "row += block[which]", blocks_of_rows),
+    Mutation(f"{KEPT}.Candidates._keep", "~(largest.numpy() < least)", "largest.numpy() >= least", blocks_of_rows),
+    Mutation(f"{KEPT}.Candidates._keep", "~(largest.numpy() < least)", "largest.numpy() > least",
              candidates_equal_a_sort),
-    Mutation(f"{KEPT}.Candidates.top", "last == EMPTY", "last == 0", candidates_equal_a_sort),
-    Mutation(f"{KEPT}.Candidates.top", "self._top.keys[:, -1]", "self._top.keys[:, -2]", candidates_equal_a_sort),
-    Mutation(f"{KEPT}.by_unit", "part.numpy()[order]", "part.numpy()", candidates_equal_a_sort),
+    Mutation(f"{KEPT}.Candidates._look", "self._n_samples + whole", "self._n_samples", blocks_of_rows),
+    Mutation(f"{KEPT}.Candidates._sort", "np.nextafter(self._lowest, np.float32(np.inf))",
+             "np.nextafter(self._lowest, np.float32(np.inf)) + 6", later_ties_are_passed_over),
+    Mutation(f"{KEPT}._candidates", "values >= lowest[unit][:, None]", "values > lowest[unit][:, None]",
+             candidates_equal_a_sort),
+    Mutation(f"{KEPT}.Candidates._sort", "last == EMPTY", "last == 0", candidates_equal_a_sort),
+    Mutation(f"{KEPT}.Candidates._sort", "self._top.keys[:, -1]", "self._top.keys[:, -2]", candidates_equal_a_sort),
+    Mutation(f"{KEPT}._merged", "row * k + column", "column", candidates_equal_a_sort),
+    Mutation(f"{KEPT}.by_unit", "keys[order], order", "keys, order", candidates_equal_a_sort),
     # purity, what stayed, what settled
     Mutation(f"{LAYER}.purity", "labels >= 0", "labels > 0", shares_by_hand),
     Mutation(f"{LAYER}.purity", "same.amax(1)", "same.float().mean(1)", shares_by_hand),

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from lightning_explain.callbacks.base.distributed import Ranks
-from lightning_explain.exemplars.candidates import Candidates
-from lightning_explain.exemplars.peaks import Peaks, joint_shape, peaks_of, places_at, positions_of
+from lightning_explain.exemplars.candidates import BatchSamples, Candidates
+from lightning_explain.exemplars.peaks import Peaks, joint_shape, peak_positions, peaks_of, positions_of
 from lightning_explain.exemplars.top_samples import TopSamples, merged, merged_layers, of_batch
 from lightning_explain.neurons import Activity
 from lightning_explain.neurons.views import Units
@@ -38,8 +38,10 @@ class ExemplarCollector:
         self._batch: dict[str, TopSamples] = {}
         self._numbers = torch.zeros(0, dtype=torch.long)
         self._labels = self._numbers
-        self._all_count = True
+        self._of_class: Tensor | None = None
         self._on_device: tuple[Tensor, Tensor] | None = None
+        self._on_cpu: BatchSamples | None = None
+        self._last_number = -1
 
     def begin_batch(self, numbers: Tensor, labels: Tensor | None, of_class: Tensor | None) -> None:
         """Begin a batch.
@@ -50,11 +52,12 @@ class ExemplarCollector:
             of_class: Which of them have a class that counts: boolean [batch]; None where there are no classes.
         """
         self._labels = torch.full_like(numbers, -1) if labels is None else labels.long()
-        if of_class is not None:
-            numbers = torch.where(of_class, numbers.to(of_class.device), -1)
-        self._numbers, self._on_device = numbers, None
-        # numpy: asks no accelerator
-        self._all_count = numbers.device.type == "cpu" and bool((numbers.numpy() >= 0).all())
+        self._numbers, self._of_class = numbers, of_class
+        self._on_device, self._on_cpu = None, None
+        # an accelerator is not asked
+        if {part.device.type for part in (self._labels, numbers if of_class is None else of_class)} == {"cpu"}:
+            self._on_cpu = BatchSamples.of(numbers, self._labels, of_class, after=self._last_number)
+            self._last_number = max(self._last_number, self._on_cpu.last)
 
     def add(self, key: str, units: Units, activity: Activity) -> None:
         """Add a layer's output for the samples of the batch; called in its hook."""
@@ -62,24 +65,22 @@ class ExemplarCollector:
             return  # patches or pairs folded into the batch are no samples
         self.shapes[key] = joint_shape(self.shapes.get(key), positions_of(units))
         peak = activity.peak
-        if peak is not None and peak.device.type == "cpu" and self._numbers.device.type == "cpu":
+        if peak is not None and peak.device.type == "cpu" and self._on_cpu is not None:
             own = self._candidates.get(key)
             if own is None:
                 own = self._candidates[key] = Candidates(peak.shape[1], self.k)
-            own.add(
-                peak,
-                None if peak.ndim == units.values.ndim else partial(places_at, units),
-                self._numbers,
-                self._labels,
-                all_count=self._all_count,
-            )
+            shape = positions_of(units)
+            own.add(peak, self._on_cpu, partial(peak_positions, units) if shape else None, shape)
         else:
             self.add_values(key, *peaks_of(units))
 
     def add_values(self, key: str, values: Tensor, places: Tensor) -> None:
         """Add values [batch, units] of a layer, and the flat position of each; merged at the end of the batch."""
         if self._on_device is None or self._on_device[0].device != values.device:
-            self._on_device = self._numbers.to(values.device), self._labels.to(values.device)
+            numbers = self._numbers.to(values.device)
+            if self._of_class is not None:
+                numbers = torch.where(self._of_class.to(values.device), numbers, -1)
+            self._on_device = numbers, self._labels.to(values.device)
         self._batch[key] = of_batch(values, places, *self._on_device)
         if key not in self._tops:
             self._tops[key] = TopSamples.none(values.shape[1], self.k, values.device)

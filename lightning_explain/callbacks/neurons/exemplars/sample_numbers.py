@@ -111,8 +111,11 @@ class SampleNumbers:
             known.order = None  # its collate function drops or adds samples
             if known.n_passed or self._ranks.count > 1:
                 known.first_place = len(cast(Sized, known.loader.dataset))
-        places = known.n_passed + torch.arange(n_samples)
-        known.n_passed += n_samples
+        start, known.n_passed = known.n_passed, known.n_passed + n_samples
+        if known.order is _same:
+            start += loader * self._span
+            return torch.arange(start, start + n_samples)  # of a loader that no other process shares
+        places = torch.arange(start, start + n_samples)
         alone = known.first_place + self._ranks.rank + self._ranks.count * places
         numbers = alone if known.order is None else known.order(places)
         counted = counted_samples(known.loader, batch_idx, n_samples, numbers.device)
