@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import Baseline, resolve_baseline
 from lightning_explain.attribution.batch_demands import check_rows_apart
+from lightning_explain.attribution.contrast import Contrast, check_contrast, with_contrast_option
 from lightning_explain.attribution.integrated_gradients.bypass import carries_everything
 from lightning_explain.attribution.integrated_gradients.layer_paths import PathSums, Taps, accumulate
 from lightning_explain.attribution.integrated_gradients.passes import RowLimit
@@ -184,6 +185,9 @@ class LayerConductance:
         baseline: As for `IntegratedGradients`.
         n_steps: Equal steps from baseline to input.
         chunk_size: Most rows in one pass; by default as many as there are samples.
+        contrast: Class whose score is subtracted from that of the explained one: an index, one for each sample
+            (LongTensor [batch]), `"strongest"` for the other class with the highest score, or (in monitors) a name;
+            None for the score of the explained class alone.
 
     Cost: `n_steps + 1` forward and backward passes.
 
@@ -204,8 +208,10 @@ class LayerConductance:
     baseline: Baseline = "zeros"
     n_steps: int = 50
     chunk_size: int | None = None
+    contrast: Contrast | None = None
 
     def __post_init__(self) -> None:
+        check_contrast(self.contrast)
         check_counts(n_steps=self.n_steps, chunk_size=self.chunk_size)
 
     @property
@@ -213,6 +219,7 @@ class LayerConductance:
         """Gradient passes per sample."""
         return self.n_steps + 1
 
+    @with_contrast_option
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at the layer; values are signed and shaped like its output [batch, ...].
 

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import Baseline, NamedBaseline, baseline_name, is_of_batch
 from lightning_explain.attribution.batch_demands import refuse_quantised
+from lightning_explain.attribution.contrast import Contrast, with_contrast
 from lightning_explain.attribution.integrated_gradients.method import IntegratedGradients
 from lightning_explain.attribution.result import Attribution, Forward, Target, parts_of, shaped_like
 from lightning_explain.attribution.traits import method_name, takes_baseline, traits_of, with_baseline
+from lightning_explain.attribution.wrapped_model import WrappedModel
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
@@ -96,6 +98,10 @@ class AtEmbedding:
             f"baseline={baseline_name(baseline)!r} is one of inputs, and token ids have none; give baseline_token= "
             "instead."
         )
+
+    def with_contrast(self, contrast: Contrast | None) -> "AtEmbedding":
+        """Return a copy whose method has another contrast."""
+        return replace(self, method=with_contrast(self.method, contrast))
 
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model`; values are shaped like the inputs, the ids' [batch, tokens].
@@ -240,12 +246,11 @@ def _hooks(
             handle.remove()
 
 
-class _After(nn.Module):
+class _After(WrappedModel[nn.Module]):
     """From vectors (and the inputs as they are) to scores. Its layers have the names that they have in the model."""
 
     def __init__(self, model: nn.Module, found: _Found) -> None:
-        super().__init__()
-        self.module = model
+        super().__init__(model)
         self._found = found
 
     def forward(self, vectors: Tensor, *inputs: Tensor) -> Any:
@@ -255,11 +260,6 @@ class _After(nn.Module):
 
         handle = self._found.module.register_forward_hook(instead)
         try:
-            return self.module(*inputs)
+            return self.model(*inputs)
         finally:
             handle.remove()
-
-    def named_modules(
-        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
-    ) -> Generator[tuple[str, nn.Module], None, None]:
-        yield from self.module.named_modules(memo, prefix, remove_duplicate)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import is_tensors
 from lightning_explain.attribution.captum_access import ModelAccess, keep_outputs, seed_streams
+from lightning_explain.attribution.contrast import Contrast, check_contrast, with_contrast_option
 from lightning_explain.attribution.result import Attribution, Forward, Target, parts_of, shaped_like
 from lightning_explain.attribution.scores import check_finite, prepared
 from lightning_explain.attribution.traits import method_name
@@ -32,7 +33,12 @@ MODEL_PARAMETERS = ("forward_func", "model")
 
 
 def from_captum(
-    attribution_class: Callable[..., Any], *, seed: int = 0, one_by_one: bool = False, **kwargs: Any
+    attribution_class: Callable[..., Any],
+    *,
+    seed: int = 0,
+    one_by_one: bool = False,
+    contrast: Contrast | None = None,
+    **kwargs: Any,
 ) -> "CaptumMethod":
     """Make a captum attribution class a method, e.g. `from_captum(captum.attr.DeepLift)`.
 
@@ -44,6 +50,9 @@ def from_captum(
         one_by_one: Explain each sample in a call of its own, seeded alike: then a method that draws samples explains
             a sample the same way whatever else is in the batch, so that several processes can share a probe. Tensors
             among the arguments must fit a single sample.
+        contrast: Class whose score is subtracted from that of the explained one: an index, one for each sample
+            (LongTensor [batch]), `"strongest"` for the other class with the highest score, or (in monitors) a name;
+            None for the score of the explained class alone.
         **kwargs: For the class (e.g. `layer`, which may be a module's name) or for `attribute` (e.g.
             `sliding_window_shapes=(1, 3, 3)`, `baselines`, `internal_batch_size`); each goes where captum takes it,
             all to `attribute` where a plain callable is given.
@@ -58,7 +67,7 @@ def from_captum(
         tensor([[6., 0.]])
     """
     if not isinstance(attribution_class, type):
-        return CaptumMethod(attribution_class, {}, dict(kwargs), seed, one_by_one)
+        return CaptumMethod(attribution_class, {}, dict(kwargs), seed, one_by_one, contrast)
     constructor = _parameters(attribution_class.__init__)
     if next(iter(constructor), None) not in MODEL_PARAMETERS:
         raise ConfigurationError(
@@ -70,7 +79,7 @@ def from_captum(
     _check_known(attribution_class.__name__, kwargs, {**constructor, **attribute})
     building = {name: value for name, value in kwargs.items() if name in constructor}
     rest = {name: value for name, value in kwargs.items() if name not in constructor}
-    return CaptumMethod(attribution_class, building, rest, seed, one_by_one)
+    return CaptumMethod(attribution_class, building, rest, seed, one_by_one, contrast)
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -116,6 +125,7 @@ class CaptumMethod:
         attributing: Keyword arguments for `attribute`.
         seed: Seed of the random streams that captum draws from.
         one_by_one: True if each sample is explained in a call of its own.
+        contrast: Class whose score is subtracted, as for `from_captum`.
 
     Cost: whatever the captum method costs.
     """
@@ -125,11 +135,13 @@ class CaptumMethod:
     attributing: Mapping[str, Any]
     seed: int = 0
     one_by_one: bool = False
+    contrast: Contrast | None = None
 
     accepts_integers = False
     has_undeclared_baseline = True
 
     def __post_init__(self) -> None:
+        check_contrast(self.contrast)
         # as a function has one: what the method is called
         object.__setattr__(self, "__name__", method_name(self.build))
 
@@ -141,7 +153,8 @@ class CaptumMethod:
     @property
     def named_options(self) -> dict[str, Any]:
         """The arguments given to captum."""
-        return {**self.building, **self.attributing}
+        contrast = {} if self.contrast is None else {"contrast": self.contrast}
+        return {**self.building, **self.attributing, **contrast}
 
     @property
     def needs_module(self) -> bool:
@@ -161,6 +174,7 @@ class CaptumMethod:
         with_rows = any(part.ndim > 0 and len(part) > 1 for part in tensors)
         return True if known and not with_rows else None
 
+    @with_contrast_option
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`; a module is run in eval mode and left as found.
 

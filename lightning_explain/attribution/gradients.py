@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_explain.attribution.contrast import Contrast, check_contrast, with_contrast_option
 from lightning_explain.attribution.result import Attribution, Forward, Target, flat, shaped_like
 from lightning_explain.attribution.scores import Scores, check_counts, check_finite, prepared, score_gradients
 from lightning_explain.batches import Inputs
@@ -70,6 +71,9 @@ class Saliency:
 
     Args:
         chunk_size: Most samples in one pass; by default all.
+        contrast: Class whose score is subtracted from that of the explained one: an index, one for each sample
+            (LongTensor [batch]), `"strongest"` for the other class with the highest score, or (in monitors) a name;
+            None for the score of the explained class alone.
 
     Cost: one forward and one backward pass.
 
@@ -86,10 +90,13 @@ class Saliency:
     gives_slopes = True
 
     chunk_size: int | None = None
+    contrast: Contrast | None = None
 
     def __post_init__(self) -> None:
+        check_contrast(self.contrast)
         check_counts(chunk_size=self.chunk_size)
 
+    @with_contrast_option
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`; values are shaped like the inputs and not negative.
 
@@ -111,6 +118,9 @@ class InputXGradient:
 
     Args:
         chunk_size: Most samples in one pass; by default all.
+        contrast: Class whose score is subtracted from that of the explained one: an index, one for each sample
+            (LongTensor [batch]), `"strongest"` for the other class with the highest score, or (in monitors) a name;
+            None for the score of the explained class alone.
 
     Cost: one forward and one backward pass.
 
@@ -126,10 +136,13 @@ class InputXGradient:
     accepts_integers = False
 
     chunk_size: int | None = None
+    contrast: Contrast | None = None
 
     def __post_init__(self) -> None:
+        check_contrast(self.contrast)
         check_counts(chunk_size=self.chunk_size)
 
+    @with_contrast_option
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`; values are signed and shaped like the inputs.
 
@@ -189,6 +202,9 @@ class SmoothGrad:
         n_draws: Noisy copies per sample.
         seed: Seed of the noise.
         chunk_size: Most rows (copies times samples) in one pass; by default as many as there are samples.
+        contrast: Class whose score is subtracted from that of the explained one: an index, one for each sample
+            (LongTensor [batch]), `"strongest"` for the other class with the highest score, or (in monitors) a name;
+            None for the score of the explained class alone.
 
     `error` of the result is the expected relative L1 error that a finite number of draws leaves, from their
     spread; NaN for one draw.
@@ -213,8 +229,10 @@ class SmoothGrad:
     n_draws: int = 25
     seed: int = 0
     chunk_size: int | None = None
+    contrast: Contrast | None = None
 
     def __post_init__(self) -> None:
+        check_contrast(self.contrast)
         check_counts(n_draws=self.n_draws, chunk_size=self.chunk_size)
         if not 0 <= self.noise < math.inf:
             raise ConfigurationError(f"noise={self.noise}; expected a share of the input's range, e.g. 0.15 for 15 %.")
@@ -224,6 +242,7 @@ class SmoothGrad:
         """Gradient passes per sample."""
         return self.n_draws
 
+    @with_contrast_option
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`; values are signed and shaped like the inputs.
 

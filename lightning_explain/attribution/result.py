@@ -63,6 +63,8 @@ class Attribution:
             than 0 to 1 where offsets speak against the output, or for more than all of it. NaN for an output of 0.
         softmax_share: The part of the explained output that the Taylor expansion of softmaxes lost on the way [batch];
             negative where it added some. None where no relevance passed a softmax. NaN for an output of 0.
+        contrast: The class whose score was subtracted per sample [batch]: `F` is then the difference of the scores of
+            `target` and `contrast`. None where the score of `target` alone was explained.
     """
 
     values: Inputs
@@ -74,6 +76,7 @@ class Attribution:
     coarse: Inputs | None = None
     absorbed_share: Tensor | None = None
     softmax_share: Tensor | None = None
+    contrast: Tensor | None = None
 
     @property
     def parts(self) -> tuple[Tensor, ...]:

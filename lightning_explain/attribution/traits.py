@@ -40,6 +40,8 @@ class MethodTraits:
         needs_module: True if the model must be an `nn.Module`, whose layers the method uses.
         rereads_weights: True if weights are read again in the backward pass, beyond what autograd keeps.
         gives_slopes: True if values are slopes (output per unit of input), False if they are contributions (output).
+        contrast: Class whose score is subtracted from that of the explained class: an index, one for each sample,
+            `"strongest"`, or a name. Monitors give such a method a model whose outputs are these differences.
         named_options: Options that tell methods of one class apart. Default: the fields of a dataclass.
 
     Example:
@@ -62,10 +64,11 @@ class MethodTraits:
     needs_module: bool = False
     rereads_weights: bool = False
     gives_slopes: bool = False
+    contrast: int | str | Tensor | None = None
     named_options: Mapping[str, Any] | None = None
 
 
-KINDS: dict[str, type] = {
+KINDS: dict[str, Any] = {
     "description": str,
     "baseline_name": str,
     "has_undeclared_baseline": bool,
@@ -78,6 +81,7 @@ KINDS: dict[str, type] = {
     "needs_module": bool,
     "rereads_weights": bool,
     "gives_slopes": bool,
+    "contrast": int | str | Tensor,
     "named_options": Mapping,
 }
 """Types of the traits; a `baseline` of any type has a name, and one that can be resolved is used."""
@@ -115,9 +119,9 @@ def _declarations(method: Any) -> dict[str, Any]:
         kind = KINDS.get(trait.name, object)
         if value is not None and not isinstance(value, kind):
             raise ConfigurationError(
-                f"{method_name(method)}.{trait.name} is {value!r}; expected {kind.__name__} or None. Monitors read "
-                "this attribute of a method (see lightning_explain.attribution.MethodTraits): rename it if it means "
-                "something else."
+                f"{method_name(method)}.{trait.name} is {value!r}; expected "
+                f"{getattr(kind, '__name__', kind)} or None. Monitors read this attribute of a method (see "
+                "lightning_explain.attribution.MethodTraits): rename it if it means something else."
             )
         # numpy has numbers of its own
         found[trait.name] = NUMBERS[kind](value) if kind in NUMBERS and value is not None else value

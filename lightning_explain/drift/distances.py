@@ -243,7 +243,7 @@ def drift(
     one, other = (
         each if isinstance(each, ComparableExplanation) else ComparableExplanation.of(each) for each in (now, reference)
     )
-    _check_same_question(one.attribution.target, other.attribution.target)
+    _check_same_question(one.attribution, other.attribution)
     values = distances(one.fine, other.fine, measures)
     one, other = _Rules.of(one), _Rules.of(other)
     return Drift(values=values, errors=None if one is None or other is None else _errors(values, one, other))
@@ -268,20 +268,23 @@ def _errors(values: dict[str, Tensor], one: _Rules, other: _Rules) -> dict[str, 
     return errors
 
 
-def _check_same_question(target: Tensor | None, reference: Tensor | None) -> None:
+def _check_same_question(now: Attribution, reference: Attribution) -> None:
     """Refuse to compare answers to different questions."""
-    if target is None and reference is None:
-        return
-    if target is None or reference is None or target.tolist() != reference.tolist():
-        raise ConfigurationError(
-            f"The explanations have different targets ({_words(target)} against {_words(reference)}), so their "
-            "distance would mix a changed question with a changed answer. Explain the same output of each sample "
-            "both times."
-        )
+    for classes, others, words in (
+        (now.target, reference.target, ("targets", "the single output", "outputs")),
+        (now.contrast, reference.contrast, ("contrasts", "none", "minus outputs")),
+    ):
+        if (None if classes is None else classes.tolist()) != (None if others is None else others.tolist()):
+            what, missing, several = words
+            one, other = (_listed(each, missing=missing, several=several) for each in (classes, others))
+            raise ConfigurationError(
+                f"The explanations have different {what} ({one} against {other}), so their distance would mix a "
+                "changed question with a changed answer. Explain the same output of each sample both times."
+            )
 
 
-def _words(target: Tensor | None) -> str:
-    if target is None:
-        return "the single output"
-    listed = ", ".join(str(index) for index in target.tolist()[:8])
-    return f"outputs {listed}{', ...' if len(target) > 8 else ''}"
+def _listed(classes: Tensor | None, *, missing: str, several: str) -> str:
+    if classes is None:
+        return missing
+    listed = ", ".join(str(index) for index in classes.tolist()[:8])
+    return f"{several} {listed}{', ...' if len(classes) > 8 else ''}"

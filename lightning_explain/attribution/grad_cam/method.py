@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightning_explain.attribution.contrast import Contrast, check_contrast, with_contrast_option
 from lightning_explain.attribution.grad_cam.feature_map import FeatureMap, channels_at, find_feature_map
 from lightning_explain.attribution.grad_cam.layer_output import LayerOutput
 from lightning_explain.attribution.grad_cam.tensor_axes import reads_channels_last
@@ -41,6 +42,9 @@ class GradCAM:
             without norms the last such tokens.
         channel_dim: Dimension of the layer's output [batch, ...] with four dimensions that counts channels, 1 or -1,
             where the operations before it do not tell. None: they do.
+        contrast: Class whose score is subtracted from that of the explained one: an index, one for each sample
+            (LongTensor [batch]), `"strongest"` for the other class with the highest score, or (in monitors) a name;
+            None for the score of the explained class alone.
 
     Cost: one forward and one backward pass, the latter only down to the layer; a second forward pass where something
     writes into the layer's output afterwards.
@@ -62,14 +66,17 @@ class GradCAM:
 
     layer: str | None = None
     channel_dim: int | None = None
+    contrast: Contrast | None = None
 
     def __post_init__(self) -> None:
+        check_contrast(self.contrast)
         if self.channel_dim not in (None, 1, 3, -1):
             raise ConfigurationError(
                 f"channel_dim={self.channel_dim}; expected 1 for [batch, channels, h, w], -1 for [batch, h, w, "
                 "channels], or None to have it found."
             )
 
+    @with_contrast_option
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at the images `inputs` [batch, channels, height, width].
 

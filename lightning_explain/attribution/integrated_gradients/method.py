@@ -15,6 +15,7 @@ from lightning_explain.attribution.batch_demands import (
     refuse_flat,
     refuse_quantised,
 )
+from lightning_explain.attribution.contrast import Contrast, check_contrast, with_contrast_option
 from lightning_explain.attribution.integrated_gradients.conv_fusion import fast_convolutions
 from lightning_explain.attribution.integrated_gradients.first_layer import find_first_layer
 from lightning_explain.attribution.integrated_gradients.passes import RowLimit
@@ -77,6 +78,9 @@ class IntegratedGradients:
             trapezoids take the place of Boole's rule; a module that has them is named in a warning.
         fast_convolutions: Run convolutions merged with the batch norm after them, and channels last on the CPU, where
             a few samples get the same scores that way: a third less time for a ResNet, the same explanation.
+        contrast: Class whose score is subtracted from that of the explained one: an index, one for each sample
+            (LongTensor [batch]), `"strongest"` for the other class with the highest score, or (in monitors) a name;
+            None for the score of the explained class alone.
 
     Cost: adaptive 5, 7, 9, ... forward and backward passes per sample and draw (9, 13, 17, ... if smooth; at the
     baseline once per class where all samples share it), and memory for the gradients at all points of the samples
@@ -108,8 +112,10 @@ class IntegratedGradients:
     rule: Literal["gauss_legendre", "midpoint"] = "gauss_legendre"
     smooth: bool = False
     fast_convolutions: bool = True
+    contrast: Contrast | None = None
 
     def __post_init__(self) -> None:
+        check_contrast(self.contrast)
         if self.n_steps is not None and self.n_steps < 1:
             raise ConfigurationError(f"n_steps={self.n_steps}; expected at least 1, or None for the adaptive rule.")
         if self.tolerance <= 0:
@@ -133,6 +139,7 @@ class IntegratedGradients:
     def _piece_rule(self) -> PieceRule:
         return BOOLE if self.smooth else TRAPEZOIDS
 
+    @with_contrast_option
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`.
 
@@ -148,6 +155,7 @@ class IntegratedGradients:
         """
         return self._explained(model, inputs, target, of_vectors=False)
 
+    @with_contrast_option
     def of_vectors(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain vectors (the first input, [batch, ..., dimensions]) by one number each.
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_explain.attribution.contrast import Contrast, check_contrast, with_contrast_option
 from lightning_explain.attribution.lrp.choices import Choices
 from lightning_explain.attribution.lrp.composites import (
     ByLayer,
@@ -60,6 +61,9 @@ class LRP:
             these read the input through overlapping fields, and z+ in the others.
         attention: `"attnlrp"` or `"cp"`: whether the weights of an attention are explained too, or count as constants.
         gates: `"signal"` or `"uniform"`: whether the signal gets all the relevance of a product with a gate, or half.
+        contrast: Class whose score is subtracted from that of the explained one: an index, one for each sample
+            (LongTensor [batch]), `"strongest"` for the other class with the highest score, or (in monitors) a name;
+            None for the score of the explained class alone.
 
     Cost: one forward and one backward pass, and for z+ and gamma one more application of each layer (two where it reads
     inputs of both signs).
@@ -86,14 +90,17 @@ class LRP:
     rules: Composite | LayerRules | None = None
     attention: str = "attnlrp"
     gates: str = "signal"
+    contrast: Contrast | None = None
 
     def __post_init__(self) -> None:
+        check_contrast(self.contrast)
         _ = self._choices
 
     @property
     def _choices(self) -> Choices:
         return Choices(self.attention, self.gates)
 
+    @with_contrast_option
     def __call__(self, model: Forward, inputs: Inputs, target: Target = None) -> Attribution:
         """Explain `target` of `model` at `inputs`.
 
@@ -122,6 +129,7 @@ class LRP:
             softmax_share=None if lost is None else torch.where(change == 0, torch.nan, lost / change),
         )
 
+    @with_contrast_option
     def layer_relevance(
         self, model: Forward, inputs: Inputs, target: Target = None, *, layers: str | Sequence[str] | None = None
     ) -> dict[str, Tensor]:
@@ -152,6 +160,7 @@ class LRP:
         chosen = select_layers(_module(model), layers)
         return self._propagate(model, inputs, target, chosen)[1]
 
+    @with_contrast_option
     def head_relevance(self, model: Forward, inputs: Inputs, target: Target = None) -> dict[str, Tensor]:
         """Return the relevance of every head of every attention, fused or not, for each token.
 

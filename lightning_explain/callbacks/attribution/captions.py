@@ -32,7 +32,17 @@ def independent_confidence(probe: Probe, explanation: Explanation) -> Tensor | N
 
 
 def captions(probe: Probe, explanation: Explanation) -> list[str]:
-    """Return the caption of each sample, label and prediction: `7 (as 1, 63 %)`, `7 (98 %)`, `1: -0.3`."""
+    """Return the caption of each sample, label and prediction: `7 (as 1, 63 %)`, `7 (98 %)`, `1: -0.3`.
+
+    Where the first method subtracts the score of another class, it is named too: `7 (98 %) vs 1`.
+    """
+    words, against = _predictions(probe, explanation), explanation.contrast
+    if against is None:
+        return words
+    return [f"{said} vs {probe.class_name(c)}" for said, c in zip(words, against.tolist(), strict=True)]
+
+
+def _predictions(probe: Probe, explanation: Explanation) -> list[str]:
     labels, scores = probe.labels, explanation.scores
     if scores.ndim != 2 or scores.shape[1] < 2:
         values = scores.flatten().tolist()

@@ -1,7 +1,7 @@
 """One explanation of the probe by every method, and the measures of its faithfulness."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.baselines import Baseline, baseline_name, resolve_baseline
+from lightning_explain.attribution.contrast import of_differences
 from lightning_explain.attribution.integrated_gradients.passes import ran_out_of_memory
 from lightning_explain.attribution.result import Attribution, Method, parts_of
 from lightning_explain.attribution.scores import AT_EMBEDDING, FLOATS, check_differentiable
@@ -62,6 +63,12 @@ class Explanation:
         return next((found.target for found in self.attributions.values()), None)
 
     @property
+    def contrast(self) -> Tensor | None:
+        """The class whose score the first method subtracts for each sample; None for none, or if it failed."""
+        first = self.attributions.get(self.primary)
+        return None if first is None else first.contrast
+
+    @property
     def unit(self) -> Literal["output", "logits"]:
         """Unit of the attributions: a single output, whatever a sample's class, or the logit of its class."""
         return "output" if self.target is None else "logits"
@@ -89,6 +96,7 @@ def on_cpu(attribution: Attribution) -> Attribution:
         coarse=_cpu(attribution.coarse),
         absorbed_share=_cpu(attribution.absorbed_share),
         softmax_share=_cpu(attribution.softmax_share),
+        contrast=_cpu(attribution.contrast),
     )
 
 
@@ -121,6 +129,7 @@ class Examiner:
         targets: Callable[[Tensor], Tensor | None],
         step: int,
         ranks: Ranks,
+        contrasts: Callable[[str, Tensor], Tensor | None] | None = None,
     ) -> Explanation | None:
         """Explain the probe by every method, leaving the module as found; None if none succeeds.
 
@@ -133,6 +142,8 @@ class Examiner:
             targets: From scores to the explained output of each sample.
             step: The step it is logged at.
             ranks: The processes of the run.
+            contrasts: From the name of a method and the scores to the class that is subtracted for each sample; None
+                for none.
 
         Cost: that of the methods and measures, and one forward pass; divided by the number of processes.
         """
@@ -147,10 +158,13 @@ class Examiner:
                 # each isolated for itself: what one method leaves behind must not reach the next
                 blame = partial(blamed_baseline, method, pl_module, module, inputs)
                 with self.guard.doing(self._task(name), cure=CALLING, blame=blame), undisturbed(pl_module):
-                    share = self.sharing.share(method, inputs, indices, single=single, ranks=ranks)
-                    own = ranks.agreed(partial(share.explained, module))
-                    attributions[name] = share.gathered(on_cpu(own))
-                    tested[name] = self._tested(name, module, share, own)
+                    others = None if contrasts is None else contrasts(name, scores)
+                    plain, explained, index = of_differences(method, module, indices, others)
+                    share = self.sharing.share(plain, inputs, index, single=single, ranks=ranks)
+                    own = ranks.agreed(partial(share.explained, explained))
+                    found = share.gathered(on_cpu(own))
+                    attributions[name] = found if others is None else replace(found, target=target, contrast=others)
+                    tested[name] = self._tested(name, explained, share, own)
                     self._note_unshared(name, method, ranks)
             if attributions:
                 return Explanation(

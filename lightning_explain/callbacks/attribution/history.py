@@ -67,6 +67,7 @@ class Memory:
         named: Explanations that the user wanted kept, by the user's names.
         films: The film of each input, by its place.
         past: Earlier metrics, for alerts.
+        contrast: The class that is subtracted for each sample, fixed for the whole run; None for none.
     """
 
     count: int = 0
@@ -75,6 +76,7 @@ class Memory:
     named: dict[str, Kept] = field(default_factory=dict[str, Kept])
     films: dict[int, Film] = field(default_factory=dict[int, Film])
     past: Past = field(default_factory=Past)
+    contrast: Tensor | None = None
 
     def film(self, index: int) -> Film:
         """Return the film of an input, by its place."""
@@ -111,6 +113,7 @@ class Memory:
                 [index, film.scale, [[step, maps] for step, maps in film.columns]] for index, film in self.films.items()
             ],
             "past": self.past.state_dict(),
+            "contrast": self.contrast,
         }
 
     @classmethod
@@ -131,6 +134,7 @@ class Memory:
             },
             # checkpoints of before there were alerts have none
             past=Past.from_state_dict(state["past"]) if "past" in state else Past(),
+            contrast=state.get("contrast"),
         )
 
 
@@ -186,7 +190,8 @@ class History:
             ExplanationError: Some tensor in it has another number of samples.
         """
         remembered = [found.attribution for m in self.memories.values() for found in m.references.values()]
-        targets = [] if self.target is None else [self.target]
+        fixed = (self.target, *(memory.contrast for memory in self.memories.values()))
+        targets = [tensor for tensor in fixed if tensor is not None]
         parts = [part for attribution in remembered for part in (*attribution.parts, attribution.n_evaluations)]
         sizes = {len(tensor) for tensor in (*targets, *parts)}
         if sizes - {n_samples}:
@@ -216,6 +221,7 @@ def _state(attribution: Attribution) -> dict[str, Any]:
         "n_evaluations": attribution.n_evaluations,
         "absorbed_share": attribution.absorbed_share,
         "softmax_share": attribution.softmax_share,
+        "contrast": attribution.contrast,
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from lightning_explain.attribution import IntegratedGradients, Method, traits_of
 from lightning_explain.attribution.baselines import baseline_name, is_tensors
+from lightning_explain.attribution.contrast import contrast_words
 from lightning_explain.attribution.traits import method_name, options_of
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.log.tags import tag_part
@@ -132,8 +133,11 @@ def full_name(name: str, method: Method) -> str:
     words = name if name.startswith(traits.description) else f"{name}: {traits.description}"
     # an option in the name says it already
     option = traits.baseline_name if traits.baseline is None else _written(traits.baseline)
-    named = traits.baseline_name is None or f"baseline={option}" in name
-    return words if named else f"{words} (baseline: {traits.baseline_name})"
+    is_named = traits.baseline_name is None or f"baseline={option}" in name
+    details = [] if is_named else [f"baseline: {traits.baseline_name}"]
+    if traits.contrast is not None and "contrast=" not in name:
+        details.append(f"minus the score of {contrast_words(traits.contrast)}")
+    return f"{words} ({'; '.join(details)})" if details else words
 
 
 def full_names(methods: Methods) -> dict[str, str]:

@@ -5,17 +5,20 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+from torch import Tensor
 
 from lightning_explain.attribution import Attribution
+from lightning_explain.attribution.contrast import contrast_of
 from lightning_explain.callbacks.attribution.alerts import Alarm, check_alert
 from lightning_explain.callbacks.attribution.captions import check_kinds
 from lightning_explain.callbacks.attribution.compare_with import Comparisons, References, named_references
 from lightning_explain.callbacks.attribution.explainer import Examiner, Explanation
 from lightning_explain.callbacks.attribution.history import History
-from lightning_explain.callbacks.attribution.methods import full_names, named_methods
+from lightning_explain.callbacks.attribution.methods import full_name, full_names, named_methods
 from lightning_explain.callbacks.attribution.record import charts
 from lightning_explain.callbacks.attribution.reporter import Reporter
 from lightning_explain.callbacks.attribution.training_baselines import TrainingBaselines
+from lightning_explain.callbacks.base.contrast_choice import check_contrasts, chosen_contrast
 from lightning_explain.callbacks.base.default_probe import to_device
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import BEGINNING_ANEW, CALLING, TAKING_UP, WRITING
@@ -215,16 +218,19 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
             return  # a trial forward would create the parameters of lazy layers before the run does
         inputs = to_device(trainer, self.probe.parts)
         target = check_outputs(self.question, pl_module, inputs, self._keeper, self._guard, self.explained)
+        check_contrasts((contrast_of(method) for method in self.methods.values()), self.probe, target)
         self._examiner.try_integers(pl_module, inputs, target, single=not isinstance(self.probe.inputs, tuple))
 
     def _explain(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, probe: Probe, *, step: int
     ) -> Explanation | None:
         single, ranks = not isinstance(probe.inputs, tuple), Ranks.of(trainer)
-        inputs, targets = to_device(trainer, probe.parts), self._targets
+        inputs, targets, contrasts = to_device(trainer, probe.parts), self._targets, self._contrasts
 
         def explained_by(examiner: Examiner) -> Explanation | None:
-            return examiner.explain(pl_module, inputs, single=single, targets=targets, step=step, ranks=ranks)
+            return examiner.explain(
+                pl_module, inputs, single=single, targets=targets, contrasts=contrasts, step=step, ranks=ranks
+            )
 
         def by_other_weights(subject: str) -> Explanation | None:
             # faithfulness is measured of the run's own explanations
@@ -244,6 +250,18 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
                     ranks=ranks,
                 )
         return explanation
+
+    def _contrasts(self, name: str, scores: Tensor) -> Tensor | None:
+        """Return the class that a method subtracts for each sample, chosen at the first explanation."""
+        contrast = contrast_of(self.methods[name])
+        if contrast is None or self.probe is None:
+            return None
+        memory = self._history.of(full_name(name, self.methods[name]))
+        if memory.contrast is None:
+            memory.contrast, note = chosen_contrast(contrast, self.probe, self._targets(scores), scores)
+            if note:
+                self._guard.note(note)
+        return memory.contrast
 
     def _report(self, trainer: pl.Trainer, explanation: Explanation, probe: Probe, *, monitored: bool) -> None:
         self._reporter.report(trainer, explanation, probe=probe, history=self._history, monitored=monitored)

@@ -33,6 +33,10 @@ def _numbers(values: Tensor | None) -> list[float] | None:
     return None if values is None else [float(f"{value:.6g}") for value in values.tolist()]
 
 
+def _class_names(classes: Tensor | None, probe: Probe) -> list[str] | None:
+    return None if classes is None else [probe.class_name(c) for c in classes.tolist()]
+
+
 def record(comparison: Comparison, probe: Probe, *, methods: Methods, epoch: int) -> dict[str, Any]:
     """Return one explanation's metrics per sample as plain lists.
 
@@ -45,7 +49,7 @@ def record(comparison: Comparison, probe: Probe, *, methods: Methods, epoch: int
     return {
         "epoch": epoch,
         "probe": probe.fingerprint,
-        "labels": None if labels is None else [probe.class_name(c) for c in labels.tolist()],
+        "labels": _class_names(labels, probe),
         "predicted": scores.argmax(1).tolist() if scores.ndim == 2 and scores.shape[1] > 1 else None,
         **by_method.get(primary, {"method": full_name(primary, methods[primary]), "failed": True}),
         "agreement": {versus(a, b): _numbers(values) for (a, b), values in comparison.agreement.items()},
@@ -61,6 +65,7 @@ def _method_record(name: str, comparison: Comparison, probe: Probe, methods: Met
         "method": full_name(name, methods[name]),
         "baseline": traits_of(methods[name]).baseline_name,
         "target": None if attribution.target is None else attribution.target.tolist(),
+        "contrast": _class_names(attribution.contrast, probe),
         "total_attribution": _numbers(flat(attribution.values).abs().sum(1)),
         "convergence_delta": _numbers(attribution.convergence_delta),
         "error": _numbers(attribution.error),

@@ -163,16 +163,18 @@ def attribution_tab(
     # a picture is looked at; words, bars and lists are read, number by number
     is_picture = is_drawn and modality_of(shown).layout == "pictures"
     sprite = value_sprite(torch.cat(maps), max_pixels=EVENT_PIXELS) if maps and is_picture else None
-    entries = [
+    entries: list[dict[str, Any]] = [
         {
             "name": name,
             "full_colour": colour_scale(maps[position]) if maps else None,
             "error": None if attribution.error is None else _numbers(attribution.error[rows], digits=2),
             **_moved(attribution, rows),
             **_values(maps[position] if maps else None, sprite, position * len(rows), len(rows)),
+            **({} if attribution.contrast is None else {"contrast": attribution.contrast[list(rows)].tolist()}),
         }
         for position, (name, attribution) in enumerate(methods.items())
     ]
+    contrasts = [c for entry in entries for c in entry.get("contrast", [])]
     header = {
         "kind": "attribution",
         "probe": probe.fingerprint,
@@ -180,7 +182,7 @@ def attribution_tab(
         "unit": explanation.unit,
         "tile": sprite.tile if sprite else None,
         "labels": labels,
-        "class_names": names_of([*(labels or []), *predictions.get("predicted", [])], probe.class_name),
+        "class_names": names_of([*(labels or []), *predictions.get("predicted", []), *contrasts], probe.class_name),
         **predictions,
         "methods": entries,
         "curve": {

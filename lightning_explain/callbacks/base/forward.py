@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution.integrated_gradients.passes import in_halves
+from lightning_explain.attribution.wrapped_model import WrappedModel
 from lightning_explain.batches import Selector, output_of, plain_selector, score_candidates
 from lightning_explain.callbacks.base.compatibility import ComparedOptions, in_words
 from lightning_explain.callbacks.base.output_choice import likeliest_scores
@@ -213,7 +214,7 @@ def _with_graph(part: Tensor) -> Tensor:
     return part.requires_grad_().clone() if part.is_floating_point() else part
 
 
-class _Scored(nn.Module):
+class _Scored(WrappedModel[nn.Module]):
     """A module whose forward gives the scores themselves; methods that need a module get this.
 
     It asks the module it holds, so that a copy of it asks the copy. Names of layers are those in the LightningModule,
@@ -221,18 +222,11 @@ class _Scored(nn.Module):
     """
 
     def __init__(self, pl_module: nn.Module, question: Question) -> None:
-        super().__init__()
-        self.module = pl_module
+        super().__init__(pl_module)
         self._question = question
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return self._question.scores(self.module)(*inputs)
-
-    def named_modules(
-        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
-    ) -> Generator[tuple[str, nn.Module], None, None]:
-        yield prefix, self
-        yield from self.module.named_modules(memo, prefix, remove_duplicate)
+        return self._question.scores(self.model)(*inputs)
 
 
 def probabilities(scores: Tensor) -> Tensor:

@@ -100,3 +100,6 @@ def main(out: str, processes: int, slow_rank: int) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    if torch.distributed.is_initialized():
+        # threads of the process group that still run at exit abort the process
+        torch.distributed.destroy_process_group()
