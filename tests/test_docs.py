@@ -13,6 +13,8 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from docs.generated import pages
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^(?:<!-- needs (?P<needs>\w+) -->\n)?```python\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE)
@@ -113,3 +115,22 @@ def test_configurations_make_what_they_say(page: str, words: str, monkeypatch: p
     cli = LightningCLI(BoringModel, args={"trainer": trainer}, run=False, seed_everything_default=0)
     made = {type(callback).__name__ for callback in cli.trainer.callbacks}
     assert {entry["class_path"].rpartition(".")[2] for entry in trainer["callbacks"]} <= made
+
+
+def test_what_is_written_from_the_code_is_up_to_date() -> None:
+    for path, text in pages().items():
+        assert path.read_text() == text, f"{path.name} is not up to date: run python -m docs.generated"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    # the builder says nothing of a page that is not
+    listed = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text().partition("nav:")[2]))
+    assert listed == {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+
+
+@pytest.mark.parametrize(
+    "words", ["feature_names", "Hugging Face", "resume", "storage", "what does it cost", "glossary"]
+)
+def test_what_people_search_for_is_a_heading(words: str) -> None:
+    headings = [line for page in DOCS.rglob("*.md") for line in page.read_text().splitlines() if line.startswith("#")]
+    assert any(words.lower() in line.lower() for line in headings)
