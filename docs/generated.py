@@ -14,6 +14,9 @@ BEGIN, END = "<!-- generated: {} -->", "<!-- end -->"
 SHORTEST = 24
 """Letters of a text that is more than part of another one."""
 
+DEEPEST = 4
+"""Steps from a warning to the text that it is made of: variables, constants, functions."""
+
 ROOMS = {
     "attribution": "Methods",
     "callbacks/attribution": "AttributionMonitor",
@@ -43,22 +46,23 @@ class _Texts:
 
     def of(self, node: ast.expr, inside: ast.FunctionDef | None, depth: int = 0) -> list[str]:
         """Return the texts that an expression may be, with `...` for what is only known at run time."""
-        if depth > 4:
-            return []
-        if isinstance(node, ast.Constant):
-            return [node.value] if isinstance(node.value, str) else []
-        if isinstance(node, ast.JoinedStr):
-            return ["".join(self._part(value, inside, depth) for value in node.values)]
-        if isinstance(node, ast.IfExp):
-            return [*self.of(node.body, inside, depth + 1), *self.of(node.orelse, inside, depth + 1)]
-        if isinstance(node, ast.Name):
-            return self._named(node.id, inside, depth)
-        if isinstance(node, ast.Call):
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            return self._returned(name, depth)
-        if isinstance(node, ast.Attribute):
-            return self._returned(node.attr, depth)
-        return []
+        found: list[str] = []
+        match node if depth <= DEEPEST else None:
+            case ast.Constant(value=str(text)):
+                found = [text]
+            case ast.JoinedStr(values=parts):
+                found = ["".join(self._part(part, inside, depth) for part in parts)]
+            case ast.IfExp(body=one, orelse=other):
+                found = [*self.of(one, inside, depth + 1), *self.of(other, inside, depth + 1)]
+            case ast.Name(id=name) if name.isupper() and name in self.constants:
+                found = self.of(self.constants[name], None, depth + 1)
+            case ast.Name(id=name):
+                found = [text for value in _assigned(name, inside) for text in self.of(value, inside, depth + 1)]
+            case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) | ast.Attribute(attr=name):
+                found = self._returned(name, depth)
+            case _:
+                pass
+        return found
 
     def _part(self, value: ast.expr, inside: ast.FunctionDef | None, depth: int) -> str:
         if isinstance(value, ast.Constant):
@@ -67,54 +71,42 @@ class _Texts:
         known = self.of(inner, inside, depth + 1) if isinstance(inner, ast.Name) and inner.id.isupper() else []
         return known[0] if len(known) == 1 else "..."
 
-    def _named(self, name: str, inside: ast.FunctionDef | None, depth: int) -> list[str]:
-        if name in self.constants and name.isupper():
-            return self.of(self.constants[name], None, depth + 1)
-        found: list[str] = []
-        for node in ast.walk(inside) if inside is not None else ():
-            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                for target in targets:
-                    if (isinstance(target, ast.Name) and target.id == name) or (
-                        isinstance(target, ast.Tuple) and any(getattr(each, "id", "") == name for each in target.elts)
-                    ):
-                        found += self.of(node.value, inside, depth + 1)
-        return found
-
     def _returned(self, name: str, depth: int) -> list[str]:
         function = self.functions.get(name)
-        if function is None or depth > 3:
+        if function is None:
             return []
-        found: list[str] = []
-        for node in ast.walk(function):
-            if isinstance(node, ast.Return) and node.value is not None:
-                values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
-                for value in values:
-                    found += self.of(value, function, depth + 1)
-        return found
+        returned = [
+            node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value is not None
+        ]
+        values = [each for value in returned for each in (value.elts if isinstance(value, ast.Tuple) else [value])]
+        return [text for value in values for text in self.of(value, function, depth + 1)]
 
     def warned(self) -> Iterator[tuple[Path, str]]:
         """List every text that is given to `Guard.note` or `doubt`, with the file it is in."""
         for path, tree in self.trees.items():
-            inside = {
-                id(node): function
-                for function in ast.walk(tree)
-                if isinstance(function, ast.FunctionDef)
-                for node in ast.walk(function)
-            }
+            functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+            inside = {id(node): function for function in functions for node in ast.walk(function)}
             for node in ast.walk(tree):
-                if not isinstance(node, ast.Call) or not node.args:
-                    continue
-                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                if name in ("note", "doubt"):
-                    for text in self.of(node.args[0], inside.get(id(node))):
-                        if len(text.replace("...", "").strip()) >= SHORTEST:
-                            yield path.relative_to(PACKAGE), " ".join(text.split())
+                match node:
+                    case ast.Call(func=ast.Attribute(attr="note" | "doubt") | ast.Name(id="doubt"), args=[given, *_]):
+                        texts = self.of(given, inside.get(id(node)))
+                    case _:
+                        texts = []
+                for text in texts:
+                    if len(text.replace("...", "").strip()) >= SHORTEST:
+                        yield path.relative_to(PACKAGE), " ".join(text.split())
 
 
-def _ordered() -> dict[str, str]:
-    """Return the rooms, those within others first."""
-    return dict(sorted(ROOMS.items(), key=lambda item: -len(item[0])))
+def _assigned(name: str, inside: ast.FunctionDef | None) -> Iterator[ast.expr]:
+    """List the values that a function assigns to a local variable, alone or among several."""
+    for node in ast.walk(inside) if inside is not None else ():
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [
+                each for target in targets for each in (target.elts if isinstance(target, ast.Tuple) else [target])
+            ]
+            if any(isinstance(each, ast.Name) and each.id == name for each in names):
+                yield node.value
 
 
 def warnings_list() -> str:
