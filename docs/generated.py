@@ -109,11 +109,15 @@ def _assigned(name: str, inside: ast.FunctionDef | None) -> Iterator[ast.expr]:
                 yield node.value
 
 
+def _separated(node: ast.expr) -> list[ast.expr]:
+    return node.elts if isinstance(node, ast.Tuple) else [node]
+
+
 def warnings_list() -> str:
     """Return every warning of the package as Markdown, by the part of the package that it comes from."""
     by_room: dict[str, dict[str, None]] = {title: {} for title in ROOMS.values()}
     for path, text in _Texts().warned():
-        title = next(title for start, title in _ordered().items() if str(path).startswith(start))
+        title = next(ROOMS[start] for start in sorted(ROOMS, key=len, reverse=True) if str(path).startswith(start))
         by_room[title][text] = None
     lines: list[str] = []
     for title, texts in by_room.items():
