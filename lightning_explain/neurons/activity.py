@@ -1,12 +1,19 @@
 """Activity of a layer's neurons, counted by class: pure functions without a loop over samples."""
 
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 CHUNK_ELEMENTS = 1 << 19
 """Maps are compared in pieces of about this many values, so that the temporary stays in the processor's cache."""
+
+ACCELERATOR_ELEMENTS = 1 << 24
+"""The same on an accelerator, where a piece costs the start of three kernels, and its memory is what matters."""
 
 HEAD_SHARE = 0.5
 """An attention head is active for a sample when its norm is at least this share of the mean of the layer's heads."""
@@ -37,40 +44,80 @@ class Scratch:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+        self._views: dict[tuple[object, ...], Tensor] = {}
 
     def like(self, chunk: Tensor) -> Tensor:
         """Return an uninitialised tensor of the chunk's shape; the next call may overwrite it."""
         key = (chunk.device, chunk.dtype)
         kept = self._kept.get(key)
         if kept is None or kept.numel() < chunk.numel():
+            self._views.clear()
             with torch.inference_mode(mode=False):
                 kept = self._kept[key] = torch.empty(chunk.numel(), device=chunk.device, dtype=chunk.dtype)
-        return kept[: chunk.numel()].view(chunk.shape)
+        place = (*key, chunk.shape, chunk.stride())
+        view = self._views.get(place)
+        if view is None:
+            if len(self._views) >= MOST_VIEWS:
+                self._views.clear()
+            view = self._views[place] = _laid_out_like(chunk, kept)
+        return view
+
+
+MOST_VIEWS = 256
+"""Shapes that a scratch buffer remembers: sequences may come in as many as there are lengths."""
+
+
+def _laid_out_like(chunk: Tensor, memory: Tensor) -> Tensor:
+    """Return a part of a flat tensor in the shape of a chunk, and in its order of memory where that has no gaps."""
+    sizes = sorted((stride, size) for stride, size in zip(chunk.stride(), chunk.shape, strict=True) if size > 1)
+    expected = 1
+    for stride, size in sizes:
+        if stride != expected:
+            return memory[: chunk.numel()].view(chunk.shape)
+        expected *= size
+    return memory.as_strided(chunk.shape, chunk.stride(), 0)
+
+
+@lru_cache(maxsize=1024)
+def fewest_active(n_positions: int, min_fraction: float) -> int:
+    """Return the smallest number of active positions that makes a share of at least `min_fraction`; at least 1.
+
+    Shares are compared in 32 bits, so that 3 of 10 is a share of 0.3. Numbers are compared on the device: a division
+    there is a product with a reciprocal, by which 9 of 36 may be less than a quarter.
+
+    Example:
+        >>> fewest_active(36, 0.25), fewest_active(10, 0.3), fewest_active(9, 0.0)
+        (9, 3, 1)
+    """
+    number = max(1, math.ceil(min_fraction * n_positions))
+    below = np.float32(number - 1) / np.float32(max(1, n_positions))
+    return number - 1 if number > 1 and below >= np.float32(min_fraction) else number
 
 
 def _over_positions(
-    maps: Tensor, threshold: float, *, dim: int, signed: bool, scratch: Scratch, peak: Tensor | None
-) -> list[Tensor]:
-    """Return share of positions above the threshold, mean, and if `signed` mean size: each [batch, neurons].
+    maps: Tensor, threshold: float, *, dims: Sequence[int], signed: bool, scratch: Scratch, peaks: bool
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Return the number of positions above the threshold, the mean, the mean size and the largest value.
 
-    Writes the largest values into `peak`, where it is given.
-
-    All in one walk: a chunk is compared and summed while it is in the cache.
+    Each is [batch, neurons]; None for the size where not `signed`, and for the largest without `peaks`. All in one
+    walk: a chunk is compared and summed while it is in the cache.
     """
-    shape = [size for axis, size in enumerate(maps.shape) if axis != dim]
-    sums = [maps.new_empty(shape) for _ in range(3 if signed else 2)]
-    rows = max(1, CHUNK_ELEMENTS // max(1, maps[0].numel())) if len(maps) else 1
-    for start in range(0, len(maps), rows):
-        chunk, part = maps[start : start + rows], slice(start, start + rows)
+    most = CHUNK_ELEMENTS if maps.device.type == "cpu" else ACCELERATOR_ELEMENTS
+    rows = max(1, most // max(1, maps[0].numel())) if len(maps) else 1
+    dims = list(dims)
+    found: list[tuple[Any, ...]] = []
+    for chunk in maps.split(rows) if rows < len(maps) else (maps,):
         buffer = scratch.like(chunk)
         # comparing into a float buffer is ten times cheaper than summing booleans
-        torch.sum(torch.gt(chunk, threshold, out=buffer), dim, out=sums[0][part])
-        torch.sum(chunk, dim, out=sums[1][part])
-        if peak is not None:
-            torch.amax(chunk, dim, out=peak[part])
-        if signed:
-            torch.sum(torch.abs(chunk, out=buffer), dim, out=sums[2][part])
-    return [total.div_(max(1, maps.shape[dim])) for total in sums]
+        number = torch.sum(torch.gt(chunk, threshold, out=buffer), dims)
+        mean = torch.mean(chunk, dims)
+        peak = torch.amax(chunk, dims) if peaks else None
+        size = torch.mean(torch.abs(chunk, out=buffer), dims) if signed else None
+        found.append((number, mean, size, peak))
+    if len(found) == 1:
+        return found[0]
+    number, mean, size, peak = zip(*found, strict=True)
+    return torch.cat(number), torch.cat(mean), torch.cat(size) if signed else None, torch.cat(peak) if peaks else None
 
 
 def _over_valid_positions(maps: Tensor, threshold: float, valid: Tensor) -> list[Tensor]:
@@ -124,18 +171,20 @@ def unit_activity(
         active = torch.gt(maps, threshold, out=torch.empty_like(maps) if scratch is None else scratch.like(maps))
         return Activity(active, maps, None, maps.abs() if signed else None, maps if peaks else None)
     scratch = scratch or Scratch()
-    maps = maps.flatten(2) if unit_dim == 1 else maps.flatten(1, -2)
-    position_dim = 2 if unit_dim == 1 else 1
-    peak = maps.new_empty([size for axis, size in enumerate(maps.shape) if axis != position_dim]) if peaks else None
     if valid is None:
-        found = _over_positions(maps, threshold, dim=position_dim, signed=signed, scratch=scratch, peak=peak)
-    else:
-        found = _over_valid_positions(maps, threshold, valid)
-        peak = maps.masked_fill(~valid.unsqueeze(2), -torch.inf).amax(1) if peaks else None
-    share = found[0]
+        dims = range(2, maps.ndim) if unit_dim == 1 else range(1, maps.ndim - 1)
+        number, mean, size, peak = _over_positions(
+            maps, threshold, dims=dims, signed=signed, scratch=scratch, peaks=peaks
+        )
+        alive = number.amax(0).clamp_(max=1)
+        least = fewest_active(math.prod(maps.shape[dim] for dim in dims), min_fraction)
+        return Activity(number.ge_(least), mean, alive, size, peak)
+    maps = maps.flatten(2).transpose(1, 2) if unit_dim == 1 else maps.flatten(1, -2)
+    share, mean, size = _over_valid_positions(maps, threshold, valid)
+    peak = maps.masked_fill(~valid.unsqueeze(2), -torch.inf).amax(1) if peaks else None
     # no share is ever as small as this, so that without a fraction one position is enough, and needed
     active = share >= max(min_fraction, torch.finfo(share.dtype).tiny)
-    return Activity(active.float(), found[1], (share.amax(0) > 0).float(), found[2] if signed else None, peak)
+    return Activity(active.float(), mean, (share.amax(0) > 0).float(), size if signed else None, peak)
 
 
 def head_activity(norms: Tensor, valid: Tensor | None = None) -> Activity:
@@ -160,100 +209,3 @@ def head_activity(norms: Tensor, valid: Tensor | None = None) -> Activity:
     share, mean, _ = _over_valid_positions(norms, 0.0, everywhere if valid is None else valid)
     active = (mean >= HEAD_SHARE * mean.mean(1, keepdim=True)) & (mean > 0)
     return Activity(active.float(), mean, (share.amax(0) > 0).float())
-
-
-def class_rows(labels: Tensor, n_classes: int, counted: Tensor | None = None) -> Tensor:
-    """Return the row of a `CountBuffer` under which each sample is counted: LongTensor [batch].
-
-    Args:
-        labels: Class of each sample: LongTensor [batch]; labels outside 0 to n_classes-1 (ignore indices) go to the
-            last row, `n_classes`, which is thrown away.
-        n_classes: Number of classes.
-        counted: Boolean [batch]; False for samples to throw away (a distributed sampler's padding).
-
-    Example:
-        >>> class_rows(torch.tensor([1, -100, 0]), 2)
-        tensor([1, 2, 0])
-    """
-    counts = (labels >= 0) & (labels < n_classes)
-    if counted is not None:
-        counts = counts & counted
-    return torch.where(counts, labels, n_classes)
-
-
-class ClassCounts(NamedTuple):
-    """Sums over the samples of each class.
-
-    Attributes:
-        active: How often each neuron was active: [classes, neurons].
-        activation: Sum of its activations: [classes, neurons].
-        samples: Number of samples: [classes].
-        alive: 1 for neurons that passed the threshold anywhere: [neurons].
-        magnitude: Sum of the sizes of its activations, over all classes: [neurons].
-    """
-
-    active: Tensor
-    activation: Tensor
-    samples: Tensor
-    alive: Tensor
-    magnitude: Tensor
-
-
-class CountBuffer:
-    """Sums of activity by class, in float32: cheap enough for every training step.
-
-    Drain it before a class has met 2^24 samples, where float32 stops counting.
-
-    Args:
-        n_classes: Number of classes.
-        n_neurons: Neurons of the layer.
-        device: Where the layer's outputs are.
-    """
-
-    def __init__(self, n_classes: int, n_neurons: int, device: torch.device) -> None:
-        self.n_classes = n_classes
-        # outside inference mode, where training can change it; float32 whatever the run's default is
-        with torch.inference_mode(mode=False):
-            self._active = torch.zeros(n_classes + 1, n_neurons, dtype=torch.float32, device=device)
-            self._activation = torch.zeros(n_classes + 1, n_neurons, dtype=torch.float32, device=device)
-            self._samples = torch.zeros(n_classes + 1, dtype=torch.float32, device=device)
-            self._alive = torch.zeros(n_neurons, dtype=torch.float32, device=device)
-            self._magnitude = torch.zeros(n_neurons, dtype=torch.float32, device=device)
-            self._one = torch.ones((), dtype=torch.float32, device=device)
-        self._signed = False
-
-    @property
-    def n_neurons(self) -> int:
-        """Number of neurons of the layer."""
-        return len(self._alive)
-
-    def add(self, activity: Activity, rows: Tensor) -> None:
-        """Add one batch.
-
-        Args:
-            activity: Of the layer, [batch, neurons].
-            rows: From `class_rows`.
-
-        Cost: two passes over the activity, a third one where activations are signed.
-        """
-        self._active.index_add_(0, rows, activity.active)
-        self._activation.index_add_(0, rows, activity.activation)
-        # no bincount: on a GPU it would wait for the device
-        self._samples.index_add_(0, rows, self._one.expand(len(rows)))
-        if activity.alive is not None:
-            torch.maximum(self._alive, activity.alive, out=self._alive)
-        if activity.magnitude is not None:
-            self._signed = True
-            self._magnitude += (rows < self.n_classes).float() @ activity.magnitude
-
-    def drain(self) -> ClassCounts:
-        """Return the sums, without the row of ignored samples, and reset them."""
-        n = self.n_classes
-        alive = torch.maximum(self._alive, self._active.amax(0)) > 0
-        magnitude = self._magnitude.clone() if self._signed else self._activation[:n].sum(0)
-        counts = ClassCounts(
-            self._active[:n].clone(), self._activation[:n].clone(), self._samples[:n].clone(), alive.float(), magnitude
-        )
-        for buffer in (self._active, self._activation, self._samples, self._alive, self._magnitude):
-            buffer.zero_()
-        return counts

@@ -7,7 +7,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.neurons.activity import Activity, ClassCounts, CountBuffer, class_rows, unit_activity
+from lightning_explain.neurons.activity import Activity, unit_activity
+from lightning_explain.neurons.class_counts import ClassCounts, JointCounts, SummedLayer, class_rows
 
 
 class ClassRates(NamedTuple):
@@ -104,6 +105,17 @@ class ActiveNeurons(Metric):
                 getattr(self, name)[: len(kept)] = kept
         self._computed = None
 
+    def narrow(self, n_classes: int) -> None:
+        """Give up the room for classes from `n_classes` on, of which no sample was counted."""
+        if n_classes >= self.n_classes:
+            return
+        with torch.inference_mode(mode=False):
+            for name in ("active", "activation", "samples"):
+                kept: Tensor = getattr(self, name)[:n_classes].clone()
+                self.add_state(name, torch.zeros_like(kept), dist_reduce_fx="sum", persistent=True)
+                getattr(self, name).copy_(kept)
+        self._computed = None
+
     def put_together(self) -> "ActiveNeurons":
         """Merge the counts of all classes into one; samples without a class stay left out."""
         one = ActiveNeurons(
@@ -142,13 +154,13 @@ class ActiveNeurons(Metric):
             raise ConfigurationError(
                 f"The layer gave {activity.active.shape[1]} neurons, but n_neurons={self.n_neurons}."
             )
-        buffer = CountBuffer(self.n_classes, self.n_neurons, activity.active.device)
-        buffer.add(activity, class_rows(target, self.n_classes, counted))
-        self._count(buffer.drain())
+        sums = JointCounts(self.n_classes, [SummedLayer.of(activity)], activity.active.device)
+        sums.add([activity], class_rows(target, self.n_classes, counted))
+        self._count(sums.drain()[0])
 
     @torch.no_grad()
     def add(self, counts: ClassCounts) -> None:
-        """Add the sums that a `CountBuffer` collected over several batches, for the classes it has."""
+        """Add the sums that a `JointCounts` collected over several batches, for the classes it has."""
         self._count(counts)
         # what torchmetrics does around `update`
         self._update_count += 1

@@ -12,9 +12,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from lightning_explain.capture.padding_masks import KEEPING, LEAVING_OUT, MaskSource, arguments_of
 from lightning_explain.capture.watched_layers import ACTIVATIONS
 from lightning_explain.neurons.axes import Axis, Dims, fresh, fresh_dims, has_units, only_units, size_of
-from lightning_explain.neurons.axis_rules import dims_after
 from lightning_explain.neurons.forward_trace import ForwardTrace, FunctionCall, ModuleCall
-from lightning_explain.neurons.operation import AxisOperation, tensors_in
+from lightning_explain.neurons.operations.axis_rules import dims_after
+from lightning_explain.neurons.operations.operation import AxisOperation, tensors_in
 
 GETTERS = frozenset(["T", "mT", "H", "mH", "data", "real"])
 BLOCKS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.TransformerEncoder, nn.TransformerDecoder)

@@ -52,7 +52,7 @@ class Loading(pl.Callback):
         self._train_dataloaders = train_dataloaders
         self._needs_training_data = train_data or any(_asks_for_training_data(monitor) for monitor in monitors)
         self.checkpoint: Checkpoint | None = None
-        """What the next validation explains; None once that was loaded."""
+        """The next weights to explain; None once they were loaded."""
         self._begun = False
 
     @property

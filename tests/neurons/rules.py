@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from lightning_explain.neurons.axes import Dims, fresh, is_units
-from lightning_explain.neurons.axis_rules import dims_after
-from lightning_explain.neurons.operation import AxisOperation
+from lightning_explain.neurons.operations.axis_rules import dims_after
+from lightning_explain.neurons.operations.operation import AxisOperation
 
 
 def operation(name: str, /, *args: Any, known: list[tuple[Tensor, Dims]], out: Tensor, **kwargs: Any) -> AxisOperation:

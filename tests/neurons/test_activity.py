@@ -13,10 +13,8 @@ from lightning_explain.neurons import activity as activity_module
 from lightning_explain.neurons.activity import (
     HEAD_SHARE,
     Activity,
-    ClassCounts,
-    CountBuffer,
     Scratch,
-    class_rows,
+    fewest_active,
     head_activity,
     unit_activity,
 )
@@ -161,44 +159,27 @@ def test_neurons_are_counted_each_for_itself(order: list[int]) -> None:
     torch.testing.assert_close(permuted.alive, plain.alive[order])
 
 
-def counts_of(activity: Activity, labels: Tensor, n_classes: int, counted: Tensor | None = None) -> ClassCounts:
-    buffer = CountBuffer(n_classes, activity.active.shape[1], torch.device("cpu"))
-    buffer.add(activity, class_rows(labels, n_classes, counted))
-    return buffer.drain()
+@given(n_positions=st.integers(1, 3000), min_fraction=st.floats(0, 1))
+def test_the_fewest_active_positions_are_those_whose_share_is_enough(n_positions: int, min_fraction: float) -> None:
+    share = torch.arange(1, n_positions + 1) / n_positions
+    enough = (share >= min_fraction).nonzero()
+    assert fewest_active(n_positions, min_fraction) == int(enough[0]) + 1
 
 
-def test_each_sample_is_counted_for_its_class_and_ignored_ones_for_none() -> None:
-    labels, counted = torch.tensor([2, 0, -100, 2, 3, 0]), torch.tensor([1, 1, 1, 1, 1, 0]).bool()
-    assert class_rows(labels, 3).tolist() == [2, 0, 3, 2, 3, 0]
-    assert class_rows(labels, 3, counted).tolist() == [2, 0, 3, 2, 3, 3]
-    found = counts_of(unit_activity(torch.ones(6, 2), unit_dim=1), labels, 3, counted)
-    assert found.samples.tolist() == [1, 0, 2]
-    assert found.active.tolist() == [[1, 1], [0, 0], [2, 2]]
-
-
-@settings(max_examples=30)
-@given(seed=st.integers(0, 999), n_classes=st.integers(1, 5))
-def test_class_counts_are_sums_over_the_samples_of_the_class(seed: int, n_classes: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, n_classes, (9,), generator=generator)
-    output = torch.randn(9, 4, generator=generator)
-    found = counts_of(unit_activity(output, unit_dim=1), labels, n_classes)
-    for c in range(n_classes):
-        mine = output[labels == c]
-        torch.testing.assert_close(found.active[c], (mine > 0).sum(0).float())
-        torch.testing.assert_close(found.activation[c], mine.sum(0))
-        assert int(found.samples[c]) == len(mine)
-    assert torch.equal(found.alive > 0, (output > 0).any(0))
-
-
-def test_a_drained_buffer_begins_anew() -> None:
-    buffer = CountBuffer(2, 3, torch.device("cpu"))
-    maps = unit_activity(torch.ones(2, 3, 4), unit_dim=1)
-    buffer.add(maps, torch.tensor([0, 1]))
-    first = buffer.drain()
-    assert first.samples.tolist() == [1, 1] and first.alive.tolist() == [1, 1, 1]
-    assert all(bool((part == 0).all()) for part in buffer.drain())
-    assert first.samples.tolist() == [1, 1]  # what was handed over stays
+@pytest.mark.parametrize("layout", ["plain", "channels last", "transposed", "expanded"])
+def test_scratch_has_the_shape_and_where_it_can_the_order_of_memory(layout: str) -> None:
+    plain = torch.randn(3, 4, 5, 6)
+    chunk = {
+        "plain": plain,
+        "channels last": plain.to(memory_format=torch.channels_last),
+        "transposed": plain.transpose(1, 3),
+        "expanded": plain[:, :1].expand(3, 4, 5, 6),
+    }[layout]
+    scratch = Scratch()
+    found = scratch.like(chunk)
+    assert found.shape == chunk.shape and (layout == "expanded" or found.stride() == chunk.stride())
+    assert torch.equal(torch.gt(chunk, 0, out=found), (chunk > 0).float())
+    assert scratch.like(chunk) is found and scratch.like(plain[:1]).data_ptr() == found.data_ptr()
 
 
 def padded_by_loops(values: Tensor, valid: Tensor, threshold: float, min_fraction: float) -> tuple[Any, ...]:

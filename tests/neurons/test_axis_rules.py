@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lightning_explain.neurons.axis_rules import _BY_NAMES, RULES, dims_after
+from lightning_explain.neurons.operations.axis_rules import _BY_NAMES, RULES, dims_after
 from tests.neurons.rules import marked, operation, unit_places
 
 PLACES = (torch, torch.Tensor, functional, torch.ops.aten)

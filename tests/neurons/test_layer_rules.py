@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_explain.neurons.axes import fresh, is_units
-from lightning_explain.neurons.axis_rules import dims_after
+from lightning_explain.neurons.operations.axis_rules import dims_after
 from tests.neurons.rules import marked, operation, unit_places, units_after
 
 X = torch.rand(2, 4, 6, 6)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.neurons import ActiveNeurons, ClassRates, unit_activity
-from lightning_explain.neurons.activity import ClassCounts, CountBuffer, class_rows
+from lightning_explain.neurons.class_counts import ClassCounts, JointCounts, SummedLayer, class_rows
 
 
 def batches(seed: int = 0, n_batches: int = 3, n_classes: int = 3) -> list[tuple[Tensor, Tensor]]:
@@ -88,9 +88,10 @@ def test_layouts_threshold_and_fraction_reach_the_count(shape: tuple[int, ...], 
 
 
 def gathered(activations: Tensor, labels: Tensor, n_classes: int) -> ClassCounts:
-    buffer = CountBuffer(n_classes, activations.shape[1], torch.device("cpu"))
-    buffer.add(unit_activity(activations, unit_dim=1), class_rows(labels, n_classes))
-    return buffer.drain()
+    activity = unit_activity(activations, unit_dim=1)
+    sums = JointCounts(n_classes, [SummedLayer.of(activity)], torch.device("cpu"))
+    sums.add([activity], class_rows(labels, n_classes))
+    return sums.drain()[0]
 
 
 def test_add_counts_as_update_does() -> None:

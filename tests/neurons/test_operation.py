@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lightning_explain.neurons.operation import tensors_in
+from lightning_explain.neurons.operations.operation import tensors_in
 from tests.neurons.rules import marked, operation
 
 A, B = torch.zeros(2, 3), torch.zeros(3)

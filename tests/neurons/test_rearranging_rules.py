@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lightning_explain.neurons.axis_rules import dims_after
-from lightning_explain.neurons.rearranging_rules import fits
+from lightning_explain.neurons.operations.axis_rules import dims_after
+from lightning_explain.neurons.operations.rearranging_rules import fits
 from tests.neurons.rules import marked, moved_to, operation, unit_places, units_after
 
 SHAPE = (2, 3, 4, 6)

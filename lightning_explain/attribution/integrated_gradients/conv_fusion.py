@@ -136,7 +136,7 @@ class _Norm:
 
 @dataclass(frozen=True)
 class _Call:
-    """What a layer was called with and gave."""
+    """The arguments and the output of one call of a layer."""
 
     function: Callable[..., Tensor]
     weight: Tensor

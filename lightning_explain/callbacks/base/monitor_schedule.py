@@ -14,6 +14,8 @@ from lightning_explain.schedule import Schedule, Stopwatch
 
 def largest(trainer: Any, number: int) -> int:
     """Return the largest of all processes' numbers; a collective call in a distributed run."""
+    if trainer.world_size == 1:
+        return number  # a device that is asked for it would be waited for
     own = torch.tensor(number, device=trainer.strategy.root_device)
     return int(trainer.strategy.reduce(own, reduce_op="max"))
 

@@ -1,6 +1,6 @@
 """The class scores of the batches that a neuron monitor counts: which tensor they are, and how good they are."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -82,20 +82,20 @@ class NeuronScores:
         self._before = {}
         self._logged = logged_accuracies(metrics, fresh) | held_accuracies(pl_module, self._updates)
 
-    def begin_batch(self, pl_module: nn.Module, batch: Any, n_classes: int | None) -> None:
+    def begin_batch(self, pl_module: nn.Module, batch: Any, n_classes: Callable[[], int] | None) -> None:
         """Listen; at the first batch find out what the module returns, and which of its parts return the same.
 
         Args:
             pl_module: The module.
             batch: As the step gets it.
-            n_classes: Classes that are known of; None where there are no labels.
+            n_classes: Gives the number of classes that are known of, at the first batch; None without labels.
         """
         if self._to_find:
             self._to_find = False
             try:
                 inputs = input_of(batch, self._question.input)
                 parts = inputs if isinstance(inputs, tuple) else (inputs,)
-                said = self._question.settle(pl_module, parts, n_classes)
+                said = self._question.settle(pl_module, parts, None if n_classes is None else n_classes())
                 self._catcher.know(score_sources(pl_module, batch, self._question), pl_module)
                 if said:
                     self._guard.note(said)

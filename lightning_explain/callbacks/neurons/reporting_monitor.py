@@ -6,6 +6,8 @@ from typing import Any
 import lightning.pytorch as pl
 
 from lightning_explain.callbacks.base.compatibility import ComparedOptions, begins_anew, what_changed
+from lightning_explain.callbacks.class_scores.output_check import n_classes_of
+from lightning_explain.callbacks.neurons.counting.class_room import expected_classes
 from lightning_explain.callbacks.neurons.counting.counting_monitor import CountingMonitor
 from lightning_explain.callbacks.neurons.counting.watch import Profiles, Stage
 from lightning_explain.callbacks.neurons.exemplars.monitor_exemplars import MonitorExemplars
@@ -112,11 +114,14 @@ class ReportingMonitor(CountingMonitor):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the probe, if the validation data are known by now."""
-        del pl_module
         if self._is_reported:  # the checkpoint was written after the report of the epoch that is resumed
             self._schedule.mark(trainer)
         with self._schedule.stopwatch.spending():
             self._probe.find(trainer)
+            with self._guard.doing("looking for the number of classes"):
+                probe = self._probe.probe
+                known = n_classes_of(probe) if probe is not None else None
+                self._watch.expect_classes(expected_classes(pl_module, trainer, known or 0))
 
     # -- reporting ---------------------------------------------------------------------------------------------
 

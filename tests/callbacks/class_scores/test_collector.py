@@ -56,7 +56,7 @@ def validate(scores: NeuronScores, net: nn.Module, step: Any, *, logged: Any = N
     metrics: dict[str, Any] = {}
     scores.begin_validation(metrics, net)
     for batch in zip(X.split(5), Y.split(5), strict=True):
-        scores.begin_batch(net, batch, 3)
+        scores.begin_batch(net, batch, lambda: 3)
         step(batch[0])
         scores.count(scores.end_batch(batch[1], redirected=False), batch[1], counted)
     metrics |= logged or {}
@@ -129,7 +129,7 @@ def test_an_accuracy_that_was_logged_before_the_validation_is_no_evidence() -> N
     scores = scores_of(net)
     scores.begin_validation(stale, net)
     for batch in zip(X.split(5), Y.split(5), strict=True):
-        scores.begin_batch(net, batch, 3)
+        scores.begin_batch(net, batch, lambda: 3)
         both(net)(batch[0])
         scores.count(scores.end_batch(batch[1], redirected=False), batch[1], None)
     scores.end_validation(stale, net)
@@ -142,7 +142,7 @@ def test_padding_and_negative_labels_are_left_out() -> None:
     labels[2] = -100
     scores = scores_of(net)
     scores.begin_validation({}, net)
-    scores.begin_batch(net, (X, labels), 3)
+    scores.begin_batch(net, (X, labels), lambda: 3)
     net(X)
     counted = torch.arange(12) < 10
     scores.count(scores.end_batch(labels, redirected=False), labels, counted)

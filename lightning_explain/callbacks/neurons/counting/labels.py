@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_explain.batches import (
     LabelForm,
     Selector,
-    class_labels,
     describe,
     label_form,
     label_oddities,
@@ -22,6 +23,19 @@ ALL_SAMPLES = "all samples"
 """The name of the only class where there are no labels."""
 
 WHERE = "target=1, target='label' or target=lambda batch: ..."
+
+
+def without_wait(values: Tensor) -> NDArray[np.generic] | None:
+    """Return a tensor's values if they can be read without waiting for a device; None if they cannot.
+
+    Example:
+        >>> import torch
+        >>> without_wait(torch.tensor([3, 1])).max()
+        np.int64(3)
+    """
+    # a subclass may hold no values at all, as the tensors have with which a step is only planned
+    on_host = type(values) is Tensor and values.device.type == "cpu" and not values.requires_grad
+    return values.numpy() if on_host else None
 
 
 class LabelEvidence(NamedTuple):
@@ -80,7 +94,7 @@ class Labels:
     def of(self, batch: Any) -> Tensor | None:
         """Return the class of each sample [batch]; None where batches hold no classes.
 
-        Waits for the device at the first batch only, and only for targets that are no integers.
+        Does not wait for the device: where values there speak against labels, `evidence` says so later.
 
         Raises:
             ConfigurationError: The first batch held classes, this one is of another form.
@@ -90,7 +104,7 @@ class Labels:
         target = target_of(batch, self._target)
         form = label_form(target)
         if self.classes is None:
-            self.classes = class_labels(target) is not None
+            self.classes = self._may_hold_classes(form, target)
             self._form = form if self.classes else None
             # whoever gives a callable that returns None has said that there are none
             if not self.classes and not (target is None and callable(self._target)):
@@ -103,6 +117,13 @@ class Labels:
             odd = label_oddities(form, target)
             self._oddities = odd if self._oddities is None else self._oddities.to(odd.device) | odd
         return labels_as(form, target)
+
+    @staticmethod
+    def _may_hold_classes(form: LabelForm | None, target: Tensor | None) -> bool:
+        if form is None or target is None or form == "index":
+            return form is not None
+        odd = without_wait(label_oddities(form, target)) if target.numel() else None
+        return bool(target.numel()) and (odd is None or not odd[0])
 
     def _tell_none(self, batch: Any) -> None:
         self._guard.note(

@@ -80,6 +80,15 @@ def too_large_label_message(label: int, most: int) -> str:
     )
 
 
+def no_room_message(label: int, room: int) -> str:
+    """Return the message on labels on an accelerator for which no room was made in time."""
+    return (
+        f"label {label} was met, while room was made for {room} classes: nothing had said that there are more, and a "
+        f"look at the labels would make each step wait for the device. Samples of the classes from {room} on are "
+        "missing in this report; from now on they are counted. With class_names= all are counted from the first step."
+    )
+
+
 def not_ablated_message(layers: Sequence[str]) -> str:
     """Return the message on layers of which no unit could be set to its mean."""
     return (

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from lightning_explain.callbacks.base.error_handling import Guard
+from lightning_explain.callbacks.neurons.counting.class_room import LEAST_ROOM, MOST_CLASSES, HighestLabel
+from lightning_explain.callbacks.neurons.counting.labels import without_wait
 from lightning_explain.callbacks.neurons.counting.layer_counts import LayerCounts, layer_of
 from lightning_explain.callbacks.neurons.counting.not_counted import (
+    no_room_message,
     too_large_label_message,
     unknown_units_message,
     wrong_rows_message,
@@ -18,8 +21,9 @@ from lightning_explain.callbacks.neurons.counting.not_counted import (
 from lightning_explain.callbacks.neurons.exemplars.exemplar_collector import ExemplarCollector
 from lightning_explain.capture import Call, Layer, Recorder, first_activations
 from lightning_explain.neurons import Activity, unit_activity
-from lightning_explain.neurons.activity import Scratch, class_rows, head_activity
+from lightning_explain.neurons.activity import Scratch, head_activity
 from lightning_explain.neurons.arrangement import units_of
+from lightning_explain.neurons.class_counts import class_rows
 from lightning_explain.neurons.units import never_negative
 from lightning_explain.neurons.views import AttentionHeads, Units
 from lightning_explain.schedule import Stopwatch
@@ -33,9 +37,6 @@ class ActivityRule:
     min_fraction: float = 0.25
     min_rate: float = 0.5
 
-
-MOST_CLASSES = 10_000
-"""Integer labels beyond this are no classes, unless class_names says so: counts would fill the memory."""
 
 ATTENTION_EVERY = 8
 """In training every n-th batch is counted for the heads of `nn.MultiheadAttention`, which cost a pass of their own."""
@@ -60,6 +61,7 @@ class StageCounts:
         is_followed: True once a step's calls have been followed, so that units still unknown are asked for.
         has_unknown: True if a layer's output has units of which nothing is known.
         exemplars: Collects exemplars from what the layers give; None while none are wanted.
+        expected_classes: Number of classes that room is made for where labels cannot be looked at.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class StageCounts:
         self.has_unknown = False
         self.exemplars: ExemplarCollector | None = None
         self._rule = rule
+        self.expected_classes = LEAST_ROOM
+        self._highest = HighestLabel()
         self._names_given = n_classes > 0
         self._guard = guard
         self._stopwatch = stopwatch
@@ -148,19 +152,37 @@ class StageCounts:
     def _rows_of(self, labels: Tensor, counted: Tensor | None) -> Tensor:
         if self._names_given or not labels.numel():
             # no look at the labels: on a GPU it would wait for the device
-            return class_rows(labels, self.counts.n_classes, counted)
-        low, high = (int(end) for end in torch.aminmax(labels))
-        if high >= MOST_CLASSES:
-            self._guard.note(too_large_label_message(high, MOST_CLASSES), about="labels that are no classes")
-        self.counts.grow(min(high + 1, MOST_CLASSES))
+            return class_rows(labels, self.counts.room, counted)
+        values = without_wait(labels)
+        if values is None:
+            self.counts.make_room(self.expected_classes)
+            self._highest.add(labels)
+            return class_rows(labels, self.counts.room, counted)
+        low, high = int(values.min()), int(values.max())
+        self._met(high)
         # nothing to leave out: labels are rows as they are
-        plain = low >= 0 and high < self.counts.n_classes and counted is None
-        return labels if plain else class_rows(labels, self.counts.n_classes, counted)
+        plain = low >= 0 and high < self.counts.room and counted is None
+        return labels if plain else class_rows(labels, self.counts.room, counted)
+
+    def _met(self, highest: int) -> None:
+        if highest >= MOST_CLASSES:
+            self._guard.note(too_large_label_message(highest, MOST_CLASSES), about="labels that are no classes")
+        self.counts.grow(min(highest + 1, MOST_CLASSES))
+
+    def look_at_labels(self) -> None:
+        """Find out how many classes were met on an accelerator, for which it waits; not for use in a step."""
+        highest, room = self._highest.take(), self.counts.room
+        if highest is None:
+            return
+        if room <= highest < MOST_CLASSES:
+            self._guard.note(no_room_message(highest, room), about="classes without room")
+        self._met(highest)
+        self.expected_classes = max(self.expected_classes, 2 * self.counts.n_classes)
 
     @property
     def of_class(self) -> Tensor | None:
         """Samples of the batch that have a class: boolean [batch]; None where it is not known yet."""
-        return None if self._rows is None else self._rows < self.counts.n_classes
+        return None if self._rows is None else self._rows < self.counts.room
 
     def end(self, labels: Tensor | None = None, counted: Tensor | None = None) -> bool:
         """Count the outputs that were not counted in the hooks; return True if any layer fired."""
@@ -216,6 +238,7 @@ class StageCounts:
     def _activity(self, units: Units, layer: Layer) -> Activity:
         if units.heads:
             return head_activity(units.values, units.valid)
+        at_once = self._counting and self.counts.adds_at_once(units.values)
         return unit_activity(
             units.values,
             unit_dim=units.unit_dim,
@@ -223,7 +246,8 @@ class StageCounts:
             min_fraction=self._rule.min_fraction,
             valid=units.valid,
             signed=self._signed[layer.name],
-            scratch=self._scratch if self._counting else None,
+            # memory that the next layer overwrites
+            scratch=self._scratch if units.values.ndim > 2 or at_once else None,
             # an accelerator finds largest values and their positions in one go
             peaks=self.exemplars is not None and units.values.device.type == "cpu",
         )

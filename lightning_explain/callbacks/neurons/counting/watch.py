@@ -11,20 +11,13 @@ from lightning_explain.callbacks.base.error_handling import BEGINNING_ANEW, Guar
 from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.callbacks.class_scores.collector import NeuronScores
 from lightning_explain.callbacks.neurons.counting.call_following import CallFollowing
+from lightning_explain.callbacks.neurons.counting.class_room import MOST_CLASSES
 from lightning_explain.callbacks.neurons.counting.labels import LabelEvidence, Labels, without_labels
 from lightning_explain.callbacks.neurons.counting.layer_choice import watched_layers
 from lightning_explain.callbacks.neurons.counting.layer_counts import CountShapes
-from lightning_explain.callbacks.neurons.counting.not_counted import (
-    not_finite_message,
-    silent_layers_message,
-)
+from lightning_explain.callbacks.neurons.counting.not_counted import not_finite_message, silent_layers_message
 from lightning_explain.callbacks.neurons.counting.padding import counted_samples
-from lightning_explain.callbacks.neurons.counting.stage_counts import (
-    ATTENTION_EVERY,
-    MOST_CLASSES,
-    ActivityRule,
-    StageCounts,
-)
+from lightning_explain.callbacks.neurons.counting.stage_counts import ATTENTION_EVERY, ActivityRule, StageCounts
 from lightning_explain.capture import Layer
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.neurons import LayerProfile
@@ -35,11 +28,6 @@ STAGES: tuple[Stage, ...] = ("train", "val")
 
 Profiles = dict[str, LayerProfile]
 """By layer."""
-
-
-def _is_without_labels(stage: Stage, found: Sequence[dict[Stage, LabelEvidence]]) -> bool:
-    other: Stage = "train" if stage == "val" else "val"
-    return without_labels([each[stage] for each in found], [each[other] for each in found])
 
 
 class NeuronWatch:
@@ -141,6 +129,17 @@ class NeuronWatch:
         """Set the counts of a stage to zero."""
         self._counts[stage].reset()
 
+    def expect_classes(self, number: int) -> None:
+        """Make room for so many classes, where labels are on an accelerator."""
+        for counts in self._counts.values():
+            counts.expected_classes = max(counts.expected_classes, number)
+
+    def _look_at_labels(self) -> int:
+        """Return the number of classes that were met; waits for the device."""
+        for counts in self._counts.values():
+            counts.look_at_labels()
+        return max(counts.counts.n_classes for counts in self._counts.values())
+
     def begin_batch(self, pl_module: nn.Module, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
         """Listen to the layers.
 
@@ -159,8 +158,7 @@ class NeuronWatch:
             self._counts[stage].put_together()  # room for named classes, or a checkpoint's counts
         self._counts[stage].begin(labels, self._counted, count_now=self._by == "label", batch_idx=batch_idx)
         if self._wants_scores(stage):
-            known = max(stage.counts.n_classes for stage in self._counts.values())
-            self.scores.begin_batch(pl_module, batch, known if self._labels[stage].classes else None)
+            self.scores.begin_batch(pl_module, batch, self._look_at_labels if self._labels[stage].classes else None)
         others = [counts for other, counts in self._counts.items() if other != stage]
         self._following.begin_batch(self._counts[stage], others, batch)
 
@@ -227,14 +225,18 @@ class NeuronWatch:
 
     def _settle_labels(self, ranks: Ranks) -> None:
         """Merge the counts of classes that turned out to be none; a collective call in a distributed run."""
-        own: dict[Stage, LabelEvidence] = {stage: labels.evidence() for stage, labels in self._labels.items()}
-        n_classes = max(stage.counts.n_classes for stage in self._counts.values())
+        mine: dict[Stage, LabelEvidence] = {stage: labels.evidence() for stage, labels in self._labels.items()}
+        n_classes = self._look_at_labels()
         single = self.scores.explained_width == 1 and not self._n_classes
-        everywhere = ranks.exchanged((own, n_classes if single else 0))
+        everywhere = ranks.exchanged((mine, n_classes if single else 0))
         many = max(number for _, number in everywhere)
         why = f"the model has a single output for labels from 0 to {many - 1}, which are no classes then"
-        found = [each for each, _ in everywhere]
-        gone: list[Stage] = [stage for stage in STAGES if many > 2 or _is_without_labels(stage, found)]
+        found: dict[Stage, list[LabelEvidence]] = {stage: [each[stage] for each, _ in everywhere] for stage in STAGES}
+        none = {
+            "train": without_labels(found["train"], found["val"]),
+            "val": without_labels(found["val"], found["train"]),
+        }
+        gone: list[Stage] = [stage for stage in STAGES if many > 2 or none[stage]]
         words = " and ".join("training" if stage == "train" else "validation" for stage in gone)
         for stage in gone:
             self._labels[stage].give_up(words, why if many > 2 else "")
@@ -267,10 +269,8 @@ class NeuronWatch:
         layers = {key: n_neurons for each in shapes for key, n_neurons in each.layers.items()}
         agreed = CountShapes(max(each.n_classes for each in shapes), layers)
         self.silent[stage] = tuple(counts.silent_layers())
-        if self.silent[stage]:
-            self._guard.note(
-                silent_layers_message(self.silent[stage], stage), about=f"never fired: {stage} {self.silent[stage]}"
-            )
+        if silent := self.silent[stage]:
+            self._guard.note(silent_layers_message(silent, stage), about=f"never fired: {stage} {silent}")
         profiles = counts.counts.profiles(
             agreed,
             [layer.name for layer in counts.recorder.layers],
@@ -279,10 +279,7 @@ class NeuronWatch:
         )
         odd = [layer for layer, profile in profiles.items() if bool(profile.not_finite.any())]
         if odd:
-            self._guard.note(
-                not_finite_message(odd, stage),
-                about="not finite",
-            )
+            self._guard.note(not_finite_message(odd, stage), about="not finite")
         return profiles
 
     def class_metrics(self, trainer: Any) -> dict[str, list[float]]:
@@ -293,7 +290,10 @@ class NeuronWatch:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the running epoch's training counts, or those loaded and not yet in use."""
-        return self._counts["train"].counts.state_dict() if self._counts else self._restored
+        if not self._counts:
+            return self._restored
+        self._look_at_labels()
+        return self._counts["train"].counts.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Keep a checkpoint's counts until the hooks are put on."""

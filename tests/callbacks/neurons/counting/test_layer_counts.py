@@ -6,7 +6,8 @@ from torch import Tensor
 
 from lightning_explain.callbacks.neurons.counting.layer_counts import DRAIN_EVERY, CountShapes, LayerCounts, layer_of
 from lightning_explain.neurons import LayerProfile
-from lightning_explain.neurons.activity import class_rows, unit_activity
+from lightning_explain.neurons.activity import unit_activity
+from lightning_explain.neurons.class_counts import class_rows
 
 CPU = torch.device("cpu")
 OUTPUTS = torch.tensor([[1.0, -1.0], [2.0, 3.0], [-1.0, -1.0], [4.0, -2.0]])

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightning_explain.neurons.axes import Dim, Dims, broadcast, fitted, fresh, has_units, only_units, size_of
-from lightning_explain.neurons.operation import AxisOperation
-from lightning_explain.neurons.rearranging_rules import fits
+from lightning_explain.neurons.operations.operation import AxisOperation
+from lightning_explain.neurons.operations.rearranging_rules import fits
 
 
 def features_last(op: AxisOperation) -> Dims | None:

@@ -6,10 +6,10 @@ is known.
 
 from collections.abc import Mapping
 
-from lightning_explain.neurons import layer_rules as layers
-from lightning_explain.neurons import rearranging_rules as moves
 from lightning_explain.neurons.axes import Dims, fresh_dims, size_of
-from lightning_explain.neurons.operation import AxisOperation, Rule
+from lightning_explain.neurons.operations import layer_rules as layers
+from lightning_explain.neurons.operations import rearranging_rules as moves
+from lightning_explain.neurons.operations.operation import AxisOperation, Rule
 
 _POOLS = [
     *(f"{kind}_pool{n}d" for kind in ("max", "avg", "lp", "adaptive_avg", "adaptive_max") for n in (1, 2, 3)),

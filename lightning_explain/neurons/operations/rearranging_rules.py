@@ -22,7 +22,7 @@ from lightning_explain.neurons.axes import (
     resized,
     size_of,
 )
-from lightning_explain.neurons.operation import AxisOperation
+from lightning_explain.neurons.operations.operation import AxisOperation
 
 
 def elementwise(op: AxisOperation) -> Dims | None:
