@@ -25,20 +25,41 @@ class Clamp:
     Attributes:
         rows: The rows.
         unit: The unit.
-        value: Its value at every position.
+        value: Its value at every position; of an attention head a vector.
     """
 
     rows: slice
     unit: int
-    value: float
+    value: float | Tensor
 
 
-def can_clamp(layer: Layer) -> bool:
-    """Return True if a layer's units are parts of its output, so that one of them can be set alone.
+def is_part_of_output(layer: Layer) -> bool:
+    """Return True if a layer's units are parts of its output.
 
-    An attention head is the size of a vector, and a recurrent layer's unit works on inside the layer.
+    An attention head is part of what a projection is given, and a recurrent layer's unit works on inside the layer.
     """
     return layer.view is None or isinstance(layer.view, TokenFeatures)
+
+
+@dataclass
+class MeantCall:
+    """Counts the calls of a layer until the one that is meant.
+
+    Attributes:
+        layer: The layer.
+        key: The call that is meant: `name`, `name#1`, ...
+        n_calls: Calls so far.
+    """
+
+    layer: Layer
+    key: str
+    n_calls: int = 0
+
+    def is_now(self) -> bool:
+        """Count a call; return True if it is the one."""
+        number = self.n_calls
+        self.n_calls += 1
+        return self.key == (f"{self.layer.name}#{number}" if number else self.layer.name)
 
 
 def _bare(layer: Layer) -> Layer:
@@ -79,7 +100,7 @@ class _Clamper:
     key: str
     clamps: Sequence[Clamp]
     n_samples: int
-    n_calls: int = 0
+    call: MeantCall
     happened: bool = False
     awaited: list[Tensor] = field(default_factory=list[Tensor])
 
@@ -92,17 +113,11 @@ class _Clamper:
         # others hold this very tensor
         return output.copy_(changed)
 
-    def is_meant(self) -> bool:
-        """Count a call of the module; return True if it is the one whose units are set."""
-        number = self.n_calls
-        self.n_calls += 1
-        return self.key == (f"{self.layer.name}#{number}" if number else self.layer.name)
-
     def after(self, module: nn.Module, args: Any, output: Any) -> Any:
         """Exchange the units in a module's output, or wait for the function that follows it."""
         del args
         values = first_activations(output)
-        if module is not self.layer.module or values is None or not self.is_meant():
+        if module is not self.layer.module or values is None or not self.call.is_now():
             return None
         if self.layer.use(self.key).then is not None:
             self.awaited = [values]
@@ -181,7 +196,7 @@ def clamped(layer: Layer, key: str, clamps: Sequence[Clamp], *, n_samples: int) 
     Yields:
         An object whose `happened` is True once the units were set.
     """
-    clamper = _Clamper(layer, key, clamps, n_samples)
+    clamper = _Clamper(layer, key, clamps, n_samples, MeantCall(layer, key))
     then = layer.use(key).then
     with ExitStack() as stack:
         stack.enter_context(_hooked(layer, clamper))

@@ -1,6 +1,7 @@
 """Accuracy of each class without a unit: its output is set to its mean over the probe."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,16 +13,29 @@ from lightning_explain.attribution.result import parts_of
 from lightning_explain.batches import Inputs
 from lightning_explain.capture import Call, Layer, watched
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.faithfulness.clamping import Clamp, can_clamp, clamped
+from lightning_explain.faithfulness.clamping import Clamp, clamped, is_part_of_output
+from lightning_explain.faithfulness.inner_clamping import can_clamp, held_inside, shares_a_pass
 from lightning_explain.faithfulness.unit_effects import AblationResult, UnitEffects
 from lightning_explain.isolation import explaining
 from lightning_explain.neurons.arrangement import units_of
+from lightning_explain.neurons.views import AttentionHeads, HeadsBeforeProjection
 
 ROWS = 256
 """Most rows (samples times units) of one pass."""
 
 SAME = 1e-3
 """Relative difference up to which scores in a larger batch are the same: other sizes are summed in another order."""
+
+
+def _values_of(given: Any, layer: Layer, key: str, n_samples: int) -> tuple[Tensor, Tensor | None] | None:
+    """Return values [batch, positions, units], of heads [batch, positions, heads, features], and valid positions."""
+    if isinstance(layer.view, AttentionHeads | HeadsBeforeProjection):
+        return layer.view.vectors(given)
+    units = units_of(given, layer, key, n_samples=n_samples)
+    if units is None:
+        return None
+    values = units.values.movedim(units.unit_dim, -1)
+    return values.flatten(1, -2) if values.ndim > 2 else values[:, None], units.valid
 
 
 @dataclass
@@ -33,15 +47,14 @@ class _Sums:
 
     @classmethod
     def of(cls, given: Tensor | Call, layer: Layer, key: str, *, n_samples: int) -> "_Sums | None":
-        units = units_of(given, layer, key, n_samples=n_samples)
-        if units is None:
+        found = _values_of(given, layer, key, n_samples)
+        if found is None:
             return None
-        values = units.values.movedim(units.unit_dim, -1).double()
-        values = values.flatten(1, -2) if values.ndim > 2 else values[:, None]
-        if units.valid is None:
+        values, valid = found[0].double(), found[1]
+        if valid is None:
             return cls(values.sum((0, 1)), values.shape[0] * values.shape[1])
-        kept = values.masked_fill(~units.valid.unsqueeze(2), 0.0)
-        return cls(kept.sum((0, 1)), float(units.valid.sum()))
+        kept = values.masked_fill(~valid.reshape(*valid.shape, *(1 for _ in values.shape[2:])), 0.0)
+        return cls(kept.sum((0, 1)), float(valid.sum()))
 
     def plus(self, other: "_Sums | None") -> "_Sums":
         return self if other is None else _Sums(self.total + other.total, self.n_values + other.n_values)
@@ -84,12 +97,18 @@ class _Runner:
 
     def without(self, layer: Layer, key: str, units: Sequence[int]) -> Tensor | None:
         """Return the scores without each of some units: [units, samples, columns]; None if they could not be set."""
-        means = (self.sums[key].total / max(1.0, self.sums[key].n_values)).tolist()
+        means = self.sums[key].total / max(1.0, self.sums[key].n_values)
+        held = [float(means[unit]) if means.ndim == 1 else means[unit] for unit in units]
         found: list[Tensor] = []
         for rows in self.pieces():
             n = rows.stop - rows.start
-            clamps = [Clamp(slice(i * n, (i + 1) * n), unit, means[unit]) for i, unit in enumerate(units)]
-            with clamped(layer, key, clamps, n_samples=n * len(units)) as clamper:
+            clamps = [Clamp(slice(i * n, (i + 1) * n), unit, held[i]) for i, unit in enumerate(units)]
+            with ExitStack() as stack:
+                clamper = stack.enter_context(
+                    clamped(layer, key, clamps, n_samples=n * len(units))
+                    if is_part_of_output(layer)
+                    else held_inside(layer, key, clamps)
+                )
                 scores = self.scores(rows, len(units))
             if not clamper.happened:
                 return None
@@ -178,7 +197,8 @@ def ablated_effects(
     """Measure the accuracy of each class without single units: mean ablation.
 
     A unit's output (a channel at all positions) is set to its mean over samples and positions of the probe, so that it
-    no longer tells samples apart, while what follows meets a value that it knows.
+    no longer tells samples apart, while what follows meets a value that it knows. Of an attention head that is its part
+    of what the output projection is given, a vector; a unit of a recurrent layer is held in the state of every step.
 
     Source: Morcos, Barrett, Rabinowitz, Botvinick (2018), On the importance of single directions for generalization,
     Sec. 2 and 3: units that are selective for a class matter no more than others, so that it must be measured.
@@ -192,10 +212,10 @@ def ablated_effects(
         forward: Called as `forward(*inputs)` instead of the model; returns scores [batch, classes] or [batch].
 
     Returns:
-        Effects by layer. Heads of attention and units of recurrent layers cannot be set alone: `not_measured`.
+        Effects by layer. Those whose units cannot be set alone are in `not_measured`.
 
     Cost: a pass over the probe, one of it twice, and for each layer one pass of up to 256 rows for every
-        `256 / batch` units.
+        `256 / batch` units; of recurrent layers a pass for each unit.
 
     Raises:
         ConfigurationError: The labels do not fit the scores.
@@ -214,8 +234,9 @@ def ablated_effects(
             for key, layer in places.items():
                 if layer is None or key not in runner.sums:
                     continue
-                starts = range(0, len(units[key]), together)
-                groups = [runner.without(layer, key, units[key][start : start + together]) for start in starts]
+                step = together if shares_a_pass(layer) else 1
+                starts = range(0, len(units[key]), step)
+                groups = [runner.without(layer, key, units[key][start : start + step]) for start in starts]
                 after = [group for group in groups if group is not None]
                 if after and len(after) == len(groups):
                     effects[key] = _effects(measured, scores, torch.cat(after), units[key])

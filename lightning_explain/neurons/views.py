@@ -77,11 +77,6 @@ class HiddenUnits:
         return Units(sequence if self.batch_first else sequence.transpose(0, 1))
 
 
-def _sizes(concatenated: Tensor, n_heads: int) -> Tensor:
-    """Return the size of each head's output [batch, tokens, heads], given concatenated heads."""
-    return concatenated.unflatten(-1, (n_heads, -1)).norm(dim=-1)
-
-
 @dataclass(frozen=True)
 class AttentionHeads:
     """The heads of `nn.MultiheadAttention`: the norm of each head's weighted sum of values, before the projection.
@@ -96,6 +91,11 @@ class AttentionHeads:
 
     def __call__(self, call: Call) -> Units | None:
         """Return the norm of each head's output, by token."""
+        found = self.vectors(call)
+        return None if found is None else Units(found[0].norm(dim=-1), found[1], heads=True)
+
+    def vectors(self, call: Call) -> tuple[Tensor, Tensor | None] | None:
+        """Return the output of each head [batch, tokens, heads, features], and which tokens are valid."""
         names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask")
         given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
         query, key, value = given["query"], given["key"], given["value"]
@@ -103,8 +103,8 @@ class AttentionHeads:
             return None
         padding, mask = given.get("key_padding_mask"), given.get("attn_mask")
         gathered = self._heads(query, key, value, padding=padding, mask=mask)
-        sizes = _sizes(gathered.transpose(0, 1), self.module.num_heads)
-        return Units(sizes, _valid(padding) if query is key else None, heads=True)
+        heads = gathered.transpose(0, 1).unflatten(-1, (self.module.num_heads, -1))
+        return heads, _valid(padding) if query is key else None
 
     def _heads(self, query: Tensor, key: Tensor, value: Tensor, *, padding: Any, mask: Any) -> Tensor:
         own = self.module
@@ -137,7 +137,12 @@ class HeadsBeforeProjection:
 
     def __call__(self, call: Call) -> Units | None:
         """Return the norm of each head's output, by token."""
+        found = self.vectors(call)
+        return None if found is None else Units(found[0].norm(dim=-1), heads=True)
+
+    def vectors(self, call: Call) -> tuple[Tensor, Tensor | None] | None:
+        """Return the output of each head [batch, tokens, heads, features]; of padding nothing is known."""
         gathered = call.args[0] if call.args else None
         if not isinstance(gathered, Tensor) or gathered.is_nested or gathered.ndim != 3:
             return None
-        return Units(_sizes(gathered, self.n_heads), heads=True)
+        return gathered.unflatten(-1, (self.n_heads, -1)), None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.capture import CallUse, Layer
-from lightning_explain.faithfulness.clamping import Clamp, can_clamp, clamped
+from lightning_explain.faithfulness.clamping import Clamp, clamped, is_part_of_output
 from lightning_explain.neurons import unit_layers
 
 Pair = namedtuple("Pair", "values extra")
@@ -66,7 +66,7 @@ def test_only_the_call_that_is_meant_is_changed_and_parts_beside_the_values_stay
 
 def test_what_cannot_be_set_alone_is_told_and_units_that_never_came_are_noticed() -> None:
     net = nn.Sequential(nn.GRU(3, 4), nn.TransformerEncoderLayer(4, 2, 8))
-    assert {layer.name: can_clamp(layer) for layer in unit_layers(net)} == {
+    assert {layer.name: is_part_of_output(layer) for layer in unit_layers(net)} == {
         "0": False,
         "1.self_attn": False,
         "1.linear1": True,

@@ -9,14 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightning_explain.capture import Call
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness import unit_ablation
+from lightning_explain.faithfulness.clamping import Clamp
+from lightning_explain.faithfulness.inner_clamping import held_inside
 from lightning_explain.faithfulness.unit_ablation import ablated_effects
 from lightning_explain.faithfulness.unit_effects import AblationResult
 from lightning_explain.isolation import isolated
 from lightning_explain.neurons import unit_layers
 from lightning_explain.neurons.functional import followed, functional_use
 from lightning_explain.neurons.units import described, with_functional
+from lightning_explain.neurons.views import AttentionHeads
 
 N = 60
 
@@ -120,7 +124,7 @@ def test_the_features_of_a_transformer_layer_are_set_at_every_token() -> None:
     x[::2, 3:] = 0
     net = Tokens()
     result = measured(net, x, y, {"block.linear1": [5, 9], "block.self_attn": [0]})
-    assert result.not_measured == ("block.self_attn",)
+    assert not result.not_measured
     net.eval()
     kept: list[Tensor] = []
     handle = net.block.linear1.register_forward_hook(lambda _m, _i, out: kept.append(out.detach().relu()))
@@ -128,6 +132,14 @@ def test_the_features_of_a_transformer_layer_are_set_at_every_token() -> None:
         before = net(x)
     handle.remove()
     valid = x.abs().sum(2) != 0
+    (attention,) = unit_layers(net, "block.self_attn")
+    view = attention.view
+    assert isinstance(view, AttentionHeads)
+    with torch.no_grad():
+        heads = view.vectors(Call((x, x, x), {"key_padding_mask": ~valid}, None))
+        assert heads is not None
+        with held_inside(attention, "block.self_attn", [Clamp(slice(None), 0, heads[0][valid].mean(0)[0])]):
+            check(result, "block.self_attn", 0, before, net(x), y)
     for place, unit in enumerate([5, 9]):
         after = by_hand(net, "block.linear1", unit, kept[0][..., unit][valid].mean().item(), x)
         assert not torch.allclose(before, after, atol=1e-5)

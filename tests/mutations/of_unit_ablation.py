@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from lightning_explain.faithfulness.clamping import Clamp
+from lightning_explain.faithfulness.inner_clamping import held_inside, with_held_state
 from lightning_explain.faithfulness.unit_ablation import ablated_effects
 from lightning_explain.faithfulness.unit_effects import UnitEffects, paired_standard_error
 from lightning_explain.neurons import unit_layers
@@ -40,7 +42,42 @@ def effects_by_hand() -> None:
     close(found.probability_error[1], (moved.std(1) / 2**0.5).tolist())
 
 
+def held_state_by_hand() -> None:
+    layer = nn.RNN(1, 2, nonlinearity="relu", batch_first=True)
+    with torch.no_grad():
+        layer.weight_ih_l0.copy_(torch.tensor([[1.0], [1.0]]))
+        layer.weight_hh_l0.copy_(torch.tensor([[0.0, 3.0], [1.0, 0.0]]))
+        layer.bias_ih_l0.zero_()
+        layer.bias_hh_l0.copy_(torch.tensor([1.0, 0.0]))
+        held = with_held_state(layer, 1, 2.0)
+        found, _ = held(torch.tensor([[[1.0], [4.0]]]))
+    # unit 0: 1 + 1 + 3 * 2, then 4 + 1 + 3 * 2; unit 1, as computed: 1 + 0, then 4 + 8
+    close(found.flatten(), [8.0, 1.0, 11.0, 12.0])
+
+
+def held_head_by_hand() -> None:
+    own = nn.MultiheadAttention(2, 2, bias=False, batch_first=True).eval()
+    with torch.no_grad():
+        own.in_proj_weight.zero_()
+        own.in_proj_weight[4:] = torch.eye(2)
+        own.out_proj.weight.copy_(torch.tensor([[1.0, 10.0], [0.0, 1.0]]))
+        (layer,) = unit_layers(nn.Sequential(own), "0")
+        x = torch.tensor([[[1.0, 3.0]], [[5.0, 7.0]]])
+        with held_inside(layer, "0", [Clamp(slice(1, 2), 1, torch.tensor([2.0]))]):
+            found, _ = own(x, x, x)
+    close(found.flatten(), [31.0, 3.0, 25.0, 2.0])
+
+
+INNER = "faithfulness.inner_clamping"
+
 MUTATIONS = [
+    Mutation(f"{INNER}.with_held_state", "column * value", "column", held_state_by_hand),
+    Mutation(f"{INNER}.with_held_state", "parameter.zero_() if own is None else parameter.copy_(own)",
+             "parameter.zero_()", held_state_by_hand),
+    Mutation(f"{INNER}.InnerClamp.after_attention", "moved @ weights[:, clamp.unit].T", "moved @ weights[:, 0].T",
+             held_head_by_hand),
+    Mutation(f"{INNER}.InnerClamp.after_attention", "_as(clamp.value, heads) - heads[clamp.rows, :, clamp.unit]",
+             "_as(clamp.value, heads) + heads[clamp.rows, :, clamp.unit]", held_head_by_hand),
     Mutation("faithfulness.unit_effects.paired_standard_error", "n_samples.double() + 2", "n_samples.double()",
              error_of_a_change),
     Mutation("faithfulness.unit_effects.paired_standard_error", "lost + gained + 1 - difference.square() / total",

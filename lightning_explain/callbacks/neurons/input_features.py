@@ -14,7 +14,7 @@ from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
 from lightning_explain.callbacks.neurons.ablated_units import chosen_units
 from lightning_explain.callbacks.neurons.activation_maps import activation_maps
 from lightning_explain.capture import Layer
-from lightning_explain.faithfulness.clamping import can_clamp
+from lightning_explain.faithfulness.inner_clamping import can_clamp
 from lightning_explain.faithfulness.unit_ablation import ablated_effects
 from lightning_explain.faithfulness.unit_effects import AblationResult
 from lightning_explain.feeding import FeedingFeatures, feeding_features

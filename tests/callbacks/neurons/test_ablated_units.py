@@ -117,10 +117,14 @@ def test_without_classes_nothing_is_measured_and_impossible_numbers_are_refused(
 
 
 def test_layers_of_which_nothing_can_be_measured_are_named_where_they_were_asked_for() -> None:
+    class Own(torch.nn.GRU):
+        def forward(self, *args: Any) -> Any:
+            return super().forward(*args)
+
     class Recurrent(pl.LightningModule):
-        def __init__(self) -> None:
+        def __init__(self, kind: type[torch.nn.GRU] = torch.nn.GRU) -> None:
             super().__init__()
-            self.rnn, self.head = torch.nn.GRU(4, 6, batch_first=True), torch.nn.Linear(6, 2)
+            self.rnn, self.head = kind(4, 6, batch_first=True), torch.nn.Linear(6, 2)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.head(self.rnn(x)[0][:, -1])
@@ -137,7 +141,10 @@ def test_layers_of_which_nothing_can_be_measured_are_named_where_they_were_asked
     loader = DataLoader(TensorDataset(torch.randn(16, 5, 4), torch.arange(16) % 2), batch_size=8)
     with pytest.warns(ExplanationWarning, match="ablation= measures nothing for rnn"):
         monitor = ActiveNeuronMonitor(feeding=0, maps=0, ablation=2)
-        quiet_trainer(callbacks=[monitor], max_epochs=1).fit(Recurrent(), loader, loader)
+        quiet_trainer(callbacks=[monitor], max_epochs=1).fit(Recurrent(Own), loader, loader)
     monitor = ActiveNeuronMonitor(maps=0, on_error="raise")
-    quiet_trainer(callbacks=[monitor], max_epochs=1).fit(Recurrent(), loader, loader)
+    quiet_trainer(callbacks=[monitor], max_epochs=1).fit(Recurrent(Own), loader, loader)
     assert monitor.latest is not None and monitor.latest.layers["rnn"].effects is None
+    monitor = ActiveNeuronMonitor(feeding=0, maps=0, ablation=2, on_error="raise")
+    quiet_trainer(callbacks=[monitor], max_epochs=1).fit(Recurrent(), loader, loader)
+    assert monitor.latest is not None and monitor.latest.layers["rnn"].effects is not None

@@ -92,7 +92,7 @@ def no_room_message(label: int, room: int) -> str:
 def not_ablated_message(layers: Sequence[str]) -> str:
     """Return the message on layers of which no unit could be set to its mean."""
     return (
-        f"ablation= measures nothing for {', '.join(layers)}: an attention head is the size of a vector, a recurrent "
-        "unit works on inside its layer, and neither can be set to a mean from outside; layers that the explained "
-        "forward does not run have no effect to measure. Name other layers with layers=, or give ablation=0."
+        f"ablation= measures nothing for {', '.join(layers)}: layers that the explained forward does not run have no "
+        "effect to measure, and recurrent layers with a forward of their own, or such that a compiler leaves alone, "
+        "cannot have one unit held at its mean. Name other layers with layers=, or give ablation=0."
     )
