@@ -94,6 +94,18 @@ def merged(a: TopSamples, b: TopSamples) -> TopSamples:
     return TopSamples(found, labels.gather(1, order), places.gather(1, order))
 
 
+def merged_once(a: TopSamples, b: TopSamples) -> TopSamples:
+    """Return the best of both as `merged` does, each sample once: processes may have been given the same ones.
+
+    Example:
+        >>> one, other = (TopSamples(keys_of(torch.ones(1, 2), n), n, n) for n in torch.tensor([[[3, 4]], [[3, 7]]]))
+        >>> merged_once(one, other).numbers, merged(one, other).numbers
+        (tensor([[3, 4]]), tensor([[3, 3]]))
+    """
+    repeated = (b.numbers[:, :, None] == a.numbers[:, None]).any(2)
+    return merged(a, b._replace(keys=b.keys.masked_fill(repeated, EMPTY)))
+
+
 def merged_layers(kept: Mapping[str, TopSamples], batch: Mapping[str, TopSamples]) -> dict[str, TopSamples]:
     """Merge a batch into what is kept of the same layers, all layers in one go: an accelerator is asked once.
 

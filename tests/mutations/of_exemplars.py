@@ -17,7 +17,15 @@ from lightning_explain.exemplars.excitation import heatmaps, values_at
 from lightning_explain.exemplars.layer_exemplars import Remembered, purity, settled, stayed
 from lightning_explain.exemplars.peaks import as_places, joint_shape, peaks_of, positions_at
 from lightning_explain.exemplars.receptive_field import ReceptiveFields, flat_place, pieces
-from lightning_explain.exemplars.top_samples import EMPTY, LAST_NUMBER, TopSamples, keys_of, merged, values_of
+from lightning_explain.exemplars.top_samples import (
+    EMPTY,
+    LAST_NUMBER,
+    TopSamples,
+    keys_of,
+    merged,
+    merged_once,
+    values_of,
+)
 from lightning_explain.exemplars.unit_outputs import UnitOutputs
 from lightning_explain.exemplars.unit_relevance import unit_relevance
 from lightning_explain.neurons.views import Units
@@ -50,6 +58,8 @@ def best_of_two() -> None:
     found = merged(top([5.0, -4.0], [1, 2]), top([-5.0, 5.0, -4.0], [3, 0, 4]))
     assert found.numbers.tolist() == [[0, 1]] and found.labels.tolist() == [[0, 10]]
     assert found.places.tolist() == [[0, 100]] and found.values.tolist() == [[5.0, 5.0]]
+    once = merged_once(top([5.0, 4.0], [1, 2]), top([5.0, 3.0], [1, 3]))
+    assert once.numbers.tolist() == [[1, 2]]
     empty = TopSamples.none(1, 2, CPU)
     assert empty.numbers.tolist() == [[-1, -1]] and bool(empty.values.isnan().all())
 
@@ -267,6 +277,7 @@ MUTATIONS = [
     Mutation(f"{TOP}.TopSamples.numbers", "self.keys == EMPTY", "self.keys == 0", best_of_two),
     Mutation(f"{TOP}.TopSamples.numbers", "LAST_NUMBER - (self.keys & LAST_NUMBER)", "self.keys & LAST_NUMBER",
              best_of_two),
+    Mutation(f"{TOP}.merged_once", "b.keys.masked_fill(repeated, EMPTY)", "b.keys", best_of_two),
     # candidates
     Mutation(f"{KEPT}.batch_threshold", "len(values) < k", "len(values) <= k", threshold_of_a_batch),
     Mutation(f"{KEPT}.batch_threshold", "largest[:, -1]", "largest[:, 0]", threshold_of_a_batch),

@@ -140,6 +140,7 @@ def watched(bare: dict[str, Tensor], *, spread: bool) -> dict[str, Any]:
     }
     if weights:
         result["one"], result["rates"] = alone(weights, attribution, neurons, methods(spread=spread))
+        result["exemplars"] = exemplars(weights, neurons)
     return result
 
 
@@ -162,6 +163,28 @@ def alone(
     by_hand = torch.stack([active[labels[N_TRAIN:] == c].float().mean(0) for c in range(10)])
     profile = neurons.profiles["val"]["head.1"]
     return numbers(found), [profile.rates.tolist(), by_hand.tolist(), profile.n_samples.tolist()]
+
+
+def exemplars(weights: dict[str, Tensor], neurons: ActiveNeuronMonitor) -> list[list[Any]]:
+    """Return values, samples and labels of each unit's exemplars, and those of a sort by whole weights."""
+    plain = Spread(spread=False).eval()
+    plain.load_state_dict(weights)
+    data = digits(N_TRAIN + N_VAL)
+    images, labels = data.parts[0][N_TRAIN:], data.labels
+    assert labels is not None and neurons.latest is not None
+    with torch.no_grad():
+        maps = plain.body[:2](images)
+        outputs = {"body.1": maps.flatten(2).amax(2), "head.1": plain.head[:2](plain.body(images))}
+    found = {name: neurons.latest.layers[name].exemplars for name in outputs}
+    result: list[list[Any]] = []
+    for name, output in outputs.items():
+        own = found[name]
+        assert own is not None
+        for unit in range(output.shape[1]):
+            best = sorted(range(N_VAL), key=lambda row, of=output[:, unit]: (-float(of[row]), row))[:8]
+            by_hand = [output[best, unit].tolist(), best, labels[N_TRAIN:][best].tolist()]
+            result.append([[part[unit].tolist() for part in (own.values, own.samples, own.labels)], by_hand])
+    return result
 
 
 def flat_weights() -> str:

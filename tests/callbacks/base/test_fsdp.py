@@ -30,6 +30,10 @@ def test_spread_weights_are_explained_like_whole_ones_and_trained_undisturbed(
     rates, by_hand, n_samples = first["rates"]
     assert sum(n_samples) == N_VAL
     np.testing.assert_allclose(rates, by_hand, atol=1e-6)
+    assert len(first["exemplars"]) == 4 + 16
+    for (values, samples, labels), (expected, best, of_best) in first["exemplars"]:
+        np.testing.assert_allclose(values, expected, atol=1e-6)
+        assert samples == best and labels == of_best
     assert first["n_paths"] > 50 or way == "spread"
     # deep in the network something inside a layer's pass is explained
     assert first["fed"] == ({"body.1", "head.1"} if way == "gathered" else set())

@@ -8,7 +8,7 @@ from torch import Tensor
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.exemplars.candidates import BatchSamples, Candidates
 from lightning_explain.exemplars.peaks import Peaks, joint_shape, peak_positions, peaks_of, positions_of
-from lightning_explain.exemplars.top_samples import TopSamples, merged, merged_layers, of_batch
+from lightning_explain.exemplars.top_samples import TopSamples, merged_layers, merged_once, of_batch
 from lightning_explain.neurons import Activity
 from lightning_explain.neurons.views import Units
 
@@ -112,6 +112,6 @@ class ExemplarCollector:
         shapes: dict[str, Shape] = {}
         for tops, their_shapes in ranks.exchanged((own, self.shapes)):
             for key, top in tops.items():
-                found[key] = merged(found[key], top) if key in found else top
+                found[key] = merged_once(found[key], top) if key in found else top
                 shapes[key] = joint_shape(shapes.get(key), their_shapes[key])
         return found, shapes

@@ -111,3 +111,11 @@ def test_processes_merge_to_a_sort_of_all_samples_and_the_largest_shape() -> Non
     tops, shapes = collect(batches[:2]).tops(Others(there))
     assert shapes == {"conv": (3, 5)}
     check(tops["conv"], values, labels, list(range(20)))
+
+
+def test_samples_that_several_processes_have_count_once() -> None:
+    torch.manual_seed(3)
+    values, labels = torch.randn(20, 4, 3, 5), torch.arange(20) % 3
+    batches = batches_of(values, labels, 5)
+    tops, _ = collect(batches).tops(Others(collect(batches[1:])))
+    check(tops["conv"], values, labels, list(range(20)))
