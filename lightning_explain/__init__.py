@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lightning_explain.probe import Probe as Probe
     from lightning_explain.replaying import replay as replay
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 _HOME = {
     "ActiveNeuronMonitor": "lightning_explain.callbacks",

@@ -242,7 +242,7 @@ def isolated(module: nn.Module) -> Generator[None, None, None]:
         stack.enter_context(rng_preserved())
         stack.enter_context(recording_paused())
         stack.enter_context(differentiable())
-        if "torch._dynamo" in sys.modules:
+        if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):  # since torch 2.6
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         if any(isinstance(submodule, nn.RNNBase) for submodule in module.modules()):
             # cuDNN refuses the backward pass of a recurrent layer in eval mode

@@ -200,9 +200,9 @@ class Probe:
         cls,
         dataset: Dataset[Any] | Sequence[Any],
         *,
-        per_class: int = 4,
+        per_class: int | None = None,
         seed: int = 0,
-        max_samples: int = 64,
+        max_samples: int | None = None,
         max_scan: int = 2048,
         collate_fn: Collate = default_collate,
         input: Selector = None,  # noqa: A002 - the name every callback uses for it
@@ -213,15 +213,18 @@ class Probe:
     ) -> "Probe":
         """Draw a class-balanced probe from a data set, the same one for the same seed.
 
-        The data set is walked in a seeded random order until every class seen has `per_class` samples and no new
-        one turns up, or `max_scan` items were read. Without class labels the first `max_samples` of that order
-        are taken. The global random streams end as they began, also where reading an item draws from them.
+        The data set is walked in a seeded random order until every class seen has its part and no new one turns up, or
+        `max_scan` items were read. By default 40 samples are shared out evenly among up to ten classes (20 of each of
+        two, 4 of each of ten), and of more classes four of each are taken, 64 in all; what a class is short of goes to
+        the others. Without class labels the first `max_samples` of that order are taken, by default 64. The global
+        random streams end as they began, also where reading an item draws from them.
 
         Args:
             dataset: Map-style, or iterable (then its first items are read in their own order).
-            per_class: Samples of each class.
+            per_class: Most samples of each class; by default as many as there is room for.
             seed: Seed of the order, and of whatever random transforms the data set applies.
-            max_samples: Most samples in all; with many classes each gets fewer than `per_class`.
+            max_samples: Most samples in all, shared out evenly; with many classes each gets fewer than `per_class`. By
+                default 64 with `per_class`, and as said above without.
             max_scan: Most items read while looking for the classes.
             collate_fn: How items become a batch; the DataLoader's own.
             input: Where the input is in a batch (index, key, attribute or callable).
@@ -238,7 +241,7 @@ class Probe:
             >>> Probe.from_dataset(data, per_class=2).targets
             tensor([0, 0, 1, 1, 2, 2])
         """
-        if per_class < 1 or max_samples < 1:
+        if (per_class is not None and per_class < 1) or (max_samples is not None and max_samples < 1):
             raise ConfigurationError(
                 f"per_class={per_class} and max_samples={max_samples}; expected at least 1 of each."
             )

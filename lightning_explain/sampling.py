@@ -17,6 +17,12 @@ from lightning_explain.randomness import rng_preserved
 Collate = Callable[[list[Any]], Any]
 Picked = list[tuple[int, Any]]
 
+EVEN = 40
+"""Samples of a probe by default, shared out evenly among up to ten classes."""
+
+EACH, MOST = 4, 64
+"""With more than ten classes by default, samples of each and in all; without classes, in all."""
+
 PATIENCE = 256
 """Items read without meeting a new class before the classes are taken to be complete."""
 
@@ -26,31 +32,36 @@ class NotPickableError(ConfigurationError):
 
 
 class Buckets:
-    """Samples by class, never more than `max_samples` in all.
+    """Samples by class, as even as the data allow: a class that is short of them leaves its part to the others.
 
     Args:
-        per_class: Samples wanted of each class.
-        max_samples: Most samples; with many classes each gets fewer.
+        per_class: Most samples of a class; None for as many as there is room for.
+        max_samples: Most samples; with many classes each gets fewer. With None for both, 40 for up to ten classes, four
+            of each and 64 in all for more.
     """
 
     by_class: dict[int, Picked]
 
-    def __init__(self, per_class: int, max_samples: int) -> None:
+    def __init__(self, per_class: int | None, max_samples: int | None) -> None:
         self.by_class = {}
         self._per_class = per_class
         self._max_samples = max_samples
         self._since_new = 0
 
-    @property
-    def quota(self) -> int:
-        """Maximum number of samples per class, given the classes met so far."""
-        return min(self._per_class, max(1, self._max_samples // max(1, len(self.by_class))))
+    def _limits(self) -> tuple[int, int]:
+        """Return the most samples of a class and in all, given the classes met so far."""
+        if self._per_class is None and self._max_samples is None:
+            return (EVEN, EVEN) if len(self.by_class) * EACH <= EVEN else (EACH, MOST)
+        most = self._max_samples or MOST
+        return self._per_class or most, most
 
     @property
     def complete(self) -> bool:
-        """True if every class is full and no new one has turned up for a while."""
-        full = all(len(bucket) >= self.quota for bucket in self.by_class.values())
-        return full and self._since_new >= PATIENCE
+        """True if no class could get more at the cost of none, and no new one has turned up for a while."""
+        each, most = self._limits()
+        sizes = [len(bucket) for bucket in self.by_class.values()]
+        is_even = sum(sizes) == most and max(sizes) - min(sizes) <= 1
+        return self._since_new >= PATIENCE and (is_even or all(size >= each for size in sizes))
 
     def add(self, label: int, index: int, fetch: Callable[[], Any]) -> None:
         """Offer a sample; it is fetched only if it is needed.
@@ -62,14 +73,25 @@ class Buckets:
         """
         self._since_new += 1
         if label not in self.by_class:
-            if len(self.by_class) == self._max_samples:
+            if len(self.by_class) == (self._max_samples or MOST):
                 return
             self.by_class[label] = []
             self._since_new = 0
             for bucket in self.by_class.values():
-                del bucket[self.quota :]
-        if len(self.by_class[label]) < self.quota:
-            self.by_class[label].append((index, fetch()))
+                del bucket[self._limits()[0] :]
+        own, (each, most) = self.by_class[label], self._limits()
+        if len(own) < each and self._has_room(own, most):
+            own.append((index, fetch()))
+
+    def _has_room(self, own: Picked, most: int) -> bool:
+        """Make room for a sample of a class, if need be at the cost of the class that has most."""
+        if sum(map(len, self.by_class.values())) < most:
+            return True
+        largest = max(self.by_class.values(), key=len)
+        if len(largest) <= len(own) + 1:
+            return False
+        largest.pop()
+        return True
 
     def picked(self) -> Picked:
         """Return the samples, class by class."""
@@ -137,14 +159,14 @@ def _label_of(batch: Any, target: Selector) -> int | None:
 def draw(
     dataset: Dataset[Any] | Sequence[Any],
     *,
-    per_class: int,
+    per_class: int | None,
     seed: int,
-    max_samples: int,
+    max_samples: int | None,
     max_scan: int,
     collate_fn: Collate,
     target: Selector,
 ) -> Picked:
-    """Draw (index, item) pairs, `per_class` of each class; without class labels the first `max_samples`.
+    """Draw (index, item) pairs, evenly by class as `Buckets` does; without class labels the first `max_samples`.
 
     The same seed picks the same samples, also where reading an item draws random numbers; the global streams end
     as they began.
@@ -163,16 +185,16 @@ class Drawing:
     """Samples by class, or the first ones if there are no classes; what one sample shows counts for all.
 
     Args:
-        per_class: Samples wanted of each class.
-        max_samples: Most samples.
+        per_class: Most samples of a class; None for as many as there is room for.
+        max_samples: Most samples; None for the default, see `Buckets`.
     """
 
-    def __init__(self, per_class: int, max_samples: int) -> None:
+    def __init__(self, per_class: int | None = None, max_samples: int | None = None) -> None:
         self.has_classes = True
         """Whether every sample so far had a class."""
         self._buckets = Buckets(per_class, max_samples)
         self._first: Picked = []
-        self._max_samples = max_samples
+        self._max_samples = max_samples or MOST
 
     def offer(self, label: int | None, index: int, fetch: Callable[[], Any]) -> None:
         """Offer a sample.

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable
 from dataclasses import astuple
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from tensorboard_explain.store import PLUGIN, Store, UnreadableError, parsed
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 
 
-def _files(folder: Traversable, route: str = "") -> dict[str, str]:
+def _files(folder: Any, route: str = "") -> dict[str, str]:
     """List a folder's files and those of the folders in it: route -> type."""
     found: dict[str, str] = {}
     for path in folder.iterdir():
@@ -121,7 +120,7 @@ def _json(request: wrappers.Request, content: dict[str, Any]) -> Any:
 
 
 def _file(route: str, request: wrappers.Request) -> Any:
-    content = resources.files("tensorboard_explain").joinpath("static", route[1:]).read_bytes()
+    content = resources.files("tensorboard_explain").joinpath(f"static/{route[1:]}").read_bytes()
     return http_util.Respond(request, content, FILES[route])
 
 

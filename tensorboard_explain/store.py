@@ -175,7 +175,7 @@ class Store:
         for event in _spread(self.events(ctx, experiment, run, tag), most):
             try:
                 yield event, self.header(ctx, event)
-            except (UnreadableError, errors.NotFoundError):
+            except (UnreadableError, errors.NotFoundError):  # noqa: PERF203 - one of many may be cut off
                 continue
 
     def curves(self, ctx: Any, experiment: str, run: str, tag: str, *, most: int | None = None) -> list[dict[str, Any]]:

@@ -133,7 +133,7 @@ def test_changing_the_data_set_later_changes_nothing() -> None:
 
 def test_with_many_classes_each_gets_fewer_and_none_is_left_out_while_there_is_room() -> None:
     probe = Probe.from_dataset(labelled(torch.arange(600) % 30), per_class=4, max_samples=64)
-    assert classes(probe) == dict.fromkeys(range(30), 2)
+    assert sorted(classes(probe).values()) == [2] * 26 + [3] * 4
 
 
 def test_with_more_classes_than_room_as_many_classes_as_fit_get_one_sample() -> None:
@@ -248,3 +248,54 @@ def test_a_sample_that_is_not_wanted_is_not_fetched() -> None:
         buckets.add(label, index, lambda index=index: fetched.append(index) or index)
     assert fetched == [0, 2]
     assert buckets.picked() == [(2, 2), (0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([900, 900], [20, 20]),
+        ([900, 900, 900], [14, 13, 13]),
+        ([90] * 10, [4] * 10),
+        ([1900, 12], [28, 12]),  # what a class is short of goes to the other
+        ([300, 300, 2], [19, 19, 2]),
+        ([3, 5], [3, 5]),
+        ([90] * 12, [4] * 12),
+        ([90] * 20, [4] * 4 + [3] * 16),
+        ([20] * 90, [1] * 64),
+        ([700], [40]),
+    ],
+)
+def test_by_default_the_classes_share_the_samples_evenly(counts: list[int], expected: list[int]) -> None:
+    labels = torch.tensor([c for c, n in enumerate(counts) for _ in range(n)])
+    probe = Probe.from_dataset(labelled(labels))
+    assert sorted(classes(probe).values(), reverse=True) == sorted(expected, reverse=True)
+    assert len(set(probe.indices)) == len(probe)
+
+
+@given(
+    counts=st.lists(st.integers(1, 40), min_size=1, max_size=9),
+    max_samples=st.integers(1, 50),
+    seed=st.integers(0, 50),
+)
+@settings(max_examples=30)
+def test_no_class_could_have_more_without_another_having_less(counts: list[int], max_samples: int, seed: int) -> None:
+    labels = [c for c, n in enumerate(counts) for _ in range(n)]
+    found = classes(Probe.from_dataset(labelled(labels), max_samples=max_samples, seed=seed))
+    assert sum(found.values()) == min(max_samples, len(labels))
+    # as water finds its level: whoever has less than another by more than one has nothing left to give
+    highest = max(found.values())
+    assert all(n >= highest - 1 or n == counts[c] for c, n in found.items())
+    assert len(found) == min(len(counts), max_samples)
+
+
+def test_without_classes_the_first_samples_are_taken() -> None:
+    several = (torch.rand(200, 3) > 0.5).float()
+    assert len(Probe.from_dataset(TensorDataset(torch.rand(200, 2), several))) == 64
+    assert len(Probe.from_dataset(TensorDataset(torch.rand(200, 2)))) == 64
+    assert len(Probe.from_dataset(TensorDataset(torch.rand(9, 2)))) == 9
+
+
+def test_even_classes_need_no_more_items_than_show_that_there_are_no_others() -> None:
+    stream = Stream([0, 1] * 2000)
+    assert classes(Probe.from_dataset(stream)) == {0: 20, 1: 20}
+    assert stream.n_read == PATIENCE + 2

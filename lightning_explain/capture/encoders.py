@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
 
 from lightning_explain.capture.hooks import CallHook
-from lightning_explain.capture.outside import forget_keyword_hook
+from lightning_explain.capture.outside import forget_keyword_hook, register_keyword_hook
 from lightning_explain.capture.watched_layers import Layer
 
 Padding = Callable[[], Tensor | None]
@@ -72,6 +72,7 @@ class EncoderWatch:
     ) -> None:
         self._by_host: dict[int, list[Layer]] = {}
         self._themselves: dict[int, list[Layer]] = {}
+        self._hosts = list({id(layer.host): layer.host for layer in layers if layer.host is not None}.values())
         for layer in layers:
             self._by_host.setdefault(id(layer.host), [])
             group = self._themselves if layer.module is layer.host else self._by_host
@@ -86,14 +87,14 @@ class EncoderWatch:
 
     def attach(self) -> None:
         """Attach the hooks of all modules."""
-        after = register_module_forward_hook(self._after, with_kwargs=True, always_call=True)
+        after = register_keyword_hook(self._after, self._hosts, always_call=True)
         self._handles = [register_module_forward_pre_hook(self._before), after]
 
     def detach(self) -> None:
         """Detach them."""
         for handle in self._handles:
             handle.remove()
-            forget_keyword_hook(handle)
+            forget_keyword_hook(handle, self._hosts)
         self._handles = []
 
     def _layers_of(self, module: nn.Module) -> list[Layer]:

@@ -5,7 +5,7 @@ hook of all modules does neither.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -32,6 +32,7 @@ class OutsideHook(Generic[T]):
 
     def __init__(self, watched: Mapping[nn.Module, T], receive: Callable[[T, Any, Any, Any], None]) -> None:
         self._watched = {id(module): each for module, each in watched.items()}
+        self._modules = list(watched)
         # what is received runs in Python, not in code that a compiler makes of it, if there is one
         plain: Any = torch.compiler.disable(receive) if watched and "torch._dynamo" in sys.modules else receive
         self._receive: Callable[[T, Any, Any, Any], None] = plain
@@ -41,23 +42,23 @@ class OutsideHook(Generic[T]):
         """Attach the global hook, if there is anything to observe."""
         if self._watched:
             _run_as_it_is(OutsideHook._after)
-            self._handle = register_module_forward_hook(self._after, with_kwargs=True)
+            self._handle = register_keyword_hook(self._after, self._modules)
 
     def detach(self) -> None:
         """Detach it."""
         if self._handle is not None:
             self._handle.remove()
-            forget_keyword_hook(self._handle)
+            forget_keyword_hook(self._handle, self._modules)
             self._handle = None
 
     def remove(self) -> None:
         """Detach it, as a handle does."""
         self.detach()
 
-    def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def _after(self, module: nn.Module, args: Any, *rest: Any) -> None:
         # compiled code takes this up with every module that it runs, and none of those is watched here
         if id(module) in self._watched:
-            self._receive(self._watched[id(module)], args, kwargs, output)
+            self._receive(self._watched[id(module)], args, *rest)
 
 
 Removable = RemovableHandle | OutsideHook[Any]
@@ -96,6 +97,26 @@ def _run_as_it_is(function: Any) -> None:
         eval_frame.skip_code(function.__code__)
 
 
-def forget_keyword_hook(handle: RemovableHandle) -> None:
+def register_keyword_hook(
+    hook: Callable[..., Any], modules: Iterable[nn.Module], *, always_call: bool = False
+) -> RemovableHandle:
+    """Register a global hook that takes keywords too.
+
+    Args:
+        hook: Takes module, positional arguments, keywords and output; before torch 2.6 no keywords of other modules.
+        modules: Those whose keywords are wanted.
+        always_call: Call it also where the module raised an error.
+    """
+    if hasattr(module_hooks, "_global_forward_hooks_with_kwargs"):  # since torch 2.6
+        return register_module_forward_hook(hook, with_kwargs=True, always_call=always_call)
+    handle = register_module_forward_hook(hook, always_call=always_call)
+    for module in modules:
+        module._forward_hooks_with_kwargs[handle.id] = True
+    return handle
+
+
+def forget_keyword_hook(handle: RemovableHandle, modules: Iterable[nn.Module] = ()) -> None:
     """Remove the entry that torch leaves behind after a global module hook, which would count as a hook for ever."""
-    vars(module_hooks)["_global_forward_hooks_with_kwargs"].pop(handle.id, None)
+    vars(module_hooks).get("_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)
+    for module in modules:
+        module._forward_hooks_with_kwargs.pop(handle.id, None)

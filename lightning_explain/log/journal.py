@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any
 
 from lightning_explain.errors import LoggerError
 from lightning_explain.log.choice import sink_of
@@ -75,7 +75,7 @@ class Journal:
         for logger in list[Any](trainer.loggers) if trainer.is_global_zero else []:
             self._try(logger, lambda logger=logger: self._places.append((logger, sink_of(logger, root))))
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Journal":
         self._holding = True
         return self
 

@@ -1,7 +1,7 @@
 """A layer's output as it is when the layer is done, whatever is written into it afterwards."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ class _Base:
     offset: int
 
     @classmethod
-    def of(cls, output: Tensor) -> Self | None:
+    def of(cls, output: Tensor) -> "_Base | None":
         base = output._base if output._is_view() else None
         if base is None or not base.requires_grad:
             return None
@@ -46,7 +46,7 @@ class LayerOutput:
     _base: _Base | None
 
     @classmethod
-    def of(cls, output: Tensor, module: nn.Module, *, copied: bool = False) -> Self:
+    def of(cls, output: Tensor, module: nn.Module, *, copied: bool = False) -> "LayerOutput":
         """Note an output when its layer is done.
 
         Args:

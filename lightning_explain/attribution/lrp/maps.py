@@ -6,7 +6,7 @@ needs, so a rule is written once and serves every layer.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ class AffineMap(Protocol):
         """Map back as `transpose` does with weights of 1."""
         ...
 
-    def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
+    def rescaled(self, scale: Tensor, shift: Tensor) -> "AffineMap":
         """Merge a scaling of the output channels that follows: `scale * z + shift`, each [channels]."""
         ...
 
@@ -83,7 +83,7 @@ class Dense:
         """Give every input the sum of the outputs."""
         return s.sum(-1, keepdim=True).expand_as(like)
 
-    def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
+    def rescaled(self, scale: Tensor, shift: Tensor) -> "Dense":
         """Merge a scaling of the outputs."""
         return replace(self, weight=self.weight * scale[:, None], bias=_shifted(self.bias, scale, shift))
 
@@ -170,7 +170,7 @@ class Convolution:
         # torch copies even where there is nothing to pad
         return functional.pad(a, self.end_padding) if any(self.end_padding) else a
 
-    def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
+    def rescaled(self, scale: Tensor, shift: Tensor) -> "Convolution":
         """Merge a scaling of the output channels."""
         bias = _shifted(self.bias, scale, shift)
         if not self.transposed:
@@ -205,7 +205,7 @@ class ChannelScaling:
         del like
         return s
 
-    def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
+    def rescaled(self, scale: Tensor, shift: Tensor) -> "ChannelScaling":
         """Merge a second scaling."""
         return replace(self, weight=self.weight * scale, bias=_shifted(self.bias, scale, shift))
 
@@ -244,6 +244,6 @@ class Contraction:
         """Map back with constants of 1."""
         return self.transpose(s, torch.ones_like(self.weight), like)
 
-    def rescaled(self, scale: Tensor, shift: Tensor) -> Self:
+    def rescaled(self, scale: Tensor, shift: Tensor) -> "Contraction":
         """Never asked for: its output has no fixed dimension of channels."""
         raise NotImplementedError

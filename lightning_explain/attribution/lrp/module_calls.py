@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -43,7 +43,7 @@ class ModuleCalls:
         self._calls: list[tuple[int, int, str]] = []
         self._handles: list[Any] = []
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ModuleCalls":
         self._running.clear()
         # weights that are computed from others (weight norm) must not look like something to explain
         self._trained = [parameter for parameter in self._parameters if parameter.requires_grad]

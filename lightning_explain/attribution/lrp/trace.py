@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +87,7 @@ class RelevanceTrace(TorchFunctionMode):
         self._made: list[tuple[int, int, Any]] = []
         self._depth = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RelevanceTrace":
         if self._depth == 0:
             self._calls.__enter__()
         self._depth += 1

@@ -19,8 +19,6 @@ from lightning_explain.randomness import rng_preserved
 from lightning_explain.sampling import Drawing, NotPickableError, collated, draw
 from lightning_explain.weights.sharded import sharded_modules
 
-PER_CLASS = 4
-MAX_SAMPLES = 64
 MAX_SCAN = 2048
 MAX_SHAPES = 16
 
@@ -69,8 +67,8 @@ def probe_from_loader(
     question: Question,
     *,
     seed: int = 0,
-    per_class: int = PER_CLASS,
-    max_samples: int = MAX_SAMPLES,
+    per_class: int | None = None,
+    max_samples: int | None = None,
     display: Display | None = None,
 ) -> Probe:
     """Draw the default probe from a validation loader's data set, by index.
@@ -83,8 +81,8 @@ def probe_from_loader(
         loader: One validation loader.
         question: Where batches hold input and target.
         seed: Seed of the choice.
-        per_class: Samples of each class.
-        max_samples: Most samples in all.
+        per_class: Most samples of each class.
+        max_samples: Most samples in all; see `Probe.from_dataset`.
         display: Tells where a batch holds the names of entities.
 
     Returns:
@@ -200,8 +198,8 @@ class PassingProbe:
 
     def _of_shape(self, shape: tuple[torch.Size, ...]) -> Drawing:
         if shape not in self._by_shape and len(self._by_shape) == MAX_SHAPES:
-            return Drawing(PER_CLASS, MAX_SAMPLES)  # samples of the shapes met first are enough
-        return self._by_shape.setdefault(shape, Drawing(PER_CLASS, MAX_SAMPLES))
+            return Drawing()  # samples of the shapes met first are enough
+        return self._by_shape.setdefault(shape, Drawing())
 
     @property
     def shapes(self) -> list[str]:

@@ -35,8 +35,9 @@ class ProbeMonitor(pl.Callback):
 
     Args:
         name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
-        probe: The samples that are explained; by default a class-balanced probe of at most 64 samples, drawn from the
-            validation data with a seed of its own.
+        probe: The samples that are explained; by default drawn from the validation data with a seed of its own: 40
+            samples, shared out evenly among up to ten classes; of more classes four of each, up to 64 in all; 64 where
+            there are no classes.
         input: Where a batch holds the input: index, key, attribute, a list of them, or a callable. Where the module's
             forward takes keywords only, the keys are the keywords.
         target: Where a batch holds the target. Where a sample has several labels, or one for every pixel, a callable
