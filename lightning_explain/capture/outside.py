@@ -111,7 +111,7 @@ def register_keyword_hook(
         return register_module_forward_hook(hook, with_kwargs=True, always_call=always_call)
     handle = register_module_forward_hook(hook, always_call=always_call)
     for module in modules:
-        module._forward_hooks_with_kwargs[handle.id] = True
+        vars(module)["_forward_hooks_with_kwargs"][handle.id] = True
     return handle
 
 
@@ -119,4 +119,4 @@ def forget_keyword_hook(handle: RemovableHandle, modules: Iterable[nn.Module] = 
     """Remove the entry that torch leaves behind after a global module hook, which would count as a hook for ever."""
     vars(module_hooks).get("_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)
     for module in modules:
-        module._forward_hooks_with_kwargs.pop(handle.id, None)
+        vars(module)["_forward_hooks_with_kwargs"].pop(handle.id, None)
