@@ -1,5 +1,7 @@
 // Headers come from files that anybody may have written: what is not as it should be becomes empty, not an exception.
 
+import { asTag } from "./words/names.js";
+
 const VERSION = 2;
 const MOST = 100_000;
 const MOST_METRICS = 20;
@@ -134,6 +136,21 @@ function effectsOf(value) {
   return units.length ? { epoch: number(found.epoch), units: new Map(units) } : null;
 }
 
+/** Read the pictures of what feeds neurons: [{neuron, className, values}], in one size. */
+function fedMapsOf(layer) {
+  const size = tile(layer.fed_size);
+  if (!size) return [];
+  return list(layer.fed_maps).map(list).map(([neuron, name, levels, scale]) => {
+    let values = new Float32Array(0);
+    try {
+      values = Float32Array.from(atob(words(levels)), (letter) => ((letter.charCodeAt(0) << 24) >> 24) / 127 * (number(scale) || 0));
+    } catch {
+      // none then
+    }
+    return { neuron: whole(neuron), className: words(name), values, size };
+  }).filter(({ values }) => values.length === size[0] * size[1]);
+}
+
 function layerOf(value, nClasses) {
   const layer = mapping(value);
   const all = Math.max(0, Math.min(MOST, whole(layer.n_neurons, 0)));
@@ -155,6 +172,8 @@ function layerOf(value, nClasses) {
     minRate: number(layer.min_rate),
     effects: effectsOf(layer.effects),
     of: list(layer.of).slice(0, 20).map(words),
+    fedMaps: fedMapsOf(layer),
+    fedShape: list(layer.feeding_shape).slice(-2).map((side) => whole(side)),
     exemplarLabels: list(layer.exemplar_labels).map(indices),
     feeding: list(layer.feeding).map(list).map(([neuron, name, fed]) => ({
       neuron: whole(neuron),
@@ -195,7 +214,7 @@ function rowsOf(graph) {
     const { layer = "", column = -1 } = layers[whole(place)] ?? {};
     const [number_, size] = [whole(unit), whole(n, 1)];
     const side = number(contribution) < 0 ? "against" : "for";
-    const named = words(label) || (number_ < 0 ? `${size} other${size > 1 ? "s" : ""} ${side}` : `${layer} ${number_}`);
+    const named = words(label) || (number_ < 0 ? `${size} other${size > 1 ? "s" : ""} ${side}` : `${asTag(layer)} ${number_}`);
     return { id: `${layer}:${number_ < 0 ? named : number_}`, layer, column, unit: number_, label: named, contribution: number(contribution), share: number(share) };
   }).filter((node) => node.column >= 0);
   const edges = list(graph.edges).slice(0, 5000).map(list).map(([source, target, share, contribution]) => ({

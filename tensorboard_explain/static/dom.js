@@ -34,6 +34,11 @@ export function svg(tag, properties = {}, ...children) {
   return put(document.createElementNS(SVG, tag), properties, children);
 }
 
+/** Make a panel of the page, under a heading that is heard and not seen. */
+export function panel(label, kind, ...children) {
+  return el("section", { class: `panel ${kind}`, "aria-label": label }, el("h2", { class: "unseen", text: label }), ...children);
+}
+
 let labels = 0;
 
 /** Put a label in front of a control. */

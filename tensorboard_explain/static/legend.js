@@ -23,7 +23,7 @@ export function barLegend(unit, compared) {
 
 /** What the edges of a path mean. */
 export function edgeLegend(compared) {
-  return el("div", { class: "legend" }, key("for", "speaks for the output"), key("against", "against it"),
+  return el("div", { class: "legend" }, key("for", "speaks for the output"), key("against double", "against it (double line, −)"),
     compared && key("won", "+ won since B"), compared && key("lost", "− lost since B"));
 }
 

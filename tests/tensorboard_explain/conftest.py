@@ -83,7 +83,7 @@ def pair_board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     folder = tmp_path_factory.mktemp("pair") / "runs"
     pair_logs.pair_runs(folder)
     board = Board(folder, load_fast=True)
-    board.wait_for_runs("a", "b", "c", "numbers", "old numbers")
+    board.wait_for_runs("a", "b", "c", "numbers", "old numbers", "pieces", "still", "faces")
     yield board
     board.stop()
 

@@ -1,14 +1,18 @@
 """Runs to compare: two of one probe, one of another, with neurons and paths; and tables in their old and new form."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lightning_explain import Probe
+from lightning_explain import Display, Probe
+from lightning_explain.callbacks.attribution.explainer import Explanation
+from lightning_explain.callbacks.attribution.tab import attribution_tab
 from lightning_explain.callbacks.neurons.tab import share_bytes
 from lightning_explain.render.sprites import value_sprite
-from tests.tensorboard_explain.logs import Log, path_graph
+from tests.tensorboard_explain.logs import Log, attribution, entities_run, path_graph, signal_run
+from tests.tensorboard_explain.unit_logs import faces_run
 
 NEWEST = "b"  # neither the first nor the last name
 VALUES = {  # of the first sample, by run and step; the others have twice and three times as much
@@ -76,7 +80,36 @@ def pair_runs(folder: Path) -> None:
     _run(folder, "a", _probe(0), 5)
     _run(folder, "c", _probe(1), None)
     table_runs(folder)
+    pieces_run(folder / "pieces")
+    still_run(folder / "still")
+    faces_run(folder / "faces")
+    entities_run(folder / "entities")
+    signal_run(folder / "signal")
     _run(folder, NEWEST, _probe(0), 7)
+
+
+def pieces_run(folder: Path) -> None:
+    """A text whose tokens are pieces of words."""
+    display = Display(tokens=["[PAD]", "[CLS]", "un", "##believ", "##able", "film", "##"], padding=0)
+    ids, labels = torch.tensor([[1, 2, 3, 4, 5, 6]]), torch.tensor([0])
+    probe = Probe(inputs=ids, targets=labels, class_names=["one"], display=display)
+    Log(folder).explanation(probe, torch.tensor([[0.0, 1.0, -1.0, 0.5, 0.05, 0.0]]), step=0)
+
+
+def still_run(folder: Path) -> None:
+    """Four samples; at the first step no output has moved from that of the baseline, at the second all have."""
+    log, probe = Log(folder), Probe(inputs=torch.rand(4, 1, 2, 2), targets=torch.tensor([0, 0, 1, 1]))
+    for count, (step, size) in enumerate(((0, 0.01), (9, 3.0)), start=1):
+        values = torch.full((4, 1, 2, 2), size)
+        found = replace(attribution(values), baseline=torch.zeros_like(values), target=torch.tensor([0, 0, 1, 1]))
+        header, sprite = attribution_tab(
+            probe,
+            Explanation(step=step, scores=torch.rand(4, 2), attributions={"IG": found}, faithfulness={}, primary="IG"),
+            {},
+            {"IG": found},
+        )
+        header |= {"name": "attribution", "step": step, "epoch": 0, "count": count}
+        log.put("explain/attribution/tab", header, sprite.picture if sprite else None, step=step)
 
 
 def table_runs(folder: Path) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lightning_explain.callbacks.neurons.counting.watch import Profiles
 from lightning_explain.callbacks.neurons.layer_report import LayerReport
 from lightning_explain.callbacks.neurons.results import NeuronReport
 from lightning_explain.callbacks.neurons.tab_exemplars import TabUnits
+from lightning_explain.feeding import FeedingFeatures
 from lightning_explain.log import Journal, tag
 from lightning_explain.log.tab_names import LONGEST, names_of
 from lightning_explain.neurons import LayerProfile
@@ -31,6 +33,9 @@ MOST_LABELS, MOST_LABELLED = 4, 256
 
 MOST_FED = 6
 """Features of a class and neuron in an event."""
+
+FED_SIDE, FED_FULL, MOST_FED_MAPS = 14, 127, 120
+"""Longer side of the picture of what feeds a neuron, its largest level, and pictures in an event."""
 
 Feeding = Mapping[str, Sequence[Mapping[str, Any]]]
 """By layer, rows with `class` (a name), `neuron`, `feature` (a name) and `value` (signed), strongest first."""
@@ -88,9 +93,44 @@ def _effects(found: LayerReport | None, classes: Sequence[int]) -> dict[str, Any
     }
 
 
-def _of_units(found: LayerReport | None, classes: Sequence[int]) -> dict[str, Any]:
-    """Return the header's entries on single units: the accuracy without them, and the classes of their exemplars."""
-    return {**_effects(found, classes), **_exemplar_labels(found)}
+def fed_maps(feeding: FeedingFeatures | None, class_names: Sequence[str], *, most: int) -> dict[str, Any]:
+    """Return the header's entries on the places of the input that feed a layer's neurons, as small pictures.
+
+    Args:
+        feeding: What feeds them; None where unknown.
+        class_names: Names of the classes.
+        most: Pictures at most, the most telling neuron of each class first.
+    """
+    if feeding is None or len(feeding.shape) < 2:
+        return {}
+    entries: dict[str, Any] = {"feeding_shape": list(feeding.shape)}
+    if feeding.maps is None:
+        return entries
+    classes = feeding.classes.tolist()
+    rank = [classes[:place].count(c) for place, c in enumerate(classes)]
+    chosen = sorted(range(len(classes)), key=lambda place: (rank[place], place))[:most]
+    size = [min(FED_SIDE, side) for side in feeding.maps.shape[1:]]
+    small = functional.adaptive_avg_pool2d(feeding.maps[chosen].float()[:, None], size)[:, 0].flatten(1).nan_to_num()
+    scales = small.abs().amax(1)
+    levels = (small / torch.where(scales > 0, scales, 1.0)[:, None] * FED_FULL).round().to(torch.int8)
+    maps = [
+        [
+            int(feeding.neurons[place]),
+            shortened(class_names[c] if (c := classes[place]) < len(class_names) else str(c), LONGEST),
+            base64.b64encode(row.numpy().tobytes()).decode(),
+            float(f"{scale:.3g}"),
+        ]
+        for place, row, scale in zip(chosen, levels, scales.tolist(), strict=True)
+    ]
+    return {**entries, "fed_size": size, "fed_maps": maps}
+
+
+def _of_units(
+    found: LayerReport | None, classes: Sequence[int], class_names: Sequence[str], most_maps: int
+) -> dict[str, Any]:
+    """Return the header's entries on single units: accuracy without them, classes of exemplars, what feeds them."""
+    fed = fed_maps(found.feeding if found else None, class_names, most=most_maps)
+    return {**_effects(found, classes), **_exemplar_labels(found), **fed}
 
 
 def _layer(name: str, profile: LayerProfile, classes: Sequence[int], feeding: Feeding) -> dict[str, Any]:
@@ -163,8 +203,13 @@ def neuron_tab(
     """
     seen = torch.stack([p.seen[: min(len(x.seen) for x in profiles.values())] for p in profiles.values()]).any(0)
     classes = seen.nonzero().flatten().tolist()[:MOST_CLASSES]
+    most_maps = MOST_FED_MAPS // max(1, min(len(profiles), MOST_LAYERS))
     layers = [
-        {**_layer(name, profile, classes, feeding), **_of_units(reports.get(name), classes), **more.get(name, {})}
+        {
+            **_layer(name, profile, classes, feeding),
+            **_of_units(reports.get(name), classes, class_names, most_maps),
+            **more.get(name, {}),
+        }
         for name, profile in list(profiles.items())[:MOST_LAYERS]
     ]
     metrics = {

@@ -62,7 +62,7 @@ function card(a, b, i, { probe, full, large, onPick }) {
     const graphs = [graph(list(raw.graphs)[i], names, atA, { full: top, letter: b ? "A" : "", unit }), atB && graph(list(raw.graphs)[i], names, atB, { full: top, letter: "B", unit })];
     if (graphs[0]) parts.push(el("span", { class: "tiles", style: { display: "flex", gap: "10px" } }, ...graphs));
     parts.push(...shown.map((place) => barRow(names[place] ?? `entity ${place}`, atA[place], atB ? atB[place] : null, { full: top })));
-    if (shown.length < places.length) parts.push(el("p", { class: "note", text: `The ${LARGEST} strongest of ${places.length}.` }));
+    if (shown.length < places.length) parts.push(el("p", { class: "note", text: `The strongest ${LARGEST} of ${places.length} entities.` }));
   }
   const name = sampleName(a.header, i);
   return el("button", {

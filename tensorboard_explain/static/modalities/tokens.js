@@ -4,16 +4,21 @@ import { signedInk } from "../colours.js";
 import { el, figure, short } from "../dom.js";
 import { signedLegend } from "../legend.js";
 import { sampleName, valuesAt, verdict } from "../views/sample_card.js";
+import { wordPieces } from "../words/pieces.js";
 
 const LETTERS = 40;
+const WEAK = 0.1; // of the full colour
+
+/** A token on its colour; what speaks against the output is underlined, too, and a piece of a word stands close to the one before. */
+export function tokenNode({ text, joins }, { token, value, full, unit = "" }) {
+  const { ground, ink } = signedInk(value ?? NaN, full);
+  const against = value < -WEAK * full;
+  return el("span", { class: `token${joins ? " joined" : ""}${against ? " against" : ""}`, style: { "background-color": ground, color: ink },
+    title: `${short(token, LETTERS)}: ${figure(value)} ${unit}`.trim(), text: short(text, LETTERS) || "·" });
+}
 
 function line(letter, text, values, { full, unit }) {
-  const spans = text.map((word, i) => {
-    if (word === null) return null;
-    const { ground, ink } = signedInk(values[i] ?? NaN, full);
-    return el("span", { class: "token", style: { "background-color": ground, color: ink },
-      title: `${short(word, LETTERS)}: ${figure(values[i])} ${unit}`, text: short(word, LETTERS) || "·" });
-  });
+  const spans = wordPieces(text).map((piece, i) => piece && tokenNode(piece, { token: text[i], value: values[i], full, unit }));
   return el("span", { class: "text-line" }, letter && el("span", { class: "line-name", text: letter }), ...spans);
 }
 

@@ -1,19 +1,28 @@
 // One path: what it carries, its drawing or its ranking, the unit that was picked, its edges as a table.
 
 import { el, figure, percent, short } from "../dom.js";
+import { createTable } from "../tables/table.js";
 import { edgeWords, nodeWords, pathDrawing } from "./graph.js";
 import { rankedUnits } from "./ranked.js";
 import { drawnShare, missing } from "./ways.js";
 
 const [MOST_ROWS, MOST_NEIGHBOURS] = [40, 6];
+const order = { key: "share", down: true }; // of the tables of edges, whatever is drawn
 
 function edgeTable(graph, edges, marked, mark) {
   const nodes = new Map(graph.nodes.map((node) => [node.id, node]));
-  const largest = [...edges].sort((one, other) => Math.abs(other.share) - Math.abs(one.share)).slice(0, MOST_ROWS);
-  return el("details", {}, el("summary", { text: "The edges as a table" }),
-    el("table", {}, el("thead", {}, el("tr", {}, ...["from", "to", "share", "contribution", ""].map((name) => el("th", { scope: "col", text: name })))),
-      el("tbody", {}, ...largest.map((edge) => el("tr", {}, el("td", { text: short(nodes.get(edge.source).label, 40) }), el("td", { text: short(nodes.get(edge.target).label, 40) }),
-        el("td", { text: percent(edge.share, 1) }), el("td", { text: figure(edge.contribution) }), el("td", { text: marked.has(edge) ? mark : "" }))))));
+  const label = (edge, end) => short(nodes.get(edge[end]).label, 120);
+  const table = createTable({
+    label: `Edges of ${short(graph.title, 80)}`, what: "edges", most: MOST_ROWS, order,
+    columns: [
+      ...[["source", "from"], ["target", "to"]].map(([end, words]) => ({ key: end, words, isName: true, value: (edge) => label(edge, end), cell: (edge) => label(edge, end) })),
+      { key: "share", words: "share", value: (edge) => Math.abs(edge.share), cell: (edge) => percent(edge.share, 1) },
+      { key: "contribution", words: "contribution", value: (edge) => edge.contribution, cell: (edge) => figure(edge.contribution) },
+      ...(marked.size ? [{ key: "mark", words: "since B", value: (edge) => (marked.has(edge) ? 1 : 0), cell: (edge) => (marked.has(edge) ? mark : "") }] : []),
+    ],
+  });
+  table.update(edges);
+  return el("details", {}, el("summary", { text: "The edges as a table" }), table.node);
 }
 
 function neighbours(words, edges, end, nodes) {

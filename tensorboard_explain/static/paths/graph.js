@@ -3,6 +3,7 @@
 import { count, el, figure, percent, short, svg } from "../dom.js";
 import { inputPicture, patchImage } from "./input.js";
 import { FACE, HALF, placed } from "./layout.js";
+import { asTag } from "../words/names.js";
 import { waysAlong, waysThrough } from "./ways.js";
 
 const THICKEST = 10;
@@ -30,10 +31,12 @@ function edgeNode(edge, { layout, nodes, full, mark, isMarked, on }) {
   const { d, middle } = band(from, to, nodes.get(edge.source).column === nodes.get(edge.target).column);
   const width = Math.max(1, THICKEST * Math.min(1, Math.abs(edge.share) / full));
   const line = svg("path", { class: "line", fill: "none", d, "stroke-width": width.toFixed(1) });
+  // what speaks against the output is a double line, for eyes that cannot tell the colours apart
+  const core = edge.contribution < 0 && svg("path", { class: "core", fill: "none", d, "stroke-width": Math.max(0.5, width / 3).toFixed(1) });
   // the sign keeps its colour: what changed has a second line or dashes, and a mark
   const under = mark === "won" && svg("path", { class: "under", fill: "none", d, "stroke-width": (width + 3).toFixed(1) });
   const letter = isMarked && svg("text", { class: "mark", x: middle.x, y: middle.y + 4, "text-anchor": "middle", text: mark === "won" ? "+" : "−" });
-  return svg("g", { class: `edge ${sign(edge.contribution)} ${mark}`, on }, under, line, letter, svg("title", { text: edgeWords(edge, nodes, mark) }));
+  return svg("g", { class: `edge ${sign(edge.contribution)} ${mark}`, on }, under, line, core, letter, svg("title", { text: edgeWords(edge, nodes, mark) }));
 }
 
 /** What a node is, in words. */
@@ -50,6 +53,7 @@ function nodeNode(node, place, graph, on) {
     picture, svg("rect", { x: place.x - place.half, y: place.y - HALF - (picture ? 2 : 0), width: 2 * place.half, height: 2 * HALF + (picture ? 4 : 0), rx: picture ? 0 : 5 }),
     place.face && svg("image", { class: "face", href: place.face, x: place.x - place.half + 1, y: place.y - FACE / 2, width: FACE, height: FACE }),
     place.name && svg("text", { x: place.x + (place.face ? FACE / 2 : 0), y: place.y + 4, "text-anchor": "middle", text: place.name }),
+    node.unit >= 0 && node.contribution < 0 && svg("text", { class: "minus", x: place.x - place.half - 2, y: place.y - HALF + 3, "text-anchor": "end", text: "−" }),
     svg("title", { text: nodeWords(node) }));
 }
 
@@ -69,7 +73,7 @@ function heads(graph, layout) {
     first && svg("text", { class: "layer", x: 0, y: 13, text: "input" }),
     first && svg("text", { class: "size", x: 0, y: 29, text: words(first, what) }),
     ...layout.columns.slice(0, -1).flatMap((column) => [
-      svg("text", { class: "layer", x: column.x, y: 13, "text-anchor": "middle", text: column.shown }, svg("title", { text: short(column.layers.join(", "), 300) })),
+      svg("text", { class: "layer", x: column.x, y: 13, "text-anchor": "middle", text: column.shown }, svg("title", { text: short(asTag(column.layers.join(", ")), 300) })),
       svg("text", { class: "size", x: column.x, y: 29, "text-anchor": "middle", text: words(column, column.kind) }),
     ]),
   ];

@@ -49,7 +49,7 @@ export function inputPicture(graph, layout) {
     const [box, place] = [graph.box(node), layout.places.get(node.id)];
     if (!box || !place) continue;
     const [y, x, tall, wide] = [top + box[0] * height, box[1] * width, box[2] * height, box[3] * width];
-    parts.push(svg("rect", { class: `outline ${node.contribution < 0 ? "against" : "for"}`, x, y, width: wide, height: tall, fill: "none" }));
+    parts.push(svg("rect", { class: `outline ${node.contribution < 0 ? "against" : "for"}`, x, y, width: wide, height: tall, fill: "none", "stroke-dasharray": node.contribution < 0 ? "3 2" : undefined }));
     parts.push(svg("line", { class: "lead", x1: x + wide, y1: y + tall / 2, x2: place.x - place.half, y2: place.y }));
   }
   return parts;

@@ -1,6 +1,7 @@
 // Where the nodes of a path stand: a column for each block, as high as its nodes need.
 
 import { short } from "../dom.js";
+import { asTag, commonPrefix } from "../words/names.js";
 
 export const ROW = 26;
 export const HALF = 9;
@@ -32,24 +33,19 @@ const fitted = (words, width) => {
   return line;
 };
 
-/** Names that fit: whole if all do, else without the modules that they have in common, else cut at the front. */
+/** Names of layers without the modules that they have in common, cut at the front if they do not fit. */
 export function shortNames(names, width) {
-  if (names.every((name) => widthOf(name) <= width)) return names;
-  const parts = names.map((name) => name.split("."));
-  let common = 0;
-  while (parts.length > 1 && parts.every((own) => own.length > common + 1 && own[common] === parts[0][common])) common++;
-  return parts.map((own) => cutAtFront(own.slice(common).join("."), width));
+  const layers = names.filter((name) => name !== "input");
+  const prefix = commonPrefix(layers);
+  return names.map((name) => cutAtFront(asTag(name.startsWith(prefix) ? name.slice(prefix.length) : name), width));
 }
 
 /** What tells a unit apart from the others of its column. */
 export function nameInColumn(node, column) {
-  if (column.isInput || node.unit < 0 || !node.label.startsWith(node.layer)) return node.label;
-  const number = node.label.slice(node.layer.length).trim();
-  if (column.layers.length === 1) return number;
-  const parts = column.layers.map((name) => name.split("."));
-  let common = 0;
-  while (parts.every((own) => own.length > common + 1 && own[common] === parts[0][common])) common++;
-  return `${node.layer.split(".").slice(common).join(".")} ${number}`;
+  const layer = asTag(node.layer);
+  if (column.isInput || node.unit < 0 || !node.label.startsWith(layer)) return node.label;
+  const number = node.label.slice(layer.length).trim();
+  return column.layers.length === 1 ? number : `${layer.slice(commonPrefix(column.layers).length)} ${number}`;
 }
 
 function inputWidth(graph) {

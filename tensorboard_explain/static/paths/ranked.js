@@ -42,7 +42,7 @@ function row(graph, node, column, full, mark, on) {
   const label = `${nodeWords(node)}${mark ? `; ${mark} since B` : ""}`;
   return el("li", {}, el("button", { class: `rank ${node.contribution < 0 ? "against" : "for"} ${mark}`, "aria-label": label, title: label, on: { click: () => on("click", "node", node) } },
     el("span", { class: "name" }, crop(graph, node) ?? exemplar(graph, node), mark && el("b", { text: mark === "won" ? "+ " : "− " }), short(name, 40)),
-    el("span", { class: "length" }, el("i", { style: { width: `${(100 * node.share) / full}%` } })), el("span", { class: "number", text: percent(node.share, 1) })));
+    el("span", { class: "length" }, el("i", { style: { width: `${(100 * node.share) / full}%` } })), el("span", { class: "number", text: `${node.contribution < 0 ? "− " : ""}${percent(node.share, 1)}` })));
 }
 
 /** List a graph's units by block, those that carry most first; `mark` is what a unit is that `other` lacks. */

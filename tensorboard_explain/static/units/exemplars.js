@@ -3,6 +3,8 @@
 import { barRow } from "../bars.js";
 import { paintOver, paintPixels, signedInk } from "../colours.js";
 import { el, figure, short, svg } from "../dom.js";
+import { tokenNode } from "../modalities/tokens.js";
+import { wordPieces } from "../words/pieces.js";
 
 const LETTERS = 24;
 
@@ -26,16 +28,13 @@ function crops(face) {
 }
 
 function texts(face) {
-  const lines = face.shown.filter((one) => one.words.length).map((one) => el("p", { class: "unit-text" }, ...one.words.map((word, i) => {
-    const { ground, ink } = signedInk(one.values[i] ?? 0, face.scale);
-    return el("span", { class: "token", style: { "background-color": ground, color: ink }, title: `${short(word, LETTERS)}: ${figure(one.values[i])}`, text: short(word, LETTERS) || "·" });
-  }), el("small", { text: ` ${named(face.names, one.label)} ${figure(one.value)}` })));
+  const lines = face.shown.filter((one) => one.words.length).map((one) => el("p", { class: "unit-text" }, ...wordPieces(one.words).map((piece, i) => tokenNode({ ...piece, text: short(piece.text, LETTERS) }, { token: one.words[i], value: one.values[i] ?? 0, full: face.scale })), el("small", { text: ` ${named(face.names, one.label)} ${figure(one.value)}` })));
   return lines.length ? el("div", {}, ...lines) : null;
 }
 
 function bars(face) {
   const rows = face.shown.filter((one) => one.words.length).map((one) => el("div", { class: "bars" },
-    el("h5", { text: `${named(face.names, one.label)} ${figure(one.value)}` }),
+    el("h4", { text: `${named(face.names, one.label)} ${figure(one.value)}` }),
     ...one.words.map((word, i) => barRow(word, one.values[i] ?? NaN, null, { full: face.scale, input: one.inputs[i] ?? null }))));
   return rows.length ? el("div", { class: "unit-bars" }, ...rows) : null;
 }

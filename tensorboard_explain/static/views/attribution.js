@@ -3,7 +3,7 @@
 import { attributionOf, mapping, number, probeOf, refusal } from "../checked.js";
 import { betweenPanel, unlikeWords } from "./between.js";
 import { driftPanel } from "./drift.js";
-import { el, short } from "../dom.js";
+import { el, panel, short } from "../dom.js";
 import { modalityOf } from "../modality.js";
 import { runName } from "../sides/chosen.js";
 import { notes, pickers } from "./probe_controls.js";
@@ -67,8 +67,7 @@ export function attributionView(store, onPick) {
   enlarged.append(enlargedName, closer);
   const grids = [0, 1].map(() => ({ title: el("h3", { class: "run-title", hidden: true }), grid: el("div", { class: "cards" }) }));
   const node = el("div", { class: "view attribution" },
-    el("section", { class: "panel main", "aria-label": "Explanations of the probe" },
-      el("div", { class: "controls" }, ...picked.nodes, legend), note, enlarged, ...grids.flatMap(({ title, grid }) => [title, grid])),
+    panel("Explanations of the probe", "main", el("div", { class: "controls" }, ...picked.nodes, legend), note, enlarged, ...grids.flatMap(({ title, grid }) => [title, grid])),
     el("div", { class: "side" }, between.node, drift.node));
   node.addEventListener("keydown", (event) => { if (event.key === "Escape" && store.get().sample !== "") close(); });
   let kind = null; // {module, drawings}: what draws the inputs now, of either run

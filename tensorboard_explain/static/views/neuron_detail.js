@@ -3,7 +3,7 @@
 import * as api from "../api.js";
 import { chart } from "../chart.js";
 import { list, mapping, number } from "../checked.js";
-import { classColour, classDash } from "../colours.js";
+import { classColour, classDash, paintSigned } from "../colours.js";
 import { el, figure, percent, short } from "../dom.js";
 import { changeWords, faceNode, faceOf } from "../units/card.js";
 import { asTag } from "../words/names.js";
@@ -23,12 +23,36 @@ function withoutIt(letter, layer, neuron, names) {
     el("p", { class: "note", text: `Its output set to its mean over the probe (epoch ${layer.effects.epoch}); ± standard error.${said}` }));
 }
 
+const [PLACE, MOST_SIDE] = [/row (\d+), column (\d+)$/, 256];
+
+/** The places that are named of what feeds a neuron, as a map; null where they are no places. */
+function namedPlaces(features, [height, width]) {
+  if (!(height > 0 && width > 0 && Math.max(height, width) <= MOST_SIDE)) return null;
+  const values = new Float32Array(height * width);
+  for (const [name, value] of features) {
+    const [, row, column] = name.match(PLACE) ?? [];
+    if (!(Number(row) < height && Number(column) < width)) return null;
+    values[Number(row) * width + Number(column)] += value;
+  }
+  return { values, size: [height, width] };
+}
+
+/** The pixels that feed a neuron as a small picture; null for other inputs. */
+function fedPicture(layer, neuron, className, features) {
+  const found = layer.fedMaps.find((map) => map.neuron === neuron && map.className === className) ?? namedPlaces(features, layer.fedShape);
+  if (!found) return null;
+  const canvas = el("canvas", { class: "fed-map", role: "img", "aria-label": `What feeds neuron ${neuron} for ${short(className, 60)}: ${features.slice(0, 3).map(([name, value]) => `${short(name, 60)} ${figure(value)}`).join("; ")}` });
+  const full = Math.max(...Array.from(found.values, Math.abs).filter(Number.isFinite), 0);
+  paintSigned(canvas, found.values, found.size, full, { isMarked: true });
+  return el("figure", { class: "fed-figure" }, canvas, el("figcaption", { text: `red feeds it, blue (−) stills it; full colour ${figure(full)}` }));
+}
+
 function fedBy(letter, layer, neuron) {
   const groups = layer?.feeding.filter((group) => group.neuron === neuron && group.features.length).slice(0, 10) ?? [];
   return groups.map(({ className, features }) => {
     const full = Math.max(...features.map(([, value]) => Math.abs(value)).filter(Number.isFinite), 0) || 1;
     const mark = letter && el("span", { class: `step-letter ${letter.toLowerCase()}`, text: letter });
-    return el("div", { class: "bars" }, el("h4", {}, mark, ` what feeds it, for ${short(className, 40)}`), ...features.map(([feature, value]) => {
+    return el("div", { class: "bars" }, el("h4", {}, mark, ` what feeds it, for ${short(className, 60)}`), fedPicture(layer, neuron, className, features), ...features.map(([feature, value]) => {
       const share = Math.min(50, (50 * Math.abs(value)) / full);
       const style = { width: `${share}%`, left: value < 0 ? `${50 - share}%` : "50%" };
       return el("div", { class: "bar-row" }, el("span", { class: "name", text: short(feature, 200) }),
@@ -39,8 +63,8 @@ function fedBy(letter, layer, neuron) {
 }
 
 /** Make the panel. show({...}) fills it; only the newest call does. */
-export function neuronDetail({ onPick }) {
-  const node = el("section", { class: "panel detail", "aria-label": "One neuron", "aria-live": "polite" });
+export function neuronDetail({ onPick, label = "One neuron" }) {
+  const node = el("section", { class: "panel detail", "aria-label": label, "aria-live": "polite" });
   let turn = 0;
   let drawn = null;
   let known = "";

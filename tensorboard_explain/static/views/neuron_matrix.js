@@ -62,7 +62,7 @@ function picture(letter, title, { classes, names, sort, onSort }) {
     type: "button", "aria-pressed": String(sort === `class:${c}`), title: `sort by ${short(names.get(c) ?? c, 80)}`,
     on: { click: () => onSort(sort === `class:${c}` ? "index" : `class:${c}`) },
   }, short(names.get(c) ?? String(c), 40)));
-  const node = el("div", { class: "matrix-block" }, el("h4", {}, letter && el("span", { class: `step-letter ${letter.toLowerCase()}`, text: letter }), ` ${title}`),
+  const node = el("div", { class: "matrix-block" }, el("h3", { class: "quiet" }, letter && el("span", { class: `step-letter ${letter.toLowerCase()}`, text: letter }), ` ${title}`),
     el("div", { class: "matrix-row" }, el("div", { class: "row-names" }, ...rows), canvas),
     el("div", { class: "matrix-row" }, el("span", { class: "axis-title", text: "class ↑" }), el("span", { class: "axis-title across", text: `neuron → (${sort === "index" ? "by index" : "sorted"})` })));
   return { canvas, node };

@@ -1,7 +1,7 @@
 // The view of a neuron monitor: the layers in figures, one layer's class × neuron rates, one neuron.
 
 import { mapping, neuronsOf, number, refusal } from "../checked.js";
-import { el, labelled, options, percent, short } from "../dom.js";
+import { el, labelled, options, panel, percent, short } from "../dom.js";
 import { kindLegend, shareLegend } from "../legend.js";
 import { runName } from "../sides/chosen.js";
 import { createTable } from "../tables/table.js";
@@ -86,11 +86,11 @@ export function neuronView(store, onPick, where) {
   const [matrix, note, gallery, legend] = [el("div"), el("p", { class: "note" }), el("div"), el("div")];
   const layers = layerTable((name) => store.set({ layer: name, neuron: "", neuronb: "" }));
   const sort = sortPicker(store);
-  const [detail, detailB] = [neuronDetail({ onPick }), neuronDetail({ onPick })];
+  const [detail, detailB] = [neuronDetail({ onPick }), neuronDetail({ onPick, label: "One neuron of the other run" })];
   const scores = scorePanel(onPick);
   detailB.node.hidden = true;
   const node = el("div", { class: "view neurons" },
-    el("section", { class: "panel main", "aria-label": "Neurons" }, layers.node, gallery, el("div", { class: "controls" }, sort.node, legend), note, matrix),
+    panel("Neurons", "main", layers.node, gallery, el("div", { class: "controls" }, sort.node, legend), note, matrix),
     el("div", { class: "side" }, detail.node, detailB.node, scores.node));
   let cursor = [NaN, NaN];
   let telling = ""; // of the record that was shown first, so that moving A changes no layer

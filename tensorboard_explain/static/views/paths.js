@@ -1,7 +1,7 @@
 // The view of a path monitor: the decision path at A and at B, with the edges that were won and lost between them.
 
 import { pathsOf, refusal } from "../checked.js";
-import { el, labelled, options, percent, short } from "../dom.js";
+import { el, labelled, options, panel, percent, short } from "../dom.js";
 import { edgeLegend } from "../legend.js";
 import { pathBlock } from "../paths/block.js";
 import { imageOf } from "../paths/input.js";
@@ -50,7 +50,7 @@ export function pathView(store) {
   hide.append(least);
   const [drawn, keys] = [el("div", { class: "paths" }), el("div")];
   const node = el("div", { class: "view one" },
-    el("section", { class: "panel main", "aria-label": "Decision paths" }, el("div", { class: "controls" }, labelled("Path of", select), hide, keys), drawn));
+    panel("Decision paths", "main", el("div", { class: "controls" }, labelled("Path of", select), hide, keys), drawn));
   const chosen = { threshold: null, picked: "", title: "" }; // by the reader: of the path that is shown
   let again = () => {};
 

@@ -13,7 +13,8 @@ export function toolbar(store, live) {
   const follow = el("input", { type: "checkbox", checked: live.on, on: { change: () => live.set(follow.checked) } });
   const refresh = el("button", { type: "button", on: { click: () => live.now() } }, "Refresh");
   const said = el("span", { class: "live-words", role: "status" });
-  const node = el("header", { class: "toolbar" }, labelled("Run", run), monitors, el("span", { class: "spring" }), said,
+  const heading = el("h1", { class: "unseen" });
+  const node = el("header", { class: "toolbar" }, heading, labelled("Run", run), monitors, el("span", { class: "spring" }), said,
     labelled("Live", follow, { class: "field check" }), refresh);
 
   const choose = (tag) => store.set({ monitor: tag });
@@ -32,6 +33,7 @@ export function toolbar(store, live) {
     node,
     say: (words) => { said.textContent = short(words, 120); },
     show({ runs, run: chosenRun, monitors: found, monitor }) {
+      heading.textContent = `Explain: ${monitorName(monitor?.tag ?? "")} of run ${runName(chosenRun)}`;
       options(run, runs.map((name) => [name, runName(name)]), chosenRun);
       const key = JSON.stringify(found.map(({ tag, kind }) => [tag, kind]));
       if (monitors.dataset.key !== key) {
