@@ -1,13 +1,14 @@
 """Line charts as SVG: bands for errors, a tooltip at every point, and the same values as a table."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightning_explain.report.markup import Child, Markup, clean, el, join, short_number, table
 
-WIDTH, HEIGHT = 460, 190
-LEFT, RIGHT, TOP, BOTTOM = 48, 12, 8, 24
-DASHES = (None, "6 3", "2 3", "8 3 2 3")
+WIDTH, HEIGHT = 460, 206
+LEFT, RIGHT, TOP, BOTTOM = 62, 12, 8, 38
+DASHES = (None, "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "2 2 6 2")
 MOST_ROWS = 40
 MUCH = 8
 """How many times the middle value the largest one is, for the scale to be logarithmic."""
@@ -31,8 +32,8 @@ class Line:
 
     @property
     def dash(self) -> str | None:
-        """Lines beyond the tenth share colours, so dashes tell them apart."""
-        return DASHES[max(0, self.colour) // 10 % len(DASHES)]
+        """Neighbours differ by their dashes, too, for eyes that cannot tell colours apart; colours begin again at ten."""
+        return None if self.colour < 0 else DASHES[(self.colour % 10 + self.colour // 10) % len(DASHES)]
 
     @property
     def kind(self) -> str:
@@ -137,19 +138,44 @@ def score_range(lines: list[Line]) -> tuple[float, float]:
     return max(0.0, math.floor((min([*values, 1.0]) - 0.05) * 10) / 10), 1.0
 
 
-def chart(title: str, lines: list[Line], *, range_: tuple[float, float] | None = None, note: str = "") -> Markup | None:
+def _known(lines: Sequence[Line]) -> list[Line]:
+    return [line for line in lines if any(not math.isnan(value) for _, value, _ in line.points)]
+
+
+def _axis_titles(unit: str) -> list[Markup]:
+    middle = (HEIGHT - BOTTOM + TOP) / 2
+    across = el(
+        "text", "training step", x=(WIDTH + LEFT - RIGHT) / 2, y=HEIGHT - 5, text_anchor="middle", class_="axis"
+    )
+    up = el(
+        "text", unit, x=0, y=0, transform=f"translate(11 {middle}) rotate(-90)", text_anchor="middle", class_="axis"
+    )
+    return [across, up]
+
+
+def chart(
+    title: str,
+    lines: list[Line],
+    *,
+    unit: str = "",
+    range_: tuple[float, float] | None = None,
+    note: str = "",
+    beside: Sequence[Line] = (),
+) -> Markup | None:
     """Draw a chart; None where no line has a point.
 
     Args:
         title: What is drawn.
         lines: The curves; bold ones come last, on top.
+        unit: Title of the axis of values.
         range_: Lowest and highest value; by default from 0 to the highest.
         note: Said below it.
+        beside: Curves of other charts that share its scales.
     """
-    lines = [line for line in lines if any(not math.isnan(value) for _, value, _ in line.points)]
+    lines = _known(lines)
     if not lines:
         return None
-    frame = _frame(lines, range_)
+    frame = _frame([*lines, *_known(beside)], range_)
     grid = [
         el(
             "g",
@@ -160,13 +186,20 @@ def chart(title: str, lines: list[Line], *, range_: tuple[float, float] | None =
         for mark in (_log_marks(frame.low, frame.high) if frame.log else _marks(frame.low, frame.high, 4))
     ]
     below = [
-        el("text", f"{mark:,.0f}", x=round(frame.x(mark), 1), y=HEIGHT - 7, text_anchor="middle", class_="tick")
+        el("text", f"{mark:,.0f}", x=round(frame.x(mark), 1), y=HEIGHT - 21, text_anchor="middle", class_="tick")
         for mark in _marks(frame.first, frame.last, 5)
         if mark == int(mark)
     ]
     drawn = [_drawn(line, frame) for line in sorted(lines, key=lambda line: line.bold)]
     plot = el(
-        "svg", *grid, *below, *drawn, view_box=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{title}: values below"
+        "svg",
+        *grid,
+        *below,
+        *_axis_titles(f"{unit}, logarithmic" if frame.log else unit),
+        *drawn,
+        view_box=f"0 0 {WIDTH} {HEIGHT}",
+        role="img",
+        aria_label=f"{title}: values below",
     )
     return el(
         "div",

@@ -1,7 +1,7 @@
 """Heatmaps over time, as a monitor's events hold them: which steps and samples, and the numbers behind each picture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,11 +32,13 @@ class Frame:
         step: Training step.
         header: The event's header.
         maps: Heatmap of each sample [height, width]; None where it could not be read.
+        method: The entry of the method in the header.
     """
 
     step: int
     header: dict[str, Any]
     maps: list[Numbers | None]
+    method: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def verdict(self, sample: int) -> tuple[str, bool | None]:
         """Return the prediction for a sample, and True if it is its label; None where there are no classes."""
@@ -89,27 +91,42 @@ class ReportFilm:
         return sorted(kept, key=lambda sample: (labels[sample] if sample < len(labels) else 0, sample))
 
 
-def films(series: Series, most_steps: int) -> list[ReportFilm]:
+def films(series: Series, most_steps: int, beside: Sequence[Series] = ()) -> list[ReportFilm]:
     """Read a monitor's heatmaps, of each method.
 
     Args:
         series: What the monitor wrote.
         most_steps: Most frames, evenly spread.
+        beside: The same monitor of other runs, which share its scale where they have its unit.
     """
     if not series.events:
         return []
     shown = [series.events[place] for place in spread(len(series.events), most_steps)]
     sheets = [opened(event.picture) if event.picture else None for event in shown]
-    names = [words(mapping(method).get("name")) for method in items(series.events[-1].header.get("methods"))]
+    unit = series.events[-1].header.get("unit")
+    scaled = [series, *(other for other in beside if other.events and other.events[-1].header.get("unit") == unit)]
     made: list[ReportFilm] = []
-    for name in dict.fromkeys(names[:20]):
-        full = max([_full(event, name) for event in series.events], default=0.0)
-        frames = [
-            Frame(event.step, event.header, _maps(event, sheet, name))
-            for event, sheet in zip(shown, sheets, strict=True)
-        ]
-        made.append(ReportFilm(name, frames, full, words(series.events[-1].header.get("unit")) or "output"))
+    for name in method_names(series):
+        full = max([_full(event, name) for one in scaled for event in one.events], default=0.0)
+        frames = [_frame(event, sheet, name) for event, sheet in zip(shown, sheets, strict=True)]
+        made.append(ReportFilm(name, frames, full, words(unit) or "output"))
     return made
+
+
+def method_names(series: Series) -> list[str]:
+    """List the methods of a monitor's last event."""
+    names = [words(mapping(method).get("name")) for method in items(series.events[-1].header.get("methods"))]
+    return list(dict.fromkeys(names[:20]))
+
+
+def frames_at(series: Series, steps: Sequence[int], method: str) -> list[Frame]:
+    """Read a method's heatmaps at some of a monitor's steps."""
+    at = {event.step: event for event in series.events}
+    return [_frame(at[step], opened(at[step].picture) if at[step].picture else None, method) for step in steps]
+
+
+def _frame(event: MonitorEvent, sheet: Bytes | None, name: str) -> Frame:
+    return Frame(event.step, event.header, _maps(event, sheet, name), _method(event, name))
 
 
 def _method(event: MonitorEvent, name: str) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _overview_row(run: LoggedRun) -> list[Child]:
 
 
 def _section(kind: str, name: str, pairs: Pairs, *, most_steps: int, most_samples: int) -> Markup:
-    together, alone = _together(kind, pairs), _alone(kind, most_steps, most_samples)
+    together, alone = _together(kind, pairs, most_steps), _alone(kind, pairs, most_steps, most_samples)
     columns = [
         el("div", el("h3", el("bdi", clean(run.name))) if len(pairs) > 1 else None, *alone(series), class_="run")
         for run, series in pairs
@@ -130,7 +130,7 @@ def _section(kind: str, name: str, pairs: Pairs, *, most_steps: int, most_sample
     )
 
 
-def _together(kind: str, pairs: Pairs) -> list[Markup | None]:
+def _together(kind: str, pairs: Pairs, most_steps: int) -> list[Markup | None]:
     """Draw several runs in one chart."""
     if len(pairs) < 2 or kind == "paths":
         return []
@@ -139,33 +139,41 @@ def _together(kind: str, pairs: Pairs) -> list[Markup | None]:
         lines = [
             Line(run.name, neuron_section.score_line(series, "").points, k, bold=True) for k, (run, series) in numbered
         ]
-        return [chart("Mean F1 of every run", lines, range_=score_range(lines))]
-    return [
+        return [chart("Mean F1 of every run", lines, unit="F1", range_=score_range(lines))]
+    drifts = [
         chart(
             f"Drift of every run to {said}",
             [
                 Line(run.name, heatmap_section.drift_line(series, reference, "").points, k, bold=True)
                 for k, (run, series) in numbered
             ],
+            unit="distance",
         )
         for reference, said in heatmap_section.references(series for _, series in pairs).items()
     ]
+    return [*heatmap_section.between_charts([(run.name, series) for run, series in pairs], most_steps), *drifts]
 
 
-def _alone(kind: str, most_steps: int, most_samples: int) -> Callable[[Series], list[Markup | None]]:
-    """Return the function that shows one run's monitor."""
+def _alone(kind: str, pairs: Pairs, most_steps: int, most_samples: int) -> Callable[[Series], list[Markup | None]]:
+    """Return the function that shows one run's monitor, on the scales that all runs share."""
+
+    def others(series: Series) -> list[Series]:
+        return [each for _, each in pairs if each is not series]
 
     def of_attribution(series: Series) -> list[Markup | None]:
-        film = heatmap_section.heatmap_block(series, most_steps=most_steps, most_samples=most_samples)
-        return [el("div", *heatmap_section.drift_charts(series), class_="charts"), film]
+        film = heatmap_section.heatmap_block(
+            series, most_steps=most_steps, most_samples=most_samples, beside=others(series)
+        )
+        return [el("div", *heatmap_section.drift_charts(series, others(series)), class_="charts"), film]
 
     def of_neurons(series: Series) -> list[Markup | None]:
-        scores = el("div", *neuron_section.score_charts(series), neuron_section.score_table(series), class_="charts")
+        charts = neuron_section.score_charts(series, others(series))
+        scores = el("div", *charts, neuron_section.score_table(series), class_="charts")
         counted = el("p", neuron_section.sample_counts(series), class_="note")
         units = unit_section.unit_cards(series)
         return [scores, counted, neuron_section.layer_table(series), units, neuron_section.rate_blocks(series)]
 
     def of_paths(series: Series) -> list[Markup | None]:
-        return [join(el("div", path_section.path_blocks(series), class_="paths"))]
+        return [join(el("div", path_section.path_blocks(series, others(series)), class_="paths"))]
 
     return {"attribution": of_attribution, "neurons": of_neurons, "paths": of_paths}[kind]

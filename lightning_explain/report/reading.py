@@ -79,15 +79,18 @@ def read_runs(folders: Sequence[Path]) -> list[LoggedRun]:
     Args:
         folders: As TensorBoard reads them; a run is a folder with event files.
     """
-    found: list[LoggedRun] = []
-    for folder in folders:
-        for place in _event_folders(folder):
-            name = place.relative_to(folder).as_posix()
-            shown = folder.resolve().name if name == "." else name
-            run = _read_run(place, shown if len(folders) == 1 or name == "." else f"{folder.name}/{name}")
-            if run is not None:
-                found.append(run)
-    return found
+    places = list(dict.fromkeys(place.resolve() for folder in folders for place in _event_folders(folder)))
+    runs = [_read_run(place, name) for place, name in zip(places, _names(places, folders), strict=True)]
+    return [run for run in runs if run is not None]
+
+
+def _names(places: Sequence[Path], folders: Sequence[Path]) -> list[str]:
+    """Name runs by what tells their paths apart: a/version_0 and b/version_0 are no two runs version_0."""
+    if len(folders) == 1:
+        root = folders[0].resolve()
+        return [root.name if place == root else place.relative_to(root).as_posix() for place in places]
+    common = Path(os.path.commonpath(places)) if places else Path()
+    return [place.name if place == common else place.relative_to(common).as_posix() for place in places]
 
 
 def _event_folders(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Section of a neuron monitor: scores by class, metrics of layers, neurons by class."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from lightning_explain.report.charts import Line, chart, score_range
@@ -28,15 +29,20 @@ def score_line(series: Series, name: str, *, of_class: str | None = None, colour
     return Line(name, found, colour, bold=of_class is None)
 
 
-def score_charts(series: Series) -> list[Markup | None]:
-    """Draw one run's F1, by class and on average."""
+def _score_lines(series: Series) -> list[Line]:
     header = series.events[-1].header
     classes = indices(header.get("classes"))[:30]
     lines = [
         score_line(series, class_name(header, c), of_class=str(c), colour=place) for place, c in enumerate(classes)
     ]
-    lines.append(score_line(series, "mean", colour=-1))
-    return [chart("F1 by class, in validation", lines, range_=score_range(lines))]
+    return [*lines, score_line(series, "mean", colour=-1)]
+
+
+def score_charts(series: Series, beside: Sequence[Series] = ()) -> list[Markup | None]:
+    """Draw one run's F1, by class and on average, on the scale that it shares with other runs."""
+    lines, others = _score_lines(series), [line for other in beside for line in _score_lines(other)]
+    range_ = score_range([*lines, *others])
+    return [chart("F1 by class, in validation", lines, unit="F1", range_=range_, beside=others)]
 
 
 def score_table(series: Series) -> Markup | None:

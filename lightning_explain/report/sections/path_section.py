@@ -1,6 +1,7 @@
 """Section of a path monitor: the way to each class as a graph, now and at first."""
 
 import math
+from collections.abc import Sequence
 
 from lightning_explain.report.checked import tile
 from lightning_explain.report.markup import Child, Markup, clean, el, join, percent, png_address, short_number, table
@@ -16,11 +17,34 @@ Place = tuple[float, float, float]
 """Middle of a node, and half its width."""
 
 
-def path_blocks(series: Series) -> Markup:
-    """Draw the graphs of the last step; those of the first are folded away."""
+Width = tuple[float, float]
+"""Share of the thickest edge, and of the longest bar."""
+
+
+def path_blocks(series: Series, beside: Sequence[Series] = ()) -> Markup:
+    """Draw the graphs of the last step; those of the first are folded away.
+
+    Args:
+        series: The monitor's events.
+        beside: The same monitor of other runs, which share the widths of edges.
+    """
     first, last = series.events[0], series.events[-1]
     before = {graph.title: graph for graph in graphs_of(first)} if first.step != last.step else {}
-    return join(*(_block(graph, before.get(graph.title), first, last) for graph in graphs_of(last)))
+    widths = _widths([event for one in (series, *beside) for event in (one.events[0], one.events[-1])])
+    return join(
+        *(_block(graph, before.get(graph.title), first, last, widths[graph.title]) for graph in graphs_of(last))
+    )
+
+
+def _widths(events: Sequence[MonitorEvent]) -> dict[str, Width]:
+    """Return the shares that get the thickest edge and the longest bar, by title of the path."""
+    found: dict[str, Width] = {}
+    for graph in (graph for event in events for graph in graphs_of(event)):
+        edge = max([abs(edge.share) for edge in graph.edges], default=0.0)
+        node = max([node.share for node in graph.nodes[:-1] if node.unit >= 0], default=0.0)
+        known = found.get(graph.title, (0.0, 0.0))
+        found[graph.title] = (max(known[0], edge), max(known[1], node))
+    return {title: (edge or 1.0, node or 1.0) for title, (edge, node) in found.items()}
 
 
 def _said(graph: Graph) -> str:
@@ -40,7 +64,7 @@ def _said(graph: Graph) -> str:
     return words
 
 
-def _block(graph: Graph, before: Graph | None, first: MonitorEvent, last: MonitorEvent) -> Markup:
+def _block(graph: Graph, before: Graph | None, first: MonitorEvent, last: MonitorEvent, width: Width) -> Markup:
     is_compared = before is not None and not graph.is_spread and before.columns == graph.columns
     won = graph.ways - before.ways if before is not None and is_compared else set[tuple[str, str]]()
     said = f"Output {short_number(graph.output)} at step {last.step:,}; {_said(graph)}."
@@ -50,17 +74,17 @@ def _block(graph: Graph, before: Graph | None, first: MonitorEvent, last: Monito
     parts: list[Child] = [
         el("summary", el("bdi", title), el("small", f" {percent(graph.shown_share)} drawn")),
         el("p", said, class_="note"),
-        _shown(graph, last, won, f"Path: {title}"),
+        _shown(graph, last, won, f"Path: {title}", width),
     ]
     if before:
-        drawn = _shown(before, first, set(), f"Path at step {first.step:,}: {title}")
+        drawn = _shown(before, first, set(), f"Path at step {first.step:,}: {title}", width)
         parts.append(el("details", el("summary", f"The same at step {first.step:,}"), drawn))
     edges = None if graph.is_spread else _edge_table(graph, title)
     return el("details", *parts, edges, class_="path-block", open=True)
 
 
-def _shown(graph: Graph, event: MonitorEvent, won: set[tuple[str, str]], words: str) -> Markup:
-    drawing = _ranking(graph) if graph.is_spread else _drawing(graph, _image_of(graph, event), won)
+def _shown(graph: Graph, event: MonitorEvent, won: set[tuple[str, str]], words: str, width: Width) -> Markup:
+    drawing = _ranking(graph, width[1]) if graph.is_spread else _drawing(graph, _image_of(graph, event), won, width[0])
     return el("div", drawing, class_="scroll", tabindex="0", role="region", aria_label=words)
 
 
@@ -90,9 +114,8 @@ def _name(graph: Graph, node: Node) -> str:
     return clean(rest or node.label, 26 if node.column == 0 else 20)
 
 
-def _drawing(graph: Graph, image: Bytes | None, won: set[tuple[str, str]]) -> Markup:
+def _drawing(graph: Graph, image: Bytes | None, won: set[tuple[str, str]], full: float) -> Markup:
     places, n_rows = _places(graph, has_image=image is not None)
-    full = max([abs(edge.share) for edge in graph.edges], default=1.0) or 1.0
     width, height = LEFT + RIGHT + COLUMN * max(0, len(graph.columns) - 1), TOP + ROW * n_rows + 10
     edges = [_edge(edge, places, full, edge.way in won) for edge in reversed(graph.edges)]
     nodes = [_node(graph, node, places[node.key], image) for node in graph.nodes if node.key in places]
@@ -175,10 +198,9 @@ def _node(graph: Graph, node: Node, place: Place, image: Bytes | None) -> Markup
               class_=f"{kind} {sign}")  # fmt: skip
 
 
-def _ranking(graph: Graph) -> Markup:
+def _ranking(graph: Graph, full: float) -> Markup:
     """List the units of each column with a bar as long as each one's share."""
     columns = by_column(graph)
-    full = max([node.share for node in graph.nodes[:-1] if node.unit >= 0], default=1.0) or 1.0
     n_rows = max((len(column) for column in columns.values()), default=0)
     parts: list[Markup] = []
     for x, name in enumerate(graph.columns[:-1]):
