@@ -32,7 +32,7 @@ class Line:
 
     @property
     def dash(self) -> str | None:
-        """Neighbours differ by their dashes, too, for eyes that cannot tell colours apart; colours begin again at ten."""
+        """Neighbours differ by their dashes, too, for colour-blind eyes; colours begin again at ten."""
         return None if self.colour < 0 else DASHES[(self.colour % 10 + self.colour // 10) % len(DASHES)]
 
     @property
