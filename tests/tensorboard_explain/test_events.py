@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_explain import Attribution, AttributionMonitor, Probe
 from lightning_explain.callbacks.attribution.explainer import Explanation
 from lightning_explain.callbacks.attribution.tab import MOST_SAMPLES, attribution_tab, probe_tab, shown_samples
-from lightning_explain.callbacks.neurons.tab import FULL, MOST_CELLS, neuron_tab, share_bytes
+from lightning_explain.callbacks.neurons.tab import FULL, MOST_CELLS, fed_maps, neuron_tab, share_bytes
 from lightning_explain.demo import DigitNet
 from lightning_explain.drift import drift
+from lightning_explain.feeding import FeedingFeatures
 from lightning_explain.log import Journal
 from lightning_explain.log.tab_events import tab_summary
 from lightning_explain.neurons import LayerProfile
@@ -152,6 +154,22 @@ def test_feeding_features_are_grouped_by_neuron_and_class() -> None:
     (layer,) = neuron_tab({"a": profile(torch.rand(2, 3))}, {}, ["x", "y"], turnover={}, feeding={"a": rows})["layers"]
     assert [(neuron, name, len(fed)) for neuron, name, fed in layer["feeding"]] == [(1, "x", 6), (1, "y", 6)]
     assert layer["feeding"][0][2][2] == ["f2", -2.0]
+
+
+def test_places_that_feed_neurons_are_small_pictures_the_most_telling_neuron_of_each_class_first() -> None:
+    maps = torch.zeros(4, 28, 28)
+    maps[:, 0, 0], maps[:, 27, 27] = torch.tensor([8.0, 4.0, 2.0, 1.0]), -4.0
+    feeding = FeedingFeatures(
+        classes=torch.tensor([0, 0, 1, 1]), neurons=torch.tensor([5, 6, 7, 8]), features=torch.zeros(4, 1).long(),
+        values=torch.ones(4, 1), maps=maps, shape=(1, 28, 28), method="IG", kernel=False, n_active=torch.ones(2).long(),
+    )  # fmt: skip
+    found = fed_maps(feeding, ["cat"], most=3)
+    assert found["feeding_shape"] == [1, 28, 28] and found["fed_size"] == [14, 14]
+    assert [entry[:2] for entry in found["fed_maps"]] == [[5, "cat"], [7, "1"], [6, "cat"]]
+    levels = np.frombuffer(base64.b64decode(found["fed_maps"][0][2]), dtype=np.int8).reshape(14, 14)
+    assert found["fed_maps"][0][3] == 2 and levels[0, 0] == 127 and levels[13, 13] in (-63, -64)
+    assert np.count_nonzero(levels) == 2
+    assert fed_maps(replace(feeding, shape=(4,)), ["cat"], most=3) == {} == fed_maps(None, [], most=3)
 
 
 def test_undefined_shares_have_a_byte_of_their_own() -> None:

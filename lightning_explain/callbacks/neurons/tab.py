@@ -109,20 +109,22 @@ def fed_maps(feeding: FeedingFeatures | None, class_names: Sequence[str], *, mos
     classes = feeding.classes.tolist()
     rank = [classes[:place].count(c) for place, c in enumerate(classes)]
     chosen = sorted(range(len(classes)), key=lambda place: (rank[place], place))[:most]
-    size = [min(FED_SIDE, side) for side in feeding.maps.shape[1:]]
-    small = functional.adaptive_avg_pool2d(feeding.maps[chosen].float()[:, None], size)[:, 0].flatten(1).nan_to_num()
+    names = [class_names[c] if c < len(class_names) else str(c) for c in classes]
+    height, width = (min(FED_SIDE, side) for side in feeding.maps.shape[1:])
+    small = functional.adaptive_avg_pool2d(feeding.maps[chosen].float()[:, None], (height, width))
+    small = small[:, 0].flatten(1).nan_to_num()
     scales = small.abs().amax(1)
     levels = (small / torch.where(scales > 0, scales, 1.0)[:, None] * FED_FULL).round().to(torch.int8)
     maps = [
         [
             int(feeding.neurons[place]),
-            shortened(class_names[c] if (c := classes[place]) < len(class_names) else str(c), LONGEST),
+            shortened(names[place], LONGEST),
             base64.b64encode(row.numpy().tobytes()).decode(),
             float(f"{scale:.3g}"),
         ]
         for place, row, scale in zip(chosen, levels, scales.tolist(), strict=True)
     ]
-    return {**entries, "fed_size": size, "fed_maps": maps}
+    return {**entries, "fed_size": [height, width], "fed_maps": maps}
 
 
 def _of_units(
