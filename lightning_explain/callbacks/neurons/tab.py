@@ -106,7 +106,7 @@ def fed_maps(feeding: FeedingFeatures | None, class_names: Sequence[str], *, mos
     entries: dict[str, Any] = {"feeding_shape": list(feeding.shape)}
     if feeding.maps is None:
         return entries
-    classes = feeding.classes.tolist()
+    classes: list[int] = feeding.classes.tolist()
     rank = [classes[:place].count(c) for place, c in enumerate(classes)]
     chosen = sorted(range(len(classes)), key=lambda place: (rank[place], place))[:most]
     names = [class_names[c] if c < len(class_names) else str(c) for c in classes]
