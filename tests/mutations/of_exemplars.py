@@ -4,12 +4,14 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from lightning_explain.attribution.gradients import InputXGradient
 from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.callbacks.neurons.exemplars.card_maker import CardMaker
 from lightning_explain.callbacks.neurons.exemplars.sample_numbers import DataNumbers
+from lightning_explain.capture import Call
 from lightning_explain.exemplars import Exemplars, LayerExemplars
 from lightning_explain.exemplars.batch_samples import BatchSamples
 from lightning_explain.exemplars.candidates import Candidates, batch_threshold
@@ -27,8 +29,8 @@ from lightning_explain.exemplars.top_samples import (
     values_of,
 )
 from lightning_explain.exemplars.unit_outputs import UnitOutputs
-from lightning_explain.exemplars.unit_relevance import unit_relevance
-from lightning_explain.neurons.views import Units
+from lightning_explain.exemplars.unit_relevance import _of_attention, _of_states, unit_relevance
+from lightning_explain.neurons.views import AttentionHeads, HiddenUnits, Units
 from tests.callbacks.neurons.exemplars.small_data import trainer_of
 from tests.exemplars.followed_layers import followed_layers
 from tests.mutations.checking import close
@@ -256,6 +258,27 @@ def crops_by_hand() -> None:
     assert found[0].limits == (1.0, 30.0)
 
 
+def relevance_of_states() -> None:
+    view, steps = HiddenUnits(batch_first=True), torch.zeros(2, 3, 4)
+    packed = pack_padded_sequence(steps, torch.tensor([3, 2]), batch_first=True)
+    state = torch.tensor([[[1.0, 2], [3, 4]], [[5, 6], [7, 8]]])
+    found = _of_states(view, Call((), {}, (packed, state)), [packed.data, state])
+    assert found is not None
+    assert found.values[0].tolist() == [[0.0, 0, 5, 6], [0, 0, 0, 0], [1, 2, 0, 0]]
+    assert found.values[1].tolist() == [[0.0, 0, 7, 8], [3, 4, 0, 0], [0, 0, 0, 0]]
+
+
+def relevance_of_heads() -> None:
+    own = nn.MultiheadAttention(2, 2, bias=False, batch_first=True).eval()
+    x = torch.tensor([[[2.0, 3.0]]])
+    with torch.no_grad():
+        own.in_proj_weight[4:] = torch.eye(2)
+        own.out_proj.weight.copy_(torch.tensor([[1.0, 10.0], [0.0, 1.0]]))
+        found = _of_attention(AttentionHeads(own), Call((x, x, x), {}, None), torch.tensor([[[1.0, 5.0]]]))
+    assert found is not None
+    close(found.values.flatten(), [2.0, 3.0 * (10 + 5)])
+
+
 TOP, KEPT, BATCH = "exemplars.top_samples", "exemplars.candidates", "exemplars.batch_samples"
 LAYER, FIELD = "exemplars.layer_exemplars", "exemplars.receptive_field"
 CARDS = "callbacks.neurons.exemplars.card_maker"
@@ -353,9 +376,16 @@ MUTATIONS = [
              "values[rows, places.to(values.device), units.to(values.device)]", excited_by_hand),
     Mutation("exemplars.unit_outputs.UnitOutputs.forward", "(0, self.n_positions - values.shape[2])",
              "(self.n_positions - values.shape[2], 0)", excited_by_hand),
-    Mutation("exemplars.unit_relevance.unit_relevance", "output.detach() * gradient", "gradient", relevance_by_hand),
-    Mutation("exemplars.unit_relevance._peaks", "values.sum(2)", "values.amax(2)", relevance_by_hand),
+    Mutation("exemplars.unit_relevance._relevance", "value.detach() * gradient", "gradient", relevance_by_hand),
+    Mutation("exemplars.unit_relevance._peaks", "values.masked_fill(values.isneginf(), 0.0).sum(2)", "values.amax(2)",
+             relevance_by_hand),
     Mutation("exemplars.unit_relevance._peaks", "values.argmax(2)", "values.abs().argmax(2)", relevance_by_hand),
+    Mutation("exemplars.unit_relevance._of_states", "valid.sum(1) - 1", "valid.sum(1) - 2", relevance_of_states),
+    Mutation("exemplars.unit_relevance._of_states", "-1 if values.shape[2] == size else -2", "-1", relevance_of_states),
+    Mutation("exemplars.unit_relevance._of_states", "values[:, 0, size:] += parts[1][-1]",
+             "values[:, -1, size:] += parts[1][-1]", relevance_of_states),
+    Mutation("exemplars.unit_relevance._of_attention", "gradient @ view.module.out_proj.weight",
+             "gradient @ view.module.out_proj.weight.T", relevance_of_heads),
     Mutation("exemplars.unit_relevance._targets", "labels >= 0", "labels > 0", relevance_by_hand),
     Mutation("exemplars.unit_relevance._targets", "scores.detach().argmax(1)", "scores.detach().argmin(1)",
              relevance_by_hand),

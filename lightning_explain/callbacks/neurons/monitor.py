@@ -141,11 +141,10 @@ class ActiveNeuronMonitor(ReportingMonitor):
             stopwatch=self._schedule.stopwatch,
             unit_dims=unit_dims,
         )
-        wanted = feeding > 0 or maps != 0 or bool(ablation)
+        chosen = Exemplars.of(exemplars)
+        wanted = feeding > 0 or maps != 0 or bool(ablation) or chosen.by == "relevance"
         self._probe = NeuronProbe(self._keeper, question=self.question, guard=self._guard, wanted=wanted)
-        self._exemplars = MonitorExemplars(
-            Exemplars.of(exemplars), keeper=self._keeper, question=self.question, guard=self._guard
-        )
+        self._exemplars = MonitorExemplars(chosen, keeper=self._keeper, question=self.question, guard=self._guard)
         shown: dict[str, Any] = {"feeding": feeding, "method": method, "maps": maps, "ablation": ablation}
         self._reporter = NeuronReporter(
             name,

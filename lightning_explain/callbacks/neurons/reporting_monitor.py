@@ -122,6 +122,7 @@ class ReportingMonitor(CountingMonitor):
                 probe = self._probe.probe
                 known = n_classes_of(probe) if probe is not None else None
                 self._watch.expect_classes(expected_classes(pl_module, trainer, known or 0))
+            self._exemplars.check(trainer, pl_module, self._probe.probe)
 
     # -- reporting ---------------------------------------------------------------------------------------------
 

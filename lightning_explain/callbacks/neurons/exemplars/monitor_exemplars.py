@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_explain.batches import input_of
-from lightning_explain.callbacks.base.default_probe import flat_loaders
+from lightning_explain.callbacks.base.default_probe import flat_loaders, to_device
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.callbacks.base.forward import Question, undisturbed
@@ -28,6 +28,7 @@ from lightning_explain.exemplars import Exemplars, LayerExemplars
 from lightning_explain.exemplars.layer_exemplars import Remembered
 from lightning_explain.exemplars.unit_choice import choose_units
 from lightning_explain.exemplars.unit_relevance import unit_relevance
+from lightning_explain.probe import Probe
 
 
 class MonitorExemplars:
@@ -63,6 +64,26 @@ class MonitorExemplars:
         self._collector: ExemplarCollector | None = None
         self._counting: SampleNumbers | None = None
         self._counts: StageCounts | None = None
+
+    def check(self, trainer: Any, pl_module: Any, probe: Probe | None) -> None:
+        """Find out before training whether samples have one class score each; every process must call it.
+
+        Raises:
+            ConfigurationError: Exemplars by relevance were asked for, and the output has no score for each sample.
+        """
+        if not self.options.k or self.options.by != "relevance" or probe is None:
+            return
+        parts = to_device(trainer, probe.parts)
+        with torch.inference_mode(mode=False), torch.no_grad(), undisturbed(pl_module):
+            found: Any = self._question.scores(pl_module)(*(part[:2].clone() for part in parts))
+        if not isinstance(found, Tensor) or found.ndim not in (1, 2):
+            given = f"shape {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            raise ConfigurationError(
+                f"exemplars=Exemplars(by='relevance') ranks samples by what units do for the score of the sample's "
+                f"class, but the output is of {given}; expected scores [batch, classes], or [batch] of a single "
+                "output. Say with output= what score a sample has (a function of the output, such as the mean over "
+                "positions), or give exemplars=Exemplars(by='activation')."
+            )
 
     # -- a validation pass -------------------------------------------------------------------------------------
 
@@ -141,9 +162,9 @@ class MonitorExemplars:
         left_out = [layer.name for layer in layers if not any(key.split("#")[0] == layer.name for key in found)]
         if left_out:
             self._guard.note(
-                f"there are no exemplars by relevance of {', '.join(left_out[:10])}: attention heads, recurrent "
-                "layers, transformer layers' own functions and layers beside the way to the scores have no relevance "
-                "of their own. Exemplars(by='activation') has those of every watched layer.",
+                f"there are no exemplars by relevance of {', '.join(left_out[:10])}: the class scores do not depend on "
+                "what is seen of them there (they lie beside the way to the scores, or give what autograd does not "
+                "follow). Exemplars(by='activation') has those of every watched layer.",
                 about="no exemplars by relevance",
             )
 

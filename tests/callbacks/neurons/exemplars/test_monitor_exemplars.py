@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain import ActiveNeuronMonitor
-from lightning_explain.errors import ExplanationWarning
+from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from lightning_explain.exemplars import Exemplars, LayerExemplars
 from tests.models import DigitData, DigitNet, quiet_trainer
 from tests.training import fit, logged_fit
@@ -238,11 +238,58 @@ class Recurrent(pl.LightningModule):
 
 
 def test_layers_without_a_relevance_are_named_and_the_run_goes_on() -> None:
+    class Beside(Recurrent):
+        def __init__(self) -> None:
+            super().__init__()
+            self.beside = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.beside(x)
+            return super().forward(x)
+
     monitor = ActiveNeuronMonitor(exemplars=Exemplars(by="relevance"), feeding=0, maps=0, on_error="raise")
     loader = DataLoader(TensorDataset(torch.rand(8, 5, 3), torch.arange(8) % 2), batch_size=4)
-    with pytest.warns(ExplanationWarning, match="no exemplars by relevance of lstm"):
-        quiet_trainer(callbacks=[monitor], max_epochs=1).fit(Recurrent(), loader, loader)
-    assert monitor.latest is not None and monitor.latest.layers["lstm"].exemplars is None
+    with pytest.warns(ExplanationWarning, match=r"no exemplars by relevance of beside.1: the class scores"):
+        quiet_trainer(callbacks=[monitor], max_epochs=1).fit(Beside(), loader, loader)
+    assert monitor.latest is not None and monitor.latest.layers["beside.1"].exemplars is None
+    found = exemplars(monitor, "lstm")
+    assert found.by == "relevance" and found.shape == (5,) and bool((found.positions[found.samples >= 0] >= 0).all())
+
+
+class Segmentation(pl.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+        self.steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.steps += 1
+        return functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self(batch[0])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_relevance_for_scores_at_every_position_is_refused_before_training() -> None:
+    loader = DataLoader(TensorDataset(torch.rand(8, 1, 6, 6), torch.randint(0, 3, (8, 6, 6))), batch_size=4)
+    by_relevance = Exemplars(by="relevance", k=2)
+    model = Segmentation()
+    with pytest.raises(ConfigurationError, match=r"by='relevance'.*shape \[2, 3, 6, 6\].*output="):
+        monitor = ActiveNeuronMonitor(exemplars=by_relevance, feeding=0, maps=0, ablation=0)
+        quiet_trainer(callbacks=[monitor], max_epochs=1).fit(model, loader, loader)
+    assert model.steps == 0
+    monitor = ActiveNeuronMonitor(
+        exemplars=by_relevance, feeding=0, maps=0, ablation=0, output=lambda found: found.mean((2, 3)), on_error="raise"
+    )
+    with pytest.warns(ExplanationWarning, match="no class labels"):
+        quiet_trainer(callbacks=[monitor], max_epochs=1).fit(model, loader, loader)
+    assert exemplars(monitor, "body.1").by == "relevance"
 
 
 def test_steps_have_exemplars_of_the_validation_that_follows(tmp_path: Path) -> None:
