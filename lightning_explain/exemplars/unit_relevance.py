@@ -18,7 +18,7 @@ from lightning_explain.neurons.views import AttentionHeads, HeadsBeforeProjectio
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a call of a layer gave, in its graph.
+    """A call of a layer, with its tensors in their graph.
 
     Attributes:
         output: The output, or the whole call.
@@ -30,7 +30,7 @@ class _Seen:
 
 
 def _seen(output: Tensor | Call, layer: Layer, key: str) -> _Seen | None:
-    """Keep what a call gave."""
+    """Keep the tensors of a call."""
     if not layer.use(key).counted:
         return None
     tensors = _tensors(output, layer)

@@ -82,7 +82,7 @@ class InnerClamp:
     happened: bool = False
 
     def before_projection(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
-        """Exchange heads in what the output projection is given."""
+        """Exchange heads in the input of the output projection."""
         del module
         view: Any = self.layer.view
         found = view.vectors(Call(args, kwargs, None)) if self.call.is_now() else None
@@ -95,7 +95,7 @@ class InnerClamp:
         return (heads.flatten(-2), *args[1:]), kwargs
 
     def after_attention(self, module: nn.MultiheadAttention, args: Any, kwargs: Any, output: Any) -> Any:
-        """Add to the output of an attention what the exchange of heads changes in it; its projection is linear."""
+        """Exchange heads in the output of an attention, whose projection is linear."""
         view: Any = self.layer.view
         found = view.vectors(Call(args, kwargs, output)) if self.call.is_now() else None
         if found is None:

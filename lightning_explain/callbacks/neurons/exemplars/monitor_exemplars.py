@@ -66,7 +66,7 @@ class MonitorExemplars:
         self._counts: StageCounts | None = None
 
     def check(self, trainer: Any, pl_module: Any, probe: Probe | None) -> None:
-        """Find out before training whether samples have one class score each; every process must call it.
+        """Check before training that samples have one class score each; every process must call it.
 
         Raises:
             ConfigurationError: Exemplars by relevance were asked for, and the output has no score for each sample.
