@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning_explain.errors import LoggerError
 from lightning_explain.log.choice import sink_of
+from lightning_explain.log.meanings import metric_meaning, picture_meaning
 from lightning_explain.log.mlflow_sink import MLflowSink, mlflow_name
 from lightning_explain.log.sinks import Sink, TensorBoardSink
 from lightning_explain.log.tags import tag as tag_of
@@ -46,9 +47,9 @@ def _log_metrics(
     """Log metrics in the form this logger takes, with descriptions if it has a place for them."""
     if isinstance(sink, MLflowSink):
         metrics = {mlflow_name(key): value for key, value in metrics.items()}
-    if isinstance(sink, TensorBoardSink) and words:
-        sink.described_scalars({key: (metrics[key], text) for key, text in words.items()}, step)
-        metrics = {key: value for key, value in metrics.items() if key not in words}
+    if isinstance(sink, TensorBoardSink):
+        added = sink.described_scalars(metrics, words, step)
+        metrics = {key: value for key, value in metrics.items() if key not in added}
     logger.log_metrics(metrics, step=step)
 
 
@@ -118,17 +119,19 @@ class Journal:
 
         Args:
             values: Metrics by tag.
-            descriptions: Descriptions by tag, for loggers that show them: to be given with a tag's first value.
+            descriptions: Descriptions by tag, for loggers that show them; by default those of the metrics of neurons
+                and paths.
         """
         metrics = defined(values)
-        words = {key: text for key, text in (descriptions or {}).items() if key in metrics}
+        words = {key: metric_meaning(key) for key in metrics} if descriptions is None else descriptions
         for logger, sink in self._places:
             self._try(logger, lambda logger=logger, sink=sink: _log_metrics(logger, sink, metrics, words, self.step))
         self._settle()
 
     def image(self, tag: str, picture: Picture, *, description: str = "") -> None:
         """Log a picture, uint8 [height, width, 3], with a description where the logger has a place for it."""
-        self._each(lambda sink: sink.image(tag, picture, self.step, description))
+        words = description or picture_meaning(tag)
+        self._each(lambda sink: sink.image(tag, picture, self.step, words))
 
     def text(self, tag: str, markdown: str) -> None:
         """Log a text."""

@@ -82,6 +82,9 @@ class FolderSink:
         """Do nothing: records and pictures hold what the tab would show."""
 
 
+DESCRIPTION = "description"
+
+
 def _metadata(plugin: str, description: str) -> Any:
     # TensorBoard's fast data server drops the description of a summary that does not state its kind of data
     kind = DATA_CLASS_SCALAR if plugin == "scalars" else DATA_CLASS_BLOB_SEQUENCE
@@ -112,19 +115,32 @@ class TensorBoardSink:
         image = Summary.Image(encoded_image_string=png_bytes(picture), height=height, width=width, colorspace=channels)
         self._add([Summary.Value(tag=tag, image=image, metadata=_metadata("images", description))], step)
 
-    def described_scalars(self, metrics: Mapping[str, tuple[float, str]], step: int) -> None:
-        """Add metrics by tag, each with the description that TensorBoard shows beside it.
+    def described_scalars(self, metrics: Mapping[str, float], words: Mapping[str, str], step: int) -> set[str]:
+        """Add metrics whose tags have no description in this event file yet, with those that TensorBoard shows.
 
         The logger's `log_metrics` has no place for them. TensorBoard keeps the words of a tag's first value, so the
         values that follow may go through the logger.
+
+        Args:
+            metrics: Metrics by tag.
+            words: Descriptions by tag.
+            step: The step.
+
+        Returns:
+            The tags that were added.
         """
+        new = {key for key in metrics if words.get(key) and not is_written(self.writer, key, DESCRIPTION)}
         self._add(
             [
-                Summary.Value(tag=self.prefix + tag, simple_value=value, metadata=_metadata("scalars", words))
-                for tag, (value, words) in metrics.items()
+                Summary.Value(tag=self.prefix + key, simple_value=value, metadata=_metadata("scalars", words[key]))
+                for key, value in metrics.items()
+                if key in new
             ],
             step,
         )
+        for key in new:
+            note_written(self.writer, key, DESCRIPTION)
+        return new
 
     def _add(self, values: list[Any], step: int) -> None:
         self.writer._get_file_writer().add_summary(Summary(value=values), step)
@@ -139,11 +155,11 @@ class TensorBoardSink:
 
     def tab(self, tag: str, header: Mapping[str, Any], sprite: Picture | None, step: int, *, once: bool) -> None:
         """Add an event for the Explain tab; with `once`, unless this event file already holds the same."""
-        if once and is_written(self.writer, tag, header):
+        if once and is_written(self.writer, tag, str(header.get("probe"))):
             return
         self.writer._get_file_writer().add_summary(tab_summary(tag, header, sprite), step)
         if once:
-            note_written(self.writer, tag, header)
+            note_written(self.writer, tag, str(header.get("probe")))
 
     def layout(self, charts: Mapping[str, list[str]]) -> None:
         """Group curves in the Custom Scalars dashboard."""

@@ -26,17 +26,17 @@ _TYPES: Any = types_pb2
 _written: WeakKeyDictionary[Any, set[tuple[str, str]]] = WeakKeyDictionary()
 
 
-def is_written(writer: Any, tag: str, header: Mapping[str, Any]) -> bool:
-    """Return True if this header's probe has been written to this event file.
+def is_written(writer: Any, tag: str, what: str) -> bool:
+    """Return True if what a file needs once (a header's probe, a tag's description) is in this event file.
 
     Remembered for each writer, because that is one event file: a resumed run opens a new one, maybe elsewhere.
     """
-    return (tag, str(header.get("probe"))) in _written.get(writer, set())
+    return (tag, what) in _written.get(writer, set())
 
 
-def note_written(writer: Any, tag: str, header: Mapping[str, Any]) -> None:
-    """Record that this header's probe is in this event file; call it after a successful write."""
-    _written.setdefault(writer, set()).add((tag, str(header.get("probe"))))
+def note_written(writer: Any, tag: str, what: str) -> None:
+    """Record that it is in this event file; call it after a successful write."""
+    _written.setdefault(writer, set()).add((tag, what))
 
 
 def tab_summary(tag: str, header: Mapping[str, Any], sprite: Picture | None) -> Any:

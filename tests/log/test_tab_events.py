@@ -31,9 +31,9 @@ def test_an_event_without_tiles_is_one_blob() -> None:
 
 
 def test_a_probe_is_known_by_its_tag_and_its_file_only() -> None:
-    writer, header = Writer(), {"kind": "probe", "probe": "abc"}
-    assert not is_written(writer, "t", header)
-    note_written(writer, "t", header)
-    assert is_written(writer, "t", {"probe": "abc"})
-    others = [(Writer(), "t", header), (writer, "u", header), (writer, "t", {"probe": "abd"})]
+    writer = Writer()
+    assert not is_written(writer, "t", "abc")
+    note_written(writer, "t", "abc")
+    assert is_written(writer, "t", "abc")
+    others = [(Writer(), "t", "abc"), (writer, "u", "abc"), (writer, "t", "abd")]
     assert not any(is_written(*other) for other in others)

@@ -275,7 +275,6 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
         """Start the clock; resume from a checkpoint, or start a new history for a new module; group the curves."""
         super().on_fit_start(trainer, pl_module)
         self._history.attempted.clear()
-        self._reporter.begin()
         self._examiner.sharing.forget()
         # one layout for all monitors of this Trainer: TensorBoard keeps one for each run
         monitors = [other for other in vars(trainer)["callbacks"] if isinstance(other, AttributionMonitor)]

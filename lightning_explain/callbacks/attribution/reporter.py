@@ -18,7 +18,7 @@ from lightning_explain.callbacks.base.early_stopping import update_callback_metr
 from lightning_explain.callbacks.base.error_handling import WRITING, Guard
 from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
 from lightning_explain.drift_alert import Alert
-from lightning_explain.log import Detail, Journal, defined, running_epoch, tag
+from lightning_explain.log import Detail, Journal, running_epoch, tag
 from lightning_explain.probe import Probe
 from lightning_explain.render.words import markdown_safe
 
@@ -61,11 +61,6 @@ class Reporter:
         self._comparisons = comparisons
         self._alarm = alarm
         self._detail = detail
-        self._described: set[str] = set()
-
-    def begin(self) -> None:
-        """Begin a fit, whose loggers know nothing yet."""
-        self._described.clear()
 
     def report(
         self, trainer: Any, explanation: Explanation, *, probe: Probe, history: History, monitored: bool
@@ -139,11 +134,9 @@ class Reporter:
         if monitored:
             update_callback_metrics(trainer, scalars)
         logged = self._detail.logged(trainer, scalars, {key for key, metric in by_tag.items() if metric.telling})
-        # an event file keeps the first description of a tag; more would only make it larger
-        words = {key: by_tag[key].meaning for key in logged if key not in self._described}
+        words = {key: by_tag[key].meaning for key in logged}
         with self._guard.doing("sending the metrics to the loggers", cure=WRITING):
             Journal(trainer, found.explanation.step).scalars(logged, descriptions=words)
-        self._described.update(defined(logged))
 
     def _write(
         self,
