@@ -1,6 +1,7 @@
 """Integrated gradients against captum, on trained networks, for logits and for softmax probabilities.
 
     OMP_NUM_THREADS=1 python benchmarks/integrated_gradients.py
+    OMP_NUM_THREADS=1 python benchmarks/integrated_gradients.py --real efficientnet minilm resnet50 vit --repeats 3
 
 For every network captum first gets the chunk (rows in one pass) that is fastest for it. Runs of both then alternate, so
 that a busy machine slows both alike; ratios are of medians of processor time. Errors are L1 errors relative to 2,048
@@ -16,6 +17,7 @@ import torch
 from captum.attr import IntegratedGradients as Captum
 from measuring import peak_megabytes, ratio, seconds
 from networks import BLACK, NETWORKS, WITHOUT_KINKS, trained
+from real_networks import REAL, Task
 from torch import Tensor, nn
 
 from lightning_explain import Attribution, IntegratedGradients
@@ -159,15 +161,68 @@ def report_without_kinks(n_samples: int) -> None:
             print(f"  {name:<10} tolerance {tolerance:<7} smooth=True {told[0]}, without {told[1]}", flush=True)
 
 
+EQUAL_POINTS = {True: 50, False: 10}
+"""Points of both, for trained networks and for large ones with random weights."""
+
+MOST_POINTS = 200
+"""Most points of captum that are tried to be as accurate as ours."""
+
+
+def captum_points(task: Task, rows: int, exact: Tensor, error: float) -> int:
+    """Return the fewest points with which captum is as accurate; errors fall with points, by and large."""
+    low, high = 4, MOST_POINTS
+    while low < high:
+        middle = (low + high) // 2
+        good = float(errors(task.theirs(middle, rows), exact).mean()) <= error
+        low, high = (low, middle) if good else (middle + 1, high)
+    return low
+
+
+def measure_real(task: Task, repeats: int) -> None:
+    """Print a row for a network that users have: equal points, and captum's points at our error."""
+    n, rows = EQUAL_POINTS[task.is_trained], (4, 8, 16, 32)
+    best = min(rows, key=lambda k: seconds(lambda: task.theirs(n // 5, k)))
+    middle, low, high = ratio(lambda: task.ours(n_steps=n), lambda: task.theirs(n, best), repeats)
+    row = f"| {task.name} | {middle:.2f} ({low:.2f}-{high:.2f}), {n} points |"
+    if not task.is_trained:
+        print(f"{row} | | |", flush=True)
+        return
+    exact = task.theirs(400, best)
+    result = task.ours()
+    values = next(part for part in result.parts if part.is_floating_point())
+    error = float(errors(values, exact).mean())
+    points = captum_points(task, best, exact, error)
+    middle, low, high = ratio(task.ours, lambda: task.theirs(points, best), repeats)
+    assert result.error is not None
+    print(
+        f"{row} {middle:.2f} ({low:.2f}-{high:.2f}) | {result.n_evaluations.float().mean():.0f} : {points} | "
+        f"{error:.1%}, stated {float(result.error.mean()):.1%} |",
+        flush=True,
+    )
+
+
+def report_real(names: list[str], repeats: int) -> None:
+    """Print the table of networks that users have; ratios to captum at its best chunk."""
+    print(
+        "| network | equal points | tolerance 0.05 : captum at our error | points | true error |\n|---|---|---|---|---|"
+    )
+    for name in names:
+        measure_real(REAL[name](4 if name == "minilm" else 2), repeats)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--repeats", type=int, default=9)
     options.add_argument("--samples", type=int, default=40)
     options.add_argument("--networks", nargs="*", choices=list(NETWORKS), default=list(NETWORKS))
+    options.add_argument("--real", nargs="+", choices=list(REAL), default=[], help="these instead of trained ones")
     chosen = options.parse_args()
     # captum raises its own chunk to one row per sample, which is in its favour
     warnings.filterwarnings("ignore", message="Internal batch size cannot be less")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {chosen.repeats} repeats")
+    if chosen.real:
+        report_real(chosen.real, chosen.repeats)
+        return
     for name in chosen.networks:
         both = cases(name, chosen.samples)
         for case in both:
