@@ -19,10 +19,11 @@ class Hook:
 
     Args:
         receive: Takes the output.
+        in_explanations: Whether it looks at the passes of explanations too.
     """
 
-    def __init__(self, receive: Callable[[Any], None]) -> None:
-        self._receive = receive
+    def __init__(self, receive: Callable[[Any], None], *, in_explanations: bool = False) -> None:
+        self._receive, self.in_explanations = receive, in_explanations
 
     def __call__(self, _module: nn.Module, _args: Any, output: Any) -> None:
         """Forward the module's output."""
@@ -38,10 +39,11 @@ class CallHook:
 
     Args:
         receive: Takes the three.
+        in_explanations: Whether it looks at the passes of explanations too.
     """
 
-    def __init__(self, receive: Callable[[Any, Any, Any], None]) -> None:
-        self._receive = receive
+    def __init__(self, receive: Callable[[Any, Any, Any], None], *, in_explanations: bool = False) -> None:
+        self._receive, self.in_explanations = receive, in_explanations
 
     def __call__(self, _module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         """Forward the call."""

@@ -128,9 +128,10 @@ class Recorder:
     def _hook_on(self, layer: Layer, padding: Padding = no_padding) -> RemovableHandle:
         masked = any(use.mask is not None for use in layer.calls)
         if layer.view is None and not masked:
-            return layer.module.register_forward_hook(Hook(partial(self.record, layer)))
-        receive = partial(self._record_call, layer, padding)
-        return layer.module.register_forward_hook(CallHook(receive), with_kwargs=True)
+            hook = Hook(partial(self.record, layer), in_explanations=self._explaining)
+            return layer.module.register_forward_hook(hook)
+        receive = CallHook(partial(self._record_call, layer, padding), in_explanations=self._explaining)
+        return layer.module.register_forward_hook(receive, with_kwargs=True)
 
     def _record_outside(self, layer: Layer, args: Any, kwargs: Any, output: Any) -> None:
         if layer.view is None and not any(use.mask is not None for use in layer.calls):

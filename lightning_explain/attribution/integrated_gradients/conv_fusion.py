@@ -265,5 +265,5 @@ class _Look(TorchFunctionMode):
 def _has_hooks(module: nn.Module) -> bool:
     """Return True if somebody else watches or changes what a module is given or gives."""
     hooks = (*vars(module)["_forward_hooks"].values(), *vars(module)["_forward_pre_hooks"].values())
-    # recorders are paused while a model is explained
-    return not all(isinstance(hook, Hook | CallHook) for hook in hooks)
+    # other recorders are paused while a model is explained
+    return any(hook.in_explanations if isinstance(hook, Hook | CallHook) else True for hook in hooks)

@@ -232,6 +232,8 @@ def test_recorders_are_paused_and_so_in_nobodys_way() -> None:
     net = small()
     net[0][0].register_forward_hook(Hook(lambda output: None))
     assert merged(net) == ["0.0", "1"]
+    net[0][0].register_forward_hook(Hook(lambda output: None, in_explanations=True))
+    assert merged(net) == []
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.half])
