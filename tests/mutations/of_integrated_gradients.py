@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import tests.attribution.integrated_gradients.test_first_layer as first_layer
+import tests.attribution.integrated_gradients.test_input_gradients as input_gradients
 import tests.attribution.integrated_gradients.test_method as integrated
 import tests.attribution.test_conductance as layer_conductance
 from lightning_explain.attribution import (
@@ -170,6 +171,11 @@ def merging_of_batch_norm() -> None:
     with explaining(net), fast_convolutions(net, (x,)) as fast:
         # a wrong merge is found out, and taken away again
         assert fast.norms
+
+
+def ways_back() -> None:
+    for kind in ("pixels", "depthwise, wide padding", "depthwise, dilated", "depthwise, strided", "grouped"):
+        input_gradients.test_output_and_gradient_are_those_of_torch(kind, last=False)
 
 
 def draws_differ() -> None:
@@ -436,6 +442,19 @@ MUTATIONS = [
         "bias * scale + shift",
         "bias + shift",
         merging_of_batch_norm,
+    ),
+    Mutation(
+        "attribution.integrated_gradients.input_gradients._transposed",
+        "step * (size - 1) - pad",
+        "size - 1 - pad",
+        ways_back,
+    ),
+    Mutation("attribution.integrated_gradients.input_gradients._transposed", "weight.flip(2, 3)", "weight", ways_back),
+    Mutation(
+        "attribution.integrated_gradients.input_gradients._by_pixel",
+        "(gradients.permute(0, 2, 3, 1) @ weight).permute(0, 3, 1, 2)",
+        "(gradients.permute(0, 2, 3, 1) @ weight).permute(0, 3, 2, 1)",
+        ways_back,
     ),
     Mutation("attribution.baselines.drawn_baselines", "seed + draw", "seed", draws_differ),
     Mutation(

@@ -23,7 +23,7 @@ from lightning_explain.attribution.scores import Scores
 from lightning_explain.capture.hooks import CallHook, Hook
 from lightning_explain.weights.sharded import is_held_together
 
-TRIAL_ROWS = 4
+TRIAL_ROWS = 2
 """Samples on which the faster model must give the same scores."""
 
 ABOUT_A_TENSOR = frozenset(
@@ -56,7 +56,7 @@ def fast_convolutions(model: Scores, inputs: tuple[Tensor, ...]) -> Generator[Fa
     Yields:
         The layers; none where the scores were others.
 
-    Cost: two forward passes of at most four samples.
+    Cost: two forward passes and a backward pass of at most two samples.
     """
     layers = FastLayers()
     # weights that are gathered for a pass and given up after it cannot be held
@@ -91,10 +91,27 @@ def _tried(model: nn.Module, few: tuple[Tensor, ...]) -> FastLayers:
     if not layers.by_weight or not isinstance(expected, Tensor):
         return FastLayers()
     with layers.running():
-        found = model(*_cloned(few))
+        found = _differentiated(model, few)
+    if found is None:
+        return FastLayers()
     # far above rounding, far below another function
     same = torch.finfo(expected.dtype).eps ** 0.5 if expected.is_floating_point() else 0.0
     return layers if bool((found - expected).abs().max() <= same * expected.abs().max()) else FastLayers()
+
+
+def _differentiated(model: nn.Module, few: tuple[Tensor, ...]) -> Tensor | None:
+    """Return the scores; None for a model that cannot be differentiated in this way, such as by `torch.func`."""
+    with torch.enable_grad():
+        rows = tuple(part.requires_grad_(part.is_floating_point()) for part in _cloned(few))
+        try:
+            scores = model(*rows)
+            if scores.requires_grad:
+                torch.autograd.grad(scores.sum(), [part for part in rows if part.requires_grad], allow_unused=True)
+        except Exception as problem:  # whatever it is, the model as it is will tell
+            if ran_out_of_memory(problem):
+                raise
+            return None
+    return scores.detach()
 
 
 def _cloned(few: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from lightning_explain.attribution.integrated_gradients.input_gradients import conv2d
+
 PLAIN = (torch.conv1d, torch.conv2d, torch.conv3d, functional.linear)
 """Functions whose weights are [outputs, ...]."""
 
@@ -65,7 +67,8 @@ class FastLayers(TorchFunctionMode):
         elif func in PLAIN or func in TRANSPOSED:
             x, weight, _, others, named = layer_arguments(args, kwargs)
             if id(weight) in self.by_weight:
-                return func(x, *self.by_weight[id(weight)][1:], *others, **named)
+                run = conv2d if func is torch.conv2d and x.device.type == "cpu" else func
+                return run(x, *self.by_weight[id(weight)][1:], *others, **named)
         return func(*args, **kwargs)
 
 

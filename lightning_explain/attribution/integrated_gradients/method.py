@@ -64,7 +64,7 @@ class IntegratedGradients:
             Either way a pass that runs out of memory is run again in halves. A model that takes one batch size only
             (a hidden state of fixed size) gets passes of exactly that many rows where it is this number or that of
             the samples. 1 explains each sample on its own where the model lets samples depend on each other.
-        memory_budget: Bytes for `chunk_size=None`; by default 128 MiB on the CPU, a quarter of what is free on a GPU.
+        memory_budget: Bytes for `chunk_size=None`; by default 64 MiB on the CPU, a quarter of what is free on a GPU.
         n_draws: Average over several baselines: draws of `"noise"`, or of a tensor of candidates
             [candidates, ...] such as training samples (expected gradients: Erion et al. 2021, Improving performance
             of deep learning models with axiomatic attribution priors and expected gradients). They are the same at
@@ -76,11 +76,9 @@ class IntegratedGradients:
             is then integrated by Boole's rule. For a tolerance of 0.003 that takes fewer points, below it ever fewer
             (two fifths for 0.0001); for 0.05 no fewer. Where there are kinks all the same, the scores tell of them, and
             trapezoids take the place of Boole's rule; a module that has them is named in a warning.
-        fast_convolutions: Run convolutions merged with the batch norm after them, and channels last on the CPU, where
-            a few samples get the same scores that way: a third less time for a ResNet, the same explanation.
-        contrast: Class whose score is subtracted from that of the explained one: an index, one for each sample
-            (LongTensor [batch]), `"strongest"` for the other class with the highest score, or (in monitors) a name;
-            None for the score of the explained class alone.
+        fast_convolutions: Run convolutions and linear layers merged with the batch norm after them, and convolutions of
+            images channels last on the CPU, where a few samples get the same scores that way: a tenth to a third less
+            time for a convnet, the same explanation.
 
     Cost: adaptive 5, 7, 9, ... forward and backward passes per sample and draw (9, 13, 17, ... if smooth; at the
     baseline once per class where all samples share it), and memory for the gradients at all points of the samples

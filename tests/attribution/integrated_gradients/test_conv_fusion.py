@@ -276,6 +276,21 @@ def test_a_layer_that_another_module_calls() -> None:
     assert_same_explanation(net, X.double(), 1, n_steps=4)
 
 
+def test_a_model_that_differentiates_by_transforms_of_functions_stays_as_it_is() -> None:
+    """They refuse functions with a gradient of their own."""
+
+    class Transformed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(2, 3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.func.vmap(lambda one: self.conv(one[None])[0].square().mean((1, 2)))(x)
+
+    net = Transformed().double().eval()
+    assert_same_explanation(net, X.double(), 1, n_steps=3)
+
+
 def test_running_statistics_that_are_not_kept_are_left_alone() -> None:
     """Such a batch norm uses the batch's own statistics, also in eval mode."""
     net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, track_running_stats=False), nn.Flatten())
