@@ -1,6 +1,7 @@
 """Search for the features that feed neurons: by weight where the layer reads the input, otherwise by attribution."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -12,12 +13,13 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from lightning_explain.attribution.result import Attribution, flat, parts_of
 from lightning_explain.batches import Inputs
-from lightning_explain.capture import Call, Layer, watched
+from lightning_explain.capture import Layer, watched
 from lightning_explain.errors import ExplanationError
 from lightning_explain.feeding.feeding_features import FeedingFeatures, Pairs
+from lightning_explain.feeding.shared_passes import ROWS, shared_attributions
+from lightning_explain.feeding.unit_means import unit_means
 from lightning_explain.feeding.weights import input_weights
 from lightning_explain.isolation import explaining
-from lightning_explain.neurons.arrangement import units_of
 from lightning_explain.neurons.functional import followed, functional_use
 from lightning_explain.neurons.profile import LayerProfile
 from lightning_explain.neurons.units import described
@@ -26,8 +28,8 @@ from lightning_explain.weights.sharded import check_not_sharded
 Method = Callable[..., Attribution]
 
 LARGEST_MAP = 64
-ROWS = 256
-"""Most rows (samples times neurons) explained at once."""
+N_POINTS = 2
+"""Points of the path by which a neuron's activation is shared out by default: signs and order need no more."""
 
 
 def choose_neurons(profile: LayerProfile, most: int) -> list[tuple[int, int]]:
@@ -54,21 +56,6 @@ def choose_neurons(profile: LayerProfile, most: int) -> list[tuple[int, int]]:
     return pairs
 
 
-def _unit_means(output: Tensor | Call, layer: Layer, key: str, *, n_samples: int) -> Tensor:
-    """Return the mean activation of each unit, differentiable: [batch, units]."""
-    # a clone: what follows may write into it
-    given = output.clone() if isinstance(output, Tensor) else output
-    units = units_of(given, layer, key, n_samples=n_samples)
-    if units is None:
-        raise ExplanationError(f"The units of layer {layer.name!r} cannot be seen in a forward pass of the probe.")
-    values = units.values
-    values = values.movedim(units.unit_dim, -1).flatten(1, -2) if values.ndim > 2 else values[:, None]
-    if units.valid is None:
-        return values.mean(1)
-    weights = units.valid.to(values.dtype).unsqueeze(2)
-    return (values.masked_fill(~units.valid.unsqueeze(2), 0.0)).sum(1) / weights.sum(1).clamp_min(1)
-
-
 class NeverRanError(ExplanationError):
     """A watched layer is not part of the explained forward: a decoder, if the encoder is explained."""
 
@@ -82,7 +69,7 @@ class _UnitScores(nn.Module):
         self._run, self._layer, self._key = forward, layer, key
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        reduce = partial(_unit_means, n_samples=len(inputs[0]))
+        reduce = partial(unit_means, n_samples=len(inputs[0]))
         with watched([self._layer], reduce=reduce, differentiable=torch.is_grad_enabled()) as recorder:
             recorder.start()
             self._run(*inputs)
@@ -144,6 +131,15 @@ def _result(values: Tensor, pairs: Pairs, **about: Any) -> FeedingFeatures:
     )
 
 
+def _each_alone(
+    probe: _Probed, method: Method, model: nn.Module, run: Callable[..., Any], deep: Mapping[str, tuple[Layer, Pairs]]
+) -> Iterator[tuple[str, Tensor]]:
+    """Attribute the neurons of one layer call after the other; those of calls that are never made are left out."""
+    for key, (layer, pairs) in deep.items():
+        with suppress(NeverRanError):
+            yield key, probe.mean_attributions(method, _UnitScores(model, run, layer, key), pairs)
+
+
 def feeding_features(
     model: nn.Module,
     inputs: Inputs,
@@ -151,7 +147,7 @@ def feeding_features(
     profiles: Mapping[str, LayerProfile],
     layers: Sequence[Layer],
     *,
-    method: Method,
+    method: Method | None = None,
     most_neurons: int = 4,
     n_top: int = 5,
     as_maps: bool = True,
@@ -169,7 +165,8 @@ def feeding_features(
         labels: Their classes: int64 [batch]; None for one class, 0.
         profiles: Layer -> profile, whose active sets select the neurons.
         layers: The same layers, from `unit_layers`.
-        method: Attribution method: `method(model, inputs, target) -> Attribution`.
+        method: Attribution method: `method(model, inputs, target) -> Attribution`; None for integrated gradients at
+            2 points, for which all neurons share their passes.
         most_neurons: Most neurons of each class and layer: the most telling ones of the active set.
         n_top: Features kept of each neuron.
         as_maps: Values of what looks like an image or a sequence may be drawn as maps; False for sets of entities.
@@ -180,7 +177,7 @@ def feeding_features(
         the explained forward (the decoder, where that is the encoder), are left out.
 
     Cost: one forward pass of one sample; for each layer that does not read the input the method's cost for
-    `most_neurons` times the probe.
+    `most_neurons` times the probe; without a method that of `shared_attributions`.
 
     Raises:
         ExplanationError: A layer's units do not depend on the input.
@@ -198,13 +195,22 @@ def feeding_features(
             trace = followed(model, run, first)
             layers = described(layers, trace, functional_use(model, trace))
     by_name, present = {layer.name: layer for layer in layers}, set(known.tolist())
+    chosen = {
+        key: [pair for pair in choose_neurons(profile, most_neurons) if pair[0] in present]
+        for key, profile in profiles.items()
+    }
+    chosen = {key: pairs for key, pairs in chosen.items() if pairs and key.split("#")[0] in by_name}
+    deep = {key: (by_name[key.split("#")[0]], pairs) for key, pairs in chosen.items() if key not in weights}
+    if deep:
+        check_not_sharded(model, "What feeds a neuron deep in the network")
+    name = "IntegratedGradients" if method is None else type(method).__name__
+    if method is None:
+        attributed = shared_attributions(model, run, parts, known, deep, n_points=N_POINTS) if deep else {}
+    else:
+        attributed = dict(_each_alone(probe, method, model, run, deep))
     found: dict[str, FeedingFeatures] = {}
-    for key, profile in profiles.items():
-        pairs = [pair for pair in choose_neurons(profile, most_neurons) if pair[0] in present]
-        layer = by_name.get(key.split("#")[0])
-        if not pairs or layer is None:
-            continue
-        about: dict[str, Any] = {"n_top": n_top, "n_active": profile.active_sets.sum(1)}
+    for key, pairs in chosen.items():
+        about: dict[str, Any] = {"n_top": n_top, "n_active": profiles[key].active_sets.sum(1)}
         if key in weights:
             kernel = weights[key].ndim > 2
             values = weights[key][[neuron for _, neuron in pairs]].flatten(1)
@@ -213,13 +219,11 @@ def feeding_features(
             seen = shape if is_whole else tuple(weights[key].shape[1:])
             drawn = is_image or (kernel and weights[key].ndim == 4)
             about |= {"shape": seen, "method": "weights", "kernel": kernel, "is_image": drawn}
-        else:
-            check_not_sharded(model, "What feeds a neuron deep in the network")
-            try:
-                values = probe.mean_attributions(method, _UnitScores(model, run, layer, key), pairs)
-            except NeverRanError:
-                continue
+        elif key in attributed:
+            values = attributed[key]
             whole = shape if len(parts) == 1 else (values.shape[1],)
-            about |= {"shape": whole, "method": type(method).__name__, "kernel": False, "is_image": is_image}
+            about |= {"shape": whole, "method": name, "kernel": False, "is_image": is_image}
+        else:
+            continue
         found[key] = _result(values, pairs, **about)
     return found

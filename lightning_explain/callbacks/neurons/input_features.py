@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_explain.attribution import Attribution, IntegratedGradients
+from lightning_explain.attribution import Attribution
 from lightning_explain.attribution.scores import check_differentiable
 from lightning_explain.callbacks.base.default_probe import flat_loaders, to_device
 from lightning_explain.callbacks.base.error_handling import DRAWING_A_PROBE, Guard
@@ -22,9 +22,6 @@ from lightning_explain.feeding.unit_producers import unit_producers
 from lightning_explain.neurons import LayerProfile
 from lightning_explain.probe import Probe
 from lightning_explain.render.shown_inputs import is_of_grid
-
-N_POINTS = 4
-"""Points of the path by which a neuron's activation is shared out: signs and order need no more."""
 
 MOST_FEATURES = 20
 """Features kept of each neuron."""
@@ -116,7 +113,7 @@ class NeuronProbe:
                 self.probe.labels,
                 profiles,
                 layers,
-                method=method or IntegratedGradients(n_steps=N_POINTS, chunk_size=max(64, len(self.probe))),
+                method=method,
                 most_neurons=most_neurons,
                 n_top=MOST_FEATURES,
                 as_maps=is_of_grid(self.probe),

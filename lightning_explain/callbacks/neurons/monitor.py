@@ -62,11 +62,11 @@ class ActiveNeuronMonitor(ReportingMonitor):
 
     Other callbacks can monitor these metrics. From Python, `latest` holds the last report: arrays, and `to_rows()`.
 
-    Cost: about two passes over each watched output. Feeding features take `4 * feeding` forward and backward passes
-    of the probe for each layer that does not read the input, maps one of a sample, ablation a forward pass of the probe
-    for each neuron. The heads of
-    `nn.MultiheadAttention` are recomputed, which costs its forward pass: in every batch of the validation, in
-    every 8th of training. `nn.TransformerEncoderLayer` runs a second time where it runs fused (in validation).
+    Cost: about two passes over each watched output. Feeding features take two forward passes of the probe, and for each
+    layer that does not read the input `2 * feeding` backward passes from there; maps a forward pass of a sample,
+    ablation one of the probe for each neuron. The heads of `nn.MultiheadAttention` are recomputed, which costs its
+    forward pass: in every batch of the validation, in every 8th of training. `nn.TransformerEncoderLayer` runs a second
+    time where it runs fused (in validation).
 
     Targets are labels if they are integers, or real values of 0 and 1 in one column or with a single 1 in each row.
     Where a later batch shows that they are none (several labels for a sample, regression), all samples count as one
@@ -88,7 +88,7 @@ class ActiveNeuronMonitor(ReportingMonitor):
         min_rate: A neuron is in a class's active set when it is active in at least this share of its samples.
         by: Group samples by their `"label"` or by the model's `"prediction"`.
         feeding: Neurons of each class and layer whose feeding features are computed; 0 for none.
-        method: Attribution method for feeding features deeper in the network; default `IntegratedGradients(n_steps=4)`.
+        method: Attribution method for feeding features deeper in the network; default integrated gradients at 2 points.
         exemplars: Samples of the validation kept of each neuron, those that excite it most, in
             `latest.layers[name].exemplars`; or `Exemplars(k=8, by="relevance", ...)`. 0 for none.
         maps: Channels of the activation maps: how many of those most active for the sample's class, or which; 0 for

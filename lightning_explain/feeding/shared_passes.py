@@ -1,0 +1,111 @@
+"""Integrated gradients of many neurons of many layers, whose passes forward are shared."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_explain.attribution.integrated_gradients.quadrature import gauss_legendre
+from lightning_explain.attribution.result import flat
+from lightning_explain.capture import Layer, watched
+from lightning_explain.errors import ExplanationError
+from lightning_explain.feeding.feeding_features import Pairs
+from lightning_explain.feeding.unit_means import unit_means
+from lightning_explain.isolation import explaining
+
+ROWS = 256
+"""Most samples in a pass."""
+
+
+def _turns(pairs: Pairs, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return pairs by turns, one of each class in each: pair and neuron of each sample [batch]; -1 for none."""
+    by_class: dict[int, list[int]] = {}
+    for place, (c, _) in enumerate(pairs):
+        by_class.setdefault(c, []).append(place)
+    neurons = torch.tensor([neuron for _, neuron in pairs] + [-1])
+    found: list[tuple[Tensor, Tensor]] = []
+    for turn in range(max(map(len, by_class.values()), default=0)):
+        place = torch.full_like(labels, -1)
+        for c, places in by_class.items():
+            place[labels == c] = places[turn] if turn < len(places) else -1
+        found.append((place, neurons[place]))
+    return found
+
+
+def shared_attributions(
+    model: nn.Module,
+    run: Callable[..., Any],
+    parts: tuple[Tensor, ...],
+    labels: Tensor,
+    wanted: Mapping[str, tuple[Layer, Pairs]],
+    *,
+    n_points: int,
+) -> dict[str, Tensor]:
+    """Return the mean integrated gradients of neurons over the samples of their classes, from a baseline of zeros.
+
+    All neurons of all layers share the passes forward. The neurons of a layer that stand for different classes share a
+    pass backward too, since each is attributed to the samples of its own class alone.
+
+    Args:
+        model: The model; run in eval mode and left as found.
+        run: Called as `run(*inputs)`.
+        parts: The probe's inputs [batch, ...].
+        labels: Their classes: int64 [batch], on the CPU.
+        wanted: Layer call -> the layer, and pairs of class and neuron.
+        n_points: Points of the path, those of the Gauss-Legendre rule.
+
+    Returns:
+        Layer call -> [pairs, features]; layers that do not run in the explained forward are left out.
+
+    Cost: `n_points` forward passes of the probe, and as many backward passes for each layer as it has neurons of a
+    class, each from that layer down.
+
+    Raises:
+        ExplanationError: A layer's units do not depend on the input.
+    """
+    n_features = sum(part[0].numel() for part in parts)
+    totals = {key: torch.zeros(len(pairs), n_features) for key, (_, pairs) in wanted.items()}
+    ran: set[str] = set()
+    layers = list({id(layer): layer for layer, _ in wanted.values()}.values())
+    rule = gauss_legendre(n_points)
+    points = list(zip(rule.nodes.tolist(), rule.weights.tolist(), strict=True))
+    explained = torch.tensor(sorted({c for _, pairs in wanted.values() for c, _ in pairs}), dtype=labels.dtype)
+    chosen = torch.isin(labels, explained).nonzero().flatten()
+    with explaining(model), torch.enable_grad():
+        for rows in chosen.split(ROWS):
+            inputs = tuple(part[rows.to(part.device)].detach() for part in parts)
+            turns = {key: _turns(pairs, labels[rows]) for key, (_, pairs) in wanted.items()}
+            for node, weight in points:
+                at = tuple((node * part).requires_grad_() for part in inputs)
+                with watched(layers, reduce=partial(unit_means, n_samples=len(rows)), differentiable=True) as recorder:
+                    recorder.start()
+                    run(*at)
+                    seen = recorder.stop()
+                for key in wanted.keys() & seen.keys():
+                    ran.add(key)
+                    for place, neuron in turns[key]:
+                        gradients = _gradients(seen[key], neuron, at, key)
+                        products = [part * gradient for part, gradient in zip(inputs, gradients, strict=True)]
+                        values = weight * flat(products[0] if len(products) == 1 else tuple(products)).float().cpu()
+                        known = place >= 0
+                        totals[key].index_add_(0, place[known], values[known])
+    counts = {
+        key: torch.tensor([int((labels == c).sum()) for c, _ in pairs])[:, None] for key, (_, pairs) in wanted.items()
+    }
+    return {key: totals[key] / counts[key] for key in wanted if key in ran}
+
+
+def _gradients(means: Tensor, neuron: Tensor, at: Sequence[Tensor], key: str) -> tuple[Tensor, ...]:
+    """Return the gradients of one neuron for each sample, at the inputs; zeros for samples without one."""
+    neuron = neuron.to(means.device)
+    if not means.requires_grad:
+        raise ExplanationError(f"The units of layer {key!r} do not depend on the input.")
+    score = torch.where(neuron >= 0, means.gather(1, neuron.clamp_min(0)[:, None])[:, 0], 0.0).sum()
+    found = torch.autograd.grad(score, list(at), retain_graph=True, allow_unused=True)
+    if all(gradient is None for gradient in found):
+        raise ExplanationError(f"The units of layer {key!r} do not depend on the input.")
+    return tuple(
+        torch.zeros_like(part) if gradient is None else gradient for part, gradient in zip(at, found, strict=True)
+    )

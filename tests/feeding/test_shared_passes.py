@@ -1,0 +1,71 @@
+"""Neurons that share their passes are attributed as each is alone, by captum."""
+
+import captum.attr
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lightning_explain.errors import ExplanationError
+from lightning_explain.feeding import shared_passes
+from lightning_explain.feeding.shared_passes import shared_attributions
+from lightning_explain.neurons.units import unit_layers
+from tests.feeding.nets import mlp
+
+PAIRS = {"1": [(0, 3), (0, 5), (0, 1), (2, 3), (1, 0)], "3": [(1, 6), (2, 2), (2, 6)]}
+"""Classes have different numbers of neurons, some the same, some none."""
+
+
+def wanted(net: nn.Module, pairs: dict[str, list[tuple[int, int]]]) -> dict[str, tuple[object, list[tuple[int, int]]]]:
+    layers = {layer.name: layer for layer in unit_layers(net)}
+    return {name: (layers[name.split("#")[0]], listed) for name, listed in pairs.items()}
+
+
+@pytest.mark.parametrize("rows", [256, 5])
+def test_each_neuron_is_attributed_to_the_samples_of_its_class(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_passes, "ROWS", rows)
+    net, x, y = mlp()
+    found = shared_attributions(net, net, (x,), y, wanted(net, PAIRS), n_points=3)
+    assert found.keys() == PAIRS.keys()
+    for name, pairs in PAIRS.items():
+        reference = captum.attr.NeuronIntegratedGradients(net, net.get_submodule(name))
+        for values, (c, neuron) in zip(found[name], pairs, strict=True):
+            each = reference.attribute(x[y == c], neuron, n_steps=3, method="gausslegendre")
+            torch.testing.assert_close(values, each.mean(0).float(), rtol=1e-4, atol=1e-6)
+    assert not any(module._forward_hooks for module in net.modules())
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+class Two(nn.Module):
+    """Takes two inputs, calls a layer twice, and has one that depends on neither."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.act, self.bias, self.never = nn.Linear(3, 4), nn.Tanh(), nn.ReLU(), nn.ReLU()
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        self.bias(torch.ones(len(x), 4))
+        return self.act(self.a(self.act(self.a(x))[:, :3] * z.flatten(1)))
+
+
+def two() -> tuple[Two, tuple[Tensor, Tensor], Tensor]:
+    torch.manual_seed(1)
+    return Two(), (torch.randn(6, 3), torch.randn(6, 3, 1)), torch.tensor([0, 1, 0, 1, 0, 1])
+
+
+def test_calls_are_told_apart_and_inputs_that_play_no_part_get_nothing() -> None:
+    net, parts, y = two()
+    found = shared_attributions(net, net, parts, y, wanted(net, {"act": [(0, 1)], "act#1": [(1, 2)]}), n_points=40)
+    assert found["act"].shape == (1, 6) and torch.equal(found["act"][0, 3:], torch.zeros(3))
+    first = torch.tanh(net.a(parts[0][y == 0]))[:, 1] - torch.tanh(net.a.bias[1])
+    assert float(found["act"].sum()) == pytest.approx(float(first.mean().detach()), abs=1e-4)
+    second = net(parts[0][y == 1], parts[1][y == 1])[:, 2] - torch.tanh(net.a.bias[2])
+    assert float(found["act#1"].sum()) == pytest.approx(float(second.mean().detach()), abs=1e-4)
+
+
+def test_what_never_runs_is_left_out_and_what_does_not_depend_on_the_input_is_named() -> None:
+    net, parts, y = two()
+    assert list(
+        shared_attributions(net, net, parts, y, wanted(net, {"never": [(0, 1)], "act": [(0, 1)]}), n_points=1)
+    ) == ["act"]
+    with pytest.raises(ExplanationError, match="'bias' do not depend on the input"):
+        shared_attributions(net, net, parts, y, wanted(net, {"bias": [(0, 1)]}), n_points=1)
