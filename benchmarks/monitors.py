@@ -1,11 +1,15 @@
 """What the monitors cost: training with them against training without, interleaved in one process.
 
     python benchmarks/monitors.py [--repeats 7] [--rows neurons-mlp neurons-cnn neurons-transformer bytes]
+    python benchmarks/monitors.py --rows newcomer mnist import [--repeats 3]
     python benchmarks/monitors.py --rows all-mnist [--repeats 3] [--epochs 3] [--images 60000]
 
 Prints the ratio watched : bare of the time per step (or of a whole run) as median and range over the pairs, and the
 bytes that an explanation adds to the event file. On a busy machine the ratio scatters by more than what it measures;
 so the monitor's own clock is read as well: the share of a step that it spends counting (median over the steps).
+
+The rows newcomer, mnist and import are runs in processes of their own (`benchmarks/newcomer.py`), in turns, by their
+processor time on one thread: all three monitors, and a callback that a user writes in 25 lines, beside the bare run.
 
 The row all-mnist trains the demo's network bare, with all three monitors, and with all three and `max_overhead=0.05`,
 in turns, and prints the time of both relative to the bare run: by the clock, and as processor time of the process.
@@ -13,12 +17,16 @@ in turns, and prints the time of both relative to the bare run: by the clock, an
 
 import argparse
 import itertools
+import json
 import logging
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +208,52 @@ def bytes_per_explanation(data: tuple[TensorDataset, TensorDataset]) -> float:
     return (sizes["watched"] - sizes["bare"]) / counts["watched"]
 
 
+def in_process(*arguments: str) -> dict[str, float]:
+    """Run `newcomer.py` in a process of its own, on one thread."""
+    command = [sys.executable, str(Path(__file__).with_name("newcomer.py")), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    return json.loads(printed.splitlines()[-1])
+
+
+def report_processes(name: str, bare: Sequence[str], others: dict[str, Sequence[str]], repeats: int, bar: str) -> None:
+    """Compare runs in processes of their own with the bare one, in turns."""
+    ratios: dict[str, list[float]] = {label: [] for label in others}
+    size: dict[str, float] = {}
+    for turn in range(repeats):
+        runs = [("", bare), *others.items()]
+        found = {label: in_process(*arguments) for label, arguments in (runs if turn % 2 == 0 else runs[::-1])}
+        for label in others:
+            ratios[label].append(found[label]["seconds"] / found[""]["seconds"])
+            size[label] = found[label]["bytes"] / 1e6
+    for label, values in ratios.items():
+        written = f", event file {size[label]:.2f} MB" if size[label] else ""
+        line = f"{statistics.median(values):6.3f}  ({min(values):.3f} - {max(values):.3f})"
+        print(f"{f'{name}, {label}':58} {line}  {bar if label == 'three monitors' else ''}{written}", flush=True)
+
+
+PROCESS_ROWS: dict[str, tuple[str, Sequence[str], dict[str, Sequence[str]], str]] = {
+    "newcomer": (
+        "small ResNet, 4,000 digits, 5 epochs",
+        ["bare"],
+        {"three monitors": ["monitors"], "naive callback": ["naive"]},
+        "<= 1.20",
+    ),
+    "mnist": (
+        "MNIST CNN, 60,000 images, 3 epochs",
+        ["bare", "--data", "mnist", "--epochs", "3"],
+        {"three monitors": ["monitors", "--data", "mnist", "--epochs", "3"]},
+        "<= 1.05",
+    ),
+    "import": (
+        "import and construction beside Lightning",
+        ["import"],
+        {"three monitors": ["import-monitors"]},
+        "<= 1.05",
+    ),
+}
+
+
 def report(name: str, bare: Callable[[], float], watched: Callable[[], float], repeats: int, bar: str) -> None:
     bare(), watched()
     ratios = []
@@ -213,7 +267,7 @@ def report(name: str, bare: Callable[[], float], watched: Callable[[], float], r
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    rows = ["neurons-mlp", "neurons-cnn", "neurons-transformer", "all-mnist", "bytes"]
+    rows = ["neurons-mlp", "neurons-cnn", "neurons-transformer", *PROCESS_ROWS, "all-mnist", "bytes"]
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--rows", nargs="+", choices=rows, default=rows)
     parser.add_argument("--epochs", type=int, default=3, help="of all-mnist")
@@ -232,6 +286,9 @@ def main() -> None:
     for row, what, make, bar in steps:
         if row in arguments.rows:
             report_steps(f"ActiveNeuronMonitor, every step, {what}", make, arguments.repeats, bar)
+    for row, (name, bare, others, bar) in PROCESS_ROWS.items():
+        if row in arguments.rows:
+            report_processes(name, bare, others, arguments.repeats, bar)
     data = digits_data(0)
     if "all-mnist" in arguments.rows:
         report_all(

@@ -1,132 +1,110 @@
-"""A newcomer's first run, in whatever environment this is started: fit with all monitors, the tab, a report.
+"""A newcomer's run in a process of its own: a small residual network on 4,000 digits, or a common one on 60,000.
 
-    python benchmarks/newcomer.py FOLDER
+    python benchmarks/newcomer.py bare|monitors|naive [--data digits|mnist] [--epochs 5]
+    python benchmarks/newcomer.py import|import-monitors
 
-Prints what it did and, in the last line, versions and seconds as JSON. Only needs what `pip install lightning-explain`
-brings. `versions.py` runs it in each of its virtualenvs.
+Prints one line of JSON: seconds of processor time and bytes of the event file. `naive` is the callback of
+`benchmarks/naive_callback.py`. `benchmarks/monitors.py` compares the runs.
 """
 
+import argparse
 import json
-import pkgutil
-import socket
-import subprocess
+import logging
 import sys
+import tempfile
 import time
-import urllib.request
 import warnings
-from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import lightning as L  # noqa: N812 - Lightning's own name for it
-import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
-
-import lightning_explain
-import tensorboard_explain
-from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor
-from lightning_explain.cli import main as command
-
-NAMES = ("torch", "lightning", "torchmetrics", "tensorboard", "numpy", "matplotlib", "pillow")
+KINDS = ("bare", "monitors", "naive", "import", "import-monitors")
 
 
-class Net(L.LightningModule):
-    """A small convnet for three kinds of stripes."""
+def import_seconds(kind: str) -> float:
+    """Return the processor time of importing Lightning, alone or with the three monitors, which are constructed."""
+    began = time.process_time()
+    import lightning.pytorch  # noqa: F401, PLC0415 - what is measured
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
-        self.head = nn.Sequential(nn.Linear(8 * 64, 16), nn.ReLU(), nn.Linear(16, 3))
+    if kind == "import-monitors":
+        from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor  # noqa: PLC0415
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the scores [batch, 3]."""
-        return self.head(self.body(images))
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        images, labels = batch
-        return nn.functional.cross_entropy(self(images), labels)
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        images, labels = batch
-        self.log("val_acc", (self(images).argmax(1) == labels).float().mean())
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=1e-2)
+        for monitor in (ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor):
+            monitor()
+    return time.process_time() - began
 
 
-def stripes(n_samples: int) -> TensorDataset:
-    """Make noisy images [n, 1, 16, 16] with horizontal, vertical or diagonal stripes."""
-    generator = torch.Generator().manual_seed(n_samples)
-    down, across = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
-    kinds = torch.stack([(place // 2 % 2).float() for place in (down, across, down + across)])
-    labels = torch.arange(n_samples) % 3
-    noise = torch.rand(n_samples, 16, 16, generator=generator)
-    return TensorDataset((kinds[labels] + 0.3 * noise)[:, None], labels)
+def residual_network() -> Any:
+    """Three residual blocks of 16 to 64 channels."""
+    from torch import nn  # noqa: PLC0415
+
+    class Block(nn.Module):
+        def __init__(self, n_in: int, n_out: int, stride: int) -> None:
+            super().__init__()
+            self.a = nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False)
+            self.norm_a, self.norm_b = nn.BatchNorm2d(n_out), nn.BatchNorm2d(n_out)
+            self.b, self.relu = nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False), nn.ReLU(inplace=True)
+            shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out))
+            self.shortcut = shortcut if n_in != n_out else nn.Identity()
+
+        def forward(self, x: Any) -> Any:
+            return self.relu(self.norm_b(self.b(self.relu(self.norm_a(self.a(x))))) + self.shortcut(x))
+
+    first = [nn.Conv2d(1, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]
+    blocks = [Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2)]
+    return nn.Sequential(*first, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
-def tab_answers(logdir: Path) -> dict[str, Any]:
-    """Start TensorBoard, and return what it says of the Explain tab and of its runs."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    serving = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--port", str(port), "--host"]
-    server = subprocess.Popen([*serving, "127.0.0.1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(120):
-            try:
-                plugins = _json(f"http://127.0.0.1:{port}/data/plugins_listing")
-                runs = _json(f"http://127.0.0.1:{port}/data/plugin/explain/runs")
-                if plugins["explain"]["enabled"] and runs:
-                    page = urllib.request.urlopen(f"http://127.0.0.1:{port}/data/plugin/explain/index.js", timeout=5)
-                    return {"plugin": plugins["explain"], "runs": runs, "script": len(page.read())}
-            except OSError:  # it is not up yet
-                pass
-            time.sleep(0.5)
-        raise TimeoutError("TensorBoard did not show the tab Explain within a minute")
-    finally:
-        server.terminate()
-        server.wait()
+def fit_once(kind: str, *, data: str, epochs: int) -> dict[str, float]:
+    """Train once; return the processor time of the fit, and the bytes of its event file."""
+    import lightning.pytorch as pl  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+    from lightning.pytorch.loggers import TensorBoardLogger  # noqa: PLC0415
+    from monitors import common_mnist_network  # noqa: PLC0415
+    from naive_callback import Naive  # noqa: PLC0415
+    from networks import Classifier  # noqa: PLC0415
+    from torch.utils.data import DataLoader, TensorDataset  # noqa: PLC0415
 
+    from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor  # noqa: PLC0415
+    from lightning_explain.demo import digits_data  # noqa: PLC0415
 
-def _json(address: str) -> Any:
-    with urllib.request.urlopen(address, timeout=5) as answer:
-        return json.load(answer)
-
-
-def main(folder: Path) -> None:
-    """Run all of it."""
-    began = time.perf_counter()
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    L.seed_everything(0)
-    monitors = [
-        ActiveNeuronMonitor(on_error="raise"),
-        AttributionMonitor(on_error="raise"),
-        DecisionPathMonitor(on_error="raise"),
-    ]
-    trainer = L.Trainer(
-        max_epochs=2, accelerator="cpu", devices=1, callbacks=monitors, default_root_dir=folder, log_every_n_steps=1
-    )
-    trainer.fit(Net(), DataLoader(stripes(240), 32, shuffle=True), DataLoader(stripes(90), 45))
-    for package in (lightning_explain, tensorboard_explain):
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not module.name.endswith(".demo"):  # it needs the extra `demo`
-                import_module(module.name)
-    metrics = trainer.callback_metrics
-    assert 0 <= metrics["explain/attribution/drift/previous"] <= 2
-    assert 0 <= metrics["explain/neurons/all_layers/dead"] <= 1
-    assert metrics["explain/neurons/macro_f1"] > 0.5
-    assert 0 <= metrics["explain/path/turnover"] <= 1
-    logdir = Path(str(trainer.logger and trainer.logger.log_dir))
-    told = tab_answers(logdir)
-    assert command(["report", str(logdir), "-o", str(folder / "report.html")]) == 0
-    assert (folder / "report.html").stat().st_size > 20_000
-    found = {name: version(name) for name in NAMES}
-    python = ".".join(str(part) for part in sys.version_info[:3])
-    print(json.dumps({"python": python, "versions": found, "tab": told, "seconds": time.perf_counter() - began}))
+    warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    train, held_out = digits_data(0)
+    if data == "mnist":
+        train = TensorDataset(*(part.repeat(15, *(1,) * (part.ndim - 1)) for part in train.tensors))
+    probe = [part[:40] for part in held_out.tensors]
+    makes: dict[str, Any] = {
+        "bare": list,
+        "naive": lambda: [Naive(*probe)],
+        "monitors": lambda: [ActiveNeuronMonitor(), AttributionMonitor(), DecisionPathMonitor()],
+    }
+    pl.seed_everything(0, verbose=False)
+    with tempfile.TemporaryDirectory() as folder:
+        quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
+        callbacks = makes[kind]()
+        trainer = pl.Trainer(
+            accelerator="cpu", callbacks=callbacks, max_epochs=epochs, logger=TensorBoardLogger(folder), **quiet
+        )
+        module = Classifier(residual_network()) if data == "digits" else common_mnist_network()
+        began = time.process_time()
+        trainer.fit(module, DataLoader(train, 128, shuffle=True), DataLoader(held_out, 256))
+        seconds = time.process_time() - began
+        return {"seconds": seconds, "bytes": sum(path.stat().st_size for path in Path(folder).rglob("events.*"))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("--data", choices=("digits", "mnist"), default="digits")
+    parser.add_argument("--epochs", type=int, default=5)
+    arguments = parser.parse_args()
+    if arguments.kind.startswith("import"):
+        found: dict[str, float] = {"seconds": import_seconds(arguments.kind), "bytes": 0}
+    else:
+        found = fit_once(arguments.kind, data=arguments.data, epochs=arguments.epochs)
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -103,7 +103,8 @@ def _gradients(means: Tensor, neuron: Tensor, at: Sequence[Tensor], key: str) ->
     if not means.requires_grad:
         raise ExplanationError(f"The units of layer {key!r} do not depend on the input.")
     score = torch.where(neuron >= 0, means.gather(1, neuron.clamp_min(0)[:, None])[:, 0], 0.0).sum()
-    found = torch.autograd.grad(score, list(at), retain_graph=True, allow_unused=True)
+    gradients = torch.autograd.grad(score, list(at), retain_graph=True, allow_unused=True)
+    found = cast("Sequence[Tensor | None]", gradients)
     if all(gradient is None for gradient in found):
         raise ExplanationError(f"The units of layer {key!r} do not depend on the input.")
     return tuple(
