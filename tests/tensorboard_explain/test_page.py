@@ -311,6 +311,18 @@ def test_malformed_events_are_named_and_the_others_shown(tab: Tab) -> None:
         tab.frame.wait_for_selector(f".segments button[aria-checked=true]:text('{monitor}')")
 
 
+def test_opening_draws_the_last_record_first_then_a_few_points_of_curves_then_all(tab: Tab) -> None:
+    read: list[str] = []
+    tab.page.on("request", lambda request: read.append(request.url.rpartition("/explain/")[2]))
+    tab.open(run="long")
+    asked = [url for url in read if url.startswith(("event?", "curves?"))]
+    records = [i for i, url in enumerate(asked) if url.startswith("event?")]
+    curves = [url for url in asked if url.startswith("curves?")]
+    assert records[:2] == [0, 1]  # A and its probe; A's neighbours when there is time
+    assert len(records) <= 2 + 2 * 3
+    assert "most=24" in curves[0] and len(curves) == 2
+
+
 def test_a_step_of_500_with_40_samples_is_drawn_within_100_ms(tab: Tab) -> None:
     tab.open(run="long", b="0")
     assert tab.text(".kept") == "500 explanations, all kept"

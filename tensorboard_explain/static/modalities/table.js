@@ -6,7 +6,7 @@ import { barLegend } from "../legend.js";
 import { createTable } from "../tables/table.js";
 import { className, valuesAt } from "../views/sample_card.js";
 
-const LARGEST = 20;
+const [LARGEST, SHORT] = [20, 28]; // rows shown at first; letters of a name that is not broken
 
 function rows(at, positions) {
   return positions.map((i) => valuesAt(at, i)).filter(Boolean);
@@ -25,7 +25,7 @@ const signs = (value) => (Number.isFinite(value) ? `${value > 0 ? "+" : ""}${fig
 function columnsOf({ full, inputs, isCompared }) {
   const number = (key, words) => ({ key, words, value: (row) => row[key], cell: (row) => signs(row[key]) });
   return [
-    { key: "name", words: "feature", isName: true, value: (row) => row.name, cell: (row) => short(row.name, 200) },
+    { key: "name", words: "feature", isName: true, value: (row) => row.name, cell: (row) => el("span", { class: row.name.length <= SHORT ? "whole" : "", text: short(row.name, 200) }) },
     ...(inputs ? [{ key: "input", words: "input", value: (row) => row.input, cell: (row) => figure(row.input) }] : []),
     { key: "bar", words: "", small: "wide", cell: (row) => barTrack(row.a, isCompared ? row.b : null, full) },
     { key: "size", words: isCompared ? "at A" : "attribution", value: (row) => Math.abs(row.a), cell: (row) => signs(row.a) },
@@ -70,7 +70,7 @@ export function create() {
       const found = Array.from(meanA, (value, i) => ({ name: features[i] || `feature ${i}`, a: value, b: meanB ? meanB[i] : NaN, change: meanB ? value - meanB[i] : NaN, input: inputs ? inputs[i] : NaN }));
       tableOf(title).update(found, columnsOf({ full: state.scale === "own" ? largest({ meanA, meanB }) : top, inputs, isCompared: Boolean(meanB) }));
     }
-    grid.className = "bar-panels";
+    grid.className = `bar-panels${b ? " compared" : ""}`;
     grid.replaceChildren(...panels.map(({ title }) => el("section", { class: "bars", "aria-label": short(title, 80) }, el("h3", { text: short(title, 200) }), tableOf(title).node)));
     again = () => draw(grid, a, b, { state, probe, positions });
   }

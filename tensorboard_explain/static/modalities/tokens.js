@@ -18,7 +18,7 @@ export function tokenNode({ text, joins }, { token, value, full, unit = "" }) {
 }
 
 function line(letter, text, values, { full, unit }) {
-  const spans = wordPieces(text).map((piece, i) => piece && tokenNode(piece, { token: text[i], value: values[i], full, unit }));
+  const spans = wordPieces(text).map((piece, i) => piece && [!piece.joins && el("wbr"), tokenNode(piece, { token: text[i], value: values[i], full, unit })]).flat();
   return el("span", { class: "text-line" }, letter && el("span", { class: "line-name", text: letter }), ...spans);
 }
 

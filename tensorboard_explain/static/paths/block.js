@@ -70,9 +70,9 @@ function nextNode(key, id, drawing, graph) {
 
 /**
  * Make one path. `other` is the graph it is compared with, `mark` ("won" or "lost") what an edge is that `other` lacks,
- * `picked` the id of the unit that is shown alone, `pick(id)` picks another one ("" for none).
+ * `full` = {edge, unit} the shares of the thickest edge and the longest bar, `picked` the id of the unit that is shown alone, `pick(id)` picks another one ("" for none).
  */
-export function pathBlock(graph, { other, mark, letter, where = "", threshold, room, picked, pick, card }) {
+export function pathBlock(graph, { other, mark, letter, where = "", full, threshold, room, picked, pick, card }) {
   const isRanked = graph.isSpread;
   const edges = graph.edges.filter((edge) => Number.isFinite(edge.share) && edge.share >= threshold);
   const marked = other && !isRanked ? missing(graph, edges, other) : new Set();
@@ -93,8 +93,8 @@ export function pathBlock(graph, { other, mark, letter, where = "", threshold, r
     if (!nodes.has(picked)) drawing.light(drawing.ways(what, thing), false);
     return undefined;
   };
-  drawing = isRanked ? null : pathDrawing(graph, { edges, marked, mark, room, on });
-  const shown = drawing?.node ?? rankedUnits(graph, { other, mark, on });
+  drawing = isRanked ? null : pathDrawing(graph, { edges, marked, mark, room, full: full.edge, on });
+  const shown = drawing?.node ?? rankedUnits(graph, { other, mark, full: full.unit, on });
   shown.addEventListener("keydown", (event) => {
     const id = event.target.dataset?.node;
     if (event.key === "Escape" && picked) pick("");

@@ -79,11 +79,10 @@ function heads(graph, layout) {
   ];
 }
 
-/** Draw a graph's edges that are shown: {node, light(ways or null)}. `on(what, node or edge)` hears what is pointed at. */
-export function pathDrawing(graph, { edges, marked, mark, room, on }) {
+/** Draw a graph's edges that are shown: {node, light(ways or null)}. `full` is the share of the thickest edge, `on(what, node or edge)` hears what is pointed at. */
+export function pathDrawing(graph, { edges, marked, mark, room, full, on }) {
   const layout = placed(graph, room);
   const nodes = new Map(graph.nodes.map((node) => [node.id, node]));
-  const full = Math.max(...graph.edges.map((edge) => Math.abs(edge.share)).filter(Number.isFinite), 0) || 1;
   const drawn = [...edges].filter((edge) => layout.places.has(edge.source) && layout.places.has(edge.target))
     .sort((one, other) => Math.abs(one.share) - Math.abs(other.share));
   const lettered = new Set(drawn.filter((edge) => marked.has(edge)).slice(-MOST_LETTERS));

@@ -46,10 +46,8 @@ function row(graph, node, column, full, mark, on) {
 }
 
 /** List a graph's units by block, those that carry most first; `mark` is what a unit is that `other` lacks. */
-export function rankedUnits(graph, { other, mark, on }) {
+export function rankedUnits(graph, { other, mark, full, on }) {
   const marked = other ? newUnits(graph, other) : new Set();
-  const shares = graph.nodes.filter((node) => node.unit >= 0 && node !== graph.nodes.at(-1)).map((node) => node.share);
-  const full = Math.max(...shares.filter(Number.isFinite), 0) || 1;
   const columns = graph.columns.slice(0, -1);
   const names = shortNames(columns.map((column) => column.name), ROOM);
   return el("div", { class: "ranking" }, ...columns.map((column, i) => {

@@ -69,6 +69,15 @@ export function drawnShare(graph, edges) {
   return total;
 }
 
+/** The shares of the thickest edge and the longest bar, for graphs beside each other. */
+export function fullShares(graphs) {
+  const largest = (shares) => Math.max(...shares.map(Math.abs).filter(Number.isFinite), 0) || 1;
+  return {
+    edge: largest(graphs.flatMap((graph) => graph.edges.map((edge) => edge.share))),
+    unit: largest(graphs.flatMap((graph) => graph.nodes.slice(0, -1).filter((node) => node.unit >= 0).map((node) => node.share))),
+  };
+}
+
 const MOST = 60; // lines that can be followed
 
 /** The share below which edges are hidden at first: the record's own, or of an older one what leaves few enough. */

@@ -45,6 +45,14 @@ export function overTime(side) {
   return { run: side.run, points, scores, epochs, steps: [...new Set([...side.steps, ...scores.map((p) => p.step)])].sort((x, y) => x - y), names: side.names };
 }
 
+const reading = new Map(); // what is asked for -> promise, since the page looks again before a long answer is there
+
+function pointsOnce(run, tag, most, stamp) {
+  const key = JSON.stringify([run, tag, most, stamp]);
+  if (!reading.has(key)) reading.set(key, api.curves(run, tag, most).then(pointsOf).finally(() => reading.delete(key)));
+  return reading.get(key);
+}
+
 /** Read the curves of a side, a few points of each before all of them; `changed()` is called when there are more. */
 export async function readCurves(side, changed) {
   const tags = [...new Set([side.monitor.tag, side.watcher?.tag])].filter((tag) => {
@@ -54,7 +62,7 @@ export async function readCurves(side, changed) {
   const read = async (tag, most) => {
     const { stamp, events } = side.series.get(tag);
     const thinned = most < events.length;
-    const points = pointsOf(await api.curves(side.run, tag, thinned ? most : 0));
+    const points = await pointsOnce(side.run, tag, thinned ? most : 0, stamp);
     side.curves.set(tag, { stamp, points, whole: !thinned });
   };
   if (!tags.length) return;

@@ -28,7 +28,7 @@ function crops(face) {
 }
 
 function texts(face) {
-  const lines = face.shown.filter((one) => one.words.length).map((one) => el("p", { class: "unit-text" }, ...wordPieces(one.words).map((piece, i) => tokenNode({ ...piece, text: short(piece.text, LETTERS) }, { token: one.words[i], value: one.values[i] ?? 0, full: face.scale })), el("small", { text: ` ${named(face.names, one.label)} ${figure(one.value)}` })));
+  const lines = face.shown.filter((one) => one.words.length).map((one) => el("p", { class: "unit-text" }, ...wordPieces(one.words).flatMap((piece, i) => [!piece.joins && el("wbr"), tokenNode({ ...piece, text: short(piece.text, LETTERS) }, { token: one.words[i], value: one.values[i] ?? 0, full: face.scale })]), el("small", { text: ` ${named(face.names, one.label)} ${figure(one.value)}` })));
   return lines.length ? el("div", {}, ...lines) : null;
 }
 

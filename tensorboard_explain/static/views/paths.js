@@ -6,7 +6,7 @@ import { edgeLegend } from "../legend.js";
 import { pathBlock } from "../paths/block.js";
 import { imageOf } from "../paths/input.js";
 import { runName } from "../sides/chosen.js";
-import { firstThreshold } from "../paths/ways.js";
+import { firstThreshold, fullShares } from "../paths/ways.js";
 import { faceAddress, faceOf, unitCard } from "../units/card.js";
 
 const known = new WeakMap(); // what was loaded -> what was read of it
@@ -72,7 +72,7 @@ export function pathView(store) {
     hide.hidden = graph.isSpread || graph.edges.length < 2;
     keys.replaceChildren(edgeLegend(Boolean(other && !otherRun)));
     const focused = drawn.contains(document.activeElement) ? document.activeElement.dataset?.node : null;
-    const options_ = { room: Math.max(420, (drawn.clientWidth || 1100) / (other ? 2 : 1) - 8), picked: chosen.picked, pick, threshold };
+    const options_ = { room: Math.max(420, (drawn.clientWidth || 1100) / (other ? 2 : 1) - 8), picked: chosen.picked, pick, threshold, full: fullShares([graph, other].filter(Boolean)) };
     const comparable = other && !otherRun && other.isSpread === graph.isSpread && sameColumns(graph, other);
     graph.faceOf = (each) => faceAddress(faceOf(units?.a, each.layer, each.unit));
     if (other) other.faceOf = (each) => faceAddress(faceOf(sideB.units, each.layer, each.unit));
