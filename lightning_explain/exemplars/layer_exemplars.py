@@ -1,8 +1,8 @@
 """The exemplars of one layer's units, and how they change from report to report."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -107,6 +107,7 @@ class LayerExemplars:
         stayed: Share of each unit's exemplars that were there in the report before: [units]; NaN in the first one.
         settled: Epoch since which at least three quarters have stayed from report to report: int64 [units]; -1 while
             they have not.
+        earlier: Epoch by unit of those whose samples are of an earlier report, since nothing excites them now.
     """
 
     samples: Tensor
@@ -118,6 +119,7 @@ class LayerExemplars:
     epoch: int
     stayed: Tensor
     settled: Tensor
+    earlier: Mapping[int, int] = field(default_factory=dict[int, int])
 
     @classmethod
     def of(

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from lightning_explain.neurons import LayerProfile
 
+DIED = "died"
+"""The reason to show a unit that was active in the report before."""
+
 MOST_OF_A_KIND = 2
 """Units shown because they died, came to life, or lie on a path."""
 
@@ -38,7 +41,7 @@ def choose_units(
     for unit, reason in _in_order(profile, dead_before, on_path, class_names):
         if len(chosen) == most:
             break
-        if unit not in chosen and (bool(excited[unit]) or reason == "died"):
+        if unit not in chosen and (bool(excited[unit]) or reason == DIED):
             chosen[unit] = reason
     return chosen
 
@@ -47,7 +50,7 @@ def _in_order(
     profile: LayerProfile, dead_before: Tensor | None, on_path: Collection[int], class_names: Sequence[str]
 ) -> Iterator[tuple[int, str]]:
     if dead_before is not None and len(dead_before) == len(profile.dead):
-        yield from ((unit, "died") for unit in _indices(profile.dead & ~dead_before)[:MOST_OF_A_KIND])
+        yield from ((unit, DIED) for unit in _indices(profile.dead & ~dead_before)[:MOST_OF_A_KIND])
         yield from ((unit, "came to life") for unit in _indices(~profile.dead & dead_before)[:MOST_OF_A_KIND])
     yield from ((unit, "on a decision path") for unit in list(on_path)[:MOST_OF_A_KIND] if unit < len(profile.dead))
     selectivity = profile.selectivity.nan_to_num(-1.0)

@@ -86,5 +86,6 @@ def legend_words(cards: Sequence[UnitCard], layer: str, moment: str) -> str:
     part = ", cut to exactly what the unit sees at that place" if card.exemplars[0].box else ""
     return (
         f"Layer {layer} {moment}: the validation samples that {what}{part}; in colours, what in them raises (red) or "
-        f"lowers (blue) it ({card.method}, in units of its activation). Above each: class and value."
+        f"lowers (blue) it ({card.method}, in units of its activation). Above each: class and value. Exclusive and "
+        "selective are said of means over each class; the samples are the largest single ones, of whatever class."
     )

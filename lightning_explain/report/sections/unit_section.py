@@ -200,7 +200,10 @@ def unit_cards(series: Series) -> Markup | None:
         about = mapping(layer.get("exemplars"))
         title = f"Neurons of {clean(words(layer.get('name')), 40)} by what excites them, at step {event.step:,}"
         method = clean(words(about.get("method")), 40)
-        note = f"Below each crop what in it raises the neuron (red) or lowers it (blue), by {method}; class and value."
+        note = (
+            f"Below each crop what in it raises the neuron (red) or lowers it (blue), by {method}; class and value. "
+            "Exclusive and selective are said of means over each class."
+        )
         head: list[Child] = ["neuron", "listed as", "validation samples that excite it most", "accuracy without it"]
         blocks.append(
             join(el("h4", title), el("p", note, class_="note"), table(head, rows, caption=title, class_="units"))

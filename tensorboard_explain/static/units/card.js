@@ -69,7 +69,7 @@ export function faceNode(face, letter = "") {
   const classes = classesOf(face);
   const shown = exemplarsNode(face);
   const said = [kinds.join("; "), lossWords(face), stability(face), face.dated && `${face.dated[0].toUpperCase()}${face.dated.slice(1)}.`].filter(Boolean);
-  const what = `${face.by === "relevance" ? "Samples in which it matters most" : "Samples that excite it most"}${Number.isFinite(face.scale) && face.scale > 0 ? `; red raises it, blue lowers it (${face.method}, full colour ${figure(face.scale)})` : ""}`;
+  const what = `${face.by === "relevance" ? "Samples in which it matters most" : "Samples that excite it most"}${Number.isFinite(face.scale) && face.scale > 0 ? `; red raises it, blue lowers it (${face.method}, full colour ${figure(face.scale)})` : ""}${/^(exclusive|selective)/.test(face.reason ?? "") ? ". It is listed by its means over classes; single samples may be of another class" : ""}`;
   return el("div", { class: "unit-step" }, mark,
     shown && el("p", { class: "unit-what", text: what }), shown ?? el("p", { class: "unit-what", text: classes ? `The samples that excite it most are of ${classes}; no crops of them are in this record.` : "No exemplars of it are in this record." }),
     rates(face), ...said.map((words) => el("p", { class: "unit-said", text: words })));

@@ -198,7 +198,9 @@ class CardMaker:
         again = values_at(values, torch.tensor(own.units), places).float().cpu()
         before = torch.stack([exemplars.values[unit, rank] for unit, rank in zip(own.units, own.ranks, strict=True)])
         off = (again - before).abs() / before.abs().amax().clamp_min(torch.finfo(before.dtype).tiny)
-        far, same = off > FAR, off <= OTHER
+        # of units that do not fire any more other values are expected
+        fires = torch.tensor([unit not in exemplars.earlier for unit in own.units])
+        far, same = (off > FAR) & fires, (off <= OTHER) | ~fires
         if bool(far.any()):
             self.guard.note(
                 f"{int(far.sum())} of {len(far)} exemplars of layer {key!r} excite their unit differently when they "
@@ -268,18 +270,22 @@ class CardMaker:
             unit: UnitCard(
                 layer=key,
                 unit=unit,
-                reason=units[unit],
+                reason=_reason(units[unit], exemplars.earlier.get(unit)),
                 form=own.shown.form,
                 by=exemplars.by,
                 method=method_name(self.options.method or InputXGradient()),
                 scale=_scale(each),
                 limits=limits,
-                epoch=exemplars.epoch,
+                epoch=exemplars.earlier.get(unit, exemplars.epoch),
                 exemplars=tuple(each),
             )
             for unit, each in made.items()
             if each
         }
+
+
+def _reason(reason: str, earlier: int | None) -> str:
+    return reason if earlier is None else f"{reason}; as it last fired, after epoch {earlier}"
 
 
 def _cut(part: Tensor, axes: Sequence[int], box: Box) -> Tensor:

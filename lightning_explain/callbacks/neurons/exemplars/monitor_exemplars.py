@@ -25,8 +25,9 @@ from lightning_explain.capture import Layer
 from lightning_explain.display import Display
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.exemplars import Exemplars, LayerExemplars
+from lightning_explain.exemplars.last_fired import LastFired
 from lightning_explain.exemplars.layer_exemplars import Remembered
-from lightning_explain.exemplars.unit_choice import choose_units
+from lightning_explain.exemplars.unit_choice import DIED, choose_units
 from lightning_explain.exemplars.unit_relevance import unit_relevance
 from lightning_explain.probe import Probe
 
@@ -57,6 +58,7 @@ class MonitorExemplars:
         self.passing = PassingSamples(options.shown)
         self._passing_batch: tuple[Tensor, tuple[Tensor, ...]] | None = None
         self._dead: dict[str, Tensor] = {}
+        self._last_fired: dict[str, LastFired] = {}
         self._remembered: dict[str, Remembered] = {}
         self._keeper = keeper
         self._question = question
@@ -193,6 +195,7 @@ class MonitorExemplars:
                 before=self._remembered.get(key),
             )
         self.layers = found
+        self._last_fired = {key: LastFired.of(each, self._last_fired.get(key)) for key, each in found.items()}
         self._remembered = {key: each.remembered for key, each in found.items()}
         return found
 
@@ -223,8 +226,16 @@ class MonitorExemplars:
         self._dead = {key: found.profile.dead for key, found in report.layers.items()}
         self.maker.display, self.maker.feature_names = self._keeper.display, self._keeper.feature_names
         kept = self._kept(Ranks.of(trainer), self.numbers, chosen)
-        self.cards = self.maker.cards(trainer, pl_module, self.numbers, self.layers, layers, chosen, kept)
+        shown = self._with_last_fired(self.numbers, chosen)
+        self.cards = self.maker.cards(trainer, pl_module, self.numbers, shown, layers, chosen, kept)
         return self.cards
+
+    def _with_last_fired(self, numbers: DataNumbers, chosen: Chosen) -> dict[str, LayerExemplars]:
+        """Return the exemplars by layer; units that died have those from when they last fired, if they can be had."""
+        if not all(numbers.indexed):
+            return self.layers
+        died = {key: [unit for unit, reason in units.items() if reason == DIED] for key, units in chosen.items()}
+        return self.layers | {key: self._last_fired[key].shown(self.layers[key], units) for key, units in died.items()}
 
     def _shown(self, key: str, numbers: DataNumbers) -> Tensor:
         """Return the units of a layer that some sample excites and whose samples can be had: boolean [units]."""
@@ -259,6 +270,7 @@ class MonitorExemplars:
     def start_over(self) -> None:
         """Forget all exemplars: they belonged to another run."""
         self.layers, self.cards, self.numbers, self._remembered, self._dead = {}, {}, None, {}, {}
+        self._last_fired = {}
         self.maker.fields.clear()
 
     def state_dict(self) -> dict[str, Any]:

@@ -298,3 +298,30 @@ def test_steps_have_exemplars_of_the_validation_that_follows(tmp_path: Path) -> 
     assert events.steps("explain/neurons/head.1/exemplars") == [3, 7, 11, 15]
     assert list(events.curve("explain/neurons/head.1/stayed")) == [7, 11, 15]
     assert list(events.curve("explain/neurons/head.1/purity")) == [3, 7, 11, 15]
+
+
+class Dies(DigitNet):
+    """The first hidden unit gets a bias after the first epoch that no sample outweighs."""
+
+    def on_train_epoch_start(self) -> None:
+        if self.current_epoch == 1:
+            with torch.no_grad():
+                self.get_submodule("head.0").bias[0] = -1e4  # type: ignore[index]
+
+
+def test_a_unit_that_died_is_shown_as_it_last_fired() -> None:
+    monitor = ActiveNeuronMonitor(feeding=0, maps=0, on_error="raise")
+    before: list[LayerExemplars] = []
+
+    class Keep(pl.Callback):
+        def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+            if trainer.current_epoch == 1:
+                before.append(exemplars(monitor, "head.1"))
+
+    fit(monitor, Keep(), model=Dies(), max_epochs=2)
+    assert monitor.latest is not None
+    card = monitor.latest.cards["head.1"][0]
+    assert card.reason == "died; as it last fired, after epoch 0" and card.epoch == 0
+    assert [one.sample for one in card.exemplars] == before[0].samples[0, :4].tolist()
+    assert [one.value for one in card.exemplars] == before[0].values[0, :4].tolist()
+    assert not bool(exemplars(monitor, "head.1").excited[0])
