@@ -60,7 +60,10 @@ def test_crops_are_of_the_data_and_heatmaps_those_of_autograd(tmp_path: Path) ->
             assert len(card.exemplars) == 4
             for exemplar in card.exemplars:
                 value, expected = by_autograd(net, layer, x[exemplar.sample], card.unit, exemplar.position)
-                assert exemplar.value == pytest.approx(value, rel=1e-4)
+                if "last fired" in card.reason:
+                    assert value == 0 < exemplar.value
+                else:
+                    assert exemplar.value == pytest.approx(value, rel=1e-4)
                 (top, bottom), (left, right) = exemplar.box
                 assert torch.equal(exemplar.crop, x[exemplar.sample][:, top:bottom, left:right])
                 inside = expected[:, top:bottom, left:right]
