@@ -18,7 +18,7 @@ from lightning_explain.callbacks.attribution.methods import full_name, full_name
 from lightning_explain.callbacks.attribution.record import charts
 from lightning_explain.callbacks.attribution.reporter import Reporter
 from lightning_explain.callbacks.attribution.training_baselines import TrainingBaselines
-from lightning_explain.callbacks.base.contrast_choice import check_contrasts, chosen_contrast
+from lightning_explain.callbacks.base.contrast_choice import chosen_contrast
 from lightning_explain.callbacks.base.default_probe import to_device
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import BEGINNING_ANEW, CALLING, TAKING_UP, WRITING
@@ -217,8 +217,8 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
         if not is_whole(pl_module):
             return  # a trial forward would create the parameters of lazy layers before the run does
         inputs = to_device(trainer, self.probe.parts)
-        target = check_outputs(self.question, pl_module, inputs, self._keeper, self._guard, self.explained)
-        check_contrasts((contrast_of(method) for method in self.methods.values()), self.probe, target)
+        contrasts = [contrast_of(method) for method in self.methods.values()]
+        target = check_outputs(self.question, pl_module, inputs, self._keeper, self._guard, self.explained, contrasts)
         self._examiner.try_integers(pl_module, inputs, target, single=not isinstance(self.probe.inputs, tuple))
 
     def _explain(

@@ -45,7 +45,7 @@ def chosen_contrast(contrast: Contrast, probe: Probe, target: Tensor | None, sco
     Raises:
         ConfigurationError: There is no other class, or the contrast names none.
     """
-    check_contrasts([contrast], probe, target)
+    check_contrasts([contrast], probe, target, scores)
     assert target is not None
     known = named_class(contrast, probe)
     if not isinstance(known, int):
@@ -60,24 +60,21 @@ def chosen_contrast(contrast: Contrast, probe: Probe, target: Tensor | None, sco
                 f"{int(own.sum())} of {len(target)} probe samples are explained for the class of contrast={contrast!r} "
                 "itself; they are contrasted with the other class that has the highest score at the first explanation."
             )
-    if int(classes.max()) >= scores.shape[1]:
-        raise ConfigurationError(
-            f"contrast={contrast!r} is beyond the model's {scores.shape[1]} outputs (classes 0 to "
-            f"{scores.shape[1] - 1})."
-        )
     return classes, said
 
 
-def check_contrasts(contrasts: Iterable[Contrast | None], probe: Probe, target: Tensor | None) -> None:
+def check_contrasts(contrasts: Iterable[Contrast | None], probe: Probe, target: Tensor | None, scores: Tensor) -> None:
     """Refuse contrasts that no explanation of the probe can have, before training.
 
     Args:
         contrasts: As given to methods.
         probe: The probe.
         target: The explained class of each sample; None for a single output.
+        scores: The model's scores [batch, classes].
 
     Raises:
-        ConfigurationError: There is a single output, no class has the given name, or a tensor is no class per sample.
+        ConfigurationError: There is a single output, no class has the given name or index, or a tensor is no class per
+            sample.
     """
     for contrast in contrasts:
         if contrast is None:
@@ -90,3 +87,9 @@ def check_contrasts(contrasts: Iterable[Contrast | None], probe: Probe, target: 
         known = named_class(contrast, probe)
         if isinstance(known, Tensor):
             contrast_classes(known, target, None)
+        highest = int(known.max()) if isinstance(known, Tensor) else known
+        if isinstance(highest, int) and highest >= scores.shape[1]:
+            raise ConfigurationError(
+                f"contrast={contrast!r} is beyond the model's {scores.shape[1]} outputs (classes 0 to "
+                f"{scores.shape[1] - 1})."
+            )

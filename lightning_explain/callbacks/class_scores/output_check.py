@@ -1,10 +1,13 @@
 """Check of a module's output for a probe: can it hold scores of the classes that the labels name."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lightning_explain.attribution.contrast import Contrast
+from lightning_explain.callbacks.base.contrast_choice import check_contrasts
 from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.callbacks.base.forward import Question, undisturbed
 from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
@@ -79,7 +82,13 @@ def output_words(probe: Probe, scores: Tensor) -> str:
 
 
 def check_outputs(
-    question: Question, pl_module: Any, inputs: tuple[Tensor, ...], keeper: ProbeKeeper, guard: Guard, explained: str
+    question: Question,
+    pl_module: Any,
+    inputs: tuple[Tensor, ...],
+    keeper: ProbeKeeper,
+    guard: Guard,
+    explained: str,
+    contrasts: Iterable[Contrast | None] = (),
 ) -> Tensor | None:
     """Try the model on the whole probe; return the explained outputs.
 
@@ -92,9 +101,11 @@ def check_outputs(
         keeper: Of the probe.
         guard: For saying what is doubtful.
         explained: As for `explained_targets`.
+        contrasts: Classes that methods subtract; None for none.
 
     Raises:
-        ConfigurationError: The outputs do not fit the labels, or nothing indicates which tensor holds them.
+        ConfigurationError: The outputs do not fit the labels or a contrast, or nothing indicates which tensor holds
+            them.
     """
     probe = keeper.probe
     assert probe is not None
@@ -109,8 +120,10 @@ def check_outputs(
             f"the model has a single output for labels from 0 to {n_classes - 1}, so they are taken for real values "
             "rather than classes."
         )
+        check_contrasts(contrasts, probe, None, scores)
         return None
     target = explained_targets(probe, scores, explained)
+    check_contrasts(contrasts, probe, target, scores)
     said = output_words(probe, scores) if free and explained == "label" else ""
     if said:
         guard.note(said)

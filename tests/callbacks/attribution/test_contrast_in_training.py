@@ -80,10 +80,12 @@ def test_a_class_by_name_and_a_resumed_run(tmp_path: Path) -> None:
     assert any("minus the score of digit 3" in words and "restarts" in words for words in told)
 
 
-def test_an_unknown_name_is_refused_before_training() -> None:
-    monitor = AttributionMonitor(method=LRP(contrast="watermark"), probe=probe(), on_error="raise")
-    with pytest.raises(ConfigurationError, match="contrast='watermark' names no class"):
-        fit(monitor, max_epochs=1)
+@pytest.mark.parametrize(
+    ("contrast", "words"), [("watermark", "'watermark' names no class"), (10, "10 is beyond the model's 10 outputs")]
+)
+def test_a_class_that_there_is_not_is_refused_before_training(contrast: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"AttributionMonitor.*contrast={words}"):
+        fit(AttributionMonitor(method=LRP(contrast=contrast), probe=probe()), max_epochs=1)
 
 
 @pytest.mark.filterwarnings("ignore")  # what jsonargparse and LightningCLI say is not ours

@@ -46,9 +46,10 @@ REFUSED = {
 def test_what_no_explanation_can_have_is_refused_before_training(case):
     contrast, target, words = REFUSED[case]
     with pytest.raises(ConfigurationError, match=words):
-        check_contrasts([None, contrast], probe(class_names=NAMES), target)
+        check_contrasts([None, contrast], probe(class_names=NAMES), target, SCORES)
 
 
-def test_a_class_beyond_the_outputs_is_refused():
+@pytest.mark.parametrize("contrast", [3, "7", torch.tensor([2, 3])])
+def test_a_class_beyond_the_outputs_is_refused(contrast):
     with pytest.raises(ConfigurationError, match="beyond the model's 3 outputs"):
-        chosen_contrast(8, probe(), TARGET, SCORES)
+        check_contrasts([contrast], probe(), TARGET, SCORES)
