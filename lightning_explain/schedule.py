@@ -81,6 +81,16 @@ def worth_redrawing(count: int) -> bool:
     return count in (power, power + power // 2)
 
 
+def worth_measuring(count: int) -> bool:
+    """Return True if the count-th report is worth what takes passes of its own: 1, 2, 4, 8, 16, ...
+
+    Example:
+        >>> [count for count in range(1, 40) if worth_measuring(count)]
+        [1, 2, 4, 8, 16, 32]
+    """
+    return count > 0 and count & (count - 1) == 0
+
+
 class Stopwatch:
     """Wall time spent explaining, as a share of the wall time since the run began.
 

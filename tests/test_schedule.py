@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lightning_explain import schedule as schedule_module
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.schedule import Schedule, Stopwatch, worth_redrawing
+from lightning_explain.schedule import Schedule, Stopwatch, worth_measuring, worth_redrawing
 
 
 @given(n=st.integers(1, 20), epoch=st.integers(0, 200))
@@ -90,3 +90,7 @@ def test_time_counts_as_spent_also_when_the_body_raises(clock: list[float]) -> N
 
 def test_the_share_of_no_time_is_zero(clock: list[float]) -> None:
     assert Stopwatch().share() == 0
+
+
+def test_measuring_becomes_rare_as_reports_become_many() -> None:
+    assert [count for count in range(-1, 70) if worth_measuring(count)] == [1, 2, 4, 8, 16, 32, 64]
