@@ -70,6 +70,11 @@ def test_runs_of_one_name_in_two_folders_are_told_apart(tmp_path: Path) -> None:
     assert [run.name for run in read_runs([tmp_path])] == ["seed1/version_0", "seed2/version_0"]
 
 
+def test_layers_are_named_as_in_their_tags(pair: Path, tmp_path: Path) -> None:
+    names = texts(reported(pair / "a", tmp_path).all("bdi"))
+    assert "net.encoder.last.relu-1" in names and not [name for name in names if "#" in name]
+
+
 def small_net(seed: int) -> torch.nn.Module:
     torch.manual_seed(seed)
     nn = torch.nn

@@ -73,6 +73,11 @@ def _layers(header: dict[str, Any]) -> list[dict[str, Any]]:
     return [mapping(layer) for layer in items(header.get("layers"))[:MOST_LAYERS]]
 
 
+def _layer_name(layer: dict[str, Any]) -> str:
+    """Name a layer as its tags do: the second call of relu is relu-1 there."""
+    return clean(words(layer.get("name")).replace("#", "-"), 80)
+
+
 def _metrics(layer: dict[str, Any]) -> dict[str, float]:
     """Return a layer's metrics by name; of events that have none, those that follow from its counts."""
     given = {words(name): number(value) for name, value in mapping(layer.get("metrics")).items()}
@@ -93,7 +98,7 @@ def layer_table(series: Series) -> Markup:
     for layer in layers:
         now, then = _metrics(layer), _metrics(before.get(words(layer.get("name")), {}))
         cells = [_share(now.get(name, math.nan), then.get(name, math.nan)) for name in names]
-        rows.append([el("bdi", clean(words(layer.get("name")), 40)), f"{whole(layer.get('n_neurons'), 0):,}", *cells])
+        rows.append([el("bdi", _layer_name(layer)), f"{whole(layer.get('n_neurons'), 0):,}", *cells])
     head: list[Child] = ["layer", "neurons", *(clean(name, 24).replace("_", " ") for name in names)]
     return table(head, rows, caption=f"Layers at step {last.step:,}; small: at step {first.step:,}")
 
@@ -115,7 +120,7 @@ def _rates(layer: dict[str, Any], header: dict[str, Any], classes: list[int]) ->
     if not classes or not 0 < n_neurons <= 1 << 16:
         return None
     rates = shares(layer.get("rates"), len(classes), n_neurons)
-    name = clean(words(layer.get("name")), 40)
+    name = _layer_name(layer)
     said = (
         f"Rates of {n_neurons} neurons of {name} for {len(classes)} classes; a column is a neuron, bright fires often"
     )
@@ -149,7 +154,7 @@ def _fed(layer: dict[str, Any]) -> Markup | None:
         rows.append([str(whole(parts[0])), el("bdi", clean(words(parts[1]), 24)), el("bdi", said)])
     if not rows:
         return None
-    title = f"What feeds the neurons of {clean(words(layer.get('name')), 40)}"
+    title = f"What feeds the neurons of {_layer_name(layer)}"
     made = table(["neuron", "class", "strongest input features, with their sign"], rows, caption=title, class_="fed")
     return el("details", el("summary", title), made)
 
