@@ -16,7 +16,7 @@ PUBLIC = [
     "ActiveNeuronMonitor", "ActiveNeurons", "Attribution", "AttributionMonitor", "DecisionPathMonitor", "Display",
     "DriftAlert",
     "GradCAM", "InputXGradient",
-    "IntegratedGradients", "LRP", "LayerConductance", "Probe", "Saliency", "SmoothGrad", "replay",
+    "IntegratedGradients", "LRP", "LayerConductance", "Probe", "Saliency", "SmoothGrad", "Strategies", "replay",
 ]  # fmt: skip
 
 PUBLIC_ATTRIBUTION = [

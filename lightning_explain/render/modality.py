@@ -192,6 +192,10 @@ class Modality(ABC):
         """Return attributions of samples [batch, ...] by place: [batch, places...], channels added up."""
         return values.flatten(1)
 
+    def place_names(self, shown: Shown, row: int) -> Sequence[str]:  # noqa: ARG002
+        """Return the names of a sample's places where places differ from sample to sample, as words; else nothing."""
+        return ()
+
     def exemplar_words(self, shown: Shown, heat: Tensor, row: int) -> tuple[str, ...]:
         """Return the words of an exemplar: by default its strongest features with what they add, where they have names.
 
@@ -200,6 +204,8 @@ class Modality(ABC):
             heat: What each place adds to the unit [batch, places...].
             row: Which sample.
         """
+        if self.layout == "words":
+            return tuple(self.place_names(shown, row))
         named = (self.top_features(shown, heat, row) or [])[:N_WORDS]
         return tuple(f"{' '.join(map(str, places))} {value:+.3g}" for *places, value in named)
 

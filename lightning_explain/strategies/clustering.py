@@ -84,14 +84,14 @@ def n_by_eigengap(values: Tensor) -> int:
 
 
 def likely_numbers(values: Tensor) -> list[int]:
-    """Return the two numbers of clusters, from 2 on, after which the eigenvalues [k] rise most; the likelier first.
+    """Return the numbers of clusters, from 2 on, by how much the eigenvalues [k] rise after them: the likeliest first.
 
     Example:
         >>> likely_numbers(torch.tensor([0.0, 0.01, 0.4, 0.5, 0.7]))
-        [2, 4]
+        [2, 4, 3]
     """
     gaps = values[2:] - values[1:-1]
-    return (2 + gaps.topk(min(2, len(gaps))).indices).tolist()
+    return (2 + gaps.argsort(descending=True, stable=True)).tolist()
 
 
 def spectral_clusters(vectors: Tensor) -> Tensor:

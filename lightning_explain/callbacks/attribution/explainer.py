@@ -16,6 +16,7 @@ from lightning_explain.attribution.scores import AT_EMBEDDING, FLOATS, check_dif
 from lightning_explain.attribution.traits import traits_of
 from lightning_explain.batches import Inputs
 from lightning_explain.callbacks.attribution.methods import Methods
+from lightning_explain.callbacks.attribution.strategies.strategy_report import StrategyReport
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import CALLING, Guard
 from lightning_explain.callbacks.base.forward import Question, undisturbed
@@ -36,6 +37,7 @@ class Explanation:
         attributions: The attributions by the name of the method; one that failed is missing.
         faithfulness: For each method its measures of faithfulness, per sample [batch].
         primary: Name of the first method.
+        strategies: The strategies found in a larger sample; None where they are not looked for.
     """
 
     step: int
@@ -43,6 +45,7 @@ class Explanation:
     attributions: dict[str, Attribution]
     faithfulness: dict[str, dict[str, Tensor]]
     primary: str
+    strategies: StrategyReport | None = None
 
     @property
     def attribution(self) -> Attribution:

@@ -20,7 +20,7 @@ TAKEN = (
     "absorbed_share", "agreement", "convergence_delta", "deletion_auc", "error", "filmstrip", "heatmaps", "infidelity",
     "insertion_auc",
     "mass_in_mask", "max_sensitivity", "n_evaluations", "overhead", "randomisation", "randomisation_absolute", "record",
-    "softmax_share", "summary", "total_attribution",
+    "softmax_share", "strategies", "summary", "total_attribution",
 )  # fmt: skip
 """Parts of tags in the place of a further method's name; so is everything that begins with `drift`."""
 

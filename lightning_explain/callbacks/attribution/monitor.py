@@ -17,6 +17,7 @@ from lightning_explain.callbacks.attribution.history import History
 from lightning_explain.callbacks.attribution.methods import full_name, full_names, named_methods
 from lightning_explain.callbacks.attribution.record import charts
 from lightning_explain.callbacks.attribution.reporter import Reporter
+from lightning_explain.callbacks.attribution.strategies.strategy_watch import StrategyWatch
 from lightning_explain.callbacks.attribution.training_baselines import TrainingBaselines
 from lightning_explain.callbacks.base.contrast_choice import chosen_contrast
 from lightning_explain.callbacks.base.default_probe import to_device
@@ -24,14 +25,15 @@ from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import BEGINNING_ANEW, CALLING, TAKING_UP, WRITING
 from lightning_explain.callbacks.base.explanation_monitor import ExplanationMonitor
 from lightning_explain.callbacks.base.forward import check_strategy
+from lightning_explain.callbacks.base.options import check_choice
 from lightning_explain.callbacks.class_scores.output_check import check_outputs, settle_output
 from lightning_explain.drift import MEASURES
 from lightning_explain.drift_alert import DriftAlert
-from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness import FAITHFULNESS
 from lightning_explain.isolation import is_whole
 from lightning_explain.log import Journal
 from lightning_explain.probe import Probe
+from lightning_explain.strategies.options import Strategies
 
 
 class AttributionMonitor(ExplanationMonitor[Explanation, History]):
@@ -75,6 +77,8 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
       stand side by side.
     - with `alert=`: `explain/{name}/alert` (1 where there is one, 0 elsewhere), `.../alerts` (text), a marker in
       record and tab, and a warning.
+    - with `strategies=`: `explain/{name}/strategies/{class}` (in how many ways the class is decided), `.../share` (of
+      the smaller ones), `explain/{name}/strategies` (image: mean map and exemplars of each).
     - with `faithfulness=`: `explain/{name}/deletion_auc`, `.../insertion_auc`, `.../infidelity`,
       `.../max_sensitivity`, `.../randomisation` and `.../randomisation_absolute`; means over the probe.
 
@@ -101,7 +105,8 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
             copy of the module and one explanation more than it has layers with weights. Deleted features get the
             first method's baseline, or zeros, whichever method is measured.
         alert: When to say that explanations move as they did not before: `DriftAlert(factor=5)`; None for never. It is
-            the first method that is watched.
+            the first method that is watched. With `strategies=` it tells of new strategies too.
+        strategies: Look for the ways in which each class is decided: `Strategies(per_class=64)`; None for never.
         name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
         options: The options that all monitors share, such as `probe`, `every_n_epochs` and `max_overhead`: see
             `ProbeMonitor`.
@@ -131,12 +136,13 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
         compare_with: References | None = None,
         faithfulness: Sequence[str] = (),
         alert: DriftAlert | None = None,
+        strategies: Strategies | None = None,
         name: str = "attribution",
         **options: Any,
     ) -> None:
         super().__init__(name=name, explained=explained, **options)
-        _check_choice("measures", measures, MEASURES, at_least=1)
-        _check_choice("faithfulness", faithfulness, tuple(FAITHFULNESS), at_least=0)
+        check_choice("measures", measures, MEASURES, at_least=1)
+        check_choice("faithfulness", faithfulness, tuple(FAITHFULNESS), at_least=0)
         if alert is not None:
             check_alert(alert, tuple(measures))
         self.methods = named_methods(method)
@@ -146,6 +152,7 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
             methods=self.methods, measures=tuple(faithfulness), question=self.question, guard=self._guard
         )
         self._alarm = None if alert is None else Alarm(alert, name=name, guard=self._guard)
+        self._watch = StrategyWatch(strategies, name=name, question=self.question, guard=self._guard)
         self._reporter = Reporter(
             name,
             methods=self.methods,
@@ -174,11 +181,17 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
         return History() if state is None else History.from_state_dict(state)
 
     def _current_state(self) -> dict[str, Any]:
-        return {**super()._current_state(), "baselines": self._baselines.state_dict()}
+        own = {"baselines": self._baselines.state_dict(), "strategies": self._watch.state_dict()}
+        return {**super()._current_state(), **own}
+
+    def _start_over(self, caveat: str = "") -> None:
+        super()._start_over(caveat)
+        self._watch.start_over()
 
     def _resume(self, loaded: dict[str, Any]) -> None:
         with self._guard.doing(TAKING_UP, consequence=BEGINNING_ANEW):
             self._baselines.load_state_dict(loaded["baselines"])
+            self._watch.load_state_dict(loaded.get("strategies"))
         super()._resume(loaded)
         self._keep_own_methods()
 
@@ -249,7 +262,8 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
                     full_names=full_names(self.methods),
                     ranks=ranks,
                 )
-        return explanation
+        with self._schedule.stopwatch.spending():
+            return self._watch.added_to(explanation, trainer, pl_module, probe, ranks=ranks)
 
     def _contrasts(self, name: str, scores: Tensor) -> Tensor | None:
         """Return the class that a method subtracts for each sample, chosen at the first explanation."""
@@ -275,6 +289,7 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
         """Start the clock; resume from a checkpoint, or start a new history for a new module; group the curves."""
         super().on_fit_start(trainer, pl_module)
         self._history.attempted.clear()
+        self._watch.begin()
         self._examiner.sharing.forget()
         # one layout for all monitors of this Trainer: TensorBoard keeps one for each run
         monitors = [other for other in vars(trainer)["callbacks"] if isinstance(other, AttributionMonitor)]
@@ -282,9 +297,3 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
             with self._guard.doing("laying out the charts", cure=WRITING):
                 layout = {title: tags for m in monitors for title, tags in m.charts.items()}
                 Journal(trainer, 0).layout(layout)
-
-
-def _check_choice(option: str, given: Sequence[str], known: Sequence[str], *, at_least: int) -> None:
-    """Refuse names that an option does not know."""
-    if isinstance(given, str) or len(given) < at_least or set(given) - set(known):
-        raise ConfigurationError(f"{option}={given!r}; expected a list of some of {list(known)}.")

@@ -207,6 +207,8 @@ def alert_record(alert: Alert) -> dict[str, Any]:
 
 def alert_summary(alert: Alert) -> str:
     """Write an alert as markdown: its words, and a row for each group."""
+    if not alert.excesses:
+        return f"**Alert**: {_plain(str(alert))}"
     rows = [
         f"| {_plain(each.group)} | {each.value:.4g} | {each.usual:.4g} | {each.error:.2g} | {each.times:.1f} |"
         for each in alert.excesses

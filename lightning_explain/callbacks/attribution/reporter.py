@@ -13,6 +13,12 @@ from lightning_explain.callbacks.attribution.images import Gallery
 from lightning_explain.callbacks.attribution.methods import Methods, described, full_name, full_names
 from lightning_explain.callbacks.attribution.metrics import MetricValue, metrics
 from lightning_explain.callbacks.attribution.record import alert_record, alert_summary, record, summary
+from lightning_explain.callbacks.attribution.strategies.strategy_log import (
+    strategies_picture,
+    strategy_metrics,
+    strategy_record,
+)
+from lightning_explain.callbacks.attribution.strategies.strategy_report import StrategyReport
 from lightning_explain.callbacks.attribution.tab import log_attribution_tab
 from lightning_explain.callbacks.base.early_stopping import update_callback_metrics
 from lightning_explain.callbacks.base.error_handling import WRITING, Guard
@@ -82,27 +88,29 @@ class Reporter:
             guard=self._guard,
             comparisons=self._comparisons,
         )
-        alert: Alert | None = None
+        alerts: list[Alert] = []
         with self._guard.doing("looking for alerts"):
-            alert = self._look(found, probe, history, epoch=running_epoch(trainer))
+            alerts = self._look(found, probe, history, epoch=running_epoch(trainer))
         scalars: dict[str, float] = {}
         with self._guard.doing("measuring and logging drift", cure=WRITING):
-            self._log_metrics(trainer, found, probe, scalars, alert=alert, monitored=monitored)
+            self._log_metrics(trainer, found, probe, scalars, alerts=alerts, monitored=monitored)
         writing = self._guard.doing("recording and drawing an explanation", cure=WRITING)
         with writing, Journal(trainer, explanation.step) as journal:
             gallery = self._gallery(probe, history)
             with self._guard.doing("keeping an explanation for the filmstrip"):
                 gallery.remember(explanation)
-            self._write(journal, found, scalars, alert=alert, epoch=running_epoch(trainer), gallery=gallery)
-        if alert is not None and self._alarm is not None and trainer.is_global_zero:
+            self._write(journal, found, scalars, alerts=alerts, epoch=running_epoch(trainer), gallery=gallery)
+        for alert in alerts if self._alarm is not None and trainer.is_global_zero else ():
             self._alarm.tell(alert)
 
-    def _look(self, found: Comparison, probe: Probe, history: History, *, epoch: int) -> Alert | None:
+    def _look(self, found: Comparison, probe: Probe, history: History, *, epoch: int) -> list[Alert]:
         if self._alarm is None:
-            return None
+            return []
         primary = found.explanation.primary
         method = full_name(primary, self._methods[primary])
-        return self._alarm.look(found, probe, history.of(method), method=method, epoch=epoch)
+        drifted = self._alarm.look(found, probe, history.of(method), method=method, epoch=epoch)
+        strategies = found.explanation.strategies
+        return [*([] if drifted is None else [drifted]), *(() if strategies is None else strategies.alerts)]
 
     def _log_metrics(
         self,
@@ -111,7 +119,7 @@ class Reporter:
         probe: Probe,
         scalars: dict[str, float],
         *,
-        alert: Alert | None,
+        alerts: list[Alert],
         monitored: bool,
     ) -> None:
         by_tag = metrics(
@@ -128,7 +136,9 @@ class Reporter:
         )
         if self._alarm is not None:
             meaning = f"1 at explanations with an alert ({self._alarm.words}), 0 at others."
-            by_tag[tag(self._name, "alert")] = MetricValue(float(alert is not None), meaning, telling=True)
+            by_tag[tag(self._name, "alert")] = MetricValue(float(bool(alerts)), meaning, telling=True)
+        if found.explanation.strategies is not None:
+            by_tag |= strategy_metrics(self._name, found.explanation.strategies)
         # into what the record gets too: a logger that fails must not cost it the metrics
         scalars |= {key: metric.value for key, metric in by_tag.items()}
         if monitored:
@@ -144,7 +154,7 @@ class Reporter:
         found: Comparison,
         scalars: dict[str, float],
         *,
-        alert: Alert | None,
+        alerts: list[Alert],
         epoch: int,
         gallery: Gallery,
     ) -> None:
@@ -153,7 +163,9 @@ class Reporter:
         entry = {**record(found, gallery.probe, methods=self._methods, epoch=epoch), **self._schedule.record()}
         entry["caveat"] = gallery.history.caveat
         if self._alarm is not None:
-            entry["alert"] = None if alert is None else alert_record(alert)
+            entry["alert"] = alert_record(alerts[0]) if alerts else None
+        if found.explanation.strategies is not None:
+            entry["strategies"] = strategy_record(found.explanation.strategies)
         self.records.append({"step": step, **entry, "scalars": scalars})
         # each for itself: what fails takes nothing else along
         with self._guard.doing("recording an explanation", cure=WRITING):
@@ -162,11 +174,14 @@ class Reporter:
         if words:
             with self._guard.doing("writing an explanation's summary", cure=WRITING):
                 journal.text(tag(self._name, "summary"), words)
-        if alert is not None:
+        if alerts:
             with self._guard.doing("writing an alert", cure=WRITING):
-                journal.text(tag(self._name, "alerts"), alert_summary(alert))
+                journal.text(tag(self._name, "alerts"), "\n\n".join(alert_summary(alert) for alert in alerts))
         with self._guard.doing("drawing an explanation", cure=WRITING):
             gallery.show(journal, found, epoch=epoch)
+        if found.explanation.strategies is not None:
+            with self._guard.doing("drawing strategies", cure=WRITING):
+                self._draw_strategies(journal, found.explanation.strategies)
         with self._guard.doing("writing an explanation for the Explain tab", cure=WRITING):
             log_attribution_tab(
                 journal,
@@ -177,10 +192,15 @@ class Reporter:
                 epoch=epoch,
                 count=gallery.history.count,
                 inputs=explained_inputs(gallery.probe, self._methods),
-                alert=None if alert is None else str(alert),
+                alert=" ".join(str(alert) for alert in alerts) or None,
                 caveat=gallery.history.caveat,
                 methods={full_name(name, self._methods[name]): a for name, a in found.explanation.attributions.items()},
             )
+
+    def _draw_strategies(self, journal: Journal, report: StrategyReport) -> None:
+        picture = strategies_picture(report) if journal.shows_pictures else None
+        if picture is not None:
+            journal.image(tag(self._name, "strategies"), picture)
 
     def _gallery(self, probe: Probe, history: History) -> Gallery:
         return Gallery(

@@ -69,20 +69,22 @@ def probe_from_loader(
     seed: int = 0,
     per_class: int | None = None,
     max_samples: int | None = None,
+    max_scan: int = MAX_SCAN,
     display: Display | None = None,
 ) -> Probe:
-    """Draw the default probe from a validation loader's data set, by index.
+    """Draw a probe from a loader's data set, by index: the default one from the validation loader.
 
     Items are picked by index rather than by iterating over the loader, whose iterator would draw from the global
     random stream. Hooks that change a batch see a validating Trainer, so that they do not augment it.
 
     Args:
         trainer: The Trainer, for converting batches.
-        loader: One validation loader.
+        loader: One loader.
         question: Where batches hold input and target.
         seed: Seed of the choice.
         per_class: Most samples of each class.
         max_samples: Most samples in all; see `Probe.from_dataset`.
+        max_scan: Most items read while looking for the classes.
         display: Tells where a batch holds the names of entities.
 
     Returns:
@@ -104,7 +106,7 @@ def probe_from_loader(
             per_class=per_class,
             seed=seed,
             max_samples=max_samples,
-            max_scan=MAX_SCAN,
+            max_scan=max_scan,
             collate_fn=loader.collate_fn,
             target=question.target,
         )

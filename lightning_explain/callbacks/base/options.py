@@ -62,3 +62,13 @@ def checked_layers(layers: str | Sequence[str] | None) -> str | list[str] | None
     if not layers:
         raise ConfigurationError(f"layers={layers!r} names no layer; give names or globs, or None for the default.")
     return list(layers)
+
+
+def check_choice(option: str, given: Sequence[str], known: Sequence[str], *, at_least: int) -> None:
+    """Refuse names that an option does not know.
+
+    Raises:
+        ConfigurationError: As said.
+    """
+    if isinstance(given, str) or len(given) < at_least or set(given) - set(known):
+        raise ConfigurationError(f"{option}={given!r}; expected a list of some of {list(known)}.")

@@ -259,6 +259,11 @@ class Entities(Modality):
         chosen = [places[i] for i in top_places(found[places])]
         return [[place, names[place], rounded(float(found[place]))] for place in chosen]
 
+    def place_names(self, shown: Shown, row: int) -> Sequence[str]:
+        """Return the names of the entities as they were given; none where there are none, and none of edges."""
+        given = list(shown.position_names[row]) if shown.position_names and not is_of_edges(shown) else []
+        return given and given + [shown.display.entity] * (shown.inputs.shape[1] - len(given))
+
     def units(self, shown: Shown) -> InputUnits | None:
         """Return a unit for each entity, by its place: the names differ from sample to sample."""
         n_entities = shown.inputs.shape[1]

@@ -280,7 +280,7 @@ class Tokens(Modality):
         """Return the axis of tokens."""
         return (-1,)
 
-    def exemplar_words(self, shown: Shown, heat: Tensor, row: int) -> tuple[str, ...]:  # noqa: ARG002
+    def place_names(self, shown: Shown, row: int) -> Sequence[str]:
         """Return the tokens."""
         return tuple(word_at(shown, row, place) for place in range(shown.inputs.shape[1]))
 
