@@ -87,7 +87,7 @@ def test_every_block_is_found(page: Path):
     assert len(blocks_of(page)) == page.read_text().count("```python")
 
 
-@pytest.mark.filterwarnings("ignore:.*unusual attributions")  # an alert, which a page shows
+@pytest.mark.filterwarnings("ignore:.*(unusual attributions|a new strategy)")  # alerts, which pages show
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_blocks_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
