@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lightning_explain.neurons import ActiveNeurons as ActiveNeurons
     from lightning_explain.probe import Probe as Probe
     from lightning_explain.replaying import replay as replay
-    from lightning_explain.strategies.options import Strategies as Strategies
+    from lightning_explain.strategies.strategy_options import Strategies as Strategies
 
 __version__ = "1.0.0rc1"
 
@@ -43,7 +43,7 @@ _HOME = {
     "Probe": "lightning_explain.probe",
     "Saliency": "lightning_explain.attribution",
     "SmoothGrad": "lightning_explain.attribution",
-    "Strategies": "lightning_explain.strategies.options",
+    "Strategies": "lightning_explain.strategies.strategy_options",
     "replay": "lightning_explain.replaying",
 }
 

@@ -99,7 +99,7 @@ def test_alerts_are_due_where_looking_at_the_whole_past_says_so(
     assert due == by_hand([values for values, _ in rows], [errors for _, errors in rows], sizes, rule)
 
 
-def test_an_event_is_told_once_and_the_next_one_again() -> None:
+def test_an_event_is_reported_once_and_the_next_one_again() -> None:
     rule = DriftAlert(factor=5)
     assert alerts([*CALM, 0.9, 0.8, 0.3, 0.05, 0.05, 0.05, 0.9, 0.1], rule) == [5]
     assert alerts([*CALM, 0.9, 0.3, 0.05, 0.05, 0.05, 0.05, 0.9, 0.1], rule) == [5, 11]

@@ -56,7 +56,7 @@ def _without(found, *path):
         (lambda api: api.update(New={"parameters": {}, "members": {}}), []),
     ],
 )
-def test_what_a_user_would_miss_is_told(change, told):
+def test_what_a_user_would_miss_is_reported(change, told):
     now = public_api()
     before = copy.deepcopy(now)
     change(now)

@@ -44,7 +44,7 @@ class Followed:
         separation: How far it lay apart then.
         epoch: The epoch since when it is there.
         step: The step.
-        is_told: Whether it was told of.
+        is_reported: Whether it was told of.
         is_present: Whether the last explanation had it.
     """
 
@@ -52,7 +52,7 @@ class Followed:
     separation: float
     epoch: int
     step: int
-    is_told: bool = False
+    is_reported: bool = False
     is_present: bool = True
 
     def state_dict(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Followed:
             "separation": self.separation,
             "epoch": self.epoch,
             "step": self.step,
-            "is_told": self.is_told,
+            "is_reported": self.is_reported,
             "is_present": self.is_present,
         }
 
@@ -74,7 +74,7 @@ class Followed:
             separation=state["separation"],
             epoch=state["epoch"],
             step=state["step"],
-            is_told=state["is_told"],
+            is_reported=state["is_reported"],
             is_present=state["is_present"],
         )
 
@@ -124,22 +124,22 @@ def follow(
             left.remove(before)
         else:
             before = None
-        is_told = before is not None and before.is_told
-        is_news = not is_told and _is_sure(sighting, before)
-        lasts = before is not None and (before.is_present or before.is_told)
+        is_reported = before is not None and before.is_reported
+        is_news = not is_reported and _is_sure(sighting, before)
+        lasts = before is not None and (before.is_present or before.is_reported)
         current = Followed(
             members=sighting.members,
             separation=sighting.separation,
             epoch=before.epoch if before is not None and lasts else epoch,
             step=before.step if before is not None and lasts else step,
-            is_told=is_told or is_news,
+            is_reported=is_reported or is_news,
         )
         now.append(current)
         of.append(current)
         if is_news:
             news.append(number)
     # one that was told of is remembered: if it comes back it is no news
-    return now + [replace(each, is_present=False) for each in left if each.is_told], of, news
+    return now + [replace(each, is_present=False) for each in left if each.is_reported], of, news
 
 
 def _is_sure(sighting: Sighting, before: Followed | None) -> bool:

@@ -50,7 +50,7 @@ def test_scores_are_flat_and_filled_with_zeros_behind_the_last_position() -> Non
     assert torch.equal(wider[:, :, :4], values) and not wider[:, :, 4:].any()
 
 
-def test_a_layer_that_does_not_run_is_told() -> None:
+def test_a_layer_that_does_not_run_is_reported() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
     (layer,) = followed_layers(net, torch.zeros(1, 2))
     with pytest.raises(ExplanationError, match="'1' does not run"):

@@ -64,7 +64,7 @@ def test_only_the_call_that_is_meant_is_changed_and_parts_beside_the_values_stay
     assert net(torch.zeros(2, 3))[1].values.tolist() == [[1, 1, 1]] * 2  # the hook is off
 
 
-def test_what_cannot_be_set_alone_is_told_and_units_that_never_came_are_noticed() -> None:
+def test_what_cannot_be_set_alone_is_reported_and_units_that_never_came_are_noticed() -> None:
     net = nn.Sequential(nn.GRU(3, 4), nn.TransformerEncoderLayer(4, 2, 8))
     assert {layer.name: is_part_of_output(layer) for layer in unit_layers(net)} == {
         "0": False,

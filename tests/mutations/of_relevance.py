@@ -178,7 +178,7 @@ def places_of_samples() -> None:
         sample_places.test_samples_are_found_wherever_they_were_moved(name)
 
 
-absorbed_share = relevance_propagation.test_offsets_absorb_and_their_share_is_told
+absorbed_share = relevance_propagation.test_offsets_absorb_and_their_share_is_reported
 
 
 def rules_of_operations() -> None:

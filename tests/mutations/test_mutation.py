@@ -52,7 +52,7 @@ def test_an_error_lasts_as_long_as_its_block() -> None:
     strides()
 
 
-def test_a_check_that_sees_nothing_is_told() -> None:
+def test_a_check_that_sees_nothing_is_reported() -> None:
     harmless = Mutation("neurons.profile.selectivity", "nothing_like_this", "1", strides)
     with pytest.raises(AssertionError, match="adapt its row"):
         notices(harmless)

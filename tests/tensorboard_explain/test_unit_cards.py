@@ -30,7 +30,7 @@ def test_a_neuron_is_shown_by_its_exemplars_with_its_own_heatmap(tab: Tab) -> No
     assert tab.texts(".detail .without tbody tr")[0].split("\t")[:2] == ["cat", "75 %"]
 
 
-def test_no_changed_sample_is_told_as_that_and_a_unit_without_crops_by_its_numbers(tab: Tab) -> None:
+def test_no_changed_sample_is_reported_as_that_and_a_unit_without_crops_by_its_numbers(tab: Tab) -> None:
     opened(tab, layer="relu", neuron="1")
     assert "no probe sample changes (each class ± 17 points)" in " ".join(tab.texts(".detail .unit-said"))
     assert "no proof" in tab.text(".detail .without .note")

@@ -33,7 +33,7 @@ from lightning_explain.faithfulness import FAITHFULNESS
 from lightning_explain.isolation import is_whole
 from lightning_explain.log import Journal
 from lightning_explain.probe import Probe
-from lightning_explain.strategies.options import Strategies
+from lightning_explain.strategies.strategy_options import Strategies
 
 
 class AttributionMonitor(ExplanationMonitor[Explanation, History]):

@@ -100,8 +100,9 @@ class Reporter:
             with self._guard.doing("keeping an explanation for the filmstrip"):
                 gallery.remember(explanation)
             self._write(journal, found, scalars, alerts=alerts, epoch=running_epoch(trainer), gallery=gallery)
-        for alert in alerts if self._alarm is not None and trainer.is_global_zero else ():
-            self._alarm.tell(alert)
+        if self._alarm is not None and trainer.is_global_zero:
+            for alert in alerts:
+                self._alarm.tell(alert)
 
     def _look(self, found: Comparison, probe: Probe, history: History, *, epoch: int) -> list[Alert]:
         if self._alarm is None:

@@ -165,7 +165,7 @@ def test_block_alone_as_a_model():
     close(found, LRP()(nn.Sequential(nn.Sequential(block), *head), IMAGES, 0).values)
 
 
-def test_offsets_absorb_and_their_share_is_told():
+def test_offsets_absorb_and_their_share_is_reported():
     layer = nn.Linear(3, 1)
     layer.weight.data.fill_(1.0)
     layer.bias.data.fill_(2.0)

@@ -134,7 +134,7 @@ def test_a_healthy_run_stays_silent(seed: int) -> None:
     assert [record["alert"] for record in monitor.records] == [None] * (EPOCHS + 1)
 
 
-def test_a_mark_that_comes_halfway_is_told_once_with_the_class_it_gives_away() -> None:
+def test_a_mark_that_comes_halfway_is_reported_once_with_the_class_it_gives_away() -> None:
     given: list[Alert] = []
     rule = DriftAlert(measure="mass_in_mask", on_alert=given.append)
     monitor = AttributionMonitor(probe=probe(with_mark=True), alert=rule, measures=["cosine"], on_error="raise")

@@ -215,7 +215,7 @@ def test_what_failed_is_tried_again_in_the_next_fit(before: Path, tmp_path: Path
     assert curve(watcher, f"{TAG}/given")
 
 
-def test_a_failure_of_the_run_itself_is_told_beside_that_of_a_checkpoint(before: Path, tmp_path: Path) -> None:
+def test_a_failure_of_the_run_itself_is_reported_beside_that_of_a_checkpoint(before: Path, tmp_path: Path) -> None:
     calls: list[int] = []
 
     def failing(model: nn.Module, inputs: Tensor, target: Any) -> Any:

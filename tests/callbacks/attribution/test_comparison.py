@@ -327,7 +327,7 @@ def failing(model: Any, inputs: Any, target: Any = None) -> Attribution:
 
 
 @pytest.mark.parametrize("order", [0, 1])
-def test_a_failing_method_is_told_once_by_name_and_leaves_the_others_alone(order: int, tmp_path: Path) -> None:
+def test_a_failing_method_is_reported_once_by_name_and_leaves_the_others_alone(order: int, tmp_path: Path) -> None:
     methods = [failing, IntegratedGradients(n_steps=4)] if order == 0 else [IntegratedGradients(n_steps=4), failing]
     monitor = AttributionMonitor(method=methods, probe=probe(), faithfulness=["deletion"])
     with warnings.catch_warnings(record=True) as caught:

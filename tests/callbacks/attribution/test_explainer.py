@@ -93,7 +93,7 @@ def test_halves_are_explained_where_memory_runs_out_only_if_samples_are_independ
         assert torch.equal(found.attribution.values, Saliency()(net, x, net(x).argmax(1)).values)
 
 
-def test_one_method_that_fails_is_told_and_the_others_go_on() -> None:
+def test_one_method_that_fails_is_reported_and_the_others_go_on() -> None:
     def broken(model: Any, inputs: Any, target: Any = None) -> Any:
         raise ValueError("not today")
 

@@ -11,7 +11,7 @@ def named(x: int) -> int:
     return x
 
 
-def test_a_function_is_told_without_its_place_in_memory() -> None:
+def test_a_function_is_reported_without_its_place_in_memory() -> None:
     assert in_words(named) == "named()"
     assert in_words(partial(named, 1)) == "partial()"
     assert in_words(nn.Linear) == repr(nn.Linear)

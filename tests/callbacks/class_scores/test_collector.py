@@ -113,7 +113,7 @@ def test_of_several_tensors_the_one_is_taken_that_the_logged_accuracy_is_of() ->
     assert found == approximately(by_hand(expected))
 
 
-def test_without_evidence_none_is_taken_and_that_is_told_with_its_cure() -> None:
+def test_without_evidence_none_is_taken_and_that_is_reported_with_its_cure() -> None:
     net = Headless()
     with explanation_warnings() as told:
         scores = scores_of(net)
@@ -151,7 +151,7 @@ def test_padding_and_negative_labels_are_left_out() -> None:
     assert scores.metrics(TRAINER) == approximately(by_hand(net(X)[kept], labels[kept]))
 
 
-def test_where_no_step_returned_scores_that_is_told() -> None:
+def test_where_no_step_returned_scores_that_is_reported() -> None:
     net = Net()
     scores = scores_of(net)
     scores.begin_validation({}, net)

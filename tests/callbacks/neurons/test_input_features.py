@@ -83,7 +83,7 @@ def test_none_is_looked_for_where_nothing_needs_it() -> None:
     assert keeper.calls == []
 
 
-def test_what_cannot_be_drawn_is_told_once_with_its_cure() -> None:
+def test_what_cannot_be_drawn_is_reported_once_with_its_cure() -> None:
     found = neuron_probe(Keeper(error=ConfigurationError("no input is recognised")))
     with explanation_warnings() as told:
         found.find(fake_trainer())

@@ -119,7 +119,7 @@ def test_training_is_logged_within_an_epoch_and_makes_no_record(tmp_path: Path) 
     assert found.records == [] and list(found.builder.profiles) == ["train"]
 
 
-def test_curves_of_too_many_classes_are_left_out_and_that_is_told(tmp_path: Path) -> None:
+def test_curves_of_too_many_classes_are_left_out_and_that_is_reported(tmp_path: Path) -> None:
     watch, n = GivenCounts(val={"fc": profile()}), MOST_CURVES + 1
     logger = Unknown(str(tmp_path))
     watch.metrics = {"recall": [0.5] * n}

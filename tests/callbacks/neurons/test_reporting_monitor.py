@@ -90,7 +90,7 @@ def test_checkpoints_from_before_there_were_exemplars_are_read(saved: dict[str, 
     assert not layer.history.turnover.isnan().all()
 
 
-def test_another_rule_of_counting_begins_anew_and_is_told(saved: dict[str, Any], tmp_path: Any) -> None:
+def test_another_rule_of_counting_begins_anew_and_is_reported(saved: dict[str, Any], tmp_path: Any) -> None:
     monitor = monitor_of(threshold=0.5)
     with explanation_warnings() as told:
         resumed(saved, monitor, tmp_path / "a.ckpt")

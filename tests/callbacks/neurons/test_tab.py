@@ -72,7 +72,7 @@ def test_feeding_features_are_grouped_by_neuron_and_class_up_to_a_number() -> No
     assert fed[:2] == [["x0", 1.23], ["x1", 0.617]]
 
 
-def test_the_ablation_of_units_is_told_by_class_with_its_error() -> None:
+def test_the_ablation_of_units_is_reported_by_class_with_its_error() -> None:
     effects = UnitEffects(
         units=torch.tensor([3]),
         n_samples=torch.tensor([4, 0]),

@@ -81,7 +81,7 @@ def test_the_first_classes_are_drawn() -> None:
     assert not (pictures["0"].shape == pictures["1"].shape and (pictures["0"] == pictures["1"]).all())
 
 
-def test_what_the_score_loses_without_the_units_is_told(drawn: list[dict[str, Any]]) -> None:
+def test_what_the_score_loses_without_the_units_is_reported(drawn: list[dict[str, Any]]) -> None:
     found = explained(chosen=options(ablation=True))
     draw(found)
     lost = found.classes[0].ablation

@@ -23,7 +23,7 @@ def test_names_with_room_are_whole():
     assert cut_at_front("conv1", 200, 11) == "conv1"
 
 
-def test_a_unit_is_told_apart_within_its_block():
+def test_a_unit_is_reported_apart_within_its_block():
     block = LayerBlock("encoder.0-1", ("encoder.0.attn", "encoder.1.attn"))
     assert name_in_block(PathNode("encoder.1.attn", 3, "encoder.1.attn 3", 0, 0), block) == "1.attn 3"
     assert name_in_block(PathNode("encoder.1.attn", 3, "block 1 head 3", 0, 0), block) == "block 1 head 3"

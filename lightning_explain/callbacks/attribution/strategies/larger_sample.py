@@ -14,7 +14,7 @@ from lightning_explain.errors import ConfigurationError
 from lightning_explain.probe import Probe
 from lightning_explain.sampling import NotPickableError
 from lightning_explain.strategies.class_strategies import FEWEST_SAMPLES
-from lightning_explain.strategies.options import Strategies
+from lightning_explain.strategies.strategy_options import Strategies
 
 MOST_BYTES = 256 << 20
 READ_PER_SAMPLE = 4

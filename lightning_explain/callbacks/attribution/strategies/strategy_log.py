@@ -1,4 +1,4 @@
-"""What is logged of strategies: metrics, the record, pictures."""
+"""Metrics, record and pictures of strategies."""
 
 import math
 from typing import Any

@@ -20,8 +20,8 @@ from lightning_explain.probe import Probe
 from lightning_explain.render.profiles import Profile, profile_of
 from lightning_explain.strategies import ClassStrategies, discoveries, find_strategies, unit_rows
 from lightning_explain.strategies.following import Followed, Sighting, follow
-from lightning_explain.strategies.options import Strategies
 from lightning_explain.strategies.strategy_alert import STRATEGIES, StrategyAlert
+from lightning_explain.strategies.strategy_options import Strategies
 
 LEAST_KNOWN = 0.1
 """Of the way from chance to certainty: a network that is less sure of a strategy's samples decides nothing yet."""
@@ -56,7 +56,7 @@ class StrategyWatch:
         self._explainer.begin()
 
     def start_over(self) -> None:
-        """Forget what was followed, and the sample: another network's strategies are no news of this one."""
+        """Forget sample and strategies: another network's strategies are no news of this one."""
         self._count, self._known = 0, {}
         self.sample.forget()
 
@@ -227,7 +227,7 @@ class StrategyWatch:
 
 
 def _certainty(scores: Tensor, labels: Tensor | None) -> Tensor | None:
-    """Return how sure the network is of each sample's class [n], 0 for chance, 1 for certainty; None if unknown."""
+    """Return the certainty of each sample's class [n], 0 for chance, 1 for certainty; None if unknown."""
     if labels is None:
         return None
     if scores.ndim != 2 or scores.shape[1] == 1:
@@ -250,7 +250,7 @@ def _accuracies(found: ClassStrategies, own: list[int], right: Tensor | None) ->
 
 
 def _where(profile: list[Profile], difference: Tensor) -> str:
-    """Describe what makes a strategy: the places where its relevance is larger than the others', of one input."""
+    """Describe the places where a strategy's relevance is larger than the others', of one input."""
     sizes = [each.values[0].numel() for each in profile]
     parts = [part.reshape(each.values.shape[1:]) for part, each in zip(difference.split(sizes), profile, strict=True)]
     strongest = max(range(len(parts)), key=lambda i: float(parts[i].max()))

@@ -45,7 +45,7 @@ def test_a_mark_is_found_followed_logged_and_told(tmp_path: Path) -> None:
     truth = marked[rows]
     assert (inside == truth).float().mean() > 0.97
     assert report.classes[0].n_strategies == 1
-    assert one.followed[1] is not None and one.followed[1].is_told
+    assert one.followed[1] is not None and one.followed[1].is_reported
     assert all(bool(marked[40 + index]) for index in told[0].indices)
     tags = watching.records[-1]["scalars"]
     assert tags["explain/attribution/strategies/1"] == 2
@@ -59,7 +59,7 @@ def test_a_mark_is_found_followed_logged_and_told(tmp_path: Path) -> None:
     assert trainer.callback_metrics["explain/attribution/strategies/1"] == 2
 
 
-def test_without_a_mark_nothing_is_told() -> None:
+def test_without_a_mark_nothing_is_reported() -> None:
     images, labels, _ = two_kinds(n_marked=0)
     alerts: list[Alert] = []
     fit(monitor(alerts), model=net, data=loaders(images, labels), max_epochs=3)

@@ -196,7 +196,7 @@ def test_the_sanity_check_is_not_counted() -> None:
     assert monitor.calls == []
 
 
-def test_a_batch_that_cannot_be_counted_is_told_once_and_the_choice_goes_on() -> None:
+def test_a_batch_that_cannot_be_counted_is_reported_once_and_the_choice_goes_on() -> None:
     monitor, trainer, module = ready()
     monitor._watch.error = RuntimeError("no room")
     with explanation_warnings() as told:
