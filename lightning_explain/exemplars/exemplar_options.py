@@ -17,9 +17,9 @@ class Exemplars:
     Attributes:
         k: Samples kept of each unit; 0 for no exemplars.
         by: What makes a sample an exemplar: the unit's largest `"activation"` over positions; or its `"relevance"`
-            for the sample's class: activation times the gradient of the class's score, summed over positions (of a head:
-            of what it passes to the output projection). Relevance
-            takes a forward and a backward pass of its own for every batch of a validation that is reported.
+            for the sample's class: activation times the gradient of the class's score, summed over positions (of heads,
+            what they pass to the output projection). Relevance takes a forward and a backward pass of its own for every
+            batch of a validation that is reported.
         shown: Samples shown of each unit.
         method: Attribution method that shows what in a sample excites the unit; default `InputXGradient()`.
 
