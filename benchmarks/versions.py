@@ -67,7 +67,9 @@ def tried(python: str, requirements: list[str], folder: Path) -> dict[str, Any]:
             )
             written.write(done.stdout)
             if done.returncode:
-                return {"error": f"{step[1:4]} failed: see {log}"}
+                written.flush()
+                missing = "No matching distribution found" in log.read_text(encoding="utf-8")
+                return {"missing": "no wheels"} if missing else {"error": f"{step[1:4]} failed: see {log}"}
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -91,7 +93,9 @@ def main() -> int:
             found = tried(str(python), ends[end], folder / f"{version}-{end}")
             failed += "error" in found
             versions = " | ".join(found.get("versions", {}).get(name, "") for name in SHOWN)
-            result = found.get("error") or f"fit, tab and report in {found['seconds']:.0f} s"
+            result = found.get("error") or found.get("missing") or f"fit, tab and report in {found['seconds']:.0f} s"
+            if arguments.keep is None:
+                shutil.rmtree(folder / f"{version}-{end}")  # several gigabytes each
             print(f"| {found.get('python', version)} | {end} | {versions} | {result} |", flush=True)
         if python is None:
             print(f"| {version} | |{' |' * len(SHOWN)} no interpreter here |", flush=True)

@@ -30,12 +30,15 @@ examples:
 
 REPLAY_EXAMPLES = """\
 examples:
+  lightning-explain replay --ckpt-dir lightning_logs/version_0 --model train:Net --data train:Data
+      a run that a script train.py trained (its training must stand under `if __name__ == "__main__":`); the
+      arguments are those that self.save_hyperparameters() saved with the checkpoints
   lightning-explain replay --ckpt-dir lightning_logs/version_0 --config lightning_logs/version_0/config.yaml
       explain every checkpoint of a run that LightningCLI trained, with the monitors that its
       configuration names among trainer.callbacks (or in a section callbacks:), else with all three
   lightning-explain replay --ckpt-dir checkpoints --config config.yaml --script train.py --monitors attribution
       classes that stood in the script itself (class_path: __main__.Net); heatmaps and drift only
-  lightning-explain replay --ckpt-dir checkpoints --config config.yaml --model my_project.Net --data my_project.Data
+  lightning-explain replay --ckpt-dir checkpoints --config config.yaml --model my_project:Net --data my_project:Data
       a configuration that holds the arguments of one given model and data, without class_path
 
 From Python, without a configuration file:
@@ -129,7 +132,7 @@ def _add_replay(commands: Any) -> None:
     )
     add = replay.add_argument
     add("--ckpt-dir", type=Path, required=True, metavar="DIR", help="folder with checkpoints, or that of their run")
-    add("--config", type=Path, required=True, metavar="FILE", help="model and data, as LightningCLI writes config.yaml")
+    add("--config", type=Path, metavar="FILE", help="model and data, as LightningCLI writes config.yaml")
     add(
         "--logdir",
         type=Path,
@@ -145,8 +148,12 @@ def _add_replay(commands: Any) -> None:
         help="instead of those that the configuration names",
     )
     add("--train-data", action="store_true", help="also count active neurons over the training data")
-    add("--model", metavar="CLASS", help="the model's class, where the configuration has no class_path")
-    add("--data", metavar="CLASS", help="the data's class, likewise")
+    add(
+        "--model",
+        metavar="MODULE:CLASS",
+        help="the model's class, where there is no configuration, or none with its class_path",
+    )
+    add("--data", metavar="MODULE:CLASS", help="the data's class, likewise; or a DataLoader, or a function's name")
     add("--script", type=Path, metavar="FILE", help="the script that defines classes called __main__.Net")
     add("--accelerator", metavar="NAME", help="cpu, gpu, ... (default: as configured)")
     replay.set_defaults(run=_run_replay)

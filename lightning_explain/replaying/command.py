@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from lightning_explain.replaying.config import Run, run_of
+from lightning_explain.replaying.named_classes import run_of_classes
 from lightning_explain.replaying.run import Replayed, replay, trainer_for
 
 
@@ -52,13 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     try:
         with _spoken():
-            described = run_of(
-                arguments.config,
-                model=arguments.model,
-                data=arguments.data,
-                script=arguments.script,
-                monitors=arguments.monitors,
-            )
+            described = _described(arguments)
             done = _replayed(described, arguments)
     except (ConfigurationError, MisconfigurationException) as error:
         sys.stderr.write(f"lightning-explain replay: {error}\n")
@@ -71,6 +66,20 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _described(arguments: argparse.Namespace) -> Run:
+    """Build what the arguments describe: by a configuration file, or by the names of classes."""
+    more: dict[str, Any] = {"script": arguments.script, "monitors": arguments.monitors}
+    if arguments.config is not None:
+        return run_of(arguments.config, model=arguments.model, data=arguments.data, **more)
+    if arguments.model is None:
+        raise ConfigurationError(
+            "neither --config nor --model is given. After training with LightningCLI give --config config.yaml, after "
+            "a script of your own --model train:Net --data train:Data (module:Class; the arguments are those that "
+            "self.save_hyperparameters() saved in the checkpoint)."
+        )
+    return run_of_classes(arguments.model, arguments.data, arguments.ckpt_dir, **more)
+
+
 def _replayed(described: Run, arguments: argparse.Namespace) -> Replayed:
     options = dict(described.trainer)
     if arguments.accelerator is not None:
@@ -80,6 +89,8 @@ def _replayed(described: Run, arguments: argparse.Namespace) -> Replayed:
         arguments.ckpt_dir,
         described.monitors,
         described.data,
+        train_dataloaders=described.train_dataloaders,
+        val_dataloaders=described.val_dataloaders,
         trainer=trainer_for(described.model, arguments.logdir, **options),
         train_data=arguments.train_data,
     )

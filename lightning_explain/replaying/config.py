@@ -33,14 +33,16 @@ Section = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Model, data and monitors of a configuration file.
+    """Model, data and monitors of a run.
 
     Attributes:
         model: The LightningModule, with its first weights.
-        data: The LightningDataModule; None if the file names none.
+        data: The LightningDataModule; None if there is none.
         monitors: Who explains.
         seed: What random streams begin with; None if the file does not say.
         trainer: Options of the Trainer that matter for a validation.
+        train_dataloaders: Training data, where there is no datamodule.
+        val_dataloaders: Validation data, likewise.
     """
 
     model: Any
@@ -48,6 +50,8 @@ class Run:
     monitors: list[Any]
     seed: int | None
     trainer: Section = field(default_factory=dict[str, Any])
+    train_dataloaders: Any = None
+    val_dataloaders: Any = None
 
 
 def run_of(
@@ -72,11 +76,9 @@ def run_of(
     """
     _need_jsonargparse()
     sections = _sections(config)
-    if str(Path.cwd()) not in sys.path:
-        # what `python -m` would do: the project's own modules are in the folder that the command is called in
-        sys.path.insert(0, str(Path.cwd()))
+    project_importable()
     if script is not None:
-        _import_script(script)
+        import_script(script)
     chosen = {
         "model": _with_class(sections.get("model"), "model", model),
         "data": _with_class(sections.get("data"), "data", data),
@@ -87,15 +89,26 @@ def run_of(
     if seed is not None:
         pl.seed_everything(seed, workers=True, verbose=False)
     built = _instantiated(config, _in_script(chosen, known=script is not None))
-    names = list(monitors) or ([] if built["callbacks"] else list(MONITORS))
+    own = [] if built["callbacks"] and not monitors else default_monitors(monitors)
     trainer = cast(Section, sections.get("trainer") or {})
     return Run(
         model=built["model"],
         data=built["data"],
-        monitors=[*(MONITORS[name]() for name in names), *built["callbacks"]],
+        monitors=[*own, *built["callbacks"]],
         seed=seed,
         trainer={key: trainer[key] for key in OF_VALIDATION if trainer.get(key) is not None},
     )
+
+
+def default_monitors(names: Sequence[str]) -> list[Any]:
+    """Return the monitors of these names, by default all, with their default options."""
+    return [MONITORS[name]() for name in names or MONITORS]
+
+
+def project_importable() -> None:
+    """Make the modules of the folder that the command is called in importable, as `python -m` would."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
 
 
 def _need_jsonargparse() -> None:
@@ -129,7 +142,7 @@ def _with_class(section: Any, name: str, class_path: str | None) -> Section | No
     if isinstance(section, Mapping) and "class_path" in section:
         return dict(cast(Section, section))
     if class_path is not None:
-        return {"class_path": class_path, "init_args": dict(cast(Section, section or {}))}
+        return {"class_path": class_path.replace(":", "."), "init_args": dict(cast(Section, section or {}))}
     if section is None:
         return None
     raise ConfigurationError(
@@ -147,7 +160,12 @@ def _named_monitors(sections: Section) -> list[Section]:
     return [entry for entry in named if str(entry.get("class_path")).rpartition(".")[2] in ours]
 
 
-def _import_script(script: Path) -> None:
+def import_script(script: Path) -> None:
+    """Import a script, as the module `SCRIPT`.
+
+    Raises:
+        ConfigurationError: There is no such file.
+    """
     spec = importlib.util.spec_from_file_location(SCRIPT, script)
     if spec is None or spec.loader is None or not script.exists():
         raise ConfigurationError(f"--script {script}: expected the Python file that trained the model.")
@@ -190,7 +208,8 @@ def _instantiated(config: Path, chosen: Section) -> Any:
     try:
         with redirect_stderr(said):
             parsed = parser.parse_object({key: part for key, part in chosen.items() if part is not None})
-            return parser.instantiate_classes(parsed)
+            instantiate = getattr(parser, "instantiate", None)  # since jsonargparse 4.49
+            return instantiate(parsed) if instantiate is not None else parser.instantiate_classes(parsed)
     except ConfigurationError:
         raise
     except (jsonargparse.ArgumentError, ImportError, TypeError, ValueError, AttributeError) as error:
