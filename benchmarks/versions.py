@@ -53,7 +53,7 @@ def oldest() -> list[str]:
 def tried(python: str, requirements: list[str], folder: Path) -> dict[str, Any]:
     """Make a virtualenv, install the package in it, and try it; what went wrong is in the key `error`."""
     own = folder / "bin" / "python"
-    log = folder.with_suffix(".log")
+    log = folder.with_name(f"{folder.name}.log")
     steps = [
         [python, "-m", "venv", str(folder)],
         [str(own), "-m", "pip", "install", "-q", *requirements, str(ROOT)],

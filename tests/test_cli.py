@@ -65,7 +65,7 @@ def test_options_reach_the_demo(monkeypatch, tmp_path):
     asked = {}
     monkeypatch.setattr(demo, "run", asked.update)
     assert main(["demo", "--logdir", str(tmp_path), "--epochs", "3", "--seed", "7"]) == 0
-    assert asked == {"logdir": tmp_path, "epochs": 3, "seed": 7, "pictures": None}
+    assert asked == {"logdir": tmp_path, "epochs": 3, "seed": 7, "pictures": None, "detail": "terse"}
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["demo", "--help"], ["--version"], ["dance"]])

@@ -74,8 +74,8 @@ def _named(option: str, name: str, *, script: Path | None) -> Any:
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(
-            f"{option} {name}: {error}. Expected module:Class, importable from the folder that the command is called in "
-            f"({Path.cwd()})."
+            f"{option} {name}: {error}. Expected module:Class, importable from the folder that the command is called "
+            f"in ({Path.cwd()})."
         ) from error
     return found
 
@@ -114,8 +114,8 @@ def _as_data(what: str, given: Any) -> dict[str, Any]:
     loaders = list(cast(Sequence[Any], given)) if isinstance(given, list | tuple) else [given]
     if len(loaders) > 2 or not all(isinstance(loader, DataLoader) for loader in loaders):
         raise ConfigurationError(
-            f"{what} is {type(given).__name__}; expected a LightningDataModule, a DataLoader of validation batches, two "
-            "of training and of validation, or a function that takes nothing and returns one of these."
+            f"{what} is {type(given).__name__}; expected a LightningDataModule, a DataLoader of validation batches, "
+            "two of training and of validation, or a function that takes nothing and returns one of these."
         )
     return {
         "data": None,

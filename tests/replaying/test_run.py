@@ -36,9 +36,9 @@ class Beginning(pl.Callback):
 
 def monitors() -> list[Any]:
     return [
-        ActiveNeuronMonitor(on_error="raise"),
-        AttributionMonitor(on_error="raise", method=IntegratedGradients(n_steps=8)),
-        DecisionPathMonitor(on_error="raise"),
+        ActiveNeuronMonitor(on_error="raise", detail="full"),
+        AttributionMonitor(on_error="raise", detail="full", method=IntegratedGradients(n_steps=8)),
+        DecisionPathMonitor(on_error="raise", detail="full"),
     ]
 
 
