@@ -1,4 +1,4 @@
-"""How much of what a monitor reports goes to the loggers: the telling part, or all of it."""
+"""Level of detail of what goes to the loggers: the telling part, or all of it."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -41,7 +41,7 @@ def monitored_tags(trainer: Any) -> set[str]:
 
 @dataclass
 class Detail:
-    """How much goes to the loggers. Records and the Explain tab hold everything either way.
+    """Level of detail of what goes to the loggers. Records and the Explain tab hold everything either way.
 
     Attributes:
         level: `"terse"`: what says most, and whatever another callback names; `"full"`: everything.

@@ -14,7 +14,7 @@ from lightning_explain.replaying.config import SCRIPT, Run, default_monitors, im
 from lightning_explain.replaying.saved import checkpoint_files, read_checkpoints
 
 MODEL_ARGUMENTS, DATA_ARGUMENTS = "hyper_parameters", "datamodule_hyper_parameters"
-"""Where Lightning's checkpoints keep what `save_hyperparameters()` saved."""
+"""Keys under which Lightning keeps in a checkpoint what `save_hyperparameters()` saved."""
 
 
 def run_of_classes(

@@ -21,6 +21,7 @@ from lightning_explain.callbacks.base.output_choice import explained_targets
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import is_whole
 from lightning_explain.log import current_step
+from lightning_explain.log.console import hint_when_slow
 from lightning_explain.probe import Probe
 
 SET_UP = f"{DRAWING_A_PROBE} {CALLING}"
@@ -164,7 +165,8 @@ class ExplanationMonitor(ProbeMonitor, Generic[E, H]):
             return None
         self._schedule.start_report()
         self._check_probe(self.probe)
-        explanation = self._explain(trainer, pl_module, self.probe, step=step)
+        with hint_when_slow(self._guard.owner):
+            explanation = self._explain(trainer, pl_module, self.probe, step=step)
         if explanation is None:
             self._schedule.end_report()
         else:

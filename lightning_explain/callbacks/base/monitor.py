@@ -24,6 +24,7 @@ from lightning_explain.callbacks.base.options import refuse_unknown
 from lightning_explain.callbacks.base.weight_changes import WeightChanges
 from lightning_explain.display import Display
 from lightning_explain.log import Detail, DetailLevel
+from lightning_explain.log.console import summary_line, tell, where_to_look
 from lightning_explain.probe import Probe
 from lightning_explain.schedule import Schedule
 
@@ -115,6 +116,7 @@ class ProbeMonitor(pl.Callback):
         self._weights = WeightChanges()
         self._loaded: dict[str, Any] | None = None
         self._is_fitting = False
+        self._n_earlier = 0
         self._module: weakref.ref[pl.LightningModule] | None = None
 
     @property
@@ -124,7 +126,7 @@ class ProbeMonitor(pl.Callback):
 
     @property
     def detail(self) -> DetailLevel:
-        """How much goes to the loggers: `"terse"` or `"full"`."""
+        """Level of detail of what goes to the loggers: `"terse"` or `"full"`."""
         return self._detail.level
 
     @property
@@ -185,6 +187,7 @@ class ProbeMonitor(pl.Callback):
         self._guard.begin()
         self._weights.begin()
         self._schedule.begin(trainer)
+        self._n_earlier = len(self.records)
         is_known = self._module is not None and self._module() is pl_module
         self._module = weakref.ref(pl_module)
         loaded, self._loaded, self._is_fitting = self._loaded, None, True
@@ -196,9 +199,13 @@ class ProbeMonitor(pl.Callback):
             self._start_over()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """End the fit: a state that is loaded from here on is for the next one."""
-        del trainer, pl_module
+        """End the fit: a state loaded from here on is for the next one. The last monitor tells what was done."""
+        del pl_module
         self._is_fitting = False
+        monitors = [other for other in vars(trainer)["callbacks"] if isinstance(other, ProbeMonitor)]
+        if monitors and monitors[-1] is self:
+            with self._guard.doing("telling what was explained"):
+                tell(_summary(trainer, monitors))
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """End the fit: a state that is loaded from here on is for the next one."""
@@ -210,6 +217,18 @@ class ProbeMonitor(pl.Callback):
         del trainer, pl_module
         if not self.records:
             self._guard.note(NOT_IN_TESTS)
+
+
+def _summary(trainer: Any, monitors: Sequence[ProbeMonitor]) -> str:
+    """Return the line at the end of a fit, of all monitors of a Trainer."""
+    watches = [monitor._schedule.stopwatch for monitor in monitors]
+    return summary_line(
+        {monitor.name: len(monitor.records) - monitor._n_earlier for monitor in monitors},
+        n_samples=max(0 if monitor.probe is None else len(monitor.probe) for monitor in monitors),
+        seconds=sum(watch.spent for watch in watches),
+        share=sum(watch.share() for watch in watches),
+        place=where_to_look(trainer),
+    )
 
 
 def units_elsewhere(trainer: Any) -> dict[str, list[int]]:
