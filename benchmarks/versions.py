@@ -57,7 +57,7 @@ def tried(python: str, requirements: list[str], folder: Path) -> dict[str, Any]:
     steps = [
         [python, "-m", "venv", str(folder)],
         [str(own), "-m", "pip", "install", "-q", *requirements, str(ROOT)],
-        [str(own), str(Path(__file__).with_name("newcomer.py")), str(folder / "work")],
+        [str(own), str(Path(__file__).with_name("first_run.py")), str(folder / "work")],
     ]
     with log.open("w", encoding="utf-8") as written:
         for step in steps:
