@@ -1,8 +1,10 @@
 """Selection of the sink for a logger."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from lightning_explain.log.comet_sink import CometSink
 from lightning_explain.log.mlflow_sink import MLflowSink
@@ -31,9 +33,18 @@ def _folder(logger: Any) -> FolderSink | None:
     return None if directory is None else FolderSink(Path(directory))
 
 
+_numbered: WeakKeyDictionary[Any, Path] = WeakKeyDictionary()
+"""The folders of loggers that neither have one nor know a version of their run."""
+
+
 def _fallback(logger: Any, root: str) -> FolderSink:
     # one folder for each run, like the loggers that have one
-    return FolderSink(Path(root, tag_part(str(logger.name)), tag_part(f"version_{logger.version}")))
+    home = Path(root, tag_part(str(logger.name)))
+    if logger.version not in (None, ""):
+        return FolderSink(home / tag_part(f"version_{logger.version}"))
+    if logger not in _numbered:
+        _numbered[logger] = next(place for n in count() if not (place := home / f"version_{n}").exists())
+    return FolderSink(_numbered[logger])
 
 
 SINKS: dict[str, Callable[[Any], Sink | None]] = {
