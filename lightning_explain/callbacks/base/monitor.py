@@ -205,7 +205,19 @@ class ProbeMonitor(pl.Callback):
         monitors = [other for other in vars(trainer)["callbacks"] if isinstance(other, ProbeMonitor)]
         if monitors and monitors[-1] is self:
             with self._guard.doing("telling what was explained"):
-                tell(_summary(trainer, monitors))
+                tell(self._summary(trainer, monitors))
+
+    @staticmethod
+    def _summary(trainer: Any, monitors: Sequence["ProbeMonitor"]) -> str:
+        """Return the line at the end of a fit, of all monitors of a Trainer."""
+        watches = [monitor._schedule.stopwatch for monitor in monitors]
+        return summary_line(
+            {monitor.name: len(monitor.records) - monitor._n_earlier for monitor in monitors},
+            n_samples=max(0 if monitor.probe is None else len(monitor.probe) for monitor in monitors),
+            seconds=sum(watch.spent for watch in watches),
+            share=sum(watch.share() for watch in watches),
+            place=where_to_look(trainer),
+        )
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """End the fit: a state that is loaded from here on is for the next one."""
@@ -217,18 +229,6 @@ class ProbeMonitor(pl.Callback):
         del trainer, pl_module
         if not self.records:
             self._guard.note(NOT_IN_TESTS)
-
-
-def _summary(trainer: Any, monitors: Sequence[ProbeMonitor]) -> str:
-    """Return the line at the end of a fit, of all monitors of a Trainer."""
-    watches = [monitor._schedule.stopwatch for monitor in monitors]
-    return summary_line(
-        {monitor.name: len(monitor.records) - monitor._n_earlier for monitor in monitors},
-        n_samples=max(0 if monitor.probe is None else len(monitor.probe) for monitor in monitors),
-        seconds=sum(watch.spent for watch in watches),
-        share=sum(watch.share() for watch in watches),
-        place=where_to_look(trainer),
-    )
 
 
 def units_elsewhere(trainer: Any) -> dict[str, list[int]]:
