@@ -41,9 +41,9 @@ export function distanceOf(a, b, i, j = i) {
   return { distance: 1 - cosine, error: SURE * Math.sqrt(1 - cosine * cosine) * Math.hypot(ofA.aside, ofB.aside) + Math.abs(cosine) * shrunk };
 }
 
-/** Average the distances of some samples: {distance, error, n}; null where there is none. */
-export function meanDistance(a, b, positions) {
-  const found = positions.map((i) => distanceOf(a, b, i)).filter(Boolean);
+/** Average distances: {distance, error, n}; null where there is none. */
+export function meanOf(distances) {
+  const found = distances.filter(Boolean);
   if (!found.length) return null;
   const mean = (key) => found.reduce((sum, each) => sum + each[key], 0) / found.length;
   return { distance: mean("distance"), error: mean("error"), n: found.length };

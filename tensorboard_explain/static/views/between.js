@@ -2,7 +2,7 @@
 
 import { classColour } from "../colours.js";
 import { el, figure, short } from "../dom.js";
-import { meanDistance } from "../sides/distance.js";
+import { distanceOf, meanOf } from "../sides/distance.js";
 import { runName } from "../sides/chosen.js";
 import { createTable } from "../tables/table.js";
 import { className } from "./sample_card.js";
@@ -38,8 +38,9 @@ export function betweenPanel() {
       title.textContent = `${otherRun ? "Drift between the runs" : "Drift from B to A"} (cosine distance)`;
       const unlike = unlikeWords(a, b);
       const all = Array.from({ length: a.header.labels?.length ?? a.method?.scales.length ?? 0 }, (_, i) => i);
-      const mean = unlike || !b.method ? null : meanDistance(a, b, all);
-      const rows = mean && a.header.labels ? [...new Set(a.header.labels)].map((c) => ({ c, ...meanDistance(a, b, all.filter((i) => a.header.labels[i] === c)) })) : [];
+      const found = unlike || !b.method ? [] : all.map((i) => distanceOf(a, b, i));
+      const mean = meanOf(found);
+      const rows = mean && a.header.labels ? [...new Set(a.header.labels)].map((c) => ({ c, ...meanOf(found.filter((_, i) => a.header.labels[i] === c)) })) : [];
       said.textContent = unlike || (mean
         ? `${figure(mean.distance)} ± ${figure(mean.error)}, mean of ${mean.n} samples by ${a.method.name}. ${where("A", 0)}; ${where("B", 1)}.${mean.distance <= mean.error ? " That is within its error." : ""}`
         : "There are no two maps of the same size and method to compare.");
