@@ -57,14 +57,14 @@ MUTATIONS = [
     ),
     Mutation(
         "strategies.clustering.spectral_clusters",
-        "u @ v",
-        "u",
+        "(vectors @ (u @ v)).abs().argmax(1)",
+        "(vectors @ u).abs().argmax(1)",
         clustering.test_clusters_are_those_of_scikit_learn,
     ),
     Mutation(
         "strategies.separation.held_out_positions",
-        "member[..., None] * rows.square()",
-        "0 * rows",
+        "squares[:, None] - member[..., None] * rows.square()",
+        "squares[:, None]",
         separation.test_positions_are_those_of_lines_drawn_one_by_one,
     ),
     Mutation(
@@ -93,8 +93,8 @@ MUTATIONS = [
     ),
     Mutation(
         "strategies.false_discoveries.chance",
-        "fmean(by_chance) + EULER * scale",
-        "fmean(by_chance)",
+        "value - fmean(by_chance) + EULER * scale",
+        "value - fmean(by_chance)",
         false_discoveries.test_chance_is_the_tail_of_a_gumbel_distribution,
     ),
     Mutation(
@@ -106,8 +106,8 @@ MUTATIONS = [
     Mutation(
         "strategies.class_strategies._merged",
         "min(apart.values()) >= least_separation",
-        "True",
-        class_strategies.test_one_cloud_is_one_strategy,
+        "False",
+        a_mark_of_thirteen,
     ),
     Mutation("strategies.class_strategies._strategies", "mean - away", "mean", a_mark_of_thirteen),
     Mutation(
