@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain.attribution import LRP, AtEmbedding, InputXGradient
+from lightning_explain.attribution.contrast import contrast_of
 from lightning_explain.attribution.result import Method
 from lightning_explain.attribution.traits import method_name
 from lightning_explain.callbacks.attribution.explainer import Examiner, Explanation
 from lightning_explain.callbacks.attribution.methods import full_name
+from lightning_explain.callbacks.base.contrast_choice import chosen_contrast
 from lightning_explain.callbacks.base.default_probe import to_device
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import Guard
@@ -41,6 +43,7 @@ class SampleExplainer:
         self._guard = guard
         self._is_given = method is not None
         self._spare: list[Method] = []
+        self._contrasts: dict[int, Tensor] = {}
         self._use(LRP() if method is None else method)
 
     def _use(self, method: Method) -> None:
@@ -67,8 +70,9 @@ class SampleExplainer:
         return full_name(method_name(self._method), self._method)
 
     def begin(self) -> None:
-        """Begin a fit."""
+        """Begin a fit, with contrasts of its own."""
         self._examiner.sharing.forget()
+        self._contrasts.clear()
 
     def explain(
         self, trainer: Any, pl_module: nn.Module, sample: Probe, *, step: int, ranks: Ranks
@@ -106,10 +110,20 @@ class SampleExplainer:
     ) -> Explanation | None:
         inputs = to_device(trainer, tuple(part[rows] for part in sample.parts))
         labels = None if sample.labels is None else sample.labels[rows]
-        part = Probe(inputs=torch.zeros(len(inputs[0])), targets=labels)
+        part = Probe(inputs=torch.zeros(len(inputs[0])), targets=labels, class_names=sample.class_names)
 
         def targets(scores: Tensor) -> Tensor | None:
             return explained_targets(part, scores, "predicted" if labels is None else "label")
+
+        def contrasts(name: str, scores: Tensor) -> Tensor | None:
+            del name
+            contrast = contrast_of(self._method)
+            if contrast is None:
+                return None
+            if rows.start not in self._contrasts:
+                own = contrast[rows] if isinstance(contrast, Tensor) else contrast
+                self._contrasts[rows.start] = chosen_contrast(own, part, targets(scores), scores)[0]
+            return self._contrasts[rows.start]
 
         def by(examiner: Examiner) -> Explanation | None:
             return examiner.explain(
@@ -119,6 +133,7 @@ class SampleExplainer:
                 targets=targets,
                 step=step,
                 ranks=ranks,
+                contrasts=contrasts,
             )
 
         explanation = by(self._examiner)
