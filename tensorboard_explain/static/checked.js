@@ -77,6 +77,7 @@ export function attributionOf(header) {
       full: number(method.full_colour),
       error: orNull(method.error, numbers),
       moved: orNull(method.moved, numbers),
+      contrast: orNull(method.contrast, indices),
       numbers: typeof method.values === "string" ? floats(method.values, method.values_type, numbers(method.scales)) : null,
     })),
   };

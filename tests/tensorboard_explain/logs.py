@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,13 @@ class Log:
         before: Any = None,
         named: Mapping[str, Attribution] | None = None,
         alert: str | None = None,
+        contrast: torch.Tensor | None = None,
         **more: Any,
     ) -> Attribution:
-        """An event as AttributionMonitor writes it, and the probe's if this is the first step."""
+        """An event as AttributionMonitor writes it, and the probe's if this is the first step.
+
+        The contrast is that of the second method.
+        """
         explained = attribution(values)
         generator = torch.Generator().manual_seed(step)
         scores = 3 * torch.randn(len(probe), max(len(probe.class_names), 10), generator=generator)
@@ -98,7 +103,7 @@ class Log:
         if step == 0:
             header, sprite = probe_tab(probe)
             self.put(f"explain/{name}/probe", header, sprite.picture if sprite else None)
-        absolute = attribution(values.abs())
+        absolute = replace(attribution(values.abs()), contrast=contrast)
         methods = {"IntegratedGradients": explained, "Saliency": absolute}
         attributions = {"IG": explained, "Saliency": absolute}
         explanation = Explanation(step=step, scores=scores, attributions=attributions, faithfulness={}, primary="IG")
@@ -129,7 +134,7 @@ def known_run(folder: Path) -> None:
     probe = Probe(inputs=torch.rand(2, 1, 2, 3), targets=torch.tensor([0, 1]))
     first = torch.tensor([[[[1.0, 0.0, -1.0], [0.5, 0.0, 0.0]]], [[[0.0, 0.0, 2.0], [0.0, 0.0, 0.0]]]])
     named = {"pretrained": attribution(first), HTML: attribution(-first)}
-    before = log.explanation(probe, first, step=0, named=named)
+    before = log.explanation(probe, first, step=0, named=named, contrast=torch.tensor([7, 3]))
     log.explanation(probe, -first, step=5, before=before, named=named, count=2)
 
 

@@ -60,8 +60,10 @@ def test_methods_classes_and_samples_are_picked(tab: Tab) -> None:
     tab.open(run="known", a="0", scale="own")
     tile = ".card[data-sample='0'] .tile:nth-child(2) canvas"
     assert tab.pixel(tile, 2, 0) == [5, 48, 97]
+    assert tab.count(".card .contrast") == 0
     tab.field("Method").select_option("Saliency")
     tab.wait_for_red(tile, 2, 103)
+    assert [words.strip() for words in tab.texts(".card .contrast")] == ["vs 7", "vs 3"]
     tab.field("Class").select_option("1")
     tab.frame.wait_for_function("document.querySelectorAll('.card').length === 1")
     tab.field("Class").select_option("")

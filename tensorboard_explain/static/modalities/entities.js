@@ -50,8 +50,8 @@ function card(a, b, i, { probe, full, large, onPick }) {
   const names = list(list(raw.names)[i]).map((name) => (name === null ? null : words(name)));
   const [atA, atB] = [valuesAt(a, i), b ? valuesAt(b, i) : null];
   const [saidA, saidB] = [el("span", { class: "verdict" }), el("span", { class: "verdict" })];
-  const right = verdict(saidA, b ? "A" : "", a.header, i);
-  if (b) verdict(saidB, "B", b.header, i);
+  const right = verdict(saidA, b ? "A" : "", a, i);
+  if (b) verdict(saidB, "B", b, i);
   const parts = [];
   if (atA) {
     const places = placesOf(names, atA);

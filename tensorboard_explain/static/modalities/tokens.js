@@ -32,8 +32,8 @@ function textCards(a, b, { probe, positions, full, large, onPick }) {
     const options = { full: own, unit: header.unit };
     const name = sampleName(header, i);
     const [saidA, saidB] = [el("span", { class: "verdict" }), el("span", { class: "verdict" })];
-    const right = verdict(saidA, b ? "A" : "", header, i);
-    if (b) verdict(saidB, "B", b.header, i);
+    const right = verdict(saidA, b ? "A" : "", a, i);
+    if (b) verdict(saidB, "B", b, i);
     const lines = [
       atA && line(b ? "A" : "", text, atA, options),
       atB && line("B", text, atB, options),

@@ -46,13 +46,15 @@ function said(header, position) {
   return { words: `${right ? "" : `as ${short(className(header.classNames, predicted), 24)}, `}${share}`, right };
 }
 
-/** Say in a card's caption what the network takes a sample for; whether that is right, null where nobody can tell. */
-export function verdict(node, mark, header, position) {
+/** Write in a card's caption what the network takes a sample for, and the class whose score the method subtracts; return true if that is right, null where nobody can tell. */
+export function verdict(node, mark, { header, method }, position) {
   const { words, right } = said(header, position);
+  const other = method?.contrast?.[position];
   node.replaceChildren(
     mark && el("span", { class: `step-letter ${mark.toLowerCase()}`, text: mark }),
     right === null ? "" : el("span", { class: right ? "right" : "wrong", text: right ? "✓" : "✗", title: right ? "as labelled" : "not as labelled" }),
     ` ${words}`,
+    other === undefined ? "" : el("span", { class: "contrast", title: "the score of this class is subtracted", text: ` vs ${short(className(header.classNames, other), 24)}` }),
   );
   return right;
 }
@@ -119,9 +121,9 @@ function sampleCard(position, { probe, name, onPick }) {
       paintBox(boxes.a, mapA, a?.header.tile, how);
       paintBox(boxes.b, mapB, b?.header.tile, how);
       paintBox(boxes.difference, difference, a?.header.tile, how);
-      const right = a ? verdict(atA, b ? "A" : "", a.header, position) : null;
+      const right = a ? verdict(atA, b ? "A" : "", a, position) : null;
       node.classList.toggle("mistaken", right === false);
-      if (b) verdict(atB, "B", b.header, position);
+      if (b) verdict(atB, "B", b, position);
       else atB.replaceChildren();
       node.setAttribute("aria-label", `sample ${position + 1}: ${short(name, 40)}; ${atA.textContent} ${atB.textContent}`);
       for (const key of ["a", "b", "difference"]) boxes[key].canvas.setAttribute("aria-label", boxes[key].title);
