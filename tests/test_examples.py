@@ -149,28 +149,29 @@ def test_the_comparison_is_drawn(additive):
 @pytest.fixture(scope="module")
 def watermark(tmp_path_factory):
     folder = tmp_path_factory.mktemp("watermark")
-    return run("watermark", "--logdir", str(folder), "--epochs", "4", "--stamped-from", "2"), folder / "version_0"
+    return run("watermark", "--logdir", str(folder), "--epochs", "4", "--whole-from", "2"), folder / "version_0"
 
 
-def test_the_watermark_is_looked_at_from_the_epoch_on_that_the_alert_names(watermark):
+def test_the_watermark_is_found_without_its_mask_in_the_epoch_from_which_it_is_used(watermark):
     printed, _ = watermark
-    rows = re.findall(r"^ +(\d) +([\d.]+)%   ([\d.]+)%$", printed, re.MULTILINE)
-    assert [int(epoch) for epoch, _, _ in rows] == [0, 1, 2, 3]
-    accuracy, inside = ([float(row[column]) for row in rows] for column in (1, 2))
-    assert min(inside[2:]) > 2 * max(inside[:2])
-    assert accuracy[3] > accuracy[1]
-    assert re.findall(r"began to look at it in epoch (\d)", printed) == ["2"]
-    assert "class 3" in printed
+    found = re.findall(r"^epoch (\d): (\d+)% of class (\d) by (.+)$", printed, re.MULTILINE)
+    assert [(epoch, digit, where) for epoch, _, digit, where in found] == [("2", "3", "the upper left corner")]
+    n_threes, n_stamped, n_right = map(int, re.findall(r"Of the (\d+) 3s .* (\d+) are stamped; (\d+) are", printed)[0])
+    assert n_right >= 0.95 * n_threes
+    assert abs(int(found[0][1]) / 100 - n_stamped / n_threes) < 0.05
 
 
-def test_without_the_watermark_the_network_no_longer_knows_what_it_gave_away(watermark):
+def test_the_check_says_that_the_watermark_is_used_from_that_epoch_on(watermark):
     printed, folder = watermark
-    (stamped, threes), (bare, bare_threes) = re.findall(r"it knows ([\d.]+)% .* and ([\d.]+)% of the 3s", printed)
-    assert float(threes) > 97 and float(bare_threes) < 75 and float(bare) < float(stamped)
-    alerted = Events(folder).curve("explain/attribution/alert")
-    assert list(alerted.values()) == [0, 0, 0, 1, 0]
+    rows = re.findall(r"^ +(\d) +([\d.]+)% +(\d) +([\d.]+)% +([\d.]+)%$", printed, re.MULTILINE)
+    assert [(epoch, number) for epoch, _, number, _, _ in rows] == [("0", "1"), ("1", "1"), ("2", "2"), ("3", "2")]
+    for column in (3, 4):  # attribution inside the stamp, other digits that it makes a 3
+        assert min(float(row[column]) for row in rows[2:]) > 1.5 * max(float(row[column]) for row in rows[:2])
+    events = Events(folder)
+    assert list(events.curve("explain/attribution/alert").values()) == [0, 0, 0, 1, 0]
+    assert list(events.curve("explain/attribution/strategies/3").values())[1:] == [1, 1, 2, 2]
     with Image.open(folder / "watermark.png") as picture:
-        assert picture.size == (1000, 480)
+        assert picture.size == (1000, 600)
 
 
 def test_the_sentence_example_names_words_and_heads(tmp_path):
