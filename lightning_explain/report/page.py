@@ -9,7 +9,13 @@ from importlib import resources
 from lightning_explain.report.charts import Line, chart, score_range
 from lightning_explain.report.markup import UNKNOWN, Child, Markup, clean, el, join, percent, short_number, table
 from lightning_explain.report.reading import LoggedRun, Series
-from lightning_explain.report.sections import heatmap_section, neuron_section, path_section, unit_section
+from lightning_explain.report.sections import (
+    heatmap_section,
+    neuron_section,
+    path_section,
+    strategy_section,
+    unit_section,
+)
 
 KINDS = {"attribution": "What it looks at", "neurons": "Which neurons it uses", "paths": "Which way it decides"}
 
@@ -164,7 +170,8 @@ def _alone(kind: str, pairs: Pairs, most_steps: int, most_samples: int) -> Calla
         film = heatmap_section.heatmap_block(
             series, most_steps=most_steps, most_samples=most_samples, beside=others(series)
         )
-        return [el("div", *heatmap_section.drift_charts(series, others(series)), class_="charts"), film]
+        strategies = strategy_section.strategy_block(series, others(series))
+        return [el("div", *heatmap_section.drift_charts(series, others(series)), class_="charts"), film, strategies]
 
     def of_neurons(series: Series) -> list[Markup | None]:
         charts = neuron_section.score_charts(series, others(series))

@@ -15,7 +15,8 @@ PLUGIN = "explain"
 VERSION = 2
 MOST_HEADER_BYTES = 8_000_000
 OURS = re.compile(r"explain/(.+)/(tab|probe)")  # a monitor of several inputs writes one series for each
-FIGURES = re.compile(r"explain/([^/]+)/(mass_in_mask|total_attribution|convergence_delta)")
+FIGURES = re.compile(r"explain/([^/]+)/(mass_in_mask|total_attribution|convergence_delta|strategies/[^/]+(?:/share)?)")
+PICTURES = re.compile(r"explain/([^/]+)/(strategies)")
 
 Header = dict[str, Any]
 
@@ -45,6 +46,7 @@ class Series:
         events: By step, of several at one step the last written.
         probe: What was explained; None if that is not there.
         metrics: Further curves by name: (step, value) each.
+        pictures: The last of the pictures of a name: (step, PNG).
     """
 
     name: str
@@ -52,6 +54,7 @@ class Series:
     events: list[MonitorEvent] = field(default_factory=list[MonitorEvent])
     probe: MonitorEvent | None = None
     metrics: dict[str, list[tuple[int, float]]] = field(default_factory=dict[str, list[tuple[int, float]]])
+    pictures: dict[str, tuple[int, bytes]] = field(default_factory=dict[str, tuple[int, bytes]])
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class _Reader:
         self._found: dict[str, dict[int, MonitorEvent]] = {}
         self._probes: dict[str, MonitorEvent] = {}
         self._metrics: dict[tuple[str, str], dict[int, float]] = {}
+        self._pictures: dict[tuple[str, str], tuple[int, bytes]] = {}
 
     def take(self, step: int, value: Any) -> None:
         named = OURS.fullmatch(value.tag)
@@ -125,6 +129,11 @@ class _Reader:
         named = FIGURES.fullmatch(value.tag)
         if named is not None:
             self._metrics.setdefault((named[1], named[2]), {})[step] = _scalar(value.tensor)
+        named = PICTURES.fullmatch(value.tag)
+        # width, height, then the pictures
+        if named is not None and len(value.tensor.string_val) > 2:
+            known = self._pictures.get((named[1], named[2]), (step, b""))
+            self._pictures[named[1], named[2]] = max(known, (step, value.tensor.string_val[2]), key=lambda of: of[0])
 
     def _take_event(self, name: str, suffix: str, step: int, blobs: list[bytes]) -> None:
         header = _parsed(blobs[0]) if blobs else None
@@ -143,7 +152,8 @@ class _Reader:
             last = str(events[max(events)].header["kind"])
             same = [events[step] for step in sorted(events) if events[step].header["kind"] == last]
             curves = {what: sorted(points.items()) for (owner, what), points in self._metrics.items() if owner == name}
-            made.append(Series(name, last, same, self._probes.get(name), curves))
+            pictures = {what: found for (owner, what), found in self._pictures.items() if owner == name}
+            made.append(Series(name, last, same, self._probes.get(name), curves, pictures))
         return made
 
 
