@@ -73,8 +73,11 @@ class Journal:
         self._holding = False
         self._places: list[tuple[Any, Sink | None]] = []
         root: str | None = getattr(trainer, "default_root_dir", None)
+        resumed = getattr(trainer, "ckpt_path", None) is not None
         for logger in list[Any](trainer.loggers) if trainer.is_global_zero else []:
-            self._try(logger, lambda logger=logger: self._places.append((logger, sink_of(logger, root))))
+            self._try(
+                logger, lambda logger=logger: self._places.append((logger, sink_of(logger, root, resumed=resumed)))
+            )
 
     def __enter__(self) -> "Journal":
         self._holding = True

@@ -30,7 +30,8 @@ def test_a_journal_writes_figures_to_every_logger_without_the_undefined(tmp_path
     journal.text("t", "words")
     journal.record("r", {"a": 1})
     journal.layout({})
-    assert files(tmp_path) == ["i/step_000000005.png", "r.jsonl", "t/step_000000005.md"]
+    folder = tmp_path / "unknown" / "version_0"
+    assert files(folder) == ["i/step_000000005.png", "r.jsonl", "t/step_000000005.md"]
 
 
 def test_other_processes_are_silent(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ class ProbeMonitor(pl.Callback):
         del pl_module
         self._is_fitting = False
         monitors = [other for other in vars(trainer)["callbacks"] if isinstance(other, ProbeMonitor)]
-        if monitors and monitors[-1] is self:
+        if monitors and monitors[-1] is self and trainer.is_global_zero:
             with self._guard.doing("telling what was explained"):
                 tell(self._summary(trainer, monitors))
 
