@@ -77,7 +77,8 @@ class WaitingBatches:
         if self._rows is None or (not self._n_rows and n_rows > len(self._rows)):
             most = max(len(values), min(MOST_ROWS, MOST_VALUES // self._n_units))
             with torch.inference_mode(mode=False):
-                self._rows = torch.empty(most, self._n_units)
+                # whatever the run's default is: values are compared in 32 bits
+                self._rows = torch.empty(most, self._n_units, dtype=torch.float32)
         if n_rows > len(self._rows):
             return False
         self._rows[self._n_rows : n_rows] = values
@@ -88,4 +89,4 @@ class WaitingBatches:
     def taken(self) -> Tensor:
         """Return what waits [samples, units], until the next batch is added; none waits from here on."""
         n_rows, self._n_rows, self.samples = self._n_rows, 0, []
-        return self._rows[:n_rows] if self._rows is not None else torch.zeros(0, self._n_units)
+        return self._rows[:n_rows] if self._rows is not None else torch.zeros(0, self._n_units, dtype=torch.float32)

@@ -224,7 +224,7 @@ def test_of_images_of_several_sizes_those_of_the_commonest_are_explained() -> No
         trained(callbacks, DataLoader(Ragged(), 1), Pooled(), max_epochs=1)
     for monitor in callbacks:
         assert len(monitor.records) == 1
-        assert monitor.probe.inputs.shape == (8, 1, 6, 6)
+        assert monitor.probe.inputs.shape == (16, 1, 6, 6)
 
 
 def lists(items: list[Any]) -> Any:
@@ -233,7 +233,7 @@ def lists(items: list[Any]) -> Any:
 
 def test_lists_of_images_are_refused_with_a_cure_that_works() -> None:
     val = DataLoader(Ragged(), 4, collate_fn=lists)
-    with pytest.raises(ConfigurationError, match=r"list of 8 samples.*probe=Probe.*forward_fn="):
+    with pytest.raises(ConfigurationError, match=r"list of 24 samples.*probe=Probe.*forward_fn="):
         trained([AttributionMonitor()], val, Pooled(of_lists=True))
 
 

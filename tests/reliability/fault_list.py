@@ -363,7 +363,8 @@ def _faults() -> list[Fault]:
         ("inputs are NaN", nan_inputs, "NaN"),
     ):
         add(name, inflict, word, "Look at the loss", monitors=(ATTRIBUTION, PATH))
-        add(name, inflict, word, "Look at the loss", monitors=(NEURONS,), raises=False, records=2)
+        gave = "gave NaN or infinity"
+        add(name, inflict, gave, "Look at the loss", monitors=(NEURONS,), raises=False, records=2)
     memory = torch.OutOfMemoryError("CUDA out of memory (pretended)")
     add(
         "a pass runs out of memory",

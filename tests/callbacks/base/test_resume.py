@@ -75,7 +75,7 @@ def test_drift_goes_on_as_unbroken(unbroken: Any, broken: Any) -> None:
         for reference in ("previous", "first", "previous_error"):
             tag = f"explain/attribution/{measure}/{reference}"
             joined = curve(first[1], tag) | curve(second[1], tag)
-            assert joined == pytest.approx(curve(unbroken[1], tag), rel=1e-5, abs=1e-9)
+            assert joined == pytest.approx(curve(unbroken[1], tag), rel=1e-5, abs=2e-7)  # of 1 - cosine in 32 bits
     assert len(curve(second[1], "explain/attribution/drift/previous")) == 2  # not explained anew at its start
 
 
