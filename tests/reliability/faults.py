@@ -138,7 +138,7 @@ def run(fault: Fault, *, also_raising: bool = True) -> Outcome:
         told = tuple(str(w.message) for w in caught if issubclass(w.category, ExplanationWarning))
         n_files, wrong = broken_files(Path(folder))
         problems += [*_ended(fault, ended), *_told(fault, told), *left_behind(wounded.model), *wrong]
-        how, weights = _unwatched(fault.inflict)
+        how, weights = unwatched(fault.inflict)
         # where the monitor's own work is interrupted, an unwatched run trains on
         problems += different(weights_of(wounded.model), weights) if how is type(ended) else []
         if len(monitor.records) < fault.records:
@@ -181,7 +181,7 @@ def _refuses(fault: Fault) -> list[str]:
 
 
 @cache
-def _unwatched(inflict: Callable[[Run], None]) -> tuple[type[Any], dict[str, Tensor]]:
+def unwatched(inflict: Callable[[Run], None]) -> tuple[type[Any], dict[str, Tensor]]:
     """Return how the same run ends without a monitor, and its weights."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")

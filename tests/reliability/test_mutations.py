@@ -20,7 +20,7 @@ from lightning_explain.capture import recorder
 from lightning_explain.log import sinks
 from lightning_explain.neurons import LayerProfile
 from tests.reliability.fault_list import FAULTS
-from tests.reliability.faults import run
+from tests.reliability.faults import run, unwatched
 
 
 def nothing(*args: Any, **kwargs: Any) -> None:
@@ -95,6 +95,7 @@ def test_without_its_safeguard_a_fault_is_not_survived(
             assert not run(fault, also_raising=False).survived
     finally:
         recorder._Pause.depth = 0
+        unwatched.cache_clear()  # a run of a monitor without its safeguard may have come before
         _no_global_hooks()
 
 
