@@ -108,9 +108,10 @@ def sink_of(logger: Any, root: str | None = None, *, resumed: bool = False) -> S
     Args:
         logger: The logger.
         root: The Trainer's `default_root_dir`, for loggers without a folder of their own.
-        resumed: Whether the run goes on from a checkpoint, and so in the folder of its version.
+        resumed: True if the run goes on from a checkpoint, and so in the folder of its version.
     """
     if _is_a(logger, "DummyLogger"):  # what fast_dev_run puts in: it answers to any attribute
         return None
-    make = next((make for name, make in SINKS.items() if _is_a(logger, name)), None)
+    # that of the nearest class: one derived from a known logger may have a sink of its own
+    make = next((SINKS[base.__name__] for base in type(logger).__mro__ if base.__name__ in SINKS), None)
     return (make and make(logger)) or _run_folder(logger, root, resumed=resumed)
