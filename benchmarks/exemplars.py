@@ -6,6 +6,9 @@ Prints, for each network, processor time of one thread for a validation step: of
 without exemplars, and with exemplars. Medians over rounds in which the ways take turns, and what exemplars add as a
 share of the step without them. The first batches of a pass cost most, since nearly everything in them is among the best
 so far. Then the size of an event file with the pictures of three reports.
+
+Where nansense is installed (`pip install --no-deps nansense==0.4.0`), its watch of the same layers, which keeps running
+statistics and the patches of extreme activations, stands beside them as a share of the step of the network alone.
 """
 
 import argparse
@@ -24,6 +27,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from networks import Classifier
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+
+try:
+    import nansense
+except ImportError:
+    nansense: Any = None
 
 from lightning_explain import ActiveNeuronMonitor
 
@@ -79,6 +87,30 @@ class Last(pl.Callback):
         self.first.passed += time.process_time() - self.first.began
 
 
+class Watch(pl.Callback):
+    """nansense's watch of the activation modules in validation; it never pauses."""
+
+    session: Any = None
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.session = nansense.Session(pl_module.net, epochs=1, phases={"val": trainer.num_val_batches[0]})
+        layers = [name for name, module in pl_module.net.named_modules() if isinstance(module, nn.ReLU)]
+        assert all(self.session.watch(name) for name in layers)
+        self.session.set_stats_scope("watched")
+        self.session.detach()
+
+    def on_validation_batch_start(self, *_: Any) -> None:
+        self.batch = self.session.batch(phase="val", epoch=0)
+        self.batch.__enter__()
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self.batch.__exit__(None, None, None)
+
+    def on_validation_end(self, *_: Any) -> None:
+        assert self.session.watch_snapshot().stats, "nothing was collected"
+        self.session.close()
+
+
 def seconds(model: pl.LightningModule, loader: Any, callbacks: list[pl.Callback]) -> float:
     """Return processor time of the steps of one validation pass."""
     first = ValidationTime()
@@ -98,6 +130,7 @@ def compare(name: str, *, rounds: int, n_batches: int) -> None:
         "bare": list,
         "without": lambda: [ActiveNeuronMonitor(exemplars=0, **plain)],
         "with": lambda: [ActiveNeuronMonitor(**plain)],
+        **({} if nansense is None else {"nansense": lambda: [Watch()]}),
     }
     found: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds + 1):
@@ -108,7 +141,8 @@ def compare(name: str, *, rounds: int, n_batches: int) -> None:
     added = [b / a - 1 for a, b in zip(found["without"][1:], found["with"][1:], strict=True)]
     times = "  ".join(f"{way} {1000 * seconds / n_batches:.2f} ms" for way, seconds in medians.items())
     share = f"{100 * statistics.median(added):.1f} % ({100 * min(added):.1f} to {100 * max(added):.1f})"
-    print(f"{name}: a step {times}; exemplars add {share}")
+    watched = [f"{way} {medians[way] / medians['bare']:.2f}x" for way in ways if way in ("with", "nansense")]
+    print(f"{name}: a step {times}; exemplars add {share}; of the bare step: {', '.join(watched)}")
 
 
 def pictures() -> None:

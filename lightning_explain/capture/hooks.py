@@ -19,7 +19,7 @@ class Hook:
 
     Args:
         receive: Takes the output.
-        in_explanations: Whether it looks at the passes of explanations too.
+        in_explanations: True if it looks at the passes of explanations too.
     """
 
     def __init__(self, receive: Callable[[Any], None], *, in_explanations: bool = False) -> None:
@@ -39,7 +39,7 @@ class CallHook:
 
     Args:
         receive: Takes the three.
-        in_explanations: Whether it looks at the passes of explanations too.
+        in_explanations: True if it looks at the passes of explanations too.
     """
 
     def __init__(self, receive: Callable[[Any, Any, Any], None], *, in_explanations: bool = False) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 AT_ONCE = 2.0
-"""Separation of a strategy that is told of when it is first seen.
+"""Separation from which on a strategy is reported when it is first seen.
 
 What classes consist of by nature (a 7 with a bar) reached 1.9 in about 1,200 class-epochs without a mark, with maps of
 16 cells a side; with other numbers of cells 2.04, and the 1s among scikit-learn's digits, which are written in two
@@ -13,10 +13,10 @@ ways, 2.2. So it is no bound: an alert may be of what a class consists of.
 """
 
 TWICE = 1.6
-"""Separation of a strategy that is told of when it is seen a second time in a row."""
+"""Separation from which on a strategy is reported when it is seen a second time in a row."""
 
 LEAST_SHARE = 0.1
-"""Share of a class's samples that a strategy has that is told of: a handful of samples seems to lie apart by chance."""
+"""Least share of a class's samples of a strategy that is reported: a handful seems to lie apart by chance."""
 
 SAME = 0.5
 """Jaccard index of the samples of two strategies from which on they are one."""
@@ -48,8 +48,8 @@ class Followed:
         separation: How far it lay apart then.
         epoch: The epoch since when it is there.
         step: The step.
-        is_reported: Whether it was told of.
-        is_present: Whether the last explanation had it.
+        is_reported: True if an alert has named it.
+        is_present: True if the last explanation had it.
     """
 
     members: frozenset[int]
@@ -142,7 +142,7 @@ def follow(
         of.append(current)
         if is_news:
             news.append(number)
-    # one that was told of is remembered: if it comes back it is no news
+    # one that was reported is remembered: if it comes back it is no news
     return now + [replace(each, is_present=False) for each in left if each.is_reported], of, news
 
 
