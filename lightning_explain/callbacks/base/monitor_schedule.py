@@ -9,7 +9,7 @@ from lightning_explain.budget import Budget, BudgetDecision, SkipRule
 from lightning_explain.callbacks.base.early_stopping import check_listeners
 from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.log import Journal, current_step, tag
-from lightning_explain.schedule import Schedule, Stopwatch
+from lightning_explain.schedule import Schedule, Stopwatch, worth_measuring
 
 
 def largest(trainer: Any, number: int) -> int:
@@ -124,8 +124,18 @@ class MonitorSchedule:
         self._rule.skip()
         return True
 
+    def worth_measuring(self, trainer: Any, count: int) -> bool:
+        """Return True if the count-th report is worth what takes passes of its own: 1, 2, 4, 8, ..., and the last one.
+
+        All processes of a run decide alike, so a run that is stopped early ends without.
+        """
+        return worth_measuring(count) or (trainer.state.fn == "fit" and self._is_planned_last(trainer))
+
     def _is_last(self, trainer: Any) -> bool:
-        return trainer.should_stop or self._schedule.is_last(
+        return trainer.should_stop or self._is_planned_last(trainer)
+
+    def _is_planned_last(self, trainer: Any) -> bool:
+        return self._schedule.is_last(
             epoch=trainer.current_epoch,
             max_epochs=trainer.max_epochs or -1,
             n_steps=trainer.global_step,

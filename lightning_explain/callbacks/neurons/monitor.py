@@ -50,7 +50,7 @@ class ActiveNeuronMonitor(ReportingMonitor):
     - `explain/{name}/{layer}/rates`, `.../overlaps` (images): class x neuron activation rates; overlap of the
       active sets of every two classes.
     - `explain/{name}/{layer}/features` (image and text), `.../ablation` (text): which input features feed the most
-      telling neurons of each class, and accuracy without single neurons; after 1, 2, 4, 8, 16, ... reports.
+      telling neurons of each class, and accuracy without single neurons; after 1, 2, 4, 8, ... reports and the last.
     - `explain/{name}/{layer}/maps` (image): activation maps of one probe sample, for convolutional layers; at
       every `every_n_train_steps` as well.
     - `explain/{name}/train/{layer}/...`: the metrics of the training batches of the epoch so far, at every

@@ -37,7 +37,6 @@ from lightning_explain.callbacks.neurons.tab_exemplars import TabUnits
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.log import Detail, Journal, current_step, running_epoch, tag
-from lightning_explain.schedule import worth_measuring
 
 
 class NeuronReporter:
@@ -209,7 +208,8 @@ class NeuronReporter:
             return False
         report, scalars = found
         fresh = Fresh()
-        if self._n_feeding and worth_measuring(self._n_reports):
+        measures = self._schedule.worth_measuring(trainer, self._n_reports)
+        if self._n_feeding and measures:
             with self._stopwatch.spending(), self._guard.doing("working out what feeds the neurons", cure=CALLING):
                 features = self._probe.features(
                     trainer,
@@ -222,13 +222,13 @@ class NeuronReporter:
                 self.builder.add_feeding(features)
                 report, fresh.features = report.with_feeding(features), list(features)
         # after a validation within the epoch the weights have moved on
-        if stage == "val" and trainer.validating and worth_measuring(self._n_reports):
+        if stage == "val" and trainer.validating and measures:
             with self._stopwatch.spending(), self._guard.doing("showing exemplars", cure=CALLING):
                 fresh.cards = self._exemplars.make_cards(trainer, pl_module, report, self._watch.layers)
         report = replace(report, cards=self._exemplars.cards, display=self._exemplars.display)
         with self._stopwatch.spending(), self._guard.doing("naming the layers before activations", cure=CALLING):
             self._tab_units.know(report.cards, lambda: self._probe.producers(trainer, pl_module, self._watch.layers))
-        effects = self._effects(trainer, pl_module, report)
+        effects = self._effects(trainer, pl_module, report) if measures else {}
         self.builder.add_effects(effects, report.epoch)
         report, fresh.effects = report.with_effects(effects), list(effects)
         with self._stopwatch.spending(), self._guard.doing("recording neurons"), Journal(trainer, step) as journal:
@@ -240,7 +240,7 @@ class NeuronReporter:
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, report: NeuronReport
     ) -> Mapping[str, UnitEffects]:
         """Measure the accuracy without neurons where the report's scores are known to be those of its classes."""
-        if self._n_ablated == 0 or not report.scores or not worth_measuring(self._n_reports):
+        if self._n_ablated == 0 or not report.scores:
             return {}
         measuring = self._guard.doing("measuring the accuracy without single neurons", cure=CALLING)
         chosen: dict[str, Any] = {"most_of_layer": self._n_ablated, "shown": report.cards}

@@ -18,7 +18,7 @@ from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
 from tests.reliability.matrix import Case, run
-from tests.training import fit
+from tests.training import fit, logged_fit
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*that max_overhead"),
@@ -306,3 +306,13 @@ def test_a_shared_budget_says_what_is_left_for_each() -> None:
 def test_what_is_no_budget_is_refused(monitor: Any, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         monitor(**options)
+
+
+def test_what_takes_passes_of_its_own_is_made_of_the_finished_network_too(tmp_path: Path) -> None:
+    monitor = ActiveNeuronMonitor(feeding=1, maps=0, on_error="raise")
+    _, events = logged_fit(monitor, tmp_path, max_epochs=7)
+    steps = [record["step"] for record in monitor.records]
+    shown = [steps[count - 1] for count in (1, 2, 4, 7)]
+    assert events.steps("explain/neurons/head.1/features") == shown
+    assert monitor.latest is not None
+    assert {card.epoch for cards in monitor.latest.cards.values() for card in cards.values()} == {6}
