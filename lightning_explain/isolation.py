@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from lightning_explain.activation_checkpointing import checkpointing_without_reentry
+from lightning_explain.batch_norm_gradients import gradients_aligned
 from lightning_explain.capture import recording_paused
 from lightning_explain.randomness import rng_preserved
 from lightning_explain.weights.sharded import weights_gathered, weights_spread
@@ -247,6 +248,7 @@ def isolated(module: nn.Module) -> Generator[None, None, None]:
         if any(isinstance(submodule, nn.RNNBase) for submodule in module.modules()):
             # cuDNN refuses the backward pass of a recurrent layer in eval mode
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        stack.enter_context(gradients_aligned(module))
         stack.enter_context(weights_spread(module))
         stack.enter_context(module_preserved(module))
         # they end before the snapshot is put back
