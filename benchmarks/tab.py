@@ -3,7 +3,8 @@
     python benchmarks/tab.py
 
 Both logs hold explanations of 64 images of 64 x 64. They are opened in turns in a headless Chromium, each time in a
-new context; "drawn" is when the heatmaps are there, "curves" when every point of the curves is. Needs the `test` extra
+new context; "drawn" is when the heatmaps are there, "curves" when every point of the curves is, "a step" how long the
+tab takes from a step to another one far away. Needs the `test` extra
 and a Chromium, and is run from the root of the project.
 """
 
@@ -41,8 +42,19 @@ def written(folder: Path, n_explanations: int) -> int:
     return sum(path.stat().st_size for path in folder.glob("events.*"))
 
 
-def opening(browser: Browser, board: Board) -> tuple[float, float]:
-    """Return the seconds until the heatmaps are there, and until the curves are whole."""
+STEP = """async (index) => {
+  const slider = document.querySelector('#slider-a'), stage = document.querySelector('#explain');
+  const began = performance.now();
+  const drawn = new Promise((done) => new MutationObserver((_, observer) => {
+    observer.disconnect();
+    requestAnimationFrame(() => done(performance.now() - began));
+  }).observe(stage, { attributes: true, attributeFilter: ['data-drawn'] }));
+  slider.value = index; slider.dispatchEvent(new Event('input'));
+  return await drawn / 1000; }"""
+
+
+def opening(browser: Browser, board: Board, n_explanations: int) -> tuple[float, float, float]:
+    """Return the seconds until the heatmaps are there, until the curves are whole, and for one step of many."""
     context = browser.new_context(viewport={"width": 1400, "height": 950})
     page = context.new_page()
     page.goto("about:blank")
@@ -56,8 +68,10 @@ def opening(browser: Browser, board: Board) -> tuple[float, float]:
     frame.wait_for_selector("#explain[data-curves]", timeout=120_000)
     curves = time.perf_counter() - began
     assert frame.locator(".card").count() == N_SAMPLES
+    # every eighth of the run, away from what was read in advance
+    steps = [frame.evaluate(STEP, n_explanations * i // 8) for i in (0, 4, 2, 6, 1, 5)]
     context.close()
-    return drawn, curves
+    return drawn, curves, statistics.median(steps)
 
 
 def main() -> None:
@@ -74,20 +88,21 @@ def main() -> None:
             browser = launched(playwright)
             for board in boards.values():
                 board.wait_for_runs("run")
-            times: dict[int, list[tuple[float, float]]] = {n: [] for n in COUNTS}
-            for board in boards.values():
-                opening(browser, board)  # the first one warms the browser's code
+            times: dict[int, list[tuple[float, float, float]]] = {n: [] for n in COUNTS}
+            for n, board in boards.items():
+                opening(browser, board, n)  # the first one warms the browser's code
             for _ in range(given.rounds):
                 for n, board in boards.items():
-                    times[n].append(opening(browser, board))
+                    times[n].append(opening(browser, board, n))
         finally:
             for board in boards.values():
                 board.stop()
     print(f"{N_SAMPLES} images of {SIDE} x {SIDE}, two methods; loader {given.loader}, medians of {given.rounds}")
     for n in COUNTS:
-        drawn, curves = (statistics.median(each) for each in zip(*times[n], strict=True))
+        drawn, curves, step = (statistics.median(each) for each in zip(*times[n], strict=True))
         print(f"{n:4d} explanations: {sizes[n] / 1e6:6.2f} MB, {sizes[n] / n / 1e3:5.1f} kB each; "
-              f"drawn after {drawn:.2f} s, curves after {curves:.2f} s")  # fmt: skip
+              f"drawn after {drawn:.2f} s, curves after {curves:.2f} s, "
+              f"a step {1000 * step:.0f} ms")  # fmt: skip
 
 
 if __name__ == "__main__":

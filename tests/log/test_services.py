@@ -97,9 +97,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any], list
     if importlib.util.find_spec("comet_ml"):
         loggers.append(comet_logger(folder / "comet"))
     (folder / "wandb").mkdir()
-    import time as _t
-
-    print("\nSETUP", _t.process_time())
     monitors = watched_fit(*loggers)
     for logger in loggers:
         if isinstance(logger, WandbLogger):

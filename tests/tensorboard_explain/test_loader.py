@@ -12,16 +12,10 @@ from tensorboard_explain.loader import KEPT, ExplainLoader
 HEAVY = ("torch", "lightning", "pytorch_lightning", "lightning_explain", "matplotlib", "torchmetrics", "pandas")
 
 
-def test_importing_it_loads_neither_torch_nor_lightning_and_takes_less_than_a_second() -> None:
-    code = (
-        # of the processor: on a machine that does other things too the clock says little
-        "import sys, time; began = time.process_time(); import tensorboard_explain.loader; "
-        f"print(time.process_time() - began, *[m for m in {HEAVY!r} if m in sys.modules])"
-    )
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
-    said = [run.stdout.split() for run in runs]
-    assert all(len(words) == 1 for words in said), said
-    assert min(float(words[0]) for words in said) < 1  # the machine may be busy once, not three times
+def test_importing_it_loads_neither_torch_nor_lightning() -> None:
+    code = f"import sys, tensorboard_explain.loader; print(*[m for m in {HEAVY!r} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
 
 
 def test_tensorboard_finds_it() -> None:
