@@ -110,7 +110,7 @@ class EncoderWatch:
     def _after(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
         """Leave the layer, and run it again if its call was fused.
 
-        After a call that raised, torch hands over no keyword arguments, but only what there is for an output.
+        After a call that raised, torch passes no keyword arguments, only the output.
         """
         if id(module) not in self._by_host:
             return

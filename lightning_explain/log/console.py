@@ -15,7 +15,7 @@ from lightning_explain.log.choice import sink_of
 from lightning_explain.log.sinks import FolderSink, TensorBoardSink
 
 PATIENCE = 10.0
-"""Seconds after which it is told that an explanation is under way."""
+"""Seconds after which the console says that an explanation is under way."""
 
 
 @contextmanager

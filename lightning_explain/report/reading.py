@@ -15,7 +15,7 @@ PLUGIN = "explain"
 VERSION = 2
 MOST_HEADER_BYTES = 8_000_000
 OURS = re.compile(r"explain/(.+)/(tab|probe)")  # a monitor of several inputs writes one series for each
-FIGURES = re.compile(r"explain/([^/]+)/(mass_in_mask|total_attribution|convergence_delta|strategies/[^/]+(?:/share)?)")
+METRICS = re.compile(r"explain/([^/]+)/(mass_in_mask|total_attribution|convergence_delta|strategies/[^/]+(?:/share)?)")
 PICTURES = re.compile(r"explain/([^/]+)/(strategies)")
 
 Header = dict[str, Any]
@@ -126,7 +126,7 @@ class _Reader:
         if named is not None:
             self._take_event(named[1], named[2], step, list(value.tensor.string_val[:2]))
             return
-        named = FIGURES.fullmatch(value.tag)
+        named = METRICS.fullmatch(value.tag)
         if named is not None:
             self._metrics.setdefault((named[1], named[2]), {})[step] = _scalar(value.tensor)
         named = PICTURES.fullmatch(value.tag)

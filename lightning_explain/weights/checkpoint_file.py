@@ -30,7 +30,7 @@ def content_of(path: Path) -> dict[str, Any]:
     try:
         # only files of torch's newer form can stay on disk
         found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # whatever a foreign file makes torch raise is told of that file
+    except Exception as error:  # whatever a foreign file makes torch raise is reported as that file's fault
         raise UnusableCheckpointError(_reason(error)) from error
     return _with_weights(found)
 

@@ -50,7 +50,7 @@ def fast_convolutions(model: Scores, inputs: tuple[Tensor, ...]) -> Generator[Fa
 
     Args:
         model: What is explained; nothing happens for what is no `nn.Module`, has no convolution and no batch norm, or
-            is so large that its weights stay spread over several processes.
+            is so large that its weights stay sharded over several processes.
         inputs: The inputs; a few of them are run through the model both ways.
 
     Yields:

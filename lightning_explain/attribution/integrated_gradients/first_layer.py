@@ -118,7 +118,7 @@ def find_first_layer(model: Scores, inputs: tuple[Tensor, ...], fast: FastLayers
     any other gradient at the input. Subclasses and layers whose weights are computed stay as they are.
 
     Args:
-        model: What is explained; None is returned for what is no `nn.Module`, and for weights spread over processes.
+        model: What is explained; None is returned for what is no `nn.Module`, and for weights sharded over processes.
         inputs: The inputs, one of them of floating-point type; the first sample is run through the model.
         fast: Layers that run with other weights than their own.
 

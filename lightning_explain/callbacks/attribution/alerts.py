@@ -134,7 +134,7 @@ class Alarm:
         return Reading(value=value, error=error, n_samples=int(members.sum()))
 
     def _least(self, probe: Probe) -> float:
-        """Return the least figure that counts as usual: of masks, what an even spread over the input would give."""
+        """Return the least value that counts as usual: of masks, what an even spread over the input would give."""
         if self.rule.measure != MASS or probe.masks is None:
             return LEAST_DRIFT
         return float(_relative(torch.broadcast_to(probe.masks, probe.parts[0].shape).mean()))

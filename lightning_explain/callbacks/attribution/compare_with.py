@@ -162,7 +162,7 @@ class Comparisons:
             full_names: Full name of each method, under which it is remembered.
 
         Raises:
-            ConfigurationError: One cannot be used, or the model's weights are spread over several processes.
+            ConfigurationError: One cannot be used, or the model's weights are sharded over several processes.
         """
         unknown = [one for one in self.checkpoints if not history.knows(one.name, full_names.values())]
         if unknown and sharded_modules(pl_module):

@@ -57,7 +57,7 @@ class Guard:
         self._told: set[str] = set()
 
     def begin(self) -> None:
-        """Begin a run: what was told in an earlier one is told again."""
+        """Begin a run: what was reported in an earlier one is reported again."""
         self._told.clear()
 
     def begin_shared_work(self, *, speaks: bool) -> None:

@@ -144,7 +144,7 @@ class ProbeKeeper:
         return None if self.probe is None else self.probe.state_dict()
 
     def take_up(self, saved: Probe) -> bool:
-        """Take up a checkpoint's probe; say whether it asks the same question as the probe there was."""
+        """Take up a checkpoint's probe; return True if it asks the same question as the probe there was."""
         if self.probe is not None:
             return _is_same(self.probe, saved)
         self.probe, self._to_compare = self._named(saved), bool(saved.indices)

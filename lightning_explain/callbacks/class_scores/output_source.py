@@ -67,7 +67,7 @@ def matching(recorded: list[tuple[OutputSource, Tensor]], scores: Tensor) -> lis
 def score_sources(pl_module: nn.Module, batch: Any, question: Question) -> list[OutputSource]:
     """Find the parts of a module that return what its explained forward returns; none where that cannot be known.
 
-    The module is left as found. One that was compiled, or whose weights are spread over processes, is not tried.
+    The module is left as found. One that was compiled, or whose weights are sharded over processes, is not tried.
 
     Cost: a forward pass of 8 samples.
     """

@@ -158,7 +158,7 @@ def explain_paths(
         scores = scores.detach().float().cpu()
         target = targets(scores)
         groups = dict(enumerate(groups_of(probe, target)))
-        # a model whose weights are spread over the processes must be called equally often by all
+        # a model whose weights are sharded over the processes must be called equally often by all
         own = groups if any(ranks.exchanged(communicates)) else dict(list(groups.items())[ranks.rank :: ranks.count])
         indices = None if target is None else target.to(inputs[0].device)
         found = ranks.agreed(

@@ -54,6 +54,6 @@ class Ids:
             moved = operation.function(index, *operation.args[1:], **operation.kwargs)
         else:
             return
-        for made, whence in zip(tensors_in(result), tensors_in(moved), strict=False):
-            if made.shape == whence.shape and made is not ids and not made.is_floating_point():
-                self._origins[made] = place, whence
+        for made, source in zip(tensors_in(result), tensors_in(moved), strict=False):
+            if made.shape == source.shape and made is not ids and not made.is_floating_point():
+                self._origins[made] = place, source

@@ -14,7 +14,7 @@ from lightning_explain.report.reading import Series, points
 ALWAYS = {"previous": "the previous explanation", "first": "the first explanation"}
 MOST_REFERENCES = 8
 LONGEST_REFERENCE = 40
-FIGURES = {
+CHARTS = {
     "mass_in_mask": "Share of the attribution inside the mask",
     "total_attribution": "Total attribution (usually rises as the scores grow)",
 }
@@ -77,7 +77,7 @@ def drift_charts(series: Series, beside: Sequence[Series] = ()) -> list[Markup |
                 beside=[line for other in beside for line in _drift_lines(other, reference)],
             )
         )
-    for what, title in FIGURES.items():
+    for what, title in CHARTS.items():
         others = [_figure_line(other, what, title) for other in beside]
         range_ = (0, 1) if what == "mass_in_mask" else None
         unit = {"mass_in_mask": "share", "total_attribution": "sum of |attributions|"}.get(what, "")

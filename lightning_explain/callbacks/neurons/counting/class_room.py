@@ -72,7 +72,7 @@ def _of_module(module: nn.Module) -> Iterable[int]:
 
 
 def expected_classes(module: nn.Module, trainer: Any, met: int) -> int:
-    """Return the number of classes to make room for: at least as many as data, module and probe speak of.
+    """Return the number of classes to make room for: at least as many as data, module and probe name.
 
     Args:
         module: The module.
