@@ -14,6 +14,7 @@ from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.display import Display
 from lightning_explain.entity_names import names_in
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.isolation import module_preserved
 from lightning_explain.probe import Probe
 from lightning_explain.randomness import rng_preserved
 from lightning_explain.sampling import Drawing, NotPickableError, collated, draw
@@ -37,14 +38,16 @@ def flat_loaders(loaders: Any) -> list[Any]:
 def like_the_trainer(trainer: Any, batch: Any) -> Any:
     """Convert and move a batch as the Trainer does with its own, user hooks included.
 
-    Hooks that change a batch see a validating Trainer, so that they do not augment it.
+    Hooks that change a batch see a validating Trainer and a module in eval mode, so that they do not augment it,
+    whichever of the two they ask; what they note in the module is taken back.
     """
-    stage = trainer.state.stage
+    module, stage = trainer.lightning_module, trainer.state.stage
     trainer.validating = True
     try:
-        batch = trainer.precision_plugin.convert_input(batch)
-        batch = trainer.lightning_module._on_before_batch_transfer(batch, dataloader_idx=0)
-        return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+        with torch.inference_mode(mode=False), torch.no_grad(), module_preserved(module):
+            batch = trainer.precision_plugin.convert_input(batch)
+            batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
+            return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
     finally:
         trainer.state.stage = stage
 

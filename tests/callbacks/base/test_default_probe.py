@@ -79,6 +79,21 @@ def test_hooks_see_a_validating_trainer_and_the_stage_comes_back() -> None:
     assert trainer.state.stage == "training"
 
 
+def test_hooks_see_a_module_in_eval_mode_and_what_they_note_in_it_is_taken_back() -> None:
+    def augment(batch: Any) -> Any:
+        module = trainer.lightning_module
+        module.seen.add_(1)
+        module.n_batches = 1
+        return batch + 1 if module.training or module.child.training or torch.is_grad_enabled() else batch
+
+    trainer = fake_trainer(augment)
+    module = trainer.lightning_module
+    module.register_buffer("seen", torch.zeros(()))
+    module.child, module.n_batches = nn.Dropout(), 0
+    assert like_the_trainer(trainer, torch.zeros(2)).tolist() == [0.0, 0.0]
+    assert module.training and module.child.training and module.n_batches == int(module.seen) == 0
+
+
 def test_a_probe_goes_to_where_the_model_is() -> None:
     trainer = fake_trainer()
     trainer.lightning_module.to("meta")
