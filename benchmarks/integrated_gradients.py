@@ -161,7 +161,7 @@ def report_without_kinks(n_samples: int) -> None:
             print(f"  {name:<10} tolerance {tolerance:<7} smooth=True {told[0]}, without {told[1]}", flush=True)
 
 
-EQUAL_POINTS = {True: 50, False: 10}
+EQUAL_POINTS = {True: 50, False: 50}
 """Points of both, for trained networks and for large ones with random weights."""
 
 MOST_POINTS = 200

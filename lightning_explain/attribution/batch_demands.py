@@ -89,9 +89,7 @@ def check_rows_apart(forward: Forward, parts: tuple[Tensor, ...], size: int | No
 
     Cost: two forward passes of that many rows, four where something moves.
     """
-    n_rows = max(2, size or 2)
-    alone = tuple(x[:1].expand(n_rows, *x.shape[1:]).clone() for x in parts)
-    among = tuple(_with_others(x, n_rows) for x in parts)
+    alone, among = first_sample(parts, max(2, size or 2))
     try:
         with torch.no_grad():
             moved = _moved(forward, alone, among)
@@ -108,6 +106,12 @@ def check_rows_apart(forward: Forward, parts: tuple[Tensor, ...], size: int | No
     )
 
 
+def first_sample(parts: tuple[Tensor, ...], n_rows: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return rows with nothing but the first sample, and rows in which others stand beside it: each [n_rows, ...]."""
+    alone = tuple(x[:1].expand(n_rows, *x.shape[1:]).clone() for x in parts)
+    return alone, tuple(_with_others(x, n_rows) for x in parts)
+
+
 def _with_others(x: Tensor, n_rows: int) -> Tensor:
     """Return the first sample, and others that differ from it."""
     other = x[-1:] if len(x) > 1 and not torch.equal(x[-1], x[0]) else x[:1]
@@ -117,9 +121,18 @@ def _with_others(x: Tensor, n_rows: int) -> Tensor:
 
 
 def _moved(forward: Forward, one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> float | None:
-    """Return the distance of the first row's scores as a share of the largest; None where there are no scores."""
     a, b = (forward(*(x.clone() for x in rows)) for rows in (one, other))
-    if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.ndim == 0 or len(a) != len(one[0]):
+    return first_moved(a, b, len(one[0]))
+
+
+def first_moved(a: object, b: object, n_rows: int) -> float | None:
+    """Return the distance of the first row's scores as a share of the largest; None where there are no scores.
+
+    Example:
+        >>> first_moved(torch.tensor([[2.0, 4.0], [0.0, 0.0]]), torch.tensor([[2.0, 3.0], [9.0, 9.0]]), 2)
+        0.25
+    """
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.ndim == 0 or a.shape != b.shape or len(a) != n_rows:
         return None
     largest = torch.maximum(a[0].abs().max(), b[0].abs().max())
     return float((a[0] - b[0]).abs().max() / largest) if bool(largest > 0) else 0.0

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -59,8 +59,7 @@ def fast_convolutions(model: Scores, inputs: tuple[Tensor, ...]) -> Generator[Fa
     Cost: two forward passes and a backward pass of at most two samples.
     """
     layers = FastLayers()
-    # weights that are gathered for a pass and given up after it cannot be held
-    if isinstance(model, nn.Module) and is_held_together(model) and _could_be_faster(model):
+    if _could_be_faster(model):
         few = tuple(part[:TRIAL_ROWS] for part in inputs)
         try:
             with torch.no_grad():
@@ -76,18 +75,29 @@ def fast_convolutions(model: Scores, inputs: tuple[Tensor, ...]) -> Generator[Fa
         yield layers
 
 
-def _could_be_faster(model: nn.Module) -> bool:
-    """Return True if there is an image's convolution, or the running statistics of a batch norm."""
+def _could_be_faster(model: Scores) -> TypeGuard[nn.Module]:
+    """Return True if a model has an image's convolution, or the running statistics of a batch norm."""
+    # weights that are gathered for a pass and given up after it cannot be held
+    if not isinstance(model, nn.Module) or not is_held_together(model):
+        return False
     images = any(parameter.ndim == 4 for parameter in model.parameters())
     return images or any(name.endswith("running_var") for name, _ in model.named_buffers())
 
 
+def watched_as_is(model: Scores, rows: tuple[Tensor, ...], *, fast: bool = True) -> tuple[FastLayers, Any]:
+    """Run a model as it is; return the layers that could run faster, if any are wanted, and what it puts out."""
+    with torch.no_grad():
+        if not fast or not _could_be_faster(model):
+            return FastLayers(), model(*_cloned(rows))
+        look = _Look({id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
+        with look.at(model):
+            output = model(*_cloned(rows))
+        return look.layers(), output
+
+
 def _tried(model: nn.Module, few: tuple[Tensor, ...]) -> FastLayers:
     """Return the layers that may run faster; none if the scores change."""
-    look = _Look({id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
-    with look.at(model):
-        expected = model(*_cloned(few))
-    layers = look.layers()
+    layers, expected = watched_as_is(model, few)
     if not layers.by_weight or not isinstance(expected, Tensor):
         return FastLayers()
     with layers.running():

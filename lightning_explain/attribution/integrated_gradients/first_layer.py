@@ -24,9 +24,9 @@ CONVOLUTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
 }
 """Gradient at the input of each kind of convolution."""
 
-MOST_COLUMNS = 2
+MOST_COLUMNS = 5
 """Numbers in a patch per channel of the output, up to which patches are added up instead: with the few channels that
-inputs have, a third to a fifteenth of the time on the CPU."""
+inputs have, a fifth to two thirds of the time on the CPU, and beyond it as much."""
 
 
 @dataclass(frozen=True)
@@ -124,16 +124,34 @@ def find_first_layer(model: Scores, inputs: tuple[Tensor, ...], fast: FastLayers
 
     Cost: a forward and a backward pass of two rows.
     """
-    if not isinstance(model, nn.Module) or not is_held_together(model):
-        return None
-    if sum(part.is_floating_point() for part in inputs) != 1:
-        return None
-    candidates = [module for module in model.modules() if _is_linear(module)]
     try:
         rows = tuple(part[:1].repeat(2, *(1,) * (part.ndim - 1)) for part in inputs)
-        return _look(model, candidates, rows, FastLayers() if fast is None else fast)
+        return watched_first_layer(model, rows, FastLayers() if fast is None else fast)[0]
     except Exception:  # noqa: BLE001 - what only saves time must not be what fails: the passes that follow will tell
         return None
+
+
+def watched_first_layer(
+    model: Scores, rows: tuple[Tensor, ...], fast: FastLayers
+) -> tuple[FirstLayer | None, Tensor | None]:
+    """Run a model, and return the layer that alone reads its input and the scores; None where there are none.
+
+    Args:
+        model: What is explained.
+        rows: Inputs, each [rows, ...].
+        fast: Layers that run with other weights than their own; whether they can be differentiated shows here.
+
+    Cost: a forward pass, and a backward pass where there are such layers or a first layer is possible.
+    """
+    candidates: list[nn.Module] = []
+    is_alone = sum(part.is_floating_point() for part in rows) == 1
+    if is_alone and isinstance(model, nn.Module) and is_held_together(model):
+        candidates = [module for module in model.modules() if _is_linear(module)]
+    if candidates or fast.by_weight:
+        return _look(model, candidates, rows, fast)
+    with torch.no_grad():
+        scores = model(*(part.clone() for part in rows))
+    return None, scores if isinstance(scores, Tensor) else None
 
 
 def _is_linear(module: nn.Module) -> bool:
@@ -167,8 +185,8 @@ class _Seen:
 
 
 def _look(
-    model: nn.Module, candidates: list[nn.Module], rows: tuple[Tensor, ...], fast: FastLayers
-) -> FirstLayer | None:
+    model: Scores, candidates: list[nn.Module], rows: tuple[Tensor, ...], fast: FastLayers
+) -> tuple[FirstLayer | None, Tensor | None]:
     """Run the model once, see who reads the input, and whether its output is all that the scores have of it."""
     calls: Counter[nn.Module] = Counter()
     seen: list[_Seen] = []
@@ -190,15 +208,17 @@ def _look(
         for module in candidates:
             stack.enter_context(_forward_of(module, partial(watch, module, module.forward)))
         scores = model(*given)
-        if len(seen) != 1 or not isinstance(scores, Tensor) or not scores.requires_grad:
-            return None
-        (only,) = seen
+        if not isinstance(scores, Tensor) or not scores.requires_grad:
+            return None, scores if isinstance(scores, Tensor) else None
         # watched too: checkpointed blocks run once more in the backward pass
-        sources = [get_gradient_edge(read), only.edge]
-        found = cast("tuple[Tensor | None, ...]", torch.autograd.grad(scores.sum(), sources, allow_unused=True))
-    if found[0] is not None or found[1] is None or calls[only.module] != 1:
-        return None
-    return FirstLayer(only.module, only.shape, only.output[:1].nbytes, _transposed(only.module, only.shape, fast))
+        edges = [get_gradient_edge(part) for part in given if part.requires_grad] + [one.edge for one in seen]
+        found = cast("tuple[Tensor | None, ...]", torch.autograd.grad(scores.sum(), edges, allow_unused=True))
+    scores = scores.detach()
+    if len(seen) != 1 or found[0] is not None or found[1] is None or calls[seen[0].module] != 1:
+        return None, scores
+    (only,) = seen
+    shown = FirstLayer(only.module, only.shape, only.output[:1].nbytes, _transposed(only.module, only.shape, fast))
+    return shown, scores
 
 
 def _is_same(x: Tensor, given: Tensor, expected: Tensor) -> bool:

@@ -1,6 +1,7 @@
 """Integrated gradients with a stated error."""
 
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,15 +10,23 @@ from torch import nn
 
 from lightning_explain.attribution.baselines import Baseline, drawn_baselines
 from lightning_explain.attribution.batch_demands import (
+    MOVED,
     Padded,
     check_rows_apart,
+    first_moved,
+    first_sample,
     fixed_batch_size,
     refuse_flat,
     refuse_quantised,
 )
 from lightning_explain.attribution.contrast import Contrast, check_contrast, with_contrast_option
-from lightning_explain.attribution.integrated_gradients.conv_fusion import fast_convolutions
-from lightning_explain.attribution.integrated_gradients.first_layer import find_first_layer
+from lightning_explain.attribution.integrated_gradients.conv_fusion import fast_convolutions, watched_as_is
+from lightning_explain.attribution.integrated_gradients.fast_layers import FastLayers
+from lightning_explain.attribution.integrated_gradients.first_layer import (
+    FirstLayer,
+    find_first_layer,
+    watched_first_layer,
+)
 from lightning_explain.attribution.integrated_gradients.passes import RowLimit
 from lightning_explain.attribution.integrated_gradients.path import Parts, StraightPath
 from lightning_explain.attribution.integrated_gradients.path_integral import (
@@ -177,15 +186,8 @@ class IntegratedGradients:
         with explaining(model), ExitStack() as stack:
             parts, indices = prepared(inputs, target)
             refuse_quantised(model)
-            size = fixed_batch_size(model, parts, self.chunk_size)
-            fast, layer = None, None
-            if self.fast_convolutions and size is None:
-                fast = stack.enter_context(fast_convolutions(model, parts))
-            if size is None:
-                layer = find_first_layer(model, parts, fast)
+            size, layer = stack.enter_context(_made_ready(model, parts, self.chunk_size, fast=self.fast_convolutions))
             forward = model if size is None else Padded(model, size)
-            if self.chunk_size != 1:
-                check_rows_apart(model, parts, size)
             if self.smooth and self.n_steps is None:
                 _warn_of_kinks(model)
             limit = RowLimit.of(parts, size or self.chunk_size, self.memory_budget)
@@ -225,6 +227,48 @@ class IntegratedGradients:
                 "tolerance.",
                 stacklevel=4,
             )
+
+
+@contextmanager
+def _made_ready(
+    model: Forward, parts: Parts, chunk_size: int | None, *, fast: bool
+) -> Generator[tuple[int | None, FirstLayer | None], None, None]:
+    """Run a model's layers faster; yield the only batch size it takes, if there is one, and its first layer.
+
+    Cost: a forward and a gradient pass of two rows; where they tell of anything unusual, passes for every question.
+    """
+    found = None if chunk_size == 1 else _at_once(model, parts, fast=fast)
+    if found is not None:
+        layers, layer = found
+        with layers.running():
+            yield None, layer
+        return
+    size = fixed_batch_size(model, parts, chunk_size)
+    with fast_convolutions(model, parts) if fast and size is None else nullcontext() as layers:
+        layer = find_first_layer(model, parts, layers) if size is None else None
+        if chunk_size != 1:
+            check_rows_apart(model, parts, size)
+        yield size, layer
+
+
+def _at_once(model: Forward, parts: Parts, *, fast: bool) -> tuple[FastLayers, FirstLayer | None] | None:
+    """Ask everything by two passes: the first sample as the model is, among others, and alone with faster layers.
+
+    None where they do not agree on its scores, or fail.
+    """
+    alone, among = first_sample(parts, 2)
+    try:
+        layers, expected = watched_as_is(model, among, fast=fast)
+        with layers.running():
+            layer, scores = watched_first_layer(model, alone, layers)
+        moved = first_moved(expected, scores, 2)
+    except Exception:  # noqa: BLE001 - what only looks ahead must not be what fails
+        return None
+    if moved is None:
+        return None
+    # far above rounding, far below another function
+    rounding = torch.finfo(expected.dtype).eps ** 0.5 if layers.by_weight else MOVED
+    return (layers, layer) if moved <= min(rounding, MOVED) else None
 
 
 def _warn_of_kinks(model: Forward) -> None:

@@ -130,12 +130,19 @@ def _sums(path: StraightPath, nodes: Tensor, weights: Tensor) -> tuple[Parts, Te
     if layer is None:
         gradients, scores = _gradients(path, nodes)
         shape = (len(nodes), len(path))
-        return tuple(torch.tensordot(weights.to(g), g.unflatten(0, shape), dims=1) for g in gradients), scores
+        return _combined(weights, tuple(g.unflatten(0, shape) for g in gradients)), scores
     at_output, scores = _at_first_layer(path, layer, nodes)
-    sums = torch.tensordot(weights.to(at_output), at_output, dims=1)
-    # linear, so that the sums can go back instead of every gradient
-    found = _pulled_back(path, layer, sums.flatten(0, 1))
-    return tuple(part.unflatten(0, (len(weights), len(path))) for part in found), scores
+    # linear, so that the sums can go back instead of every gradient, where they are fewer
+    sums_first = len(weights) <= len(nodes)
+    if sums_first:
+        at_output = torch.tensordot(weights.to(at_output), at_output, dims=1)
+    found = tuple(part.unflatten(0, (-1, len(path))) for part in _pulled_back(path, layer, at_output.flatten(0, 1)))
+    return found if sums_first else _combined(weights, found), scores
+
+
+def _combined(weights: Tensor, gradients: Parts) -> Parts:
+    """Sum gradients [nodes, batch, ...] by every rule [rules, nodes]: each [rules, batch, ...]."""
+    return tuple(torch.tensordot(weights.to(g), g, dims=1) for g in gradients)
 
 
 def _pulled_back(path: StraightPath, layer: FirstLayer, gradients: Tensor) -> Parts:

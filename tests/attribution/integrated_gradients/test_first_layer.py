@@ -148,7 +148,8 @@ def test_the_explanation_is_the_same(kind: str, options: dict[str, Any]) -> None
         if other is None:
             assert one is None
         else:
-            torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-9, equal_nan=True)
+            # the stated error of what is exact is a root of rounding
+            torch.testing.assert_close(one, other, atol=1e-9 if name == "error" else 1e-10, rtol=1e-9, equal_nan=True)
     assert result.n_evaluations.tolist() == expected.n_evaluations.tolist()
 
 
@@ -173,8 +174,8 @@ def test_the_layer_runs_at_the_ends_only() -> None:
         patch.setattr(functional, "linear", counting)
         IntegratedGradients(n_steps=32)(net, TABLE, 0)
     ends = 2 + 3 + 3 + 1  # to find it, at the inputs and the baselines of two passes; and to state the gap
-    assert rows[net[2]] == 32 * 3 + 2 + 3 + 1 + 3 * 2  # and two rows three times to see what its batch must be
-    assert rows[net[0]] <= ends + 3 + 2 + 3 * 2
+    assert rows[net[2]] == 32 * 3 + 2 + 3 + 1 + 2  # and two rows to see what its batch must be
+    assert rows[net[0]] <= ends + 3 + 2 * 2
 
 
 def test_hooks_see_what_they_would_see() -> None:
