@@ -3,6 +3,7 @@
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -152,11 +153,19 @@ def _word_of(tokens: Any) -> Callable[[int], Any]:
     if isinstance(tokens, Mapping):
         return _by_id(cast(Mapping[Any, Any], tokens)).get
     if tokens is None or callable(tokens):
-        return tokens or (lambda _: None)
+        return tokens or _no_word
     if not isinstance(tokens, Sequence):
         raise ConfigurationError(f"tokens= is a {type(tokens).__name__}; {TOKENS_EXPECTED}.")
-    words = cast(Sequence[Any], tokens)
-    return lambda token: words[token] if 0 <= token < len(words) else None
+    return partial(_at, cast(Sequence[Any], tokens))
+
+
+# no lambdas: callbacks are pickled where processes are spawned
+def _no_word(_: int) -> None:
+    return None
+
+
+def _at(words: Sequence[Any], token: int) -> Any:
+    return words[token] if 0 <= token < len(words) else None
 
 
 def _by_id(mapping: Mapping[Any, Any]) -> dict[int, Any]:

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, InputXGradient, IntegratedGradients, Probe
+from lightning_explain import (
+    ActiveNeuronMonitor,
+    AttributionMonitor,
+    DecisionPathMonitor,
+    Display,
+    InputXGradient,
+    IntegratedGradients,
+    Probe,
+)
 from lightning_explain.errors import ExplanationWarning
 from tests.events import Events
 from tests.models import DigitData, DigitNet, quiet_trainer
@@ -262,3 +271,19 @@ def test_a_probe_that_cannot_be_drawn_is_sought_once(tmp_path: Path) -> None:
         fit(ActiveNeuronMonitor(), model=Net, data=Triples(), logger=logger, max_epochs=3, num_sanity_val_steps=0)
     # one search reads each of the 96 items at most once; a search at every epoch would read three times as many
     assert 3 * 96 < len(reads) <= 3 * 96 + 96
+
+
+def test_monitors_can_be_pickled_and_go_on_from_there() -> None:
+    monitors = [
+        *both(display=Display(tokens=["a", "b"])),
+        DecisionPathMonitor(on_error="raise", class_names=[str(digit) for digit in range(10)]),
+    ]
+    assert [each.name for each in pickle.loads(pickle.dumps(monitors))] == ["neurons", "attribution", "path"]
+    fit(monitors)
+    copies = pickle.loads(pickle.dumps(monitors))
+    # as text: some metrics are NaN
+    assert [repr(each.records) for each in copies] == [repr(each.records) for each in monitors]
+    assert copies[0].latest.display.word(1) == "b"
+    # a copy does not know the network of the fit before: another's explanations are no reference
+    fit(copies)
+    assert [len(each.records) for each in copies] == [2 * len(each.records) for each in monitors]

@@ -25,7 +25,7 @@ from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import BEGINNING_ANEW, CALLING, TAKING_UP, WRITING
 from lightning_explain.callbacks.base.explanation_monitor import ExplanationMonitor
 from lightning_explain.callbacks.base.forward import check_strategy
-from lightning_explain.callbacks.base.options import check_choice
+from lightning_explain.callbacks.base.options import check_choice, check_types
 from lightning_explain.callbacks.class_scores.output_check import check_outputs, settle_output
 from lightning_explain.drift import MEASURES
 from lightning_explain.drift_alert import DriftAlert
@@ -140,6 +140,7 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
         name: str = "attribution",
         **options: Any,
     ) -> None:
+        check_types(AttributionMonitor.__init__, locals())
         super().__init__(name=name, explained=explained, **options)
         check_choice("measures", measures, MEASURES, at_least=1)
         check_choice("faithfulness", faithfulness, tuple(FAITHFULNESS), at_least=0)

@@ -20,7 +20,7 @@ from lightning_explain.callbacks.base.error_handling import (
 from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
 from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
-from lightning_explain.callbacks.base.options import refuse_unknown
+from lightning_explain.callbacks.base.options import check_types, refuse_unknown
 from lightning_explain.callbacks.base.weight_changes import WeightChanges
 from lightning_explain.display import Display
 from lightning_explain.log import Detail, DetailLevel
@@ -91,8 +91,9 @@ class ProbeMonitor(pl.Callback):
         on_error: OnError = "warn",
         **unknown: Any,
     ) -> None:
-        super().__init__()
         refuse_unknown(type(self), unknown)
+        check_types(ProbeMonitor.__init__, locals())
+        super().__init__()
         self.name = name
         self._detail = Detail(detail)
         self._guard = Guard(f"{type(self).__name__}(name={name!r})", on_error, memory=self._memory_advice)
@@ -117,7 +118,7 @@ class ProbeMonitor(pl.Callback):
         self._loaded: dict[str, Any] | None = None
         self._is_fitting = False
         self._n_earlier = 0
-        self._module: weakref.ref[pl.LightningModule] | None = None
+        self._module = _FittedModule()
 
     @property
     def probe(self) -> Probe | None:
@@ -188,8 +189,8 @@ class ProbeMonitor(pl.Callback):
         self._weights.begin()
         self._schedule.begin(trainer)
         self._n_earlier = len(self.records)
-        is_known = self._module is not None and self._module() is pl_module
-        self._module = weakref.ref(pl_module)
+        is_known = self._module.refers_to(pl_module)
+        self._module = _FittedModule(pl_module)
         loaded, self._loaded, self._is_fitting = self._loaded, None, True
         if loaded is not None:
             self._start_over(caveat=UNREADABLE)
@@ -229,6 +230,22 @@ class ProbeMonitor(pl.Callback):
         del trainer, pl_module
         if not self.records:
             self._guard.note(NOT_IN_TESTS)
+
+
+class _FittedModule:
+    """The module of the last fit, not kept alive by this; a pickled one refers to none."""
+
+    def __init__(self, module: pl.LightningModule | None = None) -> None:
+        self._reference = None if module is None else weakref.ref(module)
+
+    def refers_to(self, module: pl.LightningModule) -> bool:
+        return self._reference is not None and self._reference() is module
+
+    def __reduce__(self) -> tuple[type["_FittedModule"], tuple[()]]:
+        return _FittedModule, ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_FittedModule":
+        return self
 
 
 def units_elsewhere(trainer: Any) -> dict[str, list[int]]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.callbacks.base.compatibility import in_words
-from lightning_explain.callbacks.base.options import checked_layers
+from lightning_explain.callbacks.base.options import check_types, checked_layers
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
 from lightning_explain.callbacks.neurons.counting.stage_counts import ActivityRule
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch
@@ -125,6 +125,7 @@ class ActiveNeuronMonitor(ReportingMonitor):
         name: str = "neurons",
         **options: Any,
     ) -> None:
+        check_types(ActiveNeuronMonitor.__init__, locals())
         super().__init__(name=name, **options)
         if by not in ("label", "prediction"):
             raise ConfigurationError(f"by={by!r}; expected 'label' or 'prediction'.")

@@ -14,7 +14,7 @@ from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import BY_PROBE, CALLING
 from lightning_explain.callbacks.base.explanation_monitor import ExplanationMonitor
 from lightning_explain.callbacks.base.forward import check_strategy, undisturbed
-from lightning_explain.callbacks.base.options import checked_layers
+from lightning_explain.callbacks.base.options import check_types, checked_layers
 from lightning_explain.callbacks.class_scores.output_check import check_outputs, settle_output
 from lightning_explain.callbacks.paths.explanation import PathExplanation, explain_paths
 from lightning_explain.callbacks.paths.images import path_pictures
@@ -142,6 +142,7 @@ class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
         name: str = "path",
         **options: Any,
     ) -> None:
+        check_types(DecisionPathMonitor.__init__, locals())
         super().__init__(name=name, explained=explained, **options)
         if show not in ("class", "sample"):
             raise ConfigurationError(f"show={show!r}; expected 'class' or 'sample'.")

@@ -20,6 +20,7 @@ from lightning_explain.callbacks.neurons.counting.not_counted import (
 )
 from lightning_explain.callbacks.neurons.exemplars.exemplar_collector import ExemplarCollector
 from lightning_explain.capture import Call, Layer, Recorder, first_activations
+from lightning_explain.errors import ConfigurationError
 from lightning_explain.neurons import Activity, unit_activity
 from lightning_explain.neurons.activity import Scratch, head_activity
 from lightning_explain.neurons.arrangement import units_of
@@ -31,11 +32,21 @@ from lightning_explain.schedule import Stopwatch
 
 @dataclass(frozen=True, kw_only=True)
 class ActivityRule:
-    """The thresholds above which a neuron counts as active, and as a member of a class's active set."""
+    """The thresholds above which a neuron counts as active, and as a member of a class's active set.
+
+    Raises:
+        ConfigurationError: A share lies outside 0 to 1.
+    """
 
     threshold: float = 0.0
     min_fraction: float = 0.25
     min_rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("min_fraction", "min_rate"):
+            share = getattr(self, name)
+            if not 0 <= share <= 1:
+                raise ConfigurationError(f"{name}={share!r}; expected a share from 0 to 1.")
 
 
 ATTENTION_EVERY = 8
