@@ -78,6 +78,7 @@ export function attributionOf(header) {
       error: orNull(method.error, numbers),
       moved: orNull(method.moved, numbers),
       contrast: orNull(method.contrast, indices),
+      rows: orNull(method.rows, indices), // of each sample, where not all have attributions; -1 for none
       numbers: typeof method.values === "string" ? floats(method.values, method.values_type, numbers(method.scales)) : null,
     })),
   };

@@ -70,9 +70,15 @@ export function paintSigned(canvas, values, [height, width], full, { isMarked = 
     context.fillStyle = `rgb(${colour[0]}, ${colour[1]}, ${colour[2]})`;
     context.fillRect(x, y, side, side);
     if (!(value < -WEAK * scale)) return;
-    context.fillStyle = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 140 ? "#000" : "#fff";
+    context.fillStyle = inkOn(colour);
     context.fillRect(x + Math.floor(side / 4), y + Math.floor(side / 2), Math.ceil(side / 2), Math.max(1, Math.round(side / 10)));
   });
+}
+
+/** Black or white, whichever has more contrast to a colour (WCAG 2.2: they have the same at a luminance of 0.179). */
+function inkOn(colour) {
+  const [red, green, blue] = [...colour].slice(0, 3).map((byte) => (byte <= 10 ? byte / 3294.6 : ((byte / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff";
 }
 
 /** Paint shares from 0 (dark) to 1 (bright). */
@@ -86,8 +92,7 @@ export function paintShares(canvas, values, [height, width]) {
 export function signedInk(value, full) {
   const pixel = new Uint8ClampedArray(4);
   painted(pixel, [value], tables[theme()], (v) => (v / (full > 0 ? full : 1) + 1) / 2);
-  const bright = 0.3 * pixel[0] + 0.59 * pixel[1] + 0.11 * pixel[2] > 140;
-  return { ground: `rgb(${pixel[0]}, ${pixel[1]}, ${pixel[2]})`, ink: bright ? "#000" : "#fff" };
+  return { ground: `rgb(${pixel[0]}, ${pixel[1]}, ${pixel[2]})`, ink: inkOn(pixel) };
 }
 
 /** Paint a map over a picture: the picture in grey, under the signed colours where the map is large; `full` gets the full colour. */

@@ -26,7 +26,7 @@ export async function render() {
   document.documentElement.lang = "en";
   document.title = "Explain";
   const stage = el("div", { id: "explain" });
-  const styles = Promise.all(["base.css", "views.css", "tables/tables.css", "units/cards.css"].map(style));
+  const styles = Promise.all(["base.css", "views.css", "tables/tables.css", "units/cards.css", "strategies/strategies.css"].map(style));
   const store = createState(readAddress());
   let runs = [];
   let failed = "";

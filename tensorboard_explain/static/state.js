@@ -8,6 +8,7 @@ export const DEFAULTS = Object.freeze({
   runb: "", // run of B; "": that of A
   class: "", // index; "": all
   sample: "", // position in the probe; "": all
+  strategy: "", // number, of those selected; "": none
   method: "", // name; "": the first
   scale: "shared",
   over: "0", // "1": heatmaps are drawn over the images

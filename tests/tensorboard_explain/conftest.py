@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.tensorboard_explain import logs, pair_logs, unit_logs
+from tests.tensorboard_explain import logs, pair_logs, strategy_logs, unit_logs
 from tests.tensorboard_explain.board import Board
 from tests.tensorboard_explain.browser import Tab, launched
 
@@ -91,3 +91,22 @@ def pair_board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
 @pytest.fixture
 def pair_tab(open_tab: object, pair_board: Board) -> Tab:
     return open_tab(pair_board)  # type: ignore[operator]
+
+
+@pytest.fixture(scope="session")
+def strategy_board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    """A TensorBoard of runs with strategies."""
+    folder = tmp_path_factory.mktemp("strategies") / "runs"
+    strategy_logs.marked_run(folder / "marked")
+    strategy_logs.marked_run(folder / "seed 1", seed=1)
+    strategy_logs.words_run(folder / "words")
+    strategy_logs.hostile_run(folder / "hostile")
+    board = Board(folder, load_fast=True)
+    board.wait_for_runs("marked", "seed 1", "words", "hostile")
+    yield board
+    board.stop()
+
+
+@pytest.fixture
+def strategy_tab(open_tab: object, strategy_board: Board) -> Tab:
+    return open_tab(strategy_board)  # type: ignore[operator]

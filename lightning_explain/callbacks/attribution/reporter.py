@@ -19,6 +19,7 @@ from lightning_explain.callbacks.attribution.strategies.strategy_log import (
     strategy_record,
 )
 from lightning_explain.callbacks.attribution.strategies.strategy_report import StrategyReport
+from lightning_explain.callbacks.attribution.strategies.strategy_tab import log_strategy_tab
 from lightning_explain.callbacks.attribution.tab import log_attribution_tab
 from lightning_explain.callbacks.base.early_stopping import update_callback_metrics
 from lightning_explain.callbacks.base.error_handling import WRITING, Guard
@@ -183,6 +184,8 @@ class Reporter:
         if found.explanation.strategies is not None:
             with self._guard.doing("drawing strategies", cure=WRITING):
                 self._draw_strategies(journal, found.explanation.strategies)
+            with self._guard.doing("writing strategies for the Explain tab", cure=WRITING):
+                log_strategy_tab(journal, self._name, found.explanation.strategies)
         with self._guard.doing("writing an explanation for the Explain tab", cure=WRITING):
             log_attribution_tab(
                 journal,

@@ -58,15 +58,18 @@ def _labels(probe: Probe, rows: Sequence[int]) -> list[int] | None:
     return None if probe.labels is None else [int(c) for c in probe.labels[list(rows)].tolist()]
 
 
-def probe_tab(probe: Probe, shown: Shown | None = None) -> tuple[dict[str, Any], Sprite | None]:
+def probe_tab(
+    probe: Probe, shown: Shown | None = None, *, rows: Sequence[int] | None = None
+) -> tuple[dict[str, Any], Sprite | None]:
     """Describe a probe: header and pictures of its inputs.
 
     Args:
         probe: The probe.
         shown: Which of its inputs; the only one, or the first, by default.
+        rows: Which of its samples; by default those that the tab gets.
     """
     shown = shown or shown_inputs(probe)[0]
-    rows, is_drawn = shown_samples(len(probe)), _is_drawn(shown)
+    rows, is_drawn = list(rows or shown_samples(len(probe))), _is_drawn(shown)
     labels = _labels(probe, rows)
     header: dict[str, Any] = {
         "kind": "probe",

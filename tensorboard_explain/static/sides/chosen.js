@@ -10,7 +10,9 @@ export function readRuns(found) {
   return Object.entries(mapping(found))
     .map(([run, series]) => ({ run, series: Array.isArray(series) ? series : [] }))
     .map(({ run, series }) => ({
-      run, series, monitors: series.filter((s) => words(s.tag).endsWith("/tab")),
+      run, series,
+      // by name, so that what belongs to a monitor stands behind it
+      monitors: series.filter((s) => words(s.tag).endsWith("/tab")).sort((one, other) => (monitorName(one.tag) < monitorName(other.tag) ? -1 : 1)),
       written: Math.max(...series.map((s) => number(s.max_wall_time)).filter(Number.isFinite), 0),
     }))
     .filter(({ monitors }) => monitors.length)

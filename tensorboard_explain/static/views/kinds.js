@@ -7,9 +7,11 @@
 import { attributionView } from "./attribution.js";
 import { neuronView } from "./neurons.js";
 import { pathView } from "./paths.js";
+import { strategiesView } from "../strategies/view.js";
 
 export const KINDS = {
   attribution: { words: "what it looks at", create: attributionView, hasProbe: true },
   neurons: { words: "which neurons it uses", create: neuronView, namesUnits: true },
   paths: { words: "the way to the class", create: pathView, namesUnits: true },
+  strategies: { words: "in how many ways it decides", create: strategiesView, hasProbe: true },
 };

@@ -17,13 +17,15 @@ export function sampleName(header, position) {
 /** Read the attributions of a sample at a step; null where there are none. */
 export function valuesAt(at, position) {
   if (!at?.method) return null;
-  const { numbers, scales } = at.method;
+  const { numbers, scales, rows } = at.method;
+  const row = rows ? rows[position] ?? -1 : position;
+  if (row < 0) return null;
   if (numbers) {
     const width = numbers.length / scales.length;
-    return Number.isInteger(width) && position < scales.length ? numbers.subarray(position * width, (position + 1) * width) : null;
+    return Number.isInteger(width) && row < scales.length ? numbers.subarray(row * width, (row + 1) * width) : null;
   }
   if (!at.sprite || !at.header.tile) return null;
-  return tileValues(at.sprite, at.header.tile, at.method.firstTile + position, at.method.scales[position] || 0);
+  return tileValues(at.sprite, at.header.tile, at.method.firstTile + row, scales[row] || 0);
 }
 
 /** Return how many samples an explanation holds. */
@@ -41,9 +43,9 @@ function said(header, position) {
   if (header.outputs) return { words: `output ${figure(header.outputs[position])}`, right: null };
   if (!header.predicted) return { words: "", right: null };
   const predicted = header.predicted[position];
-  const share = percent(header.confidence?.[position] ?? NaN);
+  const share = header.confidence ? percent(header.confidence[position]) : "";
   const right = header.labels ? predicted === header.labels[position] : null;
-  return { words: `${right ? "" : `as ${short(className(header.classNames, predicted), 24)}, `}${share}`, right };
+  return { words: [right ? "" : `as ${short(className(header.classNames, predicted), 24)}`, share].filter(Boolean).join(", "), right };
 }
 
 /** Write in a card's caption what the network takes a sample for, and the class whose score the method subtracts; return true if that is right, null where nobody can tell. */
@@ -78,7 +80,8 @@ function sampleCard(position, { probe, name, onPick }) {
   }, el("span", { class: "caption" }, title, atA, atB), el("span", { class: "tiles" }, ...Object.values(boxes).map((b) => b.node)), reading);
   let drawn = {};
 
-  const pixels = probe?.sprite && probe.header.tile ? tilePixels(probe.sprite, probe.header.tile, position) : null;
+  const place = probe?.header.places ? probe.header.places.get(position) ?? -1 : position; // of its picture
+  const pixels = place >= 0 && probe?.sprite && probe.header.tile ? tilePixels(probe.sprite, probe.header.tile, place) : null;
   if (pixels) paintPixels(boxes.input.canvas, pixels);
   else boxes.input.node.hidden = true;
 
@@ -135,20 +138,18 @@ function sampleCard(position, { probe, name, onPick }) {
 /** Make a grid of cards, which are kept from step to step; the returned function draws it. */
 export function cardGrid(onPick, kind = "") {
   let cards = new Map();
-  let built = { key: "", probe: undefined, shown: "" };
+  let built = { key: "", probe: undefined, shown: "", grid: null };
   return (grid, a, b, { probe, positions, full, large, state }) => {
     grid.className = `cards${b ? " compared" : ""}${kind ? ` ${kind}` : ""}`;
     const { header } = a;
     const key = JSON.stringify([header.labels, nSamples(header), document.documentElement.dataset.theme]);
     if (built.probe !== probe?.sprite || built.key !== key) {
       cards = new Map();
-      for (let i = 0; i < Math.min(nSamples(header), 200); i++) {
-        cards.set(i, sampleCard(i, { probe, name: sampleName(header, i), onPick }));
-      }
-      built = { key, probe: probe?.sprite, shown: "" };
+      built = { key, probe: probe?.sprite, shown: "", grid: null };
     }
-    if (built.shown !== positions.join()) {
-      built.shown = positions.join();
+    for (const i of positions) if (!cards.has(i)) cards.set(i, sampleCard(i, { probe, name: sampleName(header, i), onPick }));
+    if (built.shown !== positions.join() || built.grid !== grid) {
+      built = { ...built, shown: positions.join(), grid };
       grid.replaceChildren(...positions.map((i) => cards.get(i).node));
     }
     for (const i of positions) cards.get(i).paint(a, b, { full, large, over: kind === "" && state.over === "1" });

@@ -4,7 +4,7 @@ import { el, labelled, options, short } from "../dom.js";
 import { monitorName, runName } from "../sides/chosen.js";
 import { KINDS } from "./kinds.js";
 
-const OF_A_RUN = { monitor: "", a: "", class: "", sample: "", layer: "", neuron: "", neuronb: "", graph: "", method: "" };
+const OF_A_RUN = { monitor: "", a: "", class: "", sample: "", layer: "", neuron: "", neuronb: "", graph: "", method: "", strategy: "" };
 
 /** Make the toolbar. */
 export function toolbar(store, live) {

@@ -67,6 +67,7 @@ class StrategyReport:
         heat: Attributions by place of the first input [n, places...].
         predicted: The class that the network predicts for each sample [n]; None for a single output.
         alerts: New strategies.
+        count: How many times strategies were looked for so far, this one included.
     """
 
     step: int
@@ -79,3 +80,4 @@ class StrategyReport:
     heat: Tensor
     predicted: Tensor | None
     alerts: tuple[StrategyAlert, ...] = ()
+    count: int = 1

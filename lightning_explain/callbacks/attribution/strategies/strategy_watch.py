@@ -151,6 +151,7 @@ class StrategyWatch:
             heat=inputs[0][2],
             predicted=predicted,
             alerts=tuple(alerts),
+            count=1 + (self._count - 1) // self._options.every,
         )
 
     def _divided(self, rows: Tensor, members: Mapping[int, list[int]]) -> dict[int, ClassStrategies]:
