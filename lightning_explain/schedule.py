@@ -66,6 +66,26 @@ class Schedule:
             return 0 < max_steps < n_steps + self.every_n_train_steps
         return self.every_n_train_steps is None and 0 < max_epochs <= epoch + self.every_n_epochs
 
+    def n_to_come(self, *, epoch: int, max_epochs: int, n_steps: int, max_steps: int) -> int | None:
+        """Return the number of reports that are certain to follow the one due now; None where that is not known.
+
+        Args:
+            epoch: As in `is_last`, like the others.
+            max_epochs: Epochs of the run.
+            n_steps: Steps done.
+            max_steps: Steps of the run.
+
+        Example:
+            >>> Schedule().n_to_come(epoch=3, max_epochs=5, n_steps=400, max_steps=-1)
+            1
+        """
+        if self.is_last(epoch=epoch, max_epochs=max_epochs, n_steps=n_steps, max_steps=max_steps):
+            return 0
+        if self.every_n_epochs is None:
+            return (max_steps - n_steps) // (self.every_n_train_steps or 1) if max_steps > 0 else None
+        by_epoch = self.every_n_train_steps is None and max_steps < 1 and max_epochs > 0
+        return (max_epochs - 1 - epoch) // self.every_n_epochs if by_epoch else None
+
 
 def worth_redrawing(count: int) -> bool:
     """Return True if the count-th addition to a growing picture is worth drawing it anew.
@@ -81,14 +101,24 @@ def worth_redrawing(count: int) -> bool:
     return count in (power, power + power // 2)
 
 
-def worth_measuring(count: int) -> bool:
-    """Return True if the count-th report is worth what takes passes of its own: 1, 2, 4, 8, 16, ...
+def worth_measuring(count: int, last: int | None = None) -> bool:
+    """Return True if the count-th report is worth what takes passes of its own: 1, 2, 4, 8, 16, ..., and the last one.
+
+    One that the last follows soon, within half as many reports as there were, is left to the last.
+
+    Args:
+        count: Number of the report, from 1 on.
+        last: Number of the last one, if it is known.
 
     Example:
         >>> [count for count in range(1, 40) if worth_measuring(count)]
         [1, 2, 4, 8, 16, 32]
+        >>> [count for count in range(1, 21) if worth_measuring(count, last=20)]
+        [1, 2, 4, 8, 20]
     """
-    return count > 0 and count & (count - 1) == 0
+    if last is not None and count < last <= count + count // 2:
+        return False
+    return count == last or (count > 0 and count & (count - 1) == 0)
 
 
 class Stopwatch:

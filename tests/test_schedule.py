@@ -94,3 +94,36 @@ def test_the_share_of_no_time_is_zero(clock: list[float]) -> None:
 
 def test_measuring_becomes_rare_as_reports_become_many() -> None:
     assert [count for count in range(-1, 70) if worth_measuring(count)] == [1, 2, 4, 8, 16, 32, 64]
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (1, [1]),
+        (2, [1, 2]),
+        (3, [1, 3]),
+        (5, [1, 2, 5]),
+        (8, [1, 2, 4, 8]),
+        (12, [1, 2, 4, 12]),
+        (13, [1, 2, 4, 8, 13]),
+    ],
+)
+def test_what_the_last_report_follows_soon_is_left_to_it(last: int, expected: list[int]) -> None:
+    assert [count for count in range(-1, last + 1) if worth_measuring(count, last)] == expected
+
+
+@pytest.mark.parametrize("options", [{}, {"every_n_epochs": 3}, {"every_n_epochs": None, "every_n_train_steps": 7}])
+@pytest.mark.parametrize(("max_epochs", "max_steps"), [(5, -1), (10, -1), (-1, 45)])
+def test_reports_to_come_are_those_that_come(options: dict[str, int | None], max_epochs: int, max_steps: int) -> None:
+    """Ten steps make an epoch; the run ends with its epochs or its steps."""
+    schedule, by_epoch = Schedule(**options), options.get("every_n_epochs", 1) is not None
+    due: list[tuple[int, int]] = []
+    for step in range(1, (max_steps if max_steps > 0 else 10 * max_epochs) + 1):
+        epoch = (step - 1) // 10
+        ends = by_epoch and step % 10 == 0 and schedule.due_after_epoch(epoch)
+        if ends or schedule.due_after_step(step):
+            due.append((epoch, step))
+    for place, (epoch, step) in enumerate(due):
+        found = schedule.n_to_come(epoch=epoch, max_epochs=max_epochs, n_steps=step, max_steps=max_steps)
+        assert found in (len(due) - 1 - place, None)
+        assert found is not None or by_epoch == (max_steps > 0)

@@ -35,6 +35,9 @@ N_TOKENS = 4
 
 ROWS = 64
 
+MOST_TOGETHER = 1 << 24
+"""Values of the layers that are tried in one pass: they are held twice."""
+
 
 @contextmanager
 def _plain_kernels() -> Generator[None, None, None]:
@@ -157,6 +160,11 @@ class ReceptiveFields:
         # by axis and piece, of the steps in it: [positions, steps]
         self._steps: dict[tuple[int, int], Tensor] = {}
 
+    @property
+    def is_tried(self) -> bool:
+        """True if something is known already."""
+        return bool(self._marks)
+
     def look(self, key: str, outputs: Outputs, inputs: Sequence[Tensor], index: int, places: Sequence[int]) -> None:
         """Run the trials that some positions of a layer still need.
 
@@ -180,6 +188,25 @@ class ReceptiveFields:
                 parts = found.split([self._width(axis, n) for n in wide], dim=1)
                 self._steps |= {(axis, n): part for n, part in zip(wide, parts, strict=True)}
 
+    @staticmethod
+    def try_together(
+        fields: "Mapping[str, ReceptiveFields]", outputs: Outputs, inputs: Sequence[Tensor], *, index: int
+    ) -> None:
+        """Run the first trials of several layers in the same passes.
+
+        Args:
+            fields: By the layer's call, of the same axes; at least one.
+            outputs: The layers' outputs; the model in eval mode, without a graph.
+            inputs: Some samples, each [samples, ...].
+            index: Which input is looked at.
+
+        Cost: as `dependence`, whatever the number of layers.
+        """
+        first = next(iter(fields.values()))
+        found = dependence(outputs, inputs, index=index, axes=first._axes, slices=first._slices)
+        for key, field in fields.items():
+            field._marks = found.get(key, [])
+
     def _width(self, axis: int, piece: int) -> int:
         start, stop = self._slices[axis][piece]
         return stop - start
@@ -200,6 +227,25 @@ class ReceptiveFields:
             start + first[0] if first else start,
             self._slices[axis][ends[1]][0] + last[1] + 1 if last else stop,
         )
+
+
+def fitting_together(sizes: Mapping[str, int], first: str) -> list[str]:
+    """Return the layers that are tried together with one of them: as many as memory for `MOST_TOGETHER` values takes.
+
+    Args:
+        sizes: Values of a sample by layer.
+        first: The layer that is wanted.
+
+    Example:
+        >>> fitting_together({"large": 1 << 20, "first": 100, "small": 10}, "first")
+        ['first', 'small']
+    """
+    kept, free = [first], MOST_TOGETHER // ROWS - sizes.get(first, 0)
+    for key, size in sizes.items():
+        if key != first and size <= free:
+            kept.append(key)
+            free -= size
+    return kept
 
 
 def _ends(mark: Tensor) -> tuple[int, int] | tuple[()]:

@@ -64,7 +64,7 @@ class SummedLayer(NamedTuple):
 
     @classmethod
     def of(cls, activity: Activity) -> "SummedLayer":
-        """Return what is summed of an activity like this one."""
+        """Return the sums that are kept of an activity like this one."""
         return cls(activity.active.shape[1], activity.magnitude is not None, activity.alive is not None)
 
 

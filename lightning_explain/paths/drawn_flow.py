@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -54,16 +55,22 @@ class DrawnFlow:
             graph: As `flow_to_inputs` returns it.
             units: In the order of their layers, the output last.
         """
-        places = {layer: [i for i, (of, _) in enumerate(units) if of == layer] for layer in {of for of, _ in units}}
-        numbers = {layer: [units[i][1] for i in found] for layer, found in places.items()}
-        onward, shares = np.zeros((len(units), len(units))), np.zeros((len(units), len(units)))
+        numbers: dict[int, list[int]] = {}
+        for layer, unit in units:
+            numbers.setdefault(layer, []).append(unit)
+        ends = np.cumsum([len(found) for found in numbers.values()]).tolist()
+        places = {layer: slice(end - len(numbers[layer]), end) for layer, end in zip(numbers, ends, strict=True)}
+        rows = {layer: np.array(found) for layer, found in numbers.items()}
+        shares = np.zeros((len(units), len(units)))
         for link in graph.links:
             if link.target in places and link.source in places:
-                rows = numbers[link.target]
-                own = np.ix_(places[link.target], places[link.source])
-                shares[own] = link.share[np.ix_(rows, numbers[link.source])]
-                onward[own] = per_share(shares[own], graph.layers[link.target].share[rows].astype(float)[:, None])
-        return cls(onward, shares, np.array([float(graph.layers[layer].is_input) for layer, _ in units]))
+                found = link.share[rows[link.target][:, None], rows[link.source]]
+                shares[places[link.target], places[link.source]] = found
+        through = np.concatenate(
+            [np.zeros(0), *(graph.layers[layer].share[found].astype(float) for layer, found in rows.items())]
+        )
+        is_input = np.repeat([float(graph.layers[layer].is_input) for layer in rows], [len(at) for at in rows.values()])
+        return cls(per_share(shares, through[:, None]), shares, is_input)
 
     def arriving(self) -> Numbers:
         """Return the share of the flow that arrives at each unit along drawn edges."""
@@ -73,6 +80,10 @@ class DrawnFlow:
 
     def arrived(self) -> Numbers:
         """Return the share of each unit's flow that reaches an input along drawn edges."""
+        return self._arrived
+
+    @cached_property
+    def _arrived(self) -> Numbers:
         return np.linalg.solve(np.eye(len(self.is_input)) - self.onward, self.is_input)
 
     @property
@@ -86,8 +97,10 @@ class DrawnFlow:
 
     def only(self, kept: Sequence[int]) -> "DrawnFlow":
         """Keep some units, by their places; the output must be the last of them."""
-        own = np.ix_(kept, kept)
-        return DrawnFlow(self.onward[own], self.shares[own], self.is_input[list(kept)])
+        if len(kept) == len(self.is_input):
+            return self
+        own = np.array(kept)
+        return DrawnFlow(self.onward[own[:, None], own], self.shares[own[:, None], own], self.is_input[own])
 
     def above(self, threshold: float) -> "DrawnFlow":
         """Keep the edges along which at least such a share flows."""

@@ -99,9 +99,8 @@ class _Expansion:
                 amounts[link.source] = amounts.get(link.source, 0.0) + more
 
 
-def _best_of_block(graph: ContributionGraph, units: Sequence[Unit], layers: Sequence[int], n_units: int) -> list[Unit]:
+def _best_of_block(graph: ContributionGraph, others: Sequence[Unit], layers: Sequence[int], n_units: int) -> list[Unit]:
     """Return the units of a block that carry most, given those that are selected elsewhere."""
-    others = [unit for unit in units if unit[0] not in layers]
     flow = DrawnFlow.between(graph, others)
     arriving, arrived = flow.arriving(), flow.arrived()
     gains = {layer: [np.zeros(len(graph.layers[layer])), np.zeros(len(graph.layers[layer]))] for layer in layers}
@@ -120,10 +119,10 @@ def _best_of_block(graph: ContributionGraph, units: Sequence[Unit], layers: Sequ
             kept = link.share[:, columns] @ arrived[at_source]
             gains[link.target][1] += per_share(kept, graph.layers[link.target].share.astype(float))
     found = [
-        (float(gain), (layer, unit))
-        for layer, (above, below) in gains.items()
-        for unit, gain in enumerate(above * below * graph.layers[layer].is_single)
-        if gain > 0
+        (float(gain[unit]), (layer, int(unit)))
+        for layer, gain in ((layer, own[0] * own[1] * graph.layers[layer].is_single) for layer, own in gains.items())
+        for unit in np.argsort(-gain, kind="stable")[:n_units]
+        if gain[unit] > 0
     ]
     return [unit for _, unit in sorted(found, key=lambda each: -each[0])[:n_units]]
 
@@ -131,13 +130,17 @@ def _best_of_block(graph: ContributionGraph, units: Sequence[Unit], layers: Sequ
 def _improved(graph: ContributionGraph, units: list[Unit], block_of: Sequence[int], n_units: int) -> list[Unit]:
     """Exchange the units of one block after the other for those that carry most, while that draws more."""
     share, is_better = DrawnFlow.between(graph, units).share, True
+    tried: dict[int, list[Unit]] = {}
     while is_better:
         is_better = False
         for block in sorted(set(block_of[:-1])):
             layers = [layer for layer, of in enumerate(block_of) if of == block]
-            best = _best_of_block(graph, units, layers, n_units)
-            other = sorted([*best, *(unit for unit in units if unit[0] not in layers)])
-            more = DrawnFlow.between(graph, other).share
+            elsewhere = [unit for unit in units if unit[0] not in layers]
+            if tried.get(block) == elsewhere:
+                continue  # the best of the block depends on nothing else
+            tried[block] = elsewhere
+            other = sorted([*_best_of_block(graph, elsewhere, layers, n_units), *elsewhere])
+            more = share if other == units else DrawnFlow.between(graph, other).share
             if more > share * GAIN:
                 units, share, is_better = other, more, True
     return units

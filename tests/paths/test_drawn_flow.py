@@ -58,3 +58,10 @@ def test_without_biases_all_of_the_flow_reaches_the_inputs(graph):
         assert after.get(path, 0.0) == pytest.approx(share / total, abs=1e-9)
     for mine, given_layer in zip(flow.layers, graph.layers, strict=True):
         assert mine.contribution is given_layer.contribution
+
+
+@given(graph=graphs)
+def test_no_units_draw_nothing(graph):
+    drawn = DrawnFlow.between(flow_to_inputs(graph), [])
+    assert drawn.onward.shape == drawn.shares.shape == (0, 0)
+    assert drawn.is_input.shape == (0,)

@@ -98,7 +98,7 @@ class ProbeMonitor(pl.Callback):
         self._detail = Detail(detail)
         self._guard = Guard(f"{type(self).__name__}(name={name!r})", on_error, memory=self._memory_advice)
         self.question = Question(input=input, target=target, output=output, forward_fn=forward_fn)
-        """Where batches hold input and target, and how the module is called."""
+        """The places of input and target in batches, and the call of the module."""
         self._schedule = MonitorSchedule(
             name,
             schedule=Schedule(every_n_epochs=every_n_epochs, every_n_train_steps=every_n_train_steps),

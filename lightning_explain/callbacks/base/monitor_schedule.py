@@ -20,6 +20,16 @@ def largest(trainer: Any, number: int) -> int:
     return int(trainer.strategy.reduce(own, reduce_op="max"))
 
 
+def _progress(trainer: Any) -> dict[str, int]:
+    """Return epochs and steps done, and those planned."""
+    return {
+        "epoch": trainer.current_epoch,
+        "max_epochs": trainer.max_epochs or -1,
+        "n_steps": trainer.global_step,
+        "max_steps": trainer.max_steps,
+    }
+
+
 class MonitorSchedule:
     """Schedule of a monitor's reports: due ones, once for each optimizer step, if the budget allows.
 
@@ -127,20 +137,17 @@ class MonitorSchedule:
     def worth_measuring(self, trainer: Any, count: int) -> bool:
         """Return True if the count-th report is worth what takes passes of its own: 1, 2, 4, 8, ..., and the last one.
 
-        All processes of a run decide alike, so a run that is stopped early ends without.
+        One that the planned last report follows soon is left to it. All processes of a run decide alike, so a run that
+        is stopped early ends without.
         """
-        return worth_measuring(count) or (trainer.state.fn == "fit" and self._is_planned_last(trainer))
+        to_come = self._schedule.n_to_come(**_progress(trainer)) if trainer.state.fn == "fit" else None
+        return worth_measuring(count, None if to_come is None else count + to_come)
 
     def _is_last(self, trainer: Any) -> bool:
         return trainer.should_stop or self._is_planned_last(trainer)
 
     def _is_planned_last(self, trainer: Any) -> bool:
-        return self._schedule.is_last(
-            epoch=trainer.current_epoch,
-            max_epochs=trainer.max_epochs or -1,
-            n_steps=trainer.global_step,
-            max_steps=trainer.max_steps,
-        )
+        return self._schedule.is_last(**_progress(trainer))
 
     def start_report(self) -> None:
         """Record that the work on a report begins."""

@@ -151,7 +151,7 @@ def _features(one: Exemplar) -> dict[str, Any]:
 
 
 IN_NUMBERS: dict[str | None, Callable[[Exemplar], dict[str, Any]]] = {"tokens": _tokens, "signal": _signal}
-"""What an event says of an exemplar of a form that is no picture; of other forms its strongest features."""
+"""Fields of an exemplar of a form that is no picture; of other forms its strongest features."""
 
 
 def _unit(card: UnitCard, crops_of: Crops) -> _Unit:

@@ -109,7 +109,7 @@ def _places(graph: Graph, *, has_image: bool) -> tuple[dict[str, Place], int]:
 
 
 def _name(graph: Graph, node: Node) -> str:
-    """Write what tells a unit apart in its column."""
+    """Write the name by which a unit is told apart in its column."""
     rest = node.label.removeprefix(graph.columns[node.column]).lstrip(". ")
     return clean(rest or node.label, 26 if node.column == 0 else 20)
 

@@ -14,7 +14,9 @@ from lightning_explain.attribution.traits import method_name
 from lightning_explain.callbacks.base.default_probe import to_device
 from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.callbacks.base.forward import Question, undisturbed
+from lightning_explain.callbacks.neurons.counting.layer_counts import layer_of
 from lightning_explain.callbacks.neurons.exemplars.fetching import NotFetchedError, fetched
+from lightning_explain.callbacks.neurons.exemplars.known_fields import KnownFields
 from lightning_explain.callbacks.neurons.exemplars.sample_numbers import DataNumbers
 from lightning_explain.capture import Layer
 from lightning_explain.display import Display
@@ -22,7 +24,7 @@ from lightning_explain.errors import ConfigurationError
 from lightning_explain.exemplars import Exemplars, LayerExemplars
 from lightning_explain.exemplars.cards import Box, Exemplar, UnitCard
 from lightning_explain.exemplars.excitation import heat_method, heatmaps, values_at
-from lightning_explain.exemplars.receptive_field import ReceptiveFields, flat_place
+from lightning_explain.exemplars.receptive_field import flat_place
 from lightning_explain.exemplars.unit_outputs import UnitOutputs, layer_outputs
 from lightning_explain.probe import Probe
 from lightning_explain.render.modalities import modality
@@ -83,7 +85,7 @@ class CardMaker:
         guard: For saying what could not be found out.
         display: How samples are shown.
         feature_names: Names of the features of tabular inputs.
-        fields: What was found out of what positions depend on, by layer and shape of the inputs.
+        fields: What positions of the layers depend on.
     """
 
     options: Exemplars
@@ -91,7 +93,7 @@ class CardMaker:
     guard: Guard
     display: Display = field(default_factory=Display)
     feature_names: Sequence[str] = ()
-    fields: dict[tuple[Any, ...], ReceptiveFields] = field(default_factory=dict[Any, Any])
+    fields: KnownFields = field(default_factory=KnownFields)
 
     def cards(
         self,
@@ -120,13 +122,12 @@ class CardMaker:
         by_name = {layer.name: layer for layer in layers}
         fetch = partial(fetched, trainer, self.question, numbers, kept=kept)
         found: Cards = {}
-        for key, units in chosen.items():
-            layer = by_name.get(key.split("#")[0])
-            if layer is None or not units or not self.options.shown:
-                continue
+        shown = {key: by_name[layer_of(key)] for key, units in chosen.items() if units and layer_of(key) in by_name}
+        for key in shown if self.options.shown else ():
+            units = chosen[key]
             with self.guard.doing(f"showing the exemplars of {key!r}"):
                 try:
-                    found[key] = self._of_layer(trainer, pl_module, fetch, exemplars[key], layer, key, units)
+                    found[key] = self._of_layer(trainer, pl_module, fetch, exemplars[key], shown, key, units)
                 except (ConfigurationError, NotFetchedError, NotImplementedError) as error:
                     # no failure: exemplars are kept all the same
                     self.guard.note(
@@ -141,10 +142,11 @@ class CardMaker:
         pl_module: Any,
         fetch: Fetch,
         exemplars: LayerExemplars,
-        layer: Layer,
+        layers: Mapping[str, Layer],
         key: str,
         units: Mapping[int, str],
     ) -> dict[int, UnitCard]:
+        layer = layers[key]
         own = self._fetch(trainer, fetch, exemplars, list(units))
         if own is None:
             return {}
@@ -158,7 +160,7 @@ class CardMaker:
             values = outputs[key].values.detach()
             places = self._places(own, exemplars, outputs[key].shape)
             same = self._compare(own, exemplars, values, places, key)
-            boxes = self._boxes(own, run, layer, key, places)
+            boxes = self.fields.boxes(own.parts, own.shown.index, own.axes, run, layers, key, places.tolist())
             scores = UnitOutputs(pl_module, run, layer, key, values.shape[2])
             method = heat_method(self.options.method, own.parts)
             heat = heatmaps(scores, own.parts, torch.tensor(own.units), places, method=method)[own.shown.index]
@@ -211,20 +213,6 @@ class CardMaker:
                 about="exemplars that differ when fetched",
             )
         return same.tolist()
-
-    def _boxes(self, own: _Fetched, run: Any, layer: Layer, key: str, places: Tensor) -> list[Box]:
-        sizes = [own.shown.inputs.shape[axis] for axis in own.axes]
-        asked = (key, *(tuple(part.shape[1:]) for part in own.parts))
-        fields = self.fields.setdefault(asked, ReceptiveFields(own.axes, sizes))
-
-        def outputs(parts: tuple[Tensor, ...]) -> dict[str, Tensor]:
-            return {name: found.values for name, found in layer_outputs(run, parts, [layer]).items()}
-
-        if own.axes:
-            with torch.no_grad():
-                few = tuple(part[:2] for part in own.parts)
-                fields.look(key, outputs, few, own.shown.index, places.tolist())
-        return [fields.box(place) for place in places.tolist()]
 
     def _put_together(
         self,
