@@ -153,11 +153,18 @@ def check_one_each(batch: Any, inputs: Inputs, targets: Tensor | None) -> None:
             "probe=Probe(inputs=..., targets=...) as tensors, and forward_fn=lambda module, x: module(list(x)) if the "
             "module takes a list."
         )
+    time_first = any(part.ndim > 1 and part.shape[1] == len(targets) for part in parts)
     raise ConfigurationError(
         f"A validation batch has {[_n_samples(part) for part in parts]} rows of input but {len(targets)} targets: "
         f"{describe(batch)[:200]}. Say with input= and target= where one of each sample is, or give "
-        "probe=Probe(inputs=..., targets=...)."
+        f"probe=Probe(inputs=..., targets=...).{TIME_FIRST if time_first else ''}"
     )
+
+
+TIME_FIRST = (
+    " If samples lie along the second dimension (time first), give input=lambda batch: batch[0].transpose(0, 1) and "
+    "forward_fn=lambda module, x: module(x.transpose(0, 1))."
+)
 
 
 class PassingProbe:

@@ -1,6 +1,7 @@
 """Check of a module's output for a probe: can it hold scores of the classes that the labels name."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -81,6 +82,35 @@ def output_words(probe: Probe, scores: Tensor) -> str:
     return ""
 
 
+def check_rows(question: Question, pl_module: Any, inputs: tuple[Tensor, ...], scores: Tensor) -> None:
+    """Refuse a module that does not return a row of scores for each sample, such as one that takes time first.
+
+    As many rows as samples may be a coincidence of sizes, so two samples are tried as well; a module that takes no
+    other batch size than its own is left alone.
+
+    Args:
+        question: How the explained function is reached.
+        pl_module: The module, isolated.
+        inputs: The probe's inputs.
+        scores: Its scores for them.
+
+    Raises:
+        ConfigurationError: There are more rows or fewer.
+    """
+    n_samples, n_rows, shape = len(inputs[0]), len(scores), list(scores.shape)
+    if n_rows == n_samples > 2:
+        with suppress(Exception):
+            fewer = question.scores(pl_module)(*(part[:2].clone() for part in inputs))
+            n_samples, n_rows, shape = 2, len(fewer), list(fewer.shape)
+    if n_rows != n_samples:
+        raise ConfigurationError(
+            f"The model returns scores of shape {shape} for {n_samples} samples of the probe; expected a row for each, "
+            f"[{n_samples}, classes]. If it takes samples along the second dimension (time first), give "
+            "forward_fn=lambda module, x: module(x.transpose(0, 1)), and where batches hold them so, input=lambda batch: "
+            "batch[0].transpose(0, 1); if it returns them there, output=lambda scores: scores.transpose(0, 1)."
+        )
+
+
 def check_outputs(
     question: Question,
     pl_module: Any,
@@ -112,6 +142,7 @@ def check_outputs(
     settle_output(question, pl_module, inputs, probe, guard)
     with undisturbed(pl_module), torch.no_grad():
         scores = question.module(pl_module, inputs)[1].detach().cpu()
+        check_rows(question, pl_module, inputs, scores)
     n_classes = n_classes_of(probe)
     free = question.output is None and question.forward_fn is None
     if free and n_classes is not None and n_classes > 2 and scores.numel() == len(scores):

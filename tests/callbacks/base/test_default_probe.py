@@ -151,6 +151,9 @@ def test_lists_of_samples_and_missing_targets_are_refused() -> None:
         check_one_each(list(sizes), sizes, Y[:2])
     with pytest.raises(ConfigurationError, match=r"\[40\] rows of input but 7 targets.*input= and target="):
         check_one_each((X, Y), X, Y[:7])
+    steps = torch.rand(5, 7, 4)
+    with pytest.raises(ConfigurationError, match=r"\[5\] rows .* 7 targets.*batch\[0\].transpose.*forward_fn="):
+        check_one_each((steps, Y[:7]), steps, Y[:7])
 
 
 def passed(*batches: tuple[Tensor, Tensor]) -> PassingProbe:

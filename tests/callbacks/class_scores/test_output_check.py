@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor, IntegratedGradients, Probe
+from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.callbacks.base.output_choice import are_probabilities_of, feeds, likeliest_scores
-from lightning_explain.callbacks.class_scores.output_check import output_words
+from lightning_explain.callbacks.class_scores.output_check import check_rows, output_words
 from lightning_explain.callbacks.class_scores.output_source import OutputSource, matching
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from tests.callbacks.class_scores.score_nets import Parts, X, Y, fit_scores
@@ -151,3 +152,30 @@ def test_more_outputs_than_classes_want_a_word_only_where_they_are_many() -> Non
     assert output_words(threes, torch.rand(4, 10)) == output_words(threes, torch.rand(4, 50)) == ""
     with pytest.raises(ConfigurationError, match="rebuild its input"):
         output_words(few, torch.rand(4, 5))
+
+
+class TimeFirst(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.head = nn.GRU(4, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rnn(x)[0][-1])
+
+
+@pytest.mark.parametrize("n_steps", [5, 12])
+def test_samples_along_another_dimension_are_refused_also_where_sizes_are_equal(n_steps: int) -> None:
+    module, x = TimeFirst(), torch.rand(12, n_steps, 4)
+    with pytest.raises(ConfigurationError, match=r"scores of shape .* samples of the probe; .*forward_fn=.*transpose"):
+        check_rows(Question(), module, (x,), module(x))
+    told = Question(forward_fn=lambda module, x: module(x.transpose(0, 1)))
+    check_rows(told, module, (x,), told.scores(module)(x))
+
+
+def test_a_module_of_one_batch_size_is_left_alone() -> None:
+    class Fixed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + torch.zeros(12, 4)
+
+    check_rows(Question(), Fixed(), (torch.rand(12, 4),), torch.rand(12, 4))
+    check_rows(Question(), nn.Linear(4, 3), (torch.rand(12, 4),), torch.rand(12, 3))
