@@ -54,36 +54,45 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 class PaddingMasks:
-    """The masks of the current calls.
+    """The masks of the current calls."""
 
-    Args:
-        sources: Where masks are seen.
-    """
-
-    def __init__(self, sources: Iterable[MaskSource]) -> None:
-        self._sources = frozenset(sources)
+    def __init__(self) -> None:
         self._masks: dict[MaskSource, Tensor] = {}
-        self._handles: list[RemovableHandle] = []
+        self._handles: dict[MaskSource, RemovableHandle] = {}
+        self._fused: frozenset[MaskSource] = frozenset()
         self._after = OutsideHook[MaskSource]({}, self.note)
 
-    def attach(self) -> None:
-        """Attach the hooks: never to a transformer layer, which would no longer run fused."""
-        fused = [source for source in self._sources if isinstance(source.module, nn.TransformerEncoderLayer)]
-        self._after = OutsideHook({source.module: source for source in fused}, self.note)
-        self._after.attach()
-        self._handles = [
-            source.module.register_forward_pre_hook(MaskHook(self, source), with_kwargs=True)
-            for source in self._sources
-            if source not in fused
-        ]
+    def attach(self, sources: Iterable[MaskSource]) -> None:
+        """Attach the hooks where they are not attached: never to a transformer layer, which would no longer run fused.
+
+        Those attached before stay, since a module whose hooks are being called would call one that is gone.
+
+        Args:
+            sources: Where masks are seen.
+        """
+        wanted = frozenset(sources)
+        fused = frozenset(source for source in wanted if isinstance(source.module, nn.TransformerEncoderLayer))
+        if not fused <= self._fused:
+            self._fused |= fused
+            self._after.detach()
+            self._after = OutsideHook({source.module: source for source in self._fused}, self.note)
+            self._after.attach()
+        for source in wanted - fused - self._handles.keys():
+            self._handles[source] = source.module.register_forward_pre_hook(MaskHook(self, source), with_kwargs=True)
 
     def detach(self) -> None:
         """Detach the hooks."""
-        for handle in self._handles:
+        for handle in self._handles.values():
             handle.remove()
-        self._handles = []
+        self._handles, self._fused = {}, frozenset()
         self._after.detach()
         self.forget()
+
+    def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Record the masks of a call that has begun already: hooks attached meanwhile are not called any more."""
+        for source in self._handles:
+            if source.module is module:
+                self.note(source, args, kwargs)
 
     def forget(self) -> None:
         """Forget the masks of earlier calls."""

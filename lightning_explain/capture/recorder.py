@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from lightning_explain.capture.encoders import EncoderWatch, Padding, no_padding
@@ -88,15 +88,14 @@ class Recorder:
         self._handles: dict[str, RemovableHandle] = {}
         self._outside = OutsideHook[Layer]({}, self._record_outside)
         self._encoders: EncoderWatch | None = None
-        self._masks = PaddingMasks([])
+        self._masks = PaddingMasks()
 
     def attach(self) -> None:
         """Attach the hooks; does nothing if they are attached."""
         if self._attached:
             return
         self._attached = True
-        self._masks = PaddingMasks(use.mask for layer in self.layers for use in layer.calls if use.mask is not None)
-        self._masks.attach()
+        self._masks.attach(use.mask for layer in self.layers for use in layer.calls if use.mask is not None)
         alone = [layer for layer in self.layers if layer.left_alone and layer.host is None]
         hooked = [layer for layer in self.layers if layer.host is None and not layer.left_alone]
         self._handles = {layer.name: self._hook_on(layer) for layer in hooked}
@@ -125,6 +124,10 @@ class Recorder:
             self._remove()
             self.attach()
 
+    def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Take note of a module call that has begun already when hooks were attached, for its padding masks."""
+        self._masks.enter(module, args, kwargs)
+
     def _hook_on(self, layer: Layer, padding: Padding = no_padding) -> RemovableHandle:
         masked = any(use.mask is not None for use in layer.calls)
         if layer.view is None and not masked:
@@ -148,7 +151,7 @@ class Recorder:
     def detach(self) -> None:
         """Detach the hooks; does nothing if they are detached."""
         self._remove()
-        self._masks.forget()
+        self._masks.detach()
         self.recording = False
 
     def _remove(self) -> None:
@@ -159,7 +162,6 @@ class Recorder:
         if self._encoders is not None:
             self._encoders.detach()
             self._encoders = None
-        self._masks.detach()
         self._attached = False
 
     def start(self) -> None:

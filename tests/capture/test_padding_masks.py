@@ -47,8 +47,8 @@ def test_arguments_have_their_names_however_they_were_given() -> None:
 def test_the_mask_of_the_call_that_is_going_on_is_known_and_no_earlier_one() -> None:
     net, ids, mask = Encoder(), torch.ones(2, 3), (~PADDING).long()
     source = MaskSource(net, "attention_mask")
-    masks = PaddingMasks([source])
-    masks.attach()
+    masks = PaddingMasks()
+    masks.attach([source])
     try:
         net(ids, mask)
         assert torch.equal(masks.padding(source), PADDING)
@@ -69,8 +69,8 @@ def test_the_mask_of_the_call_that_is_going_on_is_known_and_no_earlier_one() -> 
 def test_a_layer_that_may_run_fused_is_watched_from_outside() -> None:
     layer = nn.TransformerEncoderLayer(4, 2, 4, batch_first=True).eval()
     source = MaskSource(layer, "src_key_padding_mask")
-    masks = PaddingMasks([source])
-    masks.attach()
+    masks = PaddingMasks()
+    masks.attach([source])
     try:
         assert not layer._forward_pre_hooks and not layer._forward_hooks
         layer(torch.ones(2, 3, 4), src_key_padding_mask=PADDING)
@@ -83,10 +83,41 @@ def test_a_layer_that_may_run_fused_is_watched_from_outside() -> None:
 def test_a_copy_of_a_watched_model_notes_nothing() -> None:
     net, mask = Encoder(), (~PADDING).long()
     source = MaskSource(net, "attention_mask")
-    masks = PaddingMasks([source])
-    masks.attach()
+    masks = PaddingMasks()
+    masks.attach([source])
     twin = copy.deepcopy(net)
     net(torch.ones(2, 3), mask)
     twin(torch.ones(2, 3), mask.flip(0))
     assert torch.equal(masks.padding(source), PADDING)
     masks.detach()
+
+
+def test_hooks_that_are_attached_again_stay_those_of_a_call_that_has_begun() -> None:
+    net, mask = Encoder(), (~PADDING).long()
+    source, other = MaskSource(net, "attention_mask"), MaskSource(nn.Identity(), "padding_mask")
+    masks = PaddingMasks()
+
+    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+        masks.attach([source, other])
+        masks.enter(module, args, kwargs)
+
+    with net.register_forward_pre_hook(before, with_kwargs=True):
+        for own in (mask, mask.flip(0)):
+            net(torch.ones(2, 3), attention_mask=own)
+            assert torch.equal(masks.padding(source), own == 0)
+    assert len(net._forward_pre_hooks) == 1
+    masks.detach()
+    assert not net._forward_pre_hooks and not other.module._forward_pre_hooks
+
+
+def test_two_transformer_layers_are_watched_by_one_hook_from_outside() -> None:
+    layers = [nn.TransformerEncoderLayer(4, 2, 4, batch_first=True).eval() for _ in range(2)]
+    sources = [MaskSource(layer, "src_key_padding_mask") for layer in layers]
+    masks = PaddingMasks()
+    masks.attach(sources[:1])
+    masks.attach(sources)
+    for layer, source, padding in zip(layers, sources, (PADDING, PADDING.flip(0)), strict=True):
+        layer(torch.ones(2, 3, 4), src_key_padding_mask=padding)
+        assert torch.equal(masks.padding(source), padding)
+    masks.detach()
+    assert not module_hooks._has_any_global_hook()

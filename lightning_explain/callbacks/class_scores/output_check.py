@@ -106,8 +106,9 @@ def check_rows(question: Question, pl_module: Any, inputs: tuple[Tensor, ...], s
         raise ConfigurationError(
             f"The model returns scores of shape {shape} for {n_samples} samples of the probe; expected a row for each, "
             f"[{n_samples}, classes]. If it takes samples along the second dimension (time first), give "
-            "forward_fn=lambda module, x: module(x.transpose(0, 1)), and where batches hold them so, input=lambda batch: "
-            "batch[0].transpose(0, 1); if it returns them there, output=lambda scores: scores.transpose(0, 1)."
+            "forward_fn=lambda module, x: module(x.transpose(0, 1)), and where batches hold them so, "
+            "input=lambda batch: batch[0].transpose(0, 1); if it returns them there, output=lambda scores: "
+            "scores.transpose(0, 1)."
         )
 
 

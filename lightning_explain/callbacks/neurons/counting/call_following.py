@@ -81,7 +81,13 @@ class CallFollowing:
             for each in (counts, *(other for other in others if not other.is_followed)):
                 each.watch(layers)
 
-        self._follower = StepFollower(module, receive=receive, stopwatch=self._stopwatch, in_training=n_followed > 0)
+        self._follower = StepFollower(
+            module,
+            receive=receive,
+            enter=counts.recorder.enter,
+            stopwatch=self._stopwatch,
+            in_training=n_followed > 0,
+        )
         if not names_inside_compiled(module):
             self._follower.attach()
         elif is_whole(module):

@@ -67,6 +67,7 @@ class StepFollower:
         pl_module: The module.
         receive: Called after each pass with what was seen so far.
         stopwatch: For the time spent.
+        enter: Called with module, arguments and keywords of a call that goes on after it was followed.
         in_training: Follow training in train mode, not in eval mode, whose calls are the same in most networks.
 
     Attributes:
@@ -82,11 +83,13 @@ class StepFollower:
         *,
         receive: Callable[[ForwardTrace], None],
         stopwatch: Stopwatch,
+        enter: Callable[[nn.Module, Any, Any], None] | None = None,
         in_training: bool = False,
     ) -> None:
         self._in_training = in_training
         self._module = pl_module
         self._receive = receive
+        self._enter = enter
         self._stopwatch = stopwatch
         self._tracer = AxisTracer(pl_module, FUNCTIONS)
         self._open: nn.Module | None = None
@@ -127,6 +130,8 @@ class StepFollower:
         if self.n_followed < MOST_CALLS and is_whole(self._module):
             with self._stopwatch.spending():
                 self.follow(module, args, kwargs)
+                if self._enter is not None:
+                    self._enter(module, args, kwargs)
 
     def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         del args, kwargs

@@ -142,6 +142,29 @@ class Padded(ByHand):
         return self.out((h * mask[..., None]).sum(1))
 
 
+class PaddedOutermost(Padded):
+    """The mask is an argument of the outermost call of the step, which is followed just before it is made."""
+
+    def forward(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
+        h = self.words.act(self.words.fc(self.words.embed(ids)))
+        self.note("words.act", h, h.transpose(1, 2), attention_mask.bool())
+        return self.out((h * attention_mask[..., None]).sum(1))
+
+
+class PaddedPair(Padded):
+    """Two outermost calls with a mask in each step, the second of the same texts backwards."""
+
+    def step(self, batch: Any) -> Tensor:
+        ids, mask, labels = batch
+        self.box: dict[str, Any] = {}
+        both = [self.words(ids, attention_mask=mask), self.words(ids.flip(1), attention_mask=mask.flip(1))]
+        for key, h, own in zip(("words.act", "words.act#1"), both, (mask, mask.flip(1)), strict=True):
+            self.note(key, h, h.transpose(1, 2), own.bool())
+            self.noted.setdefault(key, []).append(self.box[key])
+        self.labels.append(labels)
+        return functional.cross_entropy(self.out(sum(both).mean(1)), labels)
+
+
 def series() -> tuple[Tensor, ...]:
     return (torch.randn(24, 6, 6, generator=torch.Generator().manual_seed(1)), Y)
 
@@ -161,16 +184,20 @@ RUNS: dict[str, tuple[Callable[[], ByHand], Callable[[], tuple[Tensor, ...]]]] =
     "a layer called twice": (Twice, series),
     "a branch in training only": (Branch, series),
     "a padding mask": (Padded, words),
+    "a padding mask of the outermost call": (PaddedOutermost, words),
+    "two outermost calls with a padding mask": (PaddedPair, words),
 }
 
 
-def counted(make: Callable[[], ByHand], data: tuple[Tensor, ...], **options: Any) -> tuple[Any, ByHand, list[str]]:
+def counted(
+    make: Callable[[], ByHand], data: tuple[Tensor, ...], *, epochs: int = 2, **options: Any
+) -> tuple[Any, ByHand, list[str]]:
     monitor, loader = (
         ActiveNeuronMonitor(feeding=0, maps=0, exemplars=0, **options),
         DataLoader(TensorDataset(*data), 6),
     )
     with explanation_warnings() as told:
-        trainer = fit(monitor, model=make, data=(loader, loader), seed=2, num_sanity_val_steps=0)
+        trainer = fit(monitor, model=make, data=(loader, loader), seed=2, num_sanity_val_steps=0, max_epochs=epochs)
     return monitor, trainer.lightning_module, told
 
 
@@ -181,9 +208,18 @@ def test_rates_are_those_of_counting_by_hand(name: str) -> None:
     assert model.noted and not told
     for key in model.noted:
         torch.testing.assert_close(monitor.profiles["val"][key].rates, model.expected(key))
+        assert monitor.profiles["val"][key].n_samples.sum() == 24
     if name == "a branch in training only":
         # its first step was counted wrongly, which was seen and taken back; the second epoch is whole
         assert monitor.profiles["train"]["relu#1"].n_samples.sum() == 24
+
+
+@pytest.mark.parametrize("make", [Padded, PaddedOutermost, PaddedPair])
+def test_no_padding_is_counted_in_the_batch_that_is_followed(make: Callable[[], ByHand]) -> None:
+    monitor, model, told = counted(make, words(), epochs=1, on_error="raise", target=2)
+    assert not told
+    for key in model.noted:
+        torch.testing.assert_close(monitor.profiles["val"][key].rates, model.expected(key))
 
 
 class Unknown(ByHand):
