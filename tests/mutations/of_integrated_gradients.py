@@ -7,12 +7,16 @@ from functools import partial
 from types import FunctionType
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
+import tests.attribution.integrated_gradients.test_adaptive as adaptive
 import tests.attribution.integrated_gradients.test_first_layer as first_layer
 import tests.attribution.integrated_gradients.test_input_gradients as input_gradients
 import tests.attribution.integrated_gradients.test_method as integrated
+import tests.attribution.integrated_gradients.test_pieces as pieces_of_paths
 import tests.attribution.test_conductance as layer_conductance
 from lightning_explain.attribution import (
     AtEmbedding,
@@ -24,7 +28,12 @@ from lightning_explain.attribution import (
     uniform_noise,
 )
 from lightning_explain.attribution.integrated_gradients.conv_fusion import fast_convolutions
-from lightning_explain.attribution.integrated_gradients.quadrature import gauss_legendre, midpoint, second_differences
+from lightning_explain.attribution.integrated_gradients.quadrature import (
+    gauss_legendre,
+    midpoint,
+    second_differences,
+    spline_correction,
+)
 from lightning_explain.isolation import explaining
 from tests.attribution.integrated_gradients.plain_bisection import bisected
 from tests.attribution.lrp.nets import with_statistics
@@ -90,10 +99,12 @@ def adaptive_rule() -> None:
     close(IntegratedGradients(FROM)(product, AT).values, PRODUCT)
     found = IntegratedGradients(tolerance=10.0)(lambda z: z[:, 0] ** 3, torch.tensor([[2.0]]).double())
     trapezoid, before = (8 * (1 + 1 / (2 * m**2)) for m in (4, 2))
-    close(found.values, [trapezoid])
+    nodes = np.linspace(0, 1, 5)
+    spline = float(CubicSpline(nodes, 24 * nodes**2, bc_type="natural").integrate(0, 1))
+    close(found.values, [spline])
     # on a smooth function the distance of the two rules shrinks fast, and less than half of it is error
     close(found.error, [0.36 * (before - trapezoid) / trapezoid])
-    close(found.convergence_delta, [trapezoid - 8])
+    close(found.convergence_delta, [spline - 8])
 
 
 def kink_at_baseline() -> None:
@@ -140,6 +151,18 @@ def kinks_by_trapezoids() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         integrated.test_kinks_are_integrated_by_trapezoids_even_where_smooth_is_said()
+
+
+def spline() -> None:
+    forget(spline_correction)
+    try:
+        pieces_of_paths.test_splines_go_through_the_nodes_of_each_sample_in_order()
+    finally:
+        forget(spline_correction)
+
+
+def gap_by_spline() -> None:
+    adaptive.test_no_spline_that_leaves_a_gap()
 
 
 def gap_of_layers() -> None:
@@ -310,6 +333,26 @@ MUTATIONS = [
         bisection,
     ),
     Mutation("attribution.integrated_gradients.adaptive._unsuited", "KINKED", "2", kinks_by_trapezoids),
+    Mutation("attribution.integrated_gradients.quadrature.spline_correction", "24", "12", spline),
+    Mutation(
+        "attribution.integrated_gradients.quadrature.spline_correction",
+        "(step[1:] + step[:-1]) / 3",
+        "(step[1:] + step[:-1]) / 6",
+        spline,
+    ),
+    Mutation(
+        "attribution.integrated_gradients.pieces.Nodes.spline_corrections",
+        "self.position.argsort()",
+        "self.sample.argsort()",
+        spline,
+    ),
+    Mutation("attribution.integrated_gradients.adaptive._smoothed", "1 - totals.jumps", "totals.jumps", bisection),
+    Mutation(
+        "attribution.integrated_gradients.adaptive._smoothed",
+        "added.where(worse[:, None], 0.0)",
+        "0 * added",
+        gap_by_spline,
+    ),
     Mutation(
         "attribution.integrated_gradients.bypass._Held.__call__",
         "self.was_replaced = True",

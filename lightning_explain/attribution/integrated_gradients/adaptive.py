@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution.integrated_gradients.marking import bulk, rank, share_to_cut
+from lightning_explain.attribution.integrated_gradients.marking import Goal, bulk, rank, share_to_cut
 from lightning_explain.attribution.integrated_gradients.path import StraightPath, contributions_at
 from lightning_explain.attribution.integrated_gradients.pieces import TRAPEZOIDS, Nodes, PieceRule, Pieces
 from lightning_explain.attribution.integrated_gradients.quadrature import relative_distance
@@ -17,10 +17,6 @@ KINKED = 0.3
 SMALLEST_CHANGE = 0.01
 """The completeness gap is taken relative to |F(x) - F(baseline)|, but at least to this share of sum |values|:
 where the output hardly changes, a relative gap would ask for the impossible."""
-
-FINEST_SPACING = 0.25
-"""Smallest distance between nodes, in parts of the equal steps that `max_steps` points make: where the function jumps,
-no distance is small enough."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,8 @@ class Totals:
         difference: By how much they moved from what the coarse rule says [batch, features].
         squares: The same of every piece on its own, squared and added up [batch, features].
         change: F(input) - F(baseline) [batch].
-        error: Bound on the relative L1 error, never below the completeness gap over sum |values| [batch].
+        bound: Bound on the relative L1 error by what the rules say [batch].
+        jumps: The share of jumps in it [batch].
         per_distance: Error of an average over several paths, over its distance from the coarser average [batch].
         n_evaluations: Nodes of each sample [batch].
         unfinished: Whether nodes ran out before the sample was good enough [batch].
@@ -77,7 +74,8 @@ class Totals:
     difference: Tensor
     squares: Tensor
     change: Tensor
-    error: Tensor
+    bound: Tensor
+    jumps: Tensor
     per_distance: Tensor
     n_evaluations: Tensor
     unfinished: Tensor
@@ -94,6 +92,12 @@ class Totals:
         return torch.where(total == 0, total, total / self.values.abs().sum(1))
 
     @property
+    def error(self) -> Tensor:
+        """Bound on the relative L1 error, never below the completeness gap over sum |values|: [batch]."""
+        gap = (self.values.sum(1) - self.change).abs()
+        return torch.where(gap == 0, self.bound, torch.maximum(self.bound, gap / self.values.abs().sum(1)))
+
+    @property
     def gap(self) -> Tensor:
         """Return |sum(values) - change| relative to the change: [batch]."""
         gap = (self.values.sum(1) - self.change).abs()
@@ -106,25 +110,6 @@ class Totals:
         return cls(*(torch.cat([getattr(one, field.name) for one in several]) for field in fields(cls)))
 
 
-@dataclass(frozen=True)
-class Goal:
-    """Condition under which a sample is refined no further.
-
-    Attributes:
-        error: Largest estimated relative L1 error.
-        gap: Largest completeness gap.
-        max_steps: Most nodes of a sample.
-    """
-
-    error: float
-    gap: float
-    max_steps: int
-
-    def smallest_width(self, rule: PieceRule) -> float:
-        """Width of the narrowest piece that may still be cut, which halves the distance of its nodes."""
-        return 2 * rule.n_intervals * FINEST_SPACING / (self.max_steps - 1)
-
-
 def refined(
     path: StraightPath, beginning: Tensor, start_scores: Tensor, goal: Goal, rule: PieceRule = TRAPEZOIDS
 ) -> Totals:
@@ -132,7 +117,8 @@ def refined(
 
     Each path starts with a few equal pieces. How far the two rules are apart on a piece, and how far its own scores
     are from complete, says where the error is. The pieces with the largest errors are bisected, as many as should
-    bring the sample's own error down to the goal, until it is good enough.
+    bring the sample's own error down to the goal, until it is good enough. Where the scores tell of no kinks, a spline
+    through the nodes then takes away most of what trapezoids of unequal width are wrong by.
 
     Args:
         path: Inputs, baselines and model.
@@ -148,8 +134,20 @@ def refined(
     if rule is not TRAPEZOIDS:
         nodes, known = _bisected(path, totals, nodes, known, goal, rule)
         known = _by_trapezoids(totals, nodes, known) if len(known.error) else known
-    _bisected(path, totals, nodes, known, goal, TRAPEZOIDS)
+    nodes, _ = _bisected(path, totals, nodes, known, goal, TRAPEZOIDS)
+    if rule is TRAPEZOIDS:
+        _smoothed(totals, nodes, goal)
     return totals
+
+
+def _smoothed(totals: Totals, nodes: Nodes, goal: Goal) -> None:
+    """Integrate cubic splines through the nodes, as far as the scores tell of no kinks, unless this leaves a gap."""
+    error, gap = totals.error.clamp_min(goal.error), totals.gap.clamp_min(goal.gap)
+    added = nodes.spline_corrections(1 - totals.jumps)
+    totals.values.add_(added)
+    worse = (totals.error > error) | (totals.gap > gap)
+    totals.values.sub_(added.where(worse[:, None], 0.0))
+    totals.difference.add_(added.where(~worse[:, None], 0.0))
 
 
 def _bisected(
@@ -202,8 +200,9 @@ def _begun(
     n, device, last = len(path), path.device, rule.n_first_nodes - 1
     samples = torch.arange(n, device=device)
     positions = torch.arange(1, last + 1, dtype=torch.float64, device=device) / last
-    found = contributions_at(path, samples.repeat(last), positions.repeat_interleave(n))
-    nodes = Nodes.of(beginning, start_scores).joined(*found)
+    where = samples.repeat(last), positions.repeat_interleave(n)
+    nodes = Nodes.of(samples, torch.zeros_like(samples).to(positions), beginning, start_scores)
+    nodes = nodes.joined(*where, *contributions_at(path, *where))
     # node k of sample i is row i + n k; pieces share the nodes at their ends
     places = torch.arange(last + 1, device=device).unfold(0, rule.n_intervals + 1, rule.n_intervals)
     pieces = Pieces(
@@ -218,7 +217,8 @@ def _begun(
         difference=by_piece.unflatten(0, (-1, n)).sum(0),
         squares=by_piece.unflatten(0, (-1, n)).square().sum(0),
         change=nodes.scores[n * last :] - start_scores,
-        error=torch.zeros_like(start_scores),
+        bound=torch.zeros_like(start_scores),
+        jumps=torch.zeros_like(start_scores),
         per_distance=torch.full_like(start_scores, rule.bound.average),
         n_evaluations=torch.full((n,), rule.n_first_nodes, device=device),
         unfinished=torch.zeros(n, dtype=torch.bool, device=device),
@@ -243,14 +243,14 @@ def _marked(totals: Totals, known: _Measured, goal: Goal, rule: PieceRule) -> Te
 
 def _bounded(totals: Totals, known: _Measured, rule: PieceRule) -> Tensor:
     """Bound the error of every sample whose pieces are known, and return the bounds of all [batch]."""
-    sample, squares = known.pieces.sample, _by_sample(totals, known)
-    size = totals.values.abs().sum(1)
+    squares = _by_sample(totals, known)
     jumps = rule.bound.jumps(squares[:, 0], squares[:, 1])
+    size = totals.values.abs().sum(1)
     found = rule.bound(totals.distance, totals.rooted, jumps, squares[:, 2] / size**2)
-    gap = (totals.values.sum(1) - totals.change).abs()
-    found = torch.where(gap == 0, found, torch.maximum(found, gap / size))
-    is_known = torch.zeros_like(totals.unfinished).index_fill_(0, sample, value=True)
-    return totals.error.copy_(torch.where(is_known, found, totals.error))
+    is_known = torch.zeros_like(totals.unfinished).index_fill_(0, known.pieces.sample, value=True)
+    for kept, new in ((totals.bound, found), (totals.jumps, jumps)):
+        kept.copy_(torch.where(is_known, new, kept))
+    return totals.error
 
 
 def _by_sample(totals: Totals, known: _Measured) -> Tensor:
@@ -261,9 +261,9 @@ def _by_sample(totals: Totals, known: _Measured) -> Tensor:
 def _cut(path: StraightPath, nodes: Nodes, pieces: Pieces) -> tuple[Nodes, Pieces]:
     """Evaluate the nodes that the halves of each piece need."""
     between = pieces.between
-    found = contributions_at(path, pieces.sample.repeat(len(between)), between.flatten())
+    where = pieces.sample.repeat(len(between)), between.flatten()
     rows = torch.arange(len(nodes), len(nodes) + between.numel(), device=between.device)
-    return nodes.joined(*found), pieces.halved(rows.reshape(between.shape))
+    return nodes.joined(*where, *contributions_at(path, *where)), pieces.halved(rows.reshape(between.shape))
 
 
 def _replaced(totals: Totals, nodes: Nodes, pieces: Pieces, halves: Pieces, rule: PieceRule) -> _Measured:

@@ -1,7 +1,15 @@
-"""The pieces of a path to bisect: the few that hold most of what is wrong."""
+"""When to bisect pieces of a path, and which: the few that hold most of what is wrong."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from lightning_explain.attribution.integrated_gradients.pieces import PieceRule
+
+FINEST_SPACING = 0.25
+"""Smallest distance between nodes, in parts of the equal steps that `max_steps` points make: where the function jumps,
+no distance is small enough."""
 
 LEFT_OF_A_PIECE = 0.5
 """Share of a piece's error that is expected to be left when it is bisected: what a jump leaves on average. With less,
@@ -9,6 +17,25 @@ fewer pieces are bisected at once, which saves a few points and takes more round
 
 MOST_AT_ONCE = 0.8
 """Share of a sample's error that is bisected in one round at most: the pieces that hold the rest are many and small."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Condition under which a sample is refined no further.
+
+    Attributes:
+        error: Largest estimated relative L1 error.
+        gap: Largest completeness gap.
+        max_steps: Most nodes of a sample.
+    """
+
+    error: float
+    gap: float
+    max_steps: int
+
+    def smallest_width(self, rule: PieceRule) -> float:
+        """Width of the narrowest piece that may still be cut, which halves the distance of its nodes."""
+        return 2 * rule.n_intervals * FINEST_SPACING / (self.max_steps - 1)
 
 
 def share_to_cut(found: Tensor, wanted: float) -> Tensor:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_explain.attribution.integrated_gradients.adaptive import Goal, Totals, refined
+from lightning_explain.attribution.integrated_gradients.adaptive import Totals, refined
+from lightning_explain.attribution.integrated_gradients.marking import Goal
 from lightning_explain.attribution.integrated_gradients.passes import memory_budget
 from lightning_explain.attribution.integrated_gradients.path import Parts, StraightPath, weighted_gradients
 from lightning_explain.attribution.integrated_gradients.path_ends import at_baseline, end_scores
@@ -105,7 +106,7 @@ def integrate_adaptive(
 
     The error is bounded from the distance between two rules on every piece, and from what the scores at the nodes say
     of kinks (see `Bound`). A sample stops when its error and its completeness gap are at most `tolerance`, or when it
-    has `max_steps` nodes.
+    has `max_steps` nodes. Where the scores tell of no kinks, its values are those of a cubic spline through the nodes.
 
     Cost: 5, 7, 9, ... gradient evaluations per sample (9, 13, 17, ... by Boole's rule), and memory for the gradients at
     32 nodes of as many samples as the memory budget has room for.

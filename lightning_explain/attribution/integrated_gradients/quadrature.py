@@ -128,6 +128,35 @@ def refinement(n_intervals: int) -> Tensor:
     return (torch.arange(n_intervals, dtype=torch.float64) + 0.5) / n_intervals
 
 
+@lru_cache(maxsize=1024)
+def spline_correction(nodes: tuple[float, ...]) -> Tensor:
+    """Return weights of what the natural cubic spline through nodes adds to the trapezoids between them: float64 [n].
+
+    Its second derivatives are linear in what is known at the nodes, so that the weights depend on the nodes alone. On
+    equal nodes they are all but zero away from the ends; where spacing changes they take away most of what trapezoids
+    are wrong by, as the Euler-Maclaurin formula would by first derivatives.
+
+    Source: de Boor (1978), A Practical Guide to Splines, Chapter IV.
+
+    Args:
+        nodes: Rising positions, at least three.
+
+    Example:
+        >>> nodes = torch.linspace(0, 1, 5).double()
+        >>> trapezoids = float(torch.trapezoid(torch.sin(3 * nodes), nodes))
+        >>> better = trapezoids + float(spline_correction(tuple(nodes.tolist())) @ torch.sin(3 * nodes))
+        >>> exact = (1 - np.cos(3.0)) / 3
+        >>> bool(abs(better - exact) < abs(trapezoids - exact) / 20)
+        True
+    """
+    step = torch.tensor(nodes, dtype=torch.float64).diff()
+    slopes = torch.diff(torch.eye(len(nodes), dtype=torch.float64), dim=0) / step[:, None]
+    system = torch.diag((step[1:] + step[:-1]) / 3) + torch.diag(step[1:-1] / 6, 1) + torch.diag(step[1:-1] / 6, -1)
+    # the second derivatives at both ends are zero
+    bends = torch.linalg.solve(system, slopes.diff(dim=0))
+    return -((step[1:] ** 3 + step[:-1] ** 3) / 24) @ bends
+
+
 def relative_distance(a: Tensor, b: Tensor) -> Tensor:
     """Return `|a - b|_1 / |a|_1` for rows [batch, features]: [batch]; 0 where both are zero.
 

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from itertools import pairwise
 
+import numpy as np
 import torch
+from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 Piece = tuple[float, float]
@@ -72,6 +74,21 @@ def _bound(
     return (flat + jumps * jumping) * distance + jumps * (independent * rooted + gap * gaps**0.5 / size), jumps
 
 
+def _with_gap(bound: float, values: Tensor, change: float) -> tuple[float, float]:
+    """Return the stated error, and the completeness gap relative to the change of the score."""
+    gap, size = abs(float(values.sum()) - change), float(values.abs().sum())
+    return max(bound, gap / size), gap / max(abs(change), 0.01 * size)
+
+
+def _spline_correction(known: dict[float, Tensor]) -> Tensor:
+    """Return what scipy's natural cubic spline has more than trapezoids."""
+    nodes = sorted(known)
+    shape = known[0.0].shape
+    found = np.stack([known[node].double().flatten().numpy() for node in nodes])
+    spline = CubicSpline(nodes, found, bc_type="natural").integrate(0, 1)
+    return torch.as_tensor(spline - np.trapezoid(found, nodes, axis=0)).reshape(shape).to(known[0.0])
+
+
 def bisected(
     net: Callable[[Tensor], Tensor], x: Tensor, tolerance: float, max_steps: int, *, smooth: bool = False
 ) -> tuple[list[float], Tensor, Tensor, float]:
@@ -86,6 +103,7 @@ def bisected(
             known[node] = torch.autograd.grad(score, point)[0] * x, float(score.detach())
         return known[node]
 
+    by_trapezoids = not smooth
     while True:
         less, more = (_simpson_by_halves, _boole) if smooth else (_trapezoid, _by_halves)
         moves = torch.stack([more(at, *piece) - less(at, *piece) for piece in pieces])
@@ -100,13 +118,17 @@ def bisected(
             pieces = [half for a, b in pieces for half in ((a, (a + b) / 2), ((a + b) / 2, b))]
             smooth = False
             continue
-        error = max(error, abs(float(values.sum()) - change) / size)
-        gap = abs(float(values.sum()) - change) / max(abs(change), 0.01 * float(values.abs().sum()))
+        bound = error
+        error, gap = _with_gap(bound, values, change)
         errors = [float(move.abs().sum()) for move in moves]
         gaps = [abs(float(more(at, a, b).sum()) - at(b)[1] + at(a)[1]) for a, b in pieces]
         bad = _bad(errors, gaps, 1 - tolerance / max(error, 1e-30), 1 - tolerance / max(gap, 1e-30))
         bad = bad[: (max_steps - len(known)) // (4 if smooth else 2)]
         if not bad:
+            added = (1 - jumps) * _spline_correction({node: found for node, (found, _) in known.items()})
+            now = _with_gap(bound, values + added, change)
+            if by_trapezoids and jumps <= 0.95 and now[0] <= max(error, tolerance) and now[1] <= max(gap, tolerance):
+                values, error = values + added, now[0]
             return sorted(known), values, coarse, error
         cut = [((a + b) / 2, a, b) for a, b in (pieces[index] for index in bad)]
         pieces = [piece for index, piece in enumerate(pieces) if index not in bad]

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from lightning_explain.attribution.integrated_gradients.adaptive import Goal, Totals, refined
+from lightning_explain.attribution.integrated_gradients.adaptive import Totals, refined
+from lightning_explain.attribution.integrated_gradients.marking import Goal
 from lightning_explain.attribution.integrated_gradients.path import StraightPath
 from lightning_explain.attribution.integrated_gradients.path_ends import at_baseline
 from lightning_explain.attribution.integrated_gradients.pieces import BOOLE, TRAPEZOIDS
@@ -52,3 +53,27 @@ def test_the_gap_is_relative_to_the_change_but_not_to_less_than_a_hundredth_of_t
     torch.testing.assert_close(totals.gap, torch.tensor([0.5, 0.5 / 1.005]).double())
     twice = Totals.joined([totals, totals])
     assert twice.values.shape == (4, 2) and twice.change.tolist() == [2.0, 0.0, 2.0, 0.0]
+
+
+def test_a_spline_takes_the_place_of_trapezoids_where_nothing_jumps() -> None:
+    """A bump and nodes of unequal spacing: four times nearer than by trapezoids."""
+    smooth = explained(lambda x: torch.erf(6 * (x - 0.8)).sum(1), Goal(0.02, 0.02, 200))
+    exact = torch.erf(6 * (X - 0.8)) - torch.erf(torch.tensor(-4.8).double())
+    by_trapezoids = smooth.values - smooth.difference
+    assert (smooth.values - exact).abs().sum() < (by_trapezoids - exact).abs().sum() / 4
+    assert (smooth.jumps < 0.6).all() and (smooth.error < 0.02).all()
+    kinked = explained(lambda x: torch.relu(x[:, 1] - 0.7), Goal(0.001, 0.001, 33))
+    assert kinked.jumps[0] > 0.5
+
+
+def test_no_spline_that_leaves_a_gap() -> None:
+    """The gradient is straight between the nodes and bends at them: trapezoids are exact, and a spline is not."""
+    one = torch.ones(1, 1).double()
+    path = StraightPath(
+        lambda x: (torch.relu(x - 0.5) ** 2 + torch.relu(0.25 - x) ** 2).sum(1), (one,), (0 * one,), None
+    )
+    found = refined(path, *at_baseline(path), Goal(2.0, 1e-6, 5))
+    assert 0.8 < float(found.jumps) < 0.95
+    torch.testing.assert_close(found.values, torch.tensor([[0.25 - 0.0625]]).double(), atol=1e-7, rtol=0)
+    kept = refined(path, *at_baseline(path), Goal(2.0, 0.5, 5))
+    assert abs(float(kept.values) - 0.1875) > 1e-4, "within the goal it counts"

@@ -1,7 +1,9 @@
 """Pieces of paths: the rules by which they are integrated, and cutting them in halves."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.interpolate import CubicSpline
 
 from lightning_explain.attribution.integrated_gradients.pieces import BOOLE, TRAPEZOIDS, Nodes, PieceRule, Pieces
 
@@ -50,10 +52,30 @@ def test_halves_integrate_what_the_piece_did_with_the_nodes_between() -> None:
 
 
 def test_joined_nodes_keep_sums_of_contributions() -> None:
-    first = Nodes.of(torch.tensor([[1.0, 2.0]]), torch.tensor([5.0]))
-    nodes = first.joined(torch.tensor([[-1.0, 4.0], [0.5, 0.5]]), torch.tensor([6.0, 7.0]))
+    first = Nodes.of(torch.tensor([0]), torch.zeros(1).double(), torch.tensor([[1.0, 2.0]]), torch.tensor([5.0]))
+    more = torch.tensor([[-1.0, 4.0], [0.5, 0.5]])
+    nodes = first.joined(torch.tensor([0, 0]), torch.tensor([0.5, 1.0]).double(), more, torch.tensor([6.0, 7.0]))
     assert len(nodes) == 3
     assert nodes.sums.tolist() == [3.0, 3.0, 1.0] and nodes.scores.tolist() == [5.0, 6.0, 7.0]
+    assert nodes.position.tolist() == [0.0, 0.5, 1.0]
+
+
+def test_splines_go_through_the_nodes_of_each_sample_in_order() -> None:
+    """Against scipy; nodes of several samples lie mixed, and only as much counts as is wanted."""
+    generator = torch.Generator().manual_seed(0)
+    places = [[0.0, 1.0, 0.5, 0.25, 0.75, 0.125], [0.0, 0.5, 1.0], [1.0, 0.0, 0.25, 0.5]]
+    sample = torch.tensor([i for i, own in enumerate(places) for _ in own])
+    position = torch.tensor([node for own in places for node in own]).double()
+    mixed = torch.randperm(len(sample), generator=generator)
+    values = torch.randn(len(sample), 2, generator=generator).double()
+    nodes = Nodes.of(sample[mixed], position[mixed], values[mixed], values[mixed].sum(1))
+    found = nodes.spline_corrections(torch.tensor([1.0, 0.5, 0.01]).double())
+    for i, share in enumerate((1.0, 0.5, 0.0)):
+        own = position[sample == i].argsort()
+        at, known = position[sample == i][own].numpy(), values[sample == i][own].numpy()
+        spline = CubicSpline(at, known, bc_type="natural").integrate(0, 1)
+        expected = share * (spline - np.trapezoid(known, at, axis=0))
+        torch.testing.assert_close(found[i], torch.as_tensor(expected))
 
 
 def test_chosen_pieces_keep_their_order() -> None:
