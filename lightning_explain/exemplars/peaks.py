@@ -1,12 +1,18 @@
 """The position at which each unit is largest, in a layer's output."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from lightning_explain.neurons.views import Units
+
+Array = npt.NDArray[np.int64]
+
+Whole = TypeVar("Whole", Tensor, Array)
 
 BITS = 20
 """A position is one number: this many bits for each dimension, whatever the size of an output that may change."""
@@ -38,7 +44,7 @@ def positions_of(units: Units) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def as_places(flat: Tensor, shape: Sequence[int]) -> Tensor:
+def as_places(flat: Whole, shape: Sequence[int]) -> Whole:
     """Return flat positions as numbers that do not depend on the sizes of the dimensions.
 
     Args:
@@ -49,9 +55,9 @@ def as_places(flat: Tensor, shape: Sequence[int]) -> Tensor:
         >>> positions_at(as_places(torch.tensor([7]), (2, 5)), 2)
         tensor([[1, 2]])
     """
+    places = flat * 0
     if len(shape) > MOST_DIMENSIONS:
-        return torch.zeros_like(flat)
-    places = torch.zeros_like(flat)
+        return places
     for dimension, size in enumerate(reversed(shape)):
         places = places | ((flat % size) << (BITS * dimension))
         flat = flat // size
@@ -93,7 +99,7 @@ def peaks_of(units: Units) -> Peaks:
     return Peaks(found, as_places(flat, positions_of(units)))
 
 
-def peak_positions(units: Units, rows: Tensor, which: Tensor) -> Tensor:
+def peak_positions(units: Units, rows: Array, which: Array) -> Array:
     """Find the first position of the largest value for some samples and units.
 
     Args:
@@ -105,10 +111,15 @@ def peak_positions(units: Units, rows: Tensor, which: Tensor) -> Tensor:
         Flat positions: int64 [n]; 0 for flat layers.
     """
     if units.values.ndim == 2:
-        return torch.zeros_like(rows)
+        return np.zeros_like(rows)
     # cut out first: masking and converting all of an output would cost more than finding its largest values
-    values = units.values.movedim(units.unit_dim, 1).flatten(2)[rows, which]
+    maps = units.values.movedim(units.unit_dim, 1).flatten(2)
+    if maps.dtype == torch.float32:
+        # numpy copies whole maps at once
+        values = maps.numpy()[rows, which]
+    else:
+        values = maps[torch.from_numpy(rows), torch.from_numpy(which)].float().numpy()
     if units.valid is not None:
-        values = values.masked_fill(~units.valid[rows], -torch.inf)
-    # numpy finds it ten times faster; of equal values it gives the first, too
-    return torch.from_numpy(values.float().numpy().argmax(1))
+        values = np.where(units.valid.numpy()[rows], values, -np.inf)
+    # of equal values the first
+    return values.argmax(1)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from lightning_explain.exemplars import batch_samples, candidates
 from lightning_explain.exemplars.batch_samples import BatchSamples
-from lightning_explain.exemplars.candidates import Candidates, batch_threshold
+from lightning_explain.exemplars.candidates import Candidates, _keys, _values, batch_threshold
 from lightning_explain.exemplars.top_samples import (
     EMPTY,
     LAST_NUMBER,
@@ -59,7 +60,8 @@ def by_candidates(batches: Any, n_units: int, k: int, *, has_positions: bool = T
         samples = BatchSamples.of(numbers, labels, None, after=last)
         last = max(last, samples.last)
         if has_positions:
-            kept.add(values, samples, lambda rows, units, at=places: at[rows, units], (100,))
+            at = places.numpy()
+            kept.add(values, samples, lambda rows, units, at=at: at[rows, units], (100,))
         else:
             kept.add(values, samples)
     return kept.top()
@@ -147,9 +149,18 @@ def test_fewer_samples_than_places_leave_some_empty() -> None:
 
 
 def test_at_least_k_samples_reach_the_threshold_of_a_batch() -> None:
-    values = torch.randn(50, 30)
+    values = torch.randn(50, 30).numpy()
     threshold = batch_threshold(values, 8)
-    assert ((values >= threshold).sum(0) >= 8).all() and threshold.isfinite().all()
-    assert batch_threshold(values[:5], 8).isneginf().all()
-    values[3] = torch.inf
-    assert batch_threshold(values, 8).isneginf().all()
+    assert ((values >= threshold).sum(0) >= 8).all() and np.isfinite(threshold).all()
+    assert np.isneginf(batch_threshold(values[:5], 8)).all()
+    values[3] = np.inf
+    assert np.isneginf(batch_threshold(values, 8)).all()
+
+
+def test_keys_on_a_processor_are_the_same() -> None:
+    values = torch.tensor([-3.5e38, -1.0, -1e-45, -0.0, 0.0, 1e-45, 1.0, 3.4e38, torch.nan, torch.inf])
+    numbers = torch.randperm(10)
+    keys = _keys(values.numpy(), numbers.numpy())
+    assert keys.tolist() == keys_of(values, numbers).tolist()
+    assert _values(keys)[:8].tolist() == [-torch.inf, *values_of(torch.from_numpy(keys[1:8])).tolist()]
+    assert np.isneginf(_values(keys)[8:]).all()

@@ -2,6 +2,8 @@
 
 from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
@@ -14,7 +16,7 @@ from lightning_explain.callbacks.neurons.exemplars.sample_numbers import DataNum
 from lightning_explain.capture import Call
 from lightning_explain.exemplars import Exemplars, LayerExemplars
 from lightning_explain.exemplars.batch_samples import BatchSamples
-from lightning_explain.exemplars.candidates import Candidates, batch_threshold
+from lightning_explain.exemplars.candidates import Candidates, _keys, batch_threshold
 from lightning_explain.exemplars.excitation import heatmaps, values_at
 from lightning_explain.exemplars.layer_exemplars import Remembered, purity, settled, stayed
 from lightning_explain.exemplars.peaks import as_places, joint_shape, peaks_of, positions_at
@@ -67,15 +69,15 @@ def best_of_two() -> None:
 
 
 def threshold_of_a_batch() -> None:
-    values = torch.tensor([[1.0, 2.0], [5.0, 2.0], [4.0, -1.0]])
+    values = np.array([[1.0, 2.0], [5.0, 2.0], [4.0, -1.0]], dtype=np.float32)
     assert batch_threshold(values, 2).tolist() == [4.0, 2.0] and batch_threshold(values, 3).tolist() == [1.0, -1.0]
-    assert batch_threshold(values, 4).isneginf().all()
-    values[0, 0] = torch.nan
-    assert batch_threshold(values, 2).tolist() == [-torch.inf, 2.0]
+    assert np.isneginf(batch_threshold(values, 4)).all()
+    values[0, 0] = np.nan
+    assert batch_threshold(values, 2).tolist() == [-np.inf, 2.0]
 
 
-def positions_none(rows: Tensor, units: Tensor) -> Tensor:
-    return torch.zeros_like(rows)
+def positions_none(rows: npt.NDArray[np.int64], units: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.zeros_like(rows)
 
 
 def candidates_equal_a_sort() -> None:
@@ -129,16 +131,35 @@ def later_ties_are_passed_over() -> None:
 
 
 def blocks_of_rows() -> None:
-    values = torch.randn(8 * 700 + 3, 3, generator=torch.Generator().manual_seed(0))
+    values = torch.randn(10 + 8 * 700, 3, generator=torch.Generator().manual_seed(0))
     values[17, 0] = values[4001, 0] = values[:, 0].max() + 1
     values[4000, 0] = torch.nan
-    values[8 * 700 + 2, 2] = 99.0
+    values[8 * 700 + 9, 2] = 99.0
     kept, labels = Candidates(3, 4), torch.arange(len(values))
     for part in (slice(0, 10), slice(10, None)):
         samples = BatchSamples.of(labels[part], labels[part], None, after=int(labels[part][0]) - 1)
         kept.add(values[part], samples, positions_none, (1,))
     best = values.nan_to_num(-9.0).t().topk(4).indices
     assert kept.top().labels.sort().values.tolist() == best.sort().values.tolist()
+
+
+def silent_units_keep_the_first() -> None:
+    # a unit that fires for few samples, one for none, one for all
+    values = torch.zeros(8 * 700, 3)
+    values[5000, 0], values[5001, 0], values[17, 0] = 3.0, 4.0, 1.0
+    values[:, 2] = torch.arange(8 * 700) % 1000 + 1.0
+    for parts in ((slice(0, None),), (slice(0, 16), slice(16, None))):
+        kept, numbers = Candidates(3, 4), torch.arange(len(values))
+        for part in parts:
+            samples = BatchSamples.of(numbers[part], numbers[part], None, after=int(numbers[part][0]) - 1)
+            kept.add(values[part], samples, positions_none, (1,))
+        assert kept.top().numbers.tolist() == [[5001, 5000, 17, 0], [0, 1, 2, 3], [999, 1999, 2999, 3999]]
+
+
+def keys_on_a_processor() -> None:
+    values = torch.tensor([-3.4e38, -1.0, -1e-45, -0.0, 0.0, 1e-45, 1.0, torch.nan, torch.inf])
+    numbers = torch.arange(9).flip(0)
+    assert _keys(values.numpy(), numbers.numpy()).tolist() == keys_of(values, numbers).tolist()
 
 
 def shares_by_hand() -> None:
@@ -302,24 +323,31 @@ MUTATIONS = [
              best_of_two),
     Mutation(f"{TOP}.merged_once", "b.keys.masked_fill(repeated, EMPTY)", "b.keys", best_of_two),
     # candidates
-    Mutation(f"{KEPT}.batch_threshold", "len(values) < k", "len(values) <= k", threshold_of_a_batch),
-    Mutation(f"{KEPT}.batch_threshold", "largest[:, -1]", "largest[:, 0]", threshold_of_a_batch),
-    Mutation(f"{KEPT}.batch_threshold", "largest[:, 0].isfinite()", "largest[:, -1].isfinite()", threshold_of_a_batch),
+    Mutation(f"{KEPT}.batch_threshold", "n_groups < k", "n_groups <= k", threshold_of_a_batch),
+    Mutation(f"{KEPT}.batch_threshold", "best[:, 0]", "best[:, -1]", threshold_of_a_batch),
+    Mutation(f"{KEPT}.batch_threshold", "np.isfinite(best).all(1)", "np.isfinite(best[:, 0])", threshold_of_a_batch),
     Mutation(f"{BATCH}.BatchSamples.of", "(given >= 0) & of_class.numpy()", "(given > 0) & of_class.numpy()",
              samples_that_count),
-    Mutation(f"{BATCH}.BatchSamples.of", "int(given.min()) > after", "int(given.max()) > after", samples_that_count),
-    Mutation(f"{KEPT}.Candidates._look", "self._above if are_later else self._lowest", "self._above",
+    Mutation(f"{BATCH}.BatchSamples.of", "int(first) > after", "int(last) > after", samples_that_count),
+    Mutation(f"{KEPT}.Candidates._look", "self._above if samples.are_later else self._lowest", "self._above",
              candidates_equal_a_sort),
-    Mutation(f"{KEPT}.Candidates._keep", "row += block[which] * rows", "row += block[which]", blocks_of_rows),
-    Mutation(f"{KEPT}.Candidates._keep", "~(largest.numpy() < least)", "largest.numpy() >= least", blocks_of_rows),
-    Mutation(f"{KEPT}.Candidates._keep", "~(largest.numpy() < least)", "largest.numpy() > least",
+    Mutation(f"{KEPT}.Candidates._look", "~(blocks < least)", "blocks >= least", blocks_of_rows),
+    Mutation(f"{KEPT}.Candidates._look", "blocks >= least if rows == 1 else ~(blocks < least)", "blocks > least",
              candidates_equal_a_sort),
-    Mutation(f"{KEPT}.Candidates._look", "self._n_samples + whole", "self._n_samples", blocks_of_rows),
+    Mutation(f"{KEPT}.Candidates._look", "at + self._n_samples", "at", candidates_equal_a_sort),
+    Mutation(f"{KEPT}._entries", "block[which] * rows + row", "block[which] + row", blocks_of_rows),
+    Mutation(f"{KEPT}._entries", "found >= least[unit]", "found > least[unit]", silent_units_keep_the_first),
+    Mutation(f"{KEPT}._without_late_ties", "reached.cumsum(0) <= k", "reached.cumsum(0) < k",
+             silent_units_keep_the_first),
+    Mutation(f"{KEPT}._without_late_ties", "~tied | (reached.cumsum(0) <= k)", "reached.cumsum(0) <= k",
+             silent_units_keep_the_first),
     Mutation(f"{KEPT}.Candidates._sort", "np.nextafter(self._lowest, np.float32(np.inf))",
              "np.nextafter(self._lowest, np.float32(np.inf)) + 6", later_ties_are_passed_over),
-    Mutation(f"{KEPT}._candidates", "values >= lowest[unit][:, None]", "values > lowest[unit][:, None]",
-             candidates_equal_a_sort),
-    Mutation(f"{KEPT}.Candidates._sort", "last == EMPTY", "last == 0", candidates_equal_a_sort),
+    Mutation(f"{KEPT}._keys", "values + np.float32(0)", "values", keys_on_a_processor),
+    Mutation(f"{KEPT}._keys", "np.where(finite, keys, EMPTY)", "keys", keys_on_a_processor),
+    Mutation(f"{KEPT}._keys", "LAST_NUMBER - numbers", "numbers", keys_on_a_processor),
+    Mutation(f"{KEPT}._swapped", "bits >> 31", "bits >> 30", keys_on_a_processor),
+    Mutation(f"{KEPT}._values", "keys == EMPTY", "keys == 0", candidates_equal_a_sort),
     Mutation(f"{KEPT}.Candidates._sort", "self._top.keys[:, -1]", "self._top.keys[:, -2]", candidates_equal_a_sort),
     Mutation(f"{KEPT}._merged", "row * k + column", "column", candidates_equal_a_sort),
     Mutation(f"{KEPT}.by_unit", "keys[order], order", "keys, order", candidates_equal_a_sort),

@@ -190,10 +190,15 @@ class StageCounts:
         self._met(highest)
         self.expected_classes = max(self.expected_classes, 2 * self.counts.n_classes)
 
-    @property
-    def of_class(self) -> Tensor | None:
-        """Samples of the batch that have a class: boolean [batch]; None where it is not known yet."""
-        return None if self._rows is None else self._rows < self.counts.room
+    def of_class(self, labels: Tensor | None) -> Tensor | None:
+        """Return the samples of the batch that have a class: boolean [batch]; None where all count.
+
+        Args:
+            labels: Class of each sample, as `begin` was given them; None for none.
+        """
+        if labels is None or self._rows is labels:
+            return None
+        return labels >= 0 if self._rows is None else self._rows < self.counts.room
 
     def end(self, labels: Tensor | None = None, counted: Tensor | None = None) -> bool:
         """Count the outputs that were not counted in the hooks; return True if any layer fired."""

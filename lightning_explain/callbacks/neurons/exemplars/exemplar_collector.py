@@ -51,11 +51,11 @@ class ExemplarCollector:
             labels: Class of each: int64 [batch]; None for none.
             of_class: Which of them have a class that counts: boolean [batch]; None where there are no classes.
         """
-        self._labels = torch.full_like(numbers, -1) if labels is None else labels.long()
+        self._labels = torch.full_like(numbers, -1) if labels is None else labels
         self._numbers, self._of_class = numbers, of_class
         self._on_device, self._on_cpu = None, None
         # an accelerator is not asked
-        if {part.device.type for part in (self._labels, numbers if of_class is None else of_class)} == {"cpu"}:
+        if self._labels.device.type == "cpu" and (of_class is None or of_class.device.type == "cpu"):
             self._on_cpu = BatchSamples.of(numbers, self._labels, of_class, after=self._last_number)
             self._last_number = max(self._last_number, self._on_cpu.last)
 
@@ -63,13 +63,14 @@ class ExemplarCollector:
         """Add a layer's output for the samples of the batch; called in its hook."""
         if not self.by_activation or len(units.values) != len(self._numbers):
             return  # patches or pairs folded into the batch are no samples
-        self.shapes[key] = joint_shape(self.shapes.get(key), positions_of(units))
+        shape = positions_of(units)
+        if self.shapes.get(key) != shape:
+            self.shapes[key] = joint_shape(self.shapes.get(key), shape)
         peak = activity.peak
         if peak is not None and peak.device.type == "cpu" and self._on_cpu is not None:
             own = self._candidates.get(key)
             if own is None:
                 own = self._candidates[key] = Candidates(peak.shape[1], self.k)
-            shape = positions_of(units)
             own.add(peak, self._on_cpu, partial(peak_positions, units) if shape else None, shape)
         else:
             self.add_values(key, *peaks_of(units))
@@ -80,7 +81,7 @@ class ExemplarCollector:
             numbers = self._numbers.to(values.device)
             if self._of_class is not None:
                 numbers = torch.where(self._of_class.to(values.device), numbers, -1)
-            self._on_device = numbers, self._labels.to(values.device)
+            self._on_device = numbers, self._labels.to(values.device).long()
         self._batch[key] = of_batch(values, places, *self._on_device)
         if key not in self._tops:
             self._tops[key] = TopSamples.none(values.shape[1], self.k, values.device)

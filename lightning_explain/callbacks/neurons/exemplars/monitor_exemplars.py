@@ -121,10 +121,7 @@ class MonitorExemplars:
             with suppress(ConfigurationError):
                 inputs = input_of(batch, self._question.input)
                 self._passing_batch = numbers, inputs if isinstance(inputs, tuple) else (inputs,)
-        of_class = self._counts.of_class
-        self._collector.begin_batch(
-            numbers, labels, labels >= 0 if of_class is None and labels is not None else of_class
-        )
+        self._collector.begin_batch(numbers, labels, self._counts.of_class(labels))
 
     def _n_samples(self, batch: Any, labels: Tensor | None) -> int:
         if labels is not None:
