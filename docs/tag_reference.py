@@ -28,6 +28,7 @@ from lightning_explain import (
     DriftAlert,
     IntegratedGradients,
     Probe,
+    Strategies,
 )
 from lightning_explain.faithfulness import FAITHFULNESS
 
@@ -61,9 +62,10 @@ def _run(folder: Path, detail: str) -> None:
     """Train with the options that add tags, or with none where the default level of detail is asked for."""
     torch.manual_seed(0)
     images, labels = load_digits(return_X_y=True)
-    data = TensorDataset(
-        torch.tensor(images[:320], dtype=torch.float32).reshape(-1, 1, 8, 8) / 16, torch.tensor(labels[:320])
-    )
+    digits, labels = torch.tensor(images[:320], dtype=torch.float32).reshape(-1, 1, 8, 8) / 16, torch.tensor(labels[:320])
+    # a mark on every fourth larch, so that there is a second strategy to be drawn
+    digits[(labels == 7).nonzero().flatten()[::3], :, :2, :2] = 4
+    data = TensorDataset(digits, labels)
     masks = torch.zeros(8, 8)
     masks[2:6, 2:6] = 1
     probe = replace(Probe.from_dataset(data, per_class=1), masks=masks.expand(10, 8, 8), class_names=CLASSES)
@@ -72,6 +74,7 @@ def _run(folder: Path, detail: str) -> None:
     if detail == "full":
         methods = [IntegratedGradients(n_steps=4), LRP()]
         options = {"method": methods, "faithfulness": tuple(FAITHFULNESS), "alert": DriftAlert(), "probe": probe}
+        options["strategies"] = Strategies(per_class=16)
     pl.Trainer(
         max_epochs=2,
         accelerator="cpu",
@@ -125,7 +128,7 @@ def reference() -> str:
         kind, description = full[tag]
         words = re.sub(r"^\w+ \([^)]*\): ", "", " ".join(description.split()))
         words = words[:1].upper() + words[1:]
-        words = re.sub(rf"(of class |/)({'|'.join(CLASSES)})\b", r"\1{class}", words)
+        words = re.sub(rf"(of class |decides for |samples of |/)({'|'.join(CLASSES)})\b", r"\1{class}", words)
         kinds, known = rows.get(general(tag), ((), ""))
         rows[general(tag)] = (tuple(dict.fromkeys((*kinds, kind))), known or words)
     lines = ["| tag | kind | by default | what it is |", "|---|---|---|---|"]

@@ -1,4 +1,4 @@
-"""Words from data in markdown: what they hold stays words."""
+"""Words from data in markdown, where they stay words; and steps in a few letters."""
 
 import html
 import re
@@ -29,3 +29,16 @@ def markdown_safe(name: str, *, longest: int | None = None) -> str:
     line = _MARKS.sub(_as_entities, html.escape(line, quote=False))
     # an address becomes a link by itself in some readers
     return line.replace("://", "&#58;//")
+
+
+def short_step(step: int) -> str:
+    """Write a step in at most four letters.
+
+    Example:
+        >>> [short_step(step) for step in (629, 1_234, 13_000, 2_000_000)]
+        ['629', '1.2k', '13k', '2.0M']
+    """
+    for size, letter in ((1_000_000, "M"), (1_000, "k")):
+        if step >= size:
+            return f"{step / size:.1f}{letter}" if step < 10 * size else f"{step // size}{letter}"
+    return str(step)

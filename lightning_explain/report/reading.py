@@ -16,7 +16,7 @@ VERSION = 2
 MOST_HEADER_BYTES = 8_000_000
 OURS = re.compile(r"explain/(.+)/(tab|probe)")  # a monitor of several inputs writes one series for each
 METRICS = re.compile(r"explain/([^/]+)/(mass_in_mask|total_attribution|convergence_delta|strategies/[^/]+(?:/share)?)")
-PICTURES = re.compile(r"explain/([^/]+)/(strategies)")
+PICTURES = re.compile(r"explain/([^/]+)/(strategies(?:/filmstrip)?)")
 
 Header = dict[str, Any]
 

@@ -23,21 +23,13 @@ from lightning_explain.render.modalities import (
 )
 from lightning_explain.render.modality import Annotations, Shown
 from lightning_explain.render.page_layout import Panel
-from lightning_explain.render.words import markdown_safe
+from lightning_explain.render.words import markdown_safe, short_step
 from lightning_explain.schedule import worth_redrawing
 
 ONE_OUTPUT = "The model has one output for all classes: red raises it, whatever the sample's class."
 
 MOST_INPUTS = 4
 """Of a sample's inputs, those that have pictures with `detail="terse"`."""
-
-
-def _short(step: int) -> str:
-    """Write a step in at most four letters: 629, 1.2k, 13k, 2M."""
-    for size, letter in ((1_000_000, "M"), (1_000, "k")):
-        if step >= size:
-            return f"{step / size:.1f}{letter}" if step < 10 * size else f"{step // size}{letter}"
-    return str(step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +219,7 @@ class Gallery:
             ).strip(),
             captions=names,
             group_names=group_names(probe),
-            column_names=["start" if step == 0 else _short(step) for step, _ in film],
+            column_names=["start" if step == 0 else short_step(step) for step, _ in film],
             labels=labels,
             unit="output" if self.history.target is None else "logits",
         )

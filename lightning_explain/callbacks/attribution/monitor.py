@@ -78,7 +78,8 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
     - with `alert=`: `explain/{name}/alert` (1 where there is one, 0 elsewhere), `.../alerts` (text), a marker in
       record and tab, and a warning.
     - with `strategies=`: `explain/{name}/strategies/{class}` (in how many ways the class is decided), `.../share` (of
-      the smaller ones), `explain/{name}/strategies` (image: mean map and exemplars of each).
+      the smaller ones), `explain/{name}/strategies` (image: mean map and exemplars of each), `.../filmstrip`
+      (image: mean maps over time).
     - with `faithfulness=`: `explain/{name}/deletion_auc`, `.../insertion_auc`, `.../infidelity`,
       `.../max_sensitivity`, `.../randomisation` and `.../randomisation_absolute`; means over the probe.
 

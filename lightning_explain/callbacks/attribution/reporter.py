@@ -14,6 +14,9 @@ from lightning_explain.callbacks.attribution.methods import Methods, described, 
 from lightning_explain.callbacks.attribution.metrics import MetricValue, metrics
 from lightning_explain.callbacks.attribution.record import alert_record, alert_summary, record, summary
 from lightning_explain.callbacks.attribution.strategies.strategy_log import (
+    FILM_WORDS,
+    FILMSTRIP,
+    PICTURE_WORDS,
     strategies_picture,
     strategy_metrics,
     strategy_record,
@@ -28,6 +31,7 @@ from lightning_explain.drift_alert import Alert
 from lightning_explain.log import Detail, Journal, running_epoch, tag
 from lightning_explain.probe import Probe
 from lightning_explain.render.words import markdown_safe
+from lightning_explain.schedule import worth_redrawing
 
 
 class Reporter:
@@ -68,6 +72,7 @@ class Reporter:
         self._comparisons = comparisons
         self._alarm = alarm
         self._detail = detail
+        self._undrawn: StrategyReport | None = None
 
     def report(
         self, trainer: Any, explanation: Explanation, *, probe: Probe, history: History, monitored: bool
@@ -204,7 +209,16 @@ class Reporter:
     def _draw_strategies(self, journal: Journal, report: StrategyReport) -> None:
         picture = strategies_picture(report) if journal.shows_pictures else None
         if picture is not None:
-            journal.image(tag(self._name, "strategies"), picture)
+            journal.image(tag(self._name, "strategies"), picture, description=PICTURE_WORDS)
+        self._undrawn = None if worth_redrawing(report.count) else report
+        if self._undrawn is None:
+            self._draw_film(journal, report)
+
+    def _draw_film(self, journal: Journal, report: StrategyReport) -> None:
+        """Draw and log the mean maps of strategies over time, where any class ever had several."""
+        picture = report.film.picture(report.method) if journal.shows_pictures else None
+        if picture is not None:
+            journal.image(tag(self._name, "strategies", FILMSTRIP), picture, description=FILM_WORDS)
 
     def _gallery(self, probe: Probe, history: History) -> Gallery:
         return Gallery(
@@ -216,3 +230,5 @@ class Reporter:
         drawing = self._guard.doing("drawing the filmstrip", cure=WRITING)
         with self._schedule.stopwatch.spending(), drawing, Journal(trainer, step) as journal:
             self._gallery(probe, history).show_all_filmstrips(journal)
+            if self._undrawn is not None:
+                self._draw_film(journal, self._undrawn)

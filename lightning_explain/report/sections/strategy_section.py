@@ -28,7 +28,8 @@ def strategy_block(series: Series, beside: Sequence[Series] = ()) -> Markup | No
         el("h3", "Strategies: the ways in which each class is decided"),
         el("p", _summary(series, classes), class_="note"),
         el("div", *_charts(series, classes, beside), class_="charts"),
-        _picture(series),
+        _picture(series, "strategies", "Mean map and most typical samples of each strategy"),
+        _picture(series, "strategies/filmstrip", "Mean map of each strategy over time"),
         class_="strategies",
     )
 
@@ -83,12 +84,12 @@ def _charts(series: Series, classes: Sequence[str], beside: Sequence[Series]) ->
     ]
 
 
-def _picture(series: Series) -> Markup | None:
-    """Show the last picture that was logged: mean maps and the most typical samples."""
-    found = series.pictures.get("strategies")
+def _picture(series: Series, what: str, title: str) -> Markup | None:
+    """Show the last picture that was logged of something."""
+    found = series.pictures.get(what)
     pixels = None if found is None else opened(found[1])
     if found is None or pixels is None:
         return None
-    words = f"Mean map and most typical samples of each strategy at step {found[0]:,}"
+    words = f"{title}, at step {found[0]:,}"
     image = el("img", src=png_address(plain_picture(pixels)), alt=words, width=pixels.shape[1], height=pixels.shape[0])
     return el("div", image, class_="scroll", tabindex="0", role="region", aria_label=words)

@@ -48,10 +48,13 @@ def test_the_number_of_strategies_and_the_share_are_those_of_the_curves(run: Pat
 def test_the_picture_is_the_last_one_logged(run: Path, tmp_path: Path) -> None:
     page = reported(run, tmp_path)
     (block,) = page.all("div", "strategies")
-    (image,) = block.all("img")
+    image, film = block.all("img")
     logged = Events(run).picture("explain/attribution/strategies")
     assert np.array_equal(image.pixels()[..., :3], logged)
     assert f"{int(image.attributes['height'])}" == str(logged.shape[0])
+    over_time = Events(run).picture("explain/attribution/strategies/filmstrip")
+    assert np.array_equal(film.pixels()[..., :3], over_time)
+    assert over_time.shape[1] > 4 * 64  # a column for each of four explanations
 
 
 def test_a_run_without_strategies_has_no_such_section(tmp_path: Path) -> None:

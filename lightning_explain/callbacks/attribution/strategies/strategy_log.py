@@ -20,8 +20,17 @@ from lightning_explain.render.text import paragraph, text
 from lightning_explain.render.words import LONGEST, markdown_safe
 
 SHARE = "share"
+FILMSTRIP = "filmstrip"
+TAKEN = (FILMSTRIP, "tab", "probe")
+"""Tags of a monitor's strategies that are those of no class."""
+
 MOST_CLASSES = 6
 """Classes of a picture: those whose strategies are furthest apart."""
+
+PICTURE_WORDS = (
+    "The strategies of classes that are decided in several ways: the mean map of each, and its typical samples."
+)
+FILM_WORDS = "How strategies form as the network learns: the mean map of each, a column for each explanation."
 
 MOST_EXEMPLARS = 6
 HEAD = 230
@@ -32,7 +41,7 @@ def strategy_metrics(name: str, report: StrategyReport) -> dict[str, MetricValue
     """Return the number of strategies of each class, and the share of the smaller ones, by tag."""
     found: dict[str, MetricValue] = {}
     reports = list(report.classes.values())
-    for part, one in zip(class_parts([each.name for each in reports]), reports, strict=True):
+    for part, one in zip(class_parts([each.name for each in reports], taken=TAKEN), reports, strict=True):
         of = markdown_safe(one.name, longest=LONGEST)
         found[tag(name, "strategies", part)] = MetricValue(
             one.n_strategies,

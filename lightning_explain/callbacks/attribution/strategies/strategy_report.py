@@ -1,10 +1,11 @@
 """The strategies found at one explanation."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from lightning_explain.callbacks.attribution.strategies.strategy_film import StrategyFilm
 from lightning_explain.probe import Probe
 from lightning_explain.render.modality import Shown
 from lightning_explain.render.profiles import Profile
@@ -68,6 +69,7 @@ class StrategyReport:
         predicted: The class that the network predicts for each sample [n]; None for a single output.
         alerts: New strategies.
         count: How many times strategies were looked for so far, this one included.
+        film: The mean maps so far; empty for words and features, which have no map.
     """
 
     step: int
@@ -81,3 +83,4 @@ class StrategyReport:
     predicted: Tensor | None
     alerts: tuple[StrategyAlert, ...] = ()
     count: int = 1
+    film: StrategyFilm = field(default_factory=StrategyFilm)

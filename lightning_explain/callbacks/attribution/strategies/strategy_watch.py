@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lightning_explain.callbacks.attribution.explainer import Explanation
 from lightning_explain.callbacks.attribution.strategies.larger_sample import LargerSample
 from lightning_explain.callbacks.attribution.strategies.sample_explainer import OfInput, SampleExplainer
+from lightning_explain.callbacks.attribution.strategies.strategy_film import StrategyFilm
 from lightning_explain.callbacks.attribution.strategies.strategy_report import ClassReport, StrategyReport
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import Guard
@@ -50,6 +51,7 @@ class StrategyWatch:
         self._count = 0
         self._known: dict[int, list[Followed]] = {}
         self._resumed: str | None = None
+        self._film = StrategyFilm()
 
     def begin(self) -> None:
         """Begin a fit."""
@@ -57,7 +59,7 @@ class StrategyWatch:
 
     def start_over(self) -> None:
         """Forget sample and strategies: another network's strategies are no news of this one."""
-        self._count, self._known = 0, {}
+        self._count, self._known, self._film = 0, {}, StrategyFilm()
         self.sample.forget()
 
     def state_dict(self) -> dict[str, Any]:
@@ -69,6 +71,7 @@ class StrategyWatch:
             "count": self._count,
             "sample": None if sample is None else sample.fingerprint,
             "known": {str(c): [each.state_dict() for each in known] for c, known in self._known.items()},
+            "film": self._film.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any] | None) -> None:
@@ -80,11 +83,13 @@ class StrategyWatch:
             int(c): [Followed.from_state_dict(each) for each in known] for c, known in state["known"].items()
         }
         self._resumed = state["sample"]
+        # checkpoints of before there was one have none
+        self._film = StrategyFilm.from_state_dict(state.get("film"))
 
     def _check_sample(self, sample: Probe) -> None:
         """Begin anew if a checkpoint followed strategies in other samples."""
         if self._resumed is not None and self._resumed != sample.fingerprint:
-            self._known = {}
+            self._known, self._film = {}, StrategyFilm()
             self._guard.note(
                 "the sample for strategies is not that of the checkpoint, so every strategy counts as new again. To go "
                 "on, leave data and options of strategies= as they were."
@@ -140,6 +145,9 @@ class StrategyWatch:
                 sample, c, members[c], strategies, profile, known=known, right=right, step=step, epoch=epoch
             )
             alerts += [self._alert(sample, classes[c], number, step=step, epoch=epoch) for number in news]
+        if not profile[0].names:
+            cells = tuple(profile[0].values.shape[1:])
+            self._film.add(step, found, cells, lambda c: classes[c].name)
         return StrategyReport(
             step=step,
             epoch=epoch,
@@ -151,6 +159,7 @@ class StrategyWatch:
             heat=inputs[0][2],
             predicted=predicted,
             alerts=tuple(alerts),
+            film=self._film,
             count=1 + (self._count - 1) // self._options.every,
         )
 

@@ -1,0 +1,136 @@
+"""The mean maps of strategies over time: a column for each explanation, kept in checkpoints, and their picture."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_explain.callbacks.attribution.history import LONGEST_FILM
+from lightning_explain.render.colour import Picture, signed_colours, table
+from lightning_explain.render.layout import below, beside, boxed, colour_bar, framed, resized
+from lightning_explain.render.page_layout import colour_scale
+from lightning_explain.render.sheet import few_colours
+from lightning_explain.render.text import BACKGROUND, paragraph, text
+from lightning_explain.render.words import short_step
+from lightning_explain.strategies import ClassStrategies
+
+MOST_CLASSES = 6
+"""Classes of a picture: those that had several strategies most often."""
+
+MOST_KEPT = 40
+"""Classes of a column: 16 x 16 cells of 16 bits for each strategy, 0.5 MB in all where each of them has two."""
+
+CELL, HEAD = 64, 150
+N_COLOURS = 64
+
+
+@dataclass
+class StrategyFilm:
+    """The mean map of each strategy over time.
+
+    Attributes:
+        columns: Step, and for each class the mean maps of its strategies, the largest first [cells...].
+        names: Names of the classes.
+    """
+
+    columns: list[tuple[int, dict[int, list[Tensor]]]] = field(
+        default_factory=list[tuple[int, dict[int, list[Tensor]]]]
+    )
+    names: dict[int, str] = field(default_factory=dict[int, str])
+
+    def add(
+        self, step: int, found: Mapping[int, ClassStrategies], cells: tuple[int, ...], names: Callable[[int], str]
+    ) -> None:
+        """Add an explanation; a full film loses every second column but the first and the last.
+
+        Args:
+            step: Its step.
+            found: The strategies of each class.
+            cells: Shape of a map.
+            names: Names a class.
+        """
+        if len(self.columns) == LONGEST_FILM:
+            self.columns = [*self.columns[:-1:2], self.columns[-1]]
+        n = int(np.prod(cells))
+        several = sorted(found, key=lambda c: (-len(found[c].strategies), c))[:MOST_KEPT]
+        maps = {c: [each.mean[:n].reshape(cells).half() for each in found[c].strategies] for c in sorted(several)}
+        self.columns.append((step, maps))
+        self.names |= {c: names(c) for c in maps}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain tensors, numbers, strings and lists."""
+        columns = [[step, [[c, own] for c, own in maps.items()]] for step, maps in self.columns]
+        return {"columns": columns, "names": [[c, name] for c, name in self.names.items()]}
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any] | None) -> "StrategyFilm":
+        """Restore what `state_dict` returned; an empty film of checkpoints of before there was one."""
+        if not state:
+            return cls()
+        return cls(
+            columns=[(step, {c: list(own) for c, own in maps}) for step, maps in state["columns"]],
+            names=dict(state["names"]),
+        )
+
+    @property
+    def several(self) -> list[int]:
+        """The classes that ever had several strategies, those most often first."""
+        counts: dict[int, int] = {}
+        for _, maps in self.columns:
+            for c, own in maps.items():
+                counts[c] = counts.get(c, 0) + (len(own) > 1)
+        return sorted((c for c, n in counts.items() if n), key=lambda c: (-counts[c], c))
+
+    def picture(self, method: str) -> Picture | None:
+        """Draw the film: a row for each strategy, a column for each explanation; None where no class ever had several.
+
+        Strategies are numbered by their size at each explanation. Colours are those of the class's largest value.
+
+        Args:
+            method: Full name of the attribution method.
+        """
+        drawn = self.several[:MOST_CLASSES]
+        if not drawn:
+            return None
+        head = [text("", width=HEAD), *(text(_column(step), width=CELL + 2, size=11) for step, _ in self.columns)]
+        rows = [self._row(c, number) for c in drawn for number in range(self._most(c))]
+        left = len(self.several) - len(drawn)
+        title = (
+            f"How strategies form ({method}): the mean map of each, a column for each explanation, named by its step. "
+            f"Strategies are numbered by their size.{f' {left} more classes are not drawn.' if left else ''}"
+        )
+        body = below([beside(head, gap=4), *rows], gap=4)
+        bar = colour_bar(table("RdBu_r"), "against the class", "for it")
+        page = below([paragraph(title, width=max(420, body.shape[1])), bar, body], gap=8)
+        return few_colours(framed(page), N_COLOURS)
+
+    def _most(self, c: int) -> int:
+        return max(len(maps.get(c, [])) for _, maps in self.columns)
+
+    def _row(self, c: int, number: int) -> Picture:
+        scale = max(colour_scale(own.float()) for _, maps in self.columns for own in maps.get(c, []))
+        cells = [paragraph(f"{self.names[c]}, strategy {number + 1}", width=HEAD)]
+        for _, maps in self.columns:
+            own = maps.get(c, [])
+            cells.append(_cell(own[number], scale) if number < len(own) else _nothing())
+        return beside(cells, gap=4)
+
+
+def _column(step: int) -> str:
+    return "start" if step == 0 else short_step(step)
+
+
+def _cell(mean: Tensor, scale: float) -> Picture:
+    """Draw a map [height, width], or a time series [steps] as a strip."""
+    values = torch.atleast_2d(mean.float())
+    picture = signed_colours(values, scale)
+    if len(values) == 1:
+        picture = picture.repeat(CELL // 2, axis=0)
+    return boxed(resized(picture, target=CELL, largest=CELL))
+
+
+def _nothing() -> Picture:
+    return np.full((CELL + 2, CELL + 2, 3), BACKGROUND, dtype=np.uint8)
