@@ -62,8 +62,8 @@ def _run(folder: Path, detail: str) -> None:
     """Train with the options that add tags, or with none where the default level of detail is asked for."""
     torch.manual_seed(0)
     images, labels = load_digits(return_X_y=True)
-    digits, labels = torch.tensor(images[:320], dtype=torch.float32).reshape(-1, 1, 8, 8) / 16, torch.tensor(labels[:320])
-    # a mark on every fourth larch, so that there is a second strategy to be drawn
+    digits, labels = torch.tensor(images[:320]).float().reshape(-1, 1, 8, 8) / 16, torch.tensor(labels[:320])
+    # a mark on every third larch, so that there is a second strategy to be drawn
     digits[(labels == 7).nonzero().flatten()[::3], :, :2, :2] = 4
     data = TensorDataset(digits, labels)
     masks = torch.zeros(8, 8)

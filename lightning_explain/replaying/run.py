@@ -73,7 +73,7 @@ def replay(
         callbacks: Monitors that have watched nothing yet; their schedule is ignored.
         datamodule: A LightningDataModule; it is set up as for `fit`.
         train_dataloaders: Training data, if there is no datamodule and the module brings none itself; needed for
-            `train_data` and for baselines that are means of training data.
+            `train_data`, for baselines that are means of training data, and for the sample of `strategies=`.
         val_dataloaders: Validation data, if there is no datamodule and the module brings none itself.
         trainer: A Trainer whose devices, precision and loggers are used; by default one with one device, and
             TensorBoard.

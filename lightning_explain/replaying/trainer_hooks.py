@@ -51,6 +51,7 @@ class Loading(pl.Callback):
         self._monitors = monitors
         self._train_dataloaders = train_dataloaders
         self._needs_training_data = train_data or any(_asks_for_training_data(monitor) for monitor in monitors)
+        self._likes_training_data = any(_looks_for_strategies(monitor) for monitor in monitors)
         self.checkpoint: Checkpoint | None = None
         """The next weights to explain; None once they were loaded."""
         self._begun = False
@@ -71,16 +72,26 @@ class Loading(pl.Callback):
             return
         checkpoint, self.checkpoint = self.checkpoint, None
         load_weights(pl_module, checkpoint.content())
-        if self._needs_training_data:
-            if self._train_dataloaders is not None:
-                source: Any = vars(trainer.fit_loop)["_data_source"]
-                source.instance = self._train_dataloaders
-            with rng_preserved():
-                trainer.fit_loop.setup_data()
+        self._set_up_training_data(trainer)
         if not self._begun:
             self._begun = True
             for monitor in self._monitors:
                 monitor.on_fit_start(trainer, pl_module)
+
+    def _set_up_training_data(self, trainer: pl.Trainer) -> None:
+        """Make the loader of training data where a monitor needs it, or may use it and it is there."""
+        source: Any = vars(trainer.fit_loop)["_data_source"]
+        if self._train_dataloaders is not None:
+            source.instance = self._train_dataloaders
+        if self._needs_training_data or (self._likes_training_data and source.is_defined()):
+            with rng_preserved():
+                trainer.fit_loop.setup_data()
+
+
+def _looks_for_strategies(monitor: Monitor) -> bool:
+    """Return True if a monitor draws from the training data, or from the validation data where there are none."""
+    options = monitor.strategies if isinstance(monitor, AttributionMonitor) else None
+    return options is not None and options.data == "training" and options.samples is None
 
 
 def _asks_for_training_data(monitor: Monitor) -> bool:

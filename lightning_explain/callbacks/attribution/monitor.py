@@ -59,8 +59,7 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
     - `explain/{name}/drift/previous`, `.../drift/first`: mean cosine distance to the previous and to the first
       explanation; `.../drift/previous_error`, `.../drift/first_error`: their quadrature error;
       `.../drift/{class}`: distance to the previous one, by class.
-    - with `compare_with=`: `explain/{name}/drift/{its name}` and `.../drift/{its name}_error`, and in the heatmaps what
-      the network looked at there.
+    - with `compare_with=`: `explain/{name}/drift/{its name}`, `.../drift/{its name}_error`, and its heatmaps.
     - `explain/{name}/drift_{measure}/...`: the same for `spearman`, `spearman_absolute`, `top_k`, `relative_l1`
       and, for images, `ssim`; as distances, 0 meaning unchanged.
     - `explain/{name}/convergence_delta` (mean absolute completeness gap), `.../error` (estimated relative L1
@@ -77,9 +76,8 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
       stand side by side.
     - with `alert=`: `explain/{name}/alert` (1 where there is one, 0 elsewhere), `.../alerts` (text), a marker in
       record and tab, and a warning.
-    - with `strategies=`: `explain/{name}/strategies/{class}` (in how many ways the class is decided), `.../share` (of
-      the smaller ones), `explain/{name}/strategies` (image: mean map and exemplars of each), `.../filmstrip`
-      (image: mean maps over time).
+    - with `strategies=`: `explain/{name}/strategies/{class}` (number of ways in which it is decided), `.../share` (of
+      smaller ones), `explain/{name}/strategies` (image: mean map, exemplars), `.../filmstrip` (image: over time).
     - with `faithfulness=`: `explain/{name}/deletion_auc`, `.../insertion_auc`, `.../infidelity`,
       `.../max_sensitivity`, `.../randomisation` and `.../randomisation_absolute`; means over the probe.
 
@@ -154,6 +152,7 @@ class AttributionMonitor(ExplanationMonitor[Explanation, History]):
             methods=self.methods, measures=tuple(faithfulness), question=self.question, guard=self._guard
         )
         self._alarm = None if alert is None else Alarm(alert, name=name, guard=self._guard)
+        self.strategies = strategies
         self._watch = StrategyWatch(strategies, name=name, question=self.question, guard=self._guard)
         self._reporter = Reporter(
             name,

@@ -68,13 +68,14 @@ class LargerSample:
             self.probe = named_like(drawn, like)
             self._tell_few(self.probe)
 
-    def _loaders(self, trainer: Any) -> Iterator[Any]:
+    def _loaders(self, trainer: Any) -> Iterator[tuple[bool, Any]]:
+        """Iterate over the loaders to draw from in order of preference, each with True if it is that of validation."""
         if self._options.data == "training":
-            yield from flat_loaders(trainer.train_dataloader)[:1]
-        yield from flat_loaders(trainer.val_dataloaders)[:1]
+            yield from ((False, loader) for loader in flat_loaders(trainer.train_dataloader)[:1])
+        yield from ((True, loader) for loader in flat_loaders(trainer.val_dataloaders)[:1])
 
     def _drawn(self, trainer: Any, like: Probe) -> Probe | None:
-        for loader in self._loaders(trainer):
+        for is_validation, loader in self._loaders(trainer):
             try:
                 first = self._from(trainer, loader, like, per_class=1, max_samples=1, max_scan=1)
             except (NotPickableError, ConfigurationError):
@@ -83,6 +84,12 @@ class LargerSample:
             most = max(1, min(self._options.max_samples, MOST_BYTES // max(1, size)))
             per_class = self._options.per_class
             scan = READ_PER_SAMPLE * most + 256
+            if self._options.data == "training" and is_validation:
+                self._guard.note(
+                    "the sample for strategies is drawn from the validation data: there are no training data here, or "
+                    "their samples cannot be picked by index. What marks training samples alone is not found in it. "
+                    'Give training data, Strategies(samples=Probe(...)), or say Strategies(data="validation").'
+                )
             return self._from(trainer, loader, like, per_class=per_class, max_samples=most, max_scan=scan)
         return None
 
