@@ -1,4 +1,4 @@
-"""How samples and their attributions are laid out: pictures, words, bars by class, or a list for each sample."""
+"""Layouts of samples and their attributions: pictures, words, bars by class, or a list for each sample."""
 
 import math
 from collections.abc import Callable, Collection, Sequence

@@ -49,7 +49,7 @@ class Edge:
 
     @property
     def way(self) -> tuple[str, str]:
-        """What is compared over time."""
+        """The edges that are compared over time."""
         return self.source.key, self.target.key
 
 

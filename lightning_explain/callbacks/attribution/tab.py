@@ -116,7 +116,7 @@ def _drift_curve(drifts: Mapping[str, Drift], probe: Probe) -> dict[str, Any]:
 
 
 def _moved(attribution: Attribution, rows: Sequence[int]) -> dict[str, Any]:
-    """Return how far each sample's output is from that of its baseline; nothing for methods without one."""
+    """Return the change of each sample's output from that of its baseline; nothing for methods without one."""
     if attribution.baseline is None or attribution.convergence_delta is None:
         return {}
     moved = flat(attribution.values).float().sum(1) - attribution.convergence_delta.float()
@@ -124,7 +124,7 @@ def _moved(attribution: Attribution, rows: Sequence[int]) -> dict[str, Any]:
 
 
 def _values(maps: Tensor | None, sprite: Sprite | None, first: int, n_samples: int) -> dict[str, Any]:
-    """Return where a method's attributions are: in the picture from a tile on, or here as numbers."""
+    """Return the place of a method's attributions: the first tile in the picture, or here as numbers."""
     if maps is None:
         return {"first_tile": first, "scales": []}
     if sprite is None:

@@ -67,7 +67,7 @@ class StrategyFilm:
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any] | None) -> "StrategyFilm":
-        """Restore what `state_dict` returned; an empty film of checkpoints of before there was one."""
+        """Restore a `state_dict`; an empty film of checkpoints of before there was one."""
         if not state:
             return cls()
         return cls(
