@@ -137,7 +137,7 @@ def input_of(batch: Any, selector: Selector = None) -> Inputs:
     raise ConfigurationError(
         f"No input found in a batch of the form {describe(batch)}: expected a pair (input, target) or one of the "
         f"keys {', '.join(INPUT_KEYS)}. Say where it is: input=0, input='my_key' or "
-        "input=lambda batch: (batch.a, batch.b)."
+        "input=lambda batch: (batch.a, batch.b); and with target= where the labels are."
     )
 
 

@@ -19,7 +19,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from lightning_explain.activation_checkpointing import checkpointing_without_reentry
 from lightning_explain.batch_norm_gradients import gradients_aligned
 from lightning_explain.capture import recording_paused
-from lightning_explain.randomness import rng_preserved
+from lightning_explain.randomness import rng_preserved, saved_streams
 from lightning_explain.weights.sharded import weights_gathered, weights_spread
 
 T = TypeVar("T")
@@ -151,6 +151,11 @@ class _SavedModule:
         # nearly all of them hold nothing
         self.empty = [container for container in found if not container]
         self.containers = [(container, container.copy()) for container in found if container]
+        self.streams = saved_streams(
+            value
+            for values in (self.attributes, *(content for _, content in self.containers))
+            for value in (values.values() if isinstance(values, Mapping) else values)
+        )
         loose = [(name, value) for name, value in self.attributes.items() if isinstance(value, Tensor)]
         # not `named_parameters(recurse=False)`, which takes five times as long
         held: Any = module
@@ -185,8 +190,8 @@ class _SavedModule:
         for container, content in self.containers:
             if not _same(container, content):
                 _overwrite(container, content)
-        for saved in self.tensors:
-            saved.restore()
+        for put_back in (*(saved.restore for saved in self.tensors), *self.streams):
+            put_back()
 
 
 @contextmanager
@@ -228,8 +233,9 @@ def isolated(module: nn.Module) -> Generator[None, None, None]:
     them); parameters (which tensor they hold and whether it is trained; what a forward writes into a parameter in
     place stays, embeddings with `max_norm` excepted, because a copy of all would take as much memory again); module
     attributes, and the dicts, lists and sets among them (not what is nested deeper); hooks; RNG of python, numpy and
-    torch; autocast and grad mode. Also when the body raises. Compiled modules run eagerly, since a recompile would
-    change the numbers of the run. `.grad` stays untouched as long as the body uses `torch.autograd.grad`.
+    torch, and generators of theirs that a module holds; autocast and grad mode. Also when the body raises. Compiled
+    modules run eagerly, since a recompile would change the numbers of the run. `.grad` stays untouched as long as the
+    body uses `torch.autograd.grad`.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.Dropout())

@@ -259,7 +259,7 @@ class Probe:
                 f"{type(dataset).__name__} gave no samples, so the probe would be empty. "
                 "Check the data set, or give Probe(inputs=..., targets=...)."
             )
-        with seeded(seed):
+        with seeded(seed, collate_fn):
             batch = collated(collate_fn, [item for _, item in picked])
         return cls(
             inputs=input_of(batch, input),

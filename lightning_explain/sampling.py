@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from lightning_explain.batches import Selector, class_labels, target_of
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.randomness import rng_preserved
+from lightning_explain.randomness import rng_preserved, streams_preserved
 
 Collate = Callable[[list[Any]], Any]
 Picked = list[tuple[int, Any]]
@@ -126,9 +126,9 @@ def _items(dataset: Dataset[Any] | Sequence[Any], seed: int, limit: int) -> Iter
 
 
 @contextmanager
-def seeded(seed: int) -> Generator[None, None, None]:
-    """Seed all random streams inside; restore the global states at the end."""
-    with rng_preserved():
+def seeded(seed: int, *owners: Any) -> Generator[None, None, None]:
+    """Seed all global random streams inside; restore them at the end, and those that `owners` hold (data sets, ...)."""
+    with rng_preserved(), streams_preserved(*owners):
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - the stream that user transforms draw from
@@ -171,7 +171,7 @@ def draw(
     The same seed picks the same samples, also where reading an item draws random numbers; the global streams end
     as they began.
     """
-    with seeded(seed):
+    with seeded(seed, dataset, collate_fn):
         drawing = Drawing(per_class, max_samples)
         for index, item in _items(dataset, seed, max_scan):
             label = None if drawing.has_classes is False else _label_of(collated(collate_fn, [item]), target)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lightning_explain.attribution.integrated_gradients.passes import ran_out_of_memory
 from lightning_explain.attribution.result import Forward
 from lightning_explain.errors import ExplanationError
+from lightning_explain.randomness import rng_preserved
 
 MOVED = 1e-3
 """By which share of the largest score a sample's scores may move with the samples beside it: rounding moves less."""
@@ -121,7 +122,9 @@ def _with_others(x: Tensor, n_rows: int) -> Tensor:
 
 
 def _moved(forward: Forward, one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> float | None:
-    a, b = (forward(*(x.clone() for x in rows)) for rows in (one, other))
+    with rng_preserved():  # so that what is drawn at random, as by dropout that stays on, is the same in both
+        a = forward(*(x.clone() for x in one))
+    b = forward(*(x.clone() for x in other))
     return first_moved(a, b, len(one[0]))
 
 

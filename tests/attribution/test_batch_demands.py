@@ -5,8 +5,10 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lightning_explain.attribution import AtEmbedding, IntegratedGradients
+from lightning_explain.attribution.batch_demands import check_rows_apart
 from lightning_explain.errors import ExplanationError
 
 
@@ -61,6 +63,14 @@ def test_scores_drawn_at_random_are_no_dependence() -> None:
     found = IntegratedGradients(n_steps=3)(lambda x: net(x) + torch.randn(len(x), 1), x, 0)
     # what is added does not depend on the input, so that it has no attribution
     torch.testing.assert_close(found.values, IntegratedGradients(n_steps=3)(net, x, 0).values)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_dropout_that_stays_on_is_no_dependence(seed: int) -> None:
+    torch.manual_seed(seed)
+    net, x = mlp(), torch.randn(4, 6)
+    # of few outputs a draw may leave all as they are in one pass and not in another
+    check_rows_apart(lambda x: functional.dropout(net(x)[:, :1], 0.3, training=True), (x,), None)
 
 
 @pytest.mark.filterwarnings("ignore")  # torch says that its quantisation moves elsewhere

@@ -16,7 +16,7 @@ from lightning_explain.callbacks.attribution.methods import Methods
 from lightning_explain.callbacks.base.default_probe import flat_loaders, like_the_trainer
 from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.randomness import rng_preserved
+from lightning_explain.sampling import seeded
 
 MOST_SAMPLES = 1000
 """Training samples that are averaged; a mean of more hardly differs and takes longer to read."""
@@ -73,7 +73,7 @@ def _single(parts: tuple[Tensor, ...]) -> Any:
 
 def _mean(trainer: Any, question: Question, *, per_channel: bool) -> tuple[Tensor, ...]:
     """Average the training inputs, each part by itself: [1, ...]; what has no gradient is left out."""
-    with rng_preserved():
+    with seeded(0, *flat_loaders(trainer.train_dataloader)):
         batches: list[tuple[Tensor, ...]] = [parts_of(inputs) for inputs in _training_inputs(trainer, question)]
     explained = [i for i, part in enumerate(batches[0]) if part.is_floating_point()]
     return tuple(data_mean((batch[i] for batch in batches), per_channel=per_channel).cpu() for i in explained)

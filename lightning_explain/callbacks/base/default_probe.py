@@ -16,7 +16,7 @@ from lightning_explain.entity_names import names_in
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import module_preserved
 from lightning_explain.probe import Probe
-from lightning_explain.randomness import rng_preserved
+from lightning_explain.randomness import rng_preserved, streams_preserved
 from lightning_explain.sampling import Drawing, NotPickableError, collated, draw
 from lightning_explain.weights.sharded import sharded_modules
 
@@ -103,7 +103,7 @@ def probe_from_loader(
         raise NotPickableError
     if loader.batch_sampler is None:
         raise NotPickableError
-    with rng_preserved():
+    with rng_preserved(), streams_preserved(loader.collate_fn):
         picked = draw(
             loader.dataset,
             per_class=per_class,

@@ -97,10 +97,10 @@ def explained_targets(probe: Probe, scores: Tensor, explained: str) -> Tensor | 
     if scores.numel() == len(scores):
         return None
     if scores.ndim != 2:
-        others = ", ".join(str(dim) for dim in range(2, scores.ndim))
+        others = tuple(range(2, scores.ndim))
         raise ConfigurationError(
             f"The model gives scores of shape {list(scores.shape)} for the probe; expected [batch, classes]. Choose "
-            f"one score of each class with output=, e.g. output=lambda scores: scores.mean(dim=({others},)) where "
+            f"one score of each class with output=, e.g. output=lambda scores: scores.mean(dim={others}) where "
             "dimension 1 counts classes, or output=lambda scores: scores[:, -1] for the last step of a sequence."
         )
     if explained == "predicted":

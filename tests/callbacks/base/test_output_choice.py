@@ -66,7 +66,7 @@ def test_several_outputs_without_labels_are_refused_with_what_to_give() -> None:
         explained_targets(Probe(inputs=torch.rand(2, 4)), torch.rand(2, 3, 4), "label")
 
 
-@pytest.mark.parametrize(("shape", "cure"), [((2, 3, 4), r"dim=\(2,\)"), ((2, 3, 4, 5), r"dim=\(2, 3,\)")])
+@pytest.mark.parametrize(("shape", "cure"), [((2, 3, 4), r"dim=\(2,\)"), ((2, 3, 4, 5), r"dim=\(2, 3\)")])
 def test_scores_of_places_are_refused_with_a_cure_of_their_own_shape(shape: tuple[int, ...], cure: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"scores.mean\({cure}\) where .* scores\[:, -1\] for the last step"):
         explained_targets(Probe(inputs=torch.rand(2, 4)), torch.rand(*shape), "label")

@@ -71,7 +71,7 @@ def _kept(samples: Sequence[int], kept: Kept) -> dict[int, tuple[Tensor, ...]]:
 def _read(
     trainer: Any, question: Question, numbers: DataNumbers, loader: Any, samples: Sequence[int]
 ) -> dict[int, tuple[Tensor, ...]]:
-    with seeded(SEED):
+    with seeded(SEED, loader.dataset, loader.collate_fn):
         batch = collated(loader.collate_fn, [loader.dataset[numbers.place(sample)[1]] for sample in samples])
         inputs = input_of(like_the_trainer(trainer, batch), question.input)
     parts = inputs if isinstance(inputs, tuple) else (inputs,)
