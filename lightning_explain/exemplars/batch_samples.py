@@ -47,16 +47,22 @@ class BatchSamples(NamedTuple):
             (array([7, 5]), array([0, 2]), tensor([0, 2]))
         """
         given, classes = numbers.numpy(), labels.long().numpy()
-        counts = given >= 0 if of_class is None else (given >= 0) & of_class.numpy()
         rows = None
-        if not counts.all():
-            rows = torch.from_numpy(np.flatnonzero(counts))
-            given, classes = given[counts], classes[counts]
+        in_order = _are_in_order(given)
+        if of_class is not None or not (in_order and (not len(given) or given[0] >= 0)):
+            counts = given >= 0 if of_class is None else (given >= 0) & of_class.numpy()
+            if not counts.all():
+                rows = torch.from_numpy(np.flatnonzero(counts))
+                given, classes = given[counts], classes[counts]
+                in_order = _are_in_order(given)
         if not len(given):
             return cls(given, classes, rows, -1, are_later=True, are_in_order=True)
-        in_order = bool((given[1:] > given[:-1]).all())
         first, last = (given[0], given[-1]) if in_order else (given.min(), given.max())
         return cls(given, classes, rows, int(last), are_later=int(first) > after, are_in_order=in_order)
+
+
+def _are_in_order(numbers: Array) -> bool:
+    return bool((numbers[1:] > numbers[:-1]).all())
 
 
 class WaitingBatches:

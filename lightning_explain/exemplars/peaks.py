@@ -113,12 +113,14 @@ def peak_positions(units: Units, rows: Array, which: Array) -> Array:
     if units.values.ndim == 2:
         return np.zeros_like(rows)
     # cut out first: masking and converting all of an output would cost more than finding its largest values
-    maps = units.values.movedim(units.unit_dim, 1).flatten(2)
-    if maps.dtype == torch.float32:
-        # numpy copies whole maps at once
-        values = maps.numpy()[rows, which]
-    else:
+    if units.values.dtype != torch.float32:
+        maps = units.values.movedim(units.unit_dim, 1).flatten(2)
         values = maps[torch.from_numpy(rows), torch.from_numpy(which)].float().numpy()
+    elif units.unit_dim == 1:
+        # numpy copies whole maps at once
+        values = units.values.numpy().reshape(*units.values.shape[:2], -1)[rows, which]
+    else:
+        values = units.values.numpy().reshape(len(units.values), -1, units.values.shape[-1])[rows, :, which]
     if units.valid is not None:
         values = np.where(units.valid.numpy()[rows], values, -np.inf)
     # of equal values the first

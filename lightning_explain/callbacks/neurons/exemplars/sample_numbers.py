@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler, IterableDataset, SequentialSampler
@@ -114,7 +115,8 @@ class SampleNumbers:
         start, known.n_passed = known.n_passed, known.n_passed + n_samples
         if known.order is _same:
             start += loader * self._span
-            return torch.arange(start, start + n_samples)  # of a loader that no other process shares
+            # of a loader that no other process shares; numpy is faster for the first call of a step
+            return torch.from_numpy(np.arange(start, start + n_samples, dtype=np.int64))
         places = torch.arange(start, start + n_samples)
         alone = known.first_place + self._ranks.rank + self._ranks.count * places
         numbers = alone if known.order is None else known.order(places)
