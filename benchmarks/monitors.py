@@ -208,10 +208,12 @@ def bytes_per_explanation(data: tuple[TensorDataset, TensorDataset]) -> float:
     return (sizes["watched"] - sizes["bare"]) / counts["watched"]
 
 
-def in_process(*arguments: str) -> dict[str, float]:
-    """Run `newcomer.py` in a process of its own, on one thread."""
+def in_process(*arguments: str, byte_code: str | None = None) -> dict[str, float]:
+    """Run `newcomer.py` in a process of its own, on one thread; byte code is written and read in a folder if given."""
     command = [sys.executable, str(Path(__file__).with_name("newcomer.py")), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if byte_code is not None:
+        environment |= {"PYTHONPYCACHEPREFIX": byte_code, "PYTHONDONTWRITEBYTECODE": ""}
     printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
     return json.loads(printed.splitlines()[-1])
 
@@ -220,9 +222,13 @@ def report_processes(name: str, bare: Sequence[str], others: dict[str, Sequence[
     """Compare runs in processes of their own with the bare one, in turns."""
     ratios: dict[str, list[float]] = {label: [] for label in others}
     size: dict[str, float] = {}
-    for turn in range(repeats):
-        runs = [("", bare), *others.items()]
-        found = {label: in_process(*arguments) for label, arguments in (runs if turn % 2 == 0 else runs[::-1])}
+    runs = [("", bare), *others.items()]
+    # packages that pip installs are compiled to byte code: what is compiled here is no part of an import
+    with tempfile.TemporaryDirectory() as folder:
+        byte_code = folder if "import" in bare else None
+        turns = [runs, *(runs if turn % 2 == 0 else runs[::-1] for turn in range(repeats))][byte_code is None :]
+        every = [{label: in_process(*given, byte_code=byte_code) for label, given in turn} for turn in turns]
+    for found in every[-repeats:]:
         for label in others:
             ratios[label].append(found[label]["seconds"] / found[""]["seconds"])
             size[label] = found[label]["bytes"] / 1e6

@@ -59,6 +59,8 @@ class FeedingFeatures:
             attribution method.
         kernel: Whether values are those of a convolution's kernel.
         n_active: Size of each class's active set, of which the pairs show the most telling: int64 [classes].
+        errors: Stated L1 error of the values of all features, relative to their sum of sizes [pairs]; None for weights,
+            which have none, and where the method states none.
     """
 
     classes: Tensor
@@ -70,6 +72,7 @@ class FeedingFeatures:
     method: str
     kernel: bool
     n_active: Tensor
+    errors: Tensor | None = None
 
     def to_rows(self, class_names: Sequence[str] = (), feature_names: Sequence[str] = ()) -> list[dict[str, Any]]:
         """Return a row for each class, neuron and feature; `pandas.DataFrame` takes them.
@@ -88,9 +91,15 @@ class FeedingFeatures:
                 "value": value,
                 "sign": "+" if value > 0 else "-" if value < 0 else "0",
                 "method": self.method,
+                "error": error,
             }
-            for c, neuron, features, values in zip(
-                self.classes.tolist(), self.neurons.tolist(), self.features.tolist(), self.values.tolist(), strict=True
+            for c, neuron, features, values, error in zip(
+                self.classes.tolist(),
+                self.neurons.tolist(),
+                self.features.tolist(),
+                self.values.tolist(),
+                [None] * len(self.classes) if self.errors is None else self.errors.tolist(),
+                strict=True,
             )
             for rank, (feature, value) in enumerate(zip(features, values, strict=True))
         ]
@@ -105,4 +114,5 @@ class FeedingFeatures:
             "neurons": self.neurons.tolist(),
             "features": self.features[:, :most].tolist(),
             "values": [[float(f"{value:.4g}") for value in row] for row in self.values[:, :most].tolist()],
+            "errors": None if self.errors is None else [float(f"{error:.2g}") for error in self.errors.tolist()],
         }

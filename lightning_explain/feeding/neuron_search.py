@@ -209,9 +209,10 @@ def feeding_features(
         check_not_sharded(model, "What feeds a neuron deep in the network")
     name = "IntegratedGradients" if method is None else type(method).__name__
     if method is None:
-        attributed = shared_attributions(model, run, parts, known, deep, n_points=N_POINTS) if deep else {}
+        shared = shared_attributions(model, run, parts, known, deep, n_points=N_POINTS) if deep else {}
+        attributed = {key: (each.values, each.errors) for key, each in shared.items()}
     else:
-        attributed = dict(_each_alone(probe, method, model, run, deep))
+        attributed = {key: (values, None) for key, values in _each_alone(probe, method, model, run, deep)}
     found: dict[str, FeedingFeatures] = {}
     for key, pairs in chosen.items():
         about: dict[str, Any] = {"n_top": n_top, "n_active": profiles[key].active_sets.sum(1)}
@@ -224,9 +225,9 @@ def feeding_features(
             drawn = is_image or (kernel and weights[key].ndim == 4)
             about |= {"shape": seen, "method": "weights", "kernel": kernel, "is_image": drawn}
         elif key in attributed:
-            values = attributed[key]
+            values, errors = attributed[key]
             whole = shape if len(parts) == 1 else (values.shape[1],)
-            about |= {"shape": whole, "method": name, "kernel": False, "is_image": is_image}
+            about |= {"shape": whole, "method": name, "kernel": False, "is_image": is_image, "errors": errors}
         else:
             continue
         found[key] = _result(values, pairs, **about)

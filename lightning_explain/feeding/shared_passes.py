@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,26 @@ from lightning_explain.isolation import explaining
 
 ROWS = 256
 """Most samples in a pass."""
+
+PER_SPLIT = 0.45
+"""Stated error over the distance between the means by the even points and by the odd ones, for 4 points.
+
+Against 64 points the true error of neurons of ReLU networks was 0.25 (a small ResNet) and 0.27 (MLPs) of that distance
+in the median, 0.38 and 0.45 at the 95th percentile. Of smooth networks it is far smaller than stated.
+"""
+
+
+class NeuronAttributions(NamedTuple):
+    """Mean attributions of neurons.
+
+    Attributes:
+        values: [pairs, features].
+        errors: L1 error of each pair's values relative to their sum of sizes [pairs], at most this in 95 of 100 cases;
+            NaN for a single point.
+    """
+
+    values: Tensor
+    errors: Tensor
 
 
 def _turns(pairs: Pairs, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -42,7 +62,7 @@ def shared_attributions(
     wanted: Mapping[str, tuple[Layer, Pairs]],
     *,
     n_points: int,
-) -> dict[str, Tensor]:
+) -> dict[str, NeuronAttributions]:
     """Return the mean integrated gradients of neurons over the samples of their classes, from a baseline of zeros.
 
     All neurons of all layers share the passes forward. The neurons of a layer that stand for different classes share a
@@ -57,7 +77,7 @@ def shared_attributions(
         n_points: Points of the path, those of the Gauss-Legendre rule.
 
     Returns:
-        Layer call -> [pairs, features]; layers that do not run in the explained forward are left out.
+        Layer call -> attributions; layers that do not run in the explained forward are left out.
 
     Cost: `n_points` forward passes of the probe, and as many backward passes for each layer as it has neurons of a
     class, each from that layer down.
@@ -66,7 +86,7 @@ def shared_attributions(
         ExplanationError: A layer's units do not depend on the input.
     """
     n_features = sum(part[0].numel() for part in parts)
-    totals = {key: torch.zeros(len(pairs), n_features) for key, (_, pairs) in wanted.items()}
+    totals = {key: torch.zeros(2, len(pairs), n_features) for key, (_, pairs) in wanted.items()}
     ran: set[str] = set()
     layers = list({id(layer): layer for layer, _ in wanted.values()}.values())
     rule = gauss_legendre(n_points)
@@ -77,7 +97,7 @@ def shared_attributions(
         for rows in chosen.split(ROWS):
             inputs = tuple(part[rows.to(part.device)].detach() for part in parts)
             turns = {key: _turns(pairs, labels[rows]) for key, (_, pairs) in wanted.items()}
-            for node, weight in points:
+            for number, (node, weight) in enumerate(points):
                 at = tuple((node * part).requires_grad_() for part in inputs)
                 with watched(layers, reduce=partial(unit_means, n_samples=len(rows)), differentiable=True) as recorder:
                     recorder.start()
@@ -90,11 +110,21 @@ def shared_attributions(
                         products = [part * gradient for part, gradient in zip(inputs, gradients, strict=True)]
                         values = weight * flat(products[0] if len(products) == 1 else tuple(products)).float().cpu()
                         known = place >= 0
-                        totals[key].index_add_(0, place[known], values[known])
+                        totals[key][number % 2].index_add_(0, place[known], values[known])
     counts = {
         key: torch.tensor([int((labels == c).sum()) for c, _ in pairs])[:, None] for key, (_, pairs) in wanted.items()
     }
-    return {key: totals[key] / counts[key] for key in wanted if key in ran}
+    shares = [float(rule.weights[first::2].sum()) for first in (0, 1)]
+    return {key: _with_errors(totals[key] / counts[key], shares) for key in wanted if key in ran}
+
+
+def _with_errors(halves: Tensor, shares: Sequence[float]) -> NeuronAttributions:
+    """Add up what even and odd points contribute [2, pairs, features], given the weight of each half."""
+    values = halves.sum(0)
+    if shares[1] == 0:
+        return NeuronAttributions(values, torch.full((len(values),), torch.nan))
+    split = (halves[0] / shares[0] - halves[1] / shares[1]).abs().sum(1)
+    return NeuronAttributions(values, PER_SPLIT * split / values.abs().sum(1).clamp_min(torch.finfo(values.dtype).tiny))
 
 
 def _gradients(means: Tensor, neuron: Tensor, at: Sequence[Tensor], key: str) -> tuple[Tensor, ...]:

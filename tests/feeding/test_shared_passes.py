@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lightning_explain.attribution.integrated_gradients.quadrature import gauss_legendre
 from lightning_explain.errors import ExplanationError
 from lightning_explain.feeding import shared_passes
 from lightning_explain.feeding.shared_passes import shared_attributions
@@ -28,11 +29,43 @@ def test_each_neuron_is_attributed_to_the_samples_of_its_class(rows: int, monkey
     assert found.keys() == PAIRS.keys()
     for name, pairs in PAIRS.items():
         reference = captum.attr.NeuronIntegratedGradients(net, net.get_submodule(name))
-        for values, (c, neuron) in zip(found[name], pairs, strict=True):
+        for values, (c, neuron) in zip(found[name].values, pairs, strict=True):
             each = reference.attribute(x[y == c], neuron, n_steps=3, method="gausslegendre")
             torch.testing.assert_close(values, each.mean(0).float(), rtol=1e-4, atol=1e-6)
     assert not any(module._forward_hooks for module in net.modules())
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_the_error_is_that_of_the_distance_between_even_and_odd_points() -> None:
+    net, x, y = mlp()
+    rule = gauss_legendre(2)
+    found = shared_attributions(net, net, (x,), y, wanted(net, {"1": [(2, 3)]}), n_points=2)["1"]
+    own = x[y == 2]
+    single: list[Tensor] = []
+    for node in rule.nodes.tolist():
+        at = (node * own).requires_grad_()
+        (gradient,) = torch.autograd.grad(net[:2](at)[:, 3].sum(), at)
+        single.append((own * gradient).mean(0))
+    torch.testing.assert_close(found.values[0], (single[0] + single[1]) / 2)
+    expected = 0.45 * (single[0] - single[1]).abs().sum() / ((single[0] + single[1]) / 2).abs().sum()
+    torch.testing.assert_close(found.errors[0], expected)
+    alone = shared_attributions(net, net, (x,), y, wanted(net, {"1": [(2, 3)]}), n_points=1)["1"]
+    assert bool(alone.errors.isnan().all())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_stated_error_holds_against_many_points(seed: int) -> None:
+    torch.manual_seed(seed)
+    layers = [nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 30), nn.ReLU(), nn.Linear(30, 30), nn.ReLU()]
+    net, x, y = nn.Sequential(*layers).eval(), torch.randn(24, 20), torch.arange(24) % 6
+    pairs = {name: [(c, unit) for c in range(6) for unit in range(0, 30, 3)] for name in ("3", "5")}
+    few, many = (shared_attributions(net, net, (x,), y, wanted(net, pairs), n_points=n) for n in (4, 64))
+    size = torch.cat([many[name].values.abs().sum(1) for name in pairs])
+    off = torch.cat([(few[name].values - many[name].values).abs().sum(1) for name in pairs])
+    stated = torch.cat([few[name].errors * few[name].values.abs().sum(1) for name in pairs])
+    fires = size > 0.02 * size.median()
+    assert float((off <= stated)[fires].float().mean()) > 0.85
+    assert float((stated / off)[fires].median()) < 4
 
 
 class Two(nn.Module):
@@ -55,11 +88,11 @@ def two() -> tuple[Two, tuple[Tensor, Tensor], Tensor]:
 def test_calls_are_told_apart_and_inputs_that_play_no_part_get_nothing() -> None:
     net, parts, y = two()
     found = shared_attributions(net, net, parts, y, wanted(net, {"act": [(0, 1)], "act#1": [(1, 2)]}), n_points=40)
-    assert found["act"].shape == (1, 6) and torch.equal(found["act"][0, 3:], torch.zeros(3))
+    assert found["act"].values.shape == (1, 6) and torch.equal(found["act"].values[0, 3:], torch.zeros(3))
     first = torch.tanh(net.a(parts[0][y == 0]))[:, 1] - torch.tanh(net.a.bias[1])
-    assert float(found["act"].sum()) == pytest.approx(float(first.mean().detach()), abs=1e-4)
+    assert float(found["act"].values.sum()) == pytest.approx(float(first.mean().detach()), abs=1e-4)
     second = net(parts[0][y == 1], parts[1][y == 1])[:, 2] - torch.tanh(net.a.bias[2])
-    assert float(found["act#1"].sum()) == pytest.approx(float(second.mean().detach()), abs=1e-4)
+    assert float(found["act#1"].values.sum()) == pytest.approx(float(second.mean().detach()), abs=1e-4)
 
 
 def test_what_never_runs_is_left_out_and_what_does_not_depend_on_the_input_is_named() -> None:

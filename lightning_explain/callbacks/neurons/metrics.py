@@ -196,6 +196,8 @@ def _what(feeding: FeedingFeatures, report: NeuronReport, layer: str) -> str:
             f"Metrics are the neuron's activation shared out over the input features ({feeding.method}), on average "
             "of the class's probe samples."
         )
+        if feeding.errors is not None and len(feeding.errors):
+            how += f" All features of a neuron together are off by at most {float(feeding.errors.median()):.0%} or so."
     if feeding.maps is not None and len(feeding.shape) == 2 and not feeding.kernel:
         how += " Steps are down, features across."
     chosen = f"that tell most of each class ({n_shown} of {n_active} pairs of class and active neuron)"
