@@ -49,7 +49,7 @@ class Edge:
 
     @property
     def way(self) -> tuple[str, str]:
-        """The edges that are compared over time."""
+        """The keys of both ends, by which an edge is compared over time."""
         return self.source.key, self.target.key
 
 

@@ -1,6 +1,7 @@
 // Headers come from files that anybody may have written: what is not as it should be becomes empty, not an exception.
 
 import { asTag } from "./words/names.js";
+import { aloneWords } from "./words/pieces.js";
 
 const VERSION = 2;
 const MOST = 100_000;
@@ -241,8 +242,17 @@ function objectsOf(graph) {
   return { columns, nodes, edges: edges.filter((edge) => known.has(edge.source) && known.has(edge.target)) };
 }
 
+/** Write the tokens of a graph one by one: pieces of words without their tokenizer's marks, in the nodes of the input too. */
+function writtenWords(tokens, { nodes, columns }) {
+  if (!tokens) return null;
+  const written = aloneWords(tokens.map((token) => token || null));
+  for (const node of nodes) if (columns[node.column]?.isInput && tokens[node.unit] === node.label) node.label = written[node.unit];
+  return written;
+}
+
 function graphOf(value) {
   const graph = mapping(value);
+  const drawn = Array.isArray(graph.columns) ? rowsOf(graph) : objectsOf(graph);
   const boxes = Object.entries(mapping(graph.boxes)).slice(0, 1000).map(([unit, box]) => [Number(unit), numbers(box)]);
   return {
     title: words(graph.title) || "path",
@@ -256,10 +266,10 @@ function graphOf(value) {
     isSpread: graph.is_spread === true,
     ablation: number(graph.ablation),
     ablationRandom: number(graph.ablation_random),
-    words: orNull(graph.words, (all) => list(all).slice(0, 512).map(words)),
+    words: writtenWords(orNull(graph.words, (all) => list(all).slice(0, 512).map(words)), drawn),
     tileIndex: whole(graph.tile),
     boxes: new Map(boxes.filter(([, box]) => box.length === 4 && box.every((side) => side >= 0 && side <= 1))),
-    ...(Array.isArray(graph.columns) ? rowsOf(graph) : objectsOf(graph)),
+    ...drawn,
   };
 }
 

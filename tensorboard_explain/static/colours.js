@@ -50,28 +50,36 @@ function painted(data, values, colours, share) {
 /**
  * Paint signed values on a canvas: red for positive, blue for negative; `full` gets the full colour. `isMarked` writes a minus
  * into what is negative, for eyes that cannot tell the colours apart; the canvas has several pixels for each value then.
+ * Returns true if there was room for that.
  */
 export function paintSigned(canvas, values, [height, width], full, { isMarked = false } = {}) {
-  const scale = full > 0 ? full : 1;
-  const share = (value) => (value / scale + 1) / 2;
   const side = isMarked ? Math.floor(MARKED / Math.max(height, width)) : 1;
-  if (side < LEAST_SIDE) {
-    const pixels = sized(canvas, height, width);
-    painted(pixels.data, values, tables[theme()], share);
-    canvas.getContext("2d").putImageData(pixels, 0, 0);
-    return;
+  if (side >= LEAST_SIDE) {
+    paintCells(canvas, values, [height, width], full, [side, side]);
+    return true;
   }
-  sized(canvas, height * side, width * side);
+  const pixels = sized(canvas, height, width);
+  const scale = full > 0 ? full : 1;
+  painted(pixels.data, values, tables[theme()], (value) => (value / scale + 1) / 2);
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return false;
+}
+
+/** Paint signed values as cells of so many pixels, tall and wide, with a minus in what is negative, however narrow a cell is. */
+export function paintCells(canvas, values, [height, width], full, [tall, wide]) {
+  const scale = full > 0 ? full : 1;
+  sized(canvas, height * tall, width * wide);
   const context = canvas.getContext("2d");
   const colour = new Uint8ClampedArray(4);
+  const [inset, thick] = [wide < LEAST_SIDE ? 0 : Math.floor(wide / 4), Math.max(1, Math.round(tall / 10))];
   values.forEach((value, i) => {
-    painted(colour, [value], tables[theme()], share);
-    const [x, y] = [(i % width) * side, Math.floor(i / width) * side];
+    painted(colour, [value], tables[theme()], (v) => (v / scale + 1) / 2);
+    const [x, y] = [(i % width) * wide, Math.floor(i / width) * tall];
     context.fillStyle = `rgb(${colour[0]}, ${colour[1]}, ${colour[2]})`;
-    context.fillRect(x, y, side, side);
+    context.fillRect(x, y, wide, tall);
     if (!(value < -WEAK * scale)) return;
     context.fillStyle = inkOn(colour);
-    context.fillRect(x + Math.floor(side / 4), y + Math.floor(side / 2), Math.ceil(side / 2), Math.max(1, Math.round(side / 10)));
+    context.fillRect(x + inset, y + Math.floor(tall / 2), wide - 2 * inset, thick);
   });
 }
 

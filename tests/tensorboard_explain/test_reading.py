@@ -171,3 +171,52 @@ def test_a_half_float_is_read_as_it_was_written(pair_tab: Tab, monkeypatch: pyte
     script = """async (method) => [...(await import(new URL('data/plugin/explain/checked.js', location.origin + '/')))
         .attributionOf({ v: 1, kind: 'attribution', methods: [method] }).methods[0].numbers]"""
     assert pair_tab.frame.evaluate(script, packed) == pytest.approx(values[0].tolist(), rel=1e-3)
+
+
+def test_pieces_of_words_stand_alone_with_a_hyphen_in_paths(pair_tab: Tab) -> None:
+    pair_tab.open(run="pieces")
+    script = """async (tokens) => (await import(new URL('data/plugin/explain/checked.js', location.origin + '/')))
+        .pathsOf({ graphs: [{ words: tokens, columns: [{ layers: ['input'] }, { layers: ['output'] }],
+            nodes: [[0, 1, tokens[1], 1, 1], [0, 2, 'w', 1, 1], [1, 0, tokens[1], 1, 1]] }] }).graphs
+        .map((graph) => [graph.words, graph.nodes.map((node) => node.label)])[0]"""
+    words, labels = pair_tab.frame.evaluate(script, ["un", "##able", "film", ""])
+    assert words == ["un", "-able", "film", ""]
+    assert labels == ["-able", "w", "##able"]  # of the output's name nothing is known
+
+
+def test_small_maps_have_a_plus_and_a_minus_where_they_are_strongest(pair_tab: Tab) -> None:
+    pair_tab.open(run="numbers")
+    script = """async ([values, tile, full, isFilled]) => {
+        const { markedCanvas } = await import(new URL('data/plugin/explain/marks.js', location.origin + '/'));
+        const marked = markedCanvas(document.createElement('canvas'));
+        marked.show(values && values.map((v) => v ?? NaN), tile, full, isFilled);
+        const said = (i) => i.hidden ? '' : `${i.textContent} ${i.style.left} ${i.style.top}`;
+        return [...marked.node.querySelectorAll('i')].map(said);
+    }"""
+    for given, expected in [
+        # the middle of the upper right and of the lower left pixel; of a wide map in a square box
+        (([0, 2, None, 0, -1, 0, 0, 0], [2, 4], 2, False), ["+ 37.5% 37.5%", "− 12.5% 62.5%"]),
+        (([0, 2, None, 0, -1, 0, 0, 0], [2, 4], 2, True), ["+ 37.5% 25%", "− 12.5% 75%"]),
+        (([0, 2, -0.2, 0], [2, 2], 2, False), ["+ 75% 25%", ""]),  # too weak to have a colour
+        (([0, 0, 0, 0], [2, 2], 2, False), ["", ""]),
+        (([None, None], [1, 2], 2, False), ["", ""]),
+        ((None, [1, 2], 2, False), ["", ""]),
+    ]:
+        assert pair_tab.frame.evaluate(script, list(given)) == expected
+
+
+def test_the_difference_of_rates_has_a_minus_in_what_is_negative_however_narrow(pair_tab: Tab) -> None:
+    pair_tab.open(run="a", b="0", monitor="explain%2Fneurons%2Ftab")
+    script = """async ([values, size, wide]) => {
+        const { paintCells } = await import(new URL('data/plugin/explain/colours.js', location.origin + '/'));
+        const canvas = document.createElement('canvas');
+        paintCells(canvas, Float32Array.from(values), size, 1, [10, wide]);
+        const at = (x, y) => [...canvas.getContext('2d').getImageData(x, y, 1, 1).data].join();
+        const [x, y] = [(i) => (i % size[1]) * wide + (wide >> 1), (i) => Math.floor(i / size[1]) * 10];
+        return values.map((_, i) => [0, 5].map((below) => at(x(i), y(i) + below)));
+    }"""
+    for wide in (1, 12):
+        plain = pair_tab.frame.evaluate(script, [[1, -1, 0, -0.05], [2, 2], wide])
+        assert [top != middle for top, middle in plain] == [False, True, False, False]
+    difference = pair_tab.frame.locator(".matrix").nth(2).evaluate("(c) => [c.width, c.height]")
+    assert difference[1] % 10 == 0 and difference[0] > 600

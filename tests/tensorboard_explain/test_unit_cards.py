@@ -19,7 +19,7 @@ def test_a_neuron_is_shown_by_its_exemplars_with_its_own_heatmap(tab: Tab) -> No
     assert tab.texts(".detail .unit-exemplar figcaption") == ["dog\n3.00", "cat\n2.00"]
     crop, heat = (
         ".detail .unit-exemplar:first-child canvas:nth-of-type(1)",
-        ".detail .unit-exemplar:first-child canvas:nth-of-type(2)",
+        ".detail .unit-exemplar:first-child .signed canvas",
     )
     assert tab.pixel(crop, 0, 0)[0] == 191 and tab.pixel(crop, 1, 0) == [0, 0, 0]
     red, neither, blue = (tab.pixel(heat, x, y) for x, y in ((0, 0), (1, 0), (2, 1)))

@@ -3,6 +3,7 @@
 import { barRow } from "../bars.js";
 import { paintOver, paintPixels, signedInk } from "../colours.js";
 import { el, figure, short, svg } from "../dom.js";
+import { markedCanvas } from "../marks.js";
 import { tokenNode } from "../modalities/tokens.js";
 import { wordPieces } from "../words/pieces.js";
 
@@ -21,8 +22,10 @@ function crops(face) {
     const plain = el("canvas", { role: "img", "aria-label": `crop of ${said}` });
     paintPixels(plain, one.pixels);
     const heat = one.map && el("canvas", { role: "img", "aria-label": `what excites the neuron in ${said}` });
+    const marked = heat && markedCanvas(heat);
     if (heat) paintOver(heat, one.pixels, one.map, one.mapSize, face.scale);
-    return el("figure", { class: "unit-exemplar", title: said }, plain, heat, caption(one, face.names));
+    marked?.show(one.map, one.mapSize, face.scale);
+    return el("figure", { class: "unit-exemplar", title: said }, plain, marked?.node, caption(one, face.names));
   });
   return figures.length ? el("div", { class: "unit-crops" }, ...figures) : null;
 }

@@ -1,7 +1,9 @@
 // Class × neuron rates of a layer as a picture, at A, at B and their difference; a column is a neuron.
 
-import { paintKinds, paintShares, paintSigned } from "../colours.js";
+import { paintCells, paintKinds, paintShares } from "../colours.js";
 import { el, percent, short } from "../dom.js";
+
+const [ROW_PIXELS, WIDE] = [10, 1200]; // of the difference: pixels of a row, and of a row's length at most
 
 /** Rate of a class (row) and a neuron (column). */
 export const rateAt = (layer, row, column) => layer.rates[row * layer.neurons.length + column];
@@ -90,10 +92,11 @@ function matricesOf({ a, b, classes, names, sort, neuron, letter = "", onSort, o
   const blocks = [picture(letter || (b ? "A" : ""), "rate by class (down) and neuron (across)", options)];
   paintShares(blocks[0].canvas, values(a, classes.length, order, rateAt), size);
   if (same) {
-    blocks.push(picture("B", "the same at B", options), picture("", "A − B: red where it fires more often at A", options));
+    blocks.push(picture("B", "the same at B", options), picture("", "A − B: red where it fires more often at A, blue with a minus where it fires less often", options));
     paintShares(blocks[1].canvas, values(same, classes.length, order, rateAt), size);
     const difference = (layer, row, i) => rateAt(layer, row, i) - rateAt(same, row, i);
-    paintSigned(blocks[2].canvas, values(a, classes.length, order, difference), size, 1);
+    // as many pixels as fit: rows are high, columns may be narrow
+    paintCells(blocks[2].canvas, values(a, classes.length, order, difference), size, 1, [ROW_PIXELS, Math.max(1, Math.floor(WIDE / order.length))]);
   }
   blocks.slice(0, same ? 2 : 1).forEach((block, i) => {
     const kinds = el("canvas", { class: "kinds", role: "img", "aria-label": "dead, exclusive and always active neurons" });

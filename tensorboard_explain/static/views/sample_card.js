@@ -2,6 +2,7 @@
 
 import { paintOver, paintPixels, paintSigned } from "../colours.js";
 import { el, figure, percent, short } from "../dom.js";
+import { markedCanvas } from "../marks.js";
 import { tilePixels, tileValues } from "../sprite.js";
 
 /** Name a class by its index. */
@@ -63,11 +64,12 @@ export function verdict(node, mark, { header, method }, position) {
 
 function tileBox(letter, title) {
   const canvas = el("canvas", { role: "img", width: 1, height: 1 });
-  return { canvas, title, node: el("figure", { class: "tile" }, canvas, el("figcaption", { text: letter })) };
+  const marked = markedCanvas(canvas);
+  return { canvas, title, marked, node: el("figure", { class: "tile" }, marked.node, el("figcaption", { text: letter })) };
 }
 
 /** Make a card. paint(A, B, options) draws it; A and B are {header, sprite, method} or null. */
-function sampleCard(position, { probe, name, onPick }) {
+function sampleCard(position, { probe, name, onPick, isStrip }) {
   const boxes = {
     input: tileBox("input", "input"), a: tileBox("A", "heatmap at A"),
     b: tileBox("B", "heatmap at B"), difference: tileBox("A − B", "difference, A minus B"),
@@ -96,8 +98,9 @@ function sampleCard(position, { probe, name, onPick }) {
     const how = `${full} ${over} ${large}`;
     if (!map || (box.map === map && box.how === how)) return;
     [box.map, box.how] = [map, how];
+    const isMarked = !over && paintSigned(box.canvas, map, tile, full, { isMarked: large });
     if (over) paintOver(box.canvas, pixels, map, tile, full);
-    else paintSigned(box.canvas, map, tile, full, { isMarked: large });
+    box.marked.show(isMarked ? null : map, tile, full, isStrip);
   };
   const minus = (one, other) => (one && other && one.length === other.length ? one.map((v, i) => v - other[i]) : null);
 
@@ -147,7 +150,7 @@ export function cardGrid(onPick, kind = "") {
       cards = new Map();
       built = { key, probe: probe?.sprite, shown: "", grid: null };
     }
-    for (const i of positions) if (!cards.has(i)) cards.set(i, sampleCard(i, { probe, name: sampleName(header, i), onPick }));
+    for (const i of positions) if (!cards.has(i)) cards.set(i, sampleCard(i, { probe, name: sampleName(header, i), onPick, isStrip: kind === "signals" }));
     if (built.shown !== positions.join() || built.grid !== grid) {
       built = { ...built, shown: positions.join(), grid };
       grid.replaceChildren(...positions.map((i) => cards.get(i).node));

@@ -2,6 +2,9 @@
 
 const [WORDPIECE, STARTS] = ["##", /^[Ġ▁]/u];
 
+/** The tokens as they are written one by one: a piece that goes on with the word before it begins with a hyphen. */
+export const aloneWords = (tokens) => wordPieces(tokens).map((piece) => (piece === null ? "" : `${piece.joins ? "-" : ""}${piece.text}`));
+
 /**
  * Say of each token what is written of it, and whether it goes on with the word before it: [{text, joins}], null for padding.
  * Marks of a tokenizer are taken off only where a text has them: in a text of none, tokens are words.
