@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-AT_ONCE = 2.0
+AT_ONCE = 1.9
 """Separation from which on a strategy is reported when it is first seen.
 
-What classes consist of by nature (a 7 with a bar) reached 1.9 in about 1,200 class-epochs without a mark, with maps of
-16 cells a side; with other numbers of cells 2.04, and the 1s among scikit-learn's digits, which are written in two
-ways, 2.2. So it is no bound: an alert may be of what a class consists of.
+What classes consist of by nature (a 1 upright or slanted) reached 1.8 in the runs without a mark that the levels were
+chosen with. So it is no bound: an alert may be of what a class consists of.
 """
 
-TWICE = 1.6
+TWICE = 1.8
 """Separation from which on a strategy is reported when it is seen a second time in a row."""
 
-LEAST_SHARE = 0.1
-"""Least share of a class's samples of a strategy that is reported: a handful seems to lie apart by chance."""
+LEAST_SHARE = 0.125
+"""Least share of a class's samples of a strategy that is reported: words that a tenth of a class's texts have by nature
+lie as far apart as marks do."""
 
 SAME = 0.5
 """Jaccard index of the samples of two strategies from which on they are one."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-GRID = 16
+GRID = 32
 """Cells of a pooled map along each axis, at most."""
 
 

@@ -16,8 +16,8 @@ class Strategies:
 
     Args:
         per_class: Samples of each class, at least 16; each is explained by one cheap pass.
-        method: Attribution method, called as `method(model, inputs, target)`; default `LRP()`, or `InputXGradient()`
-            where the network holds an operation that LRP has no rule for.
+        method: Attribution method, called as `method(model, inputs, target)`; default `InputXGradient()`. In
+            photographs it shows a mark in the mark's own pixels; LRP spreads it over those around.
         every: Look for strategies at every n-th explanation of the monitor.
         data: Where the sample is drawn from: the `"training"` data, whose marks are what a network learns; or
             `"validation"`, which is also taken where training samples cannot be picked by index.
@@ -54,7 +54,9 @@ class Strategies:
         if self.data not in ("training", "validation"):
             raise ConfigurationError(f"strategies: data={self.data!r}; expected 'training' or 'validation'.")
         if self.method is not None and not callable(self.method):
-            raise ConfigurationError(f"strategies: method={self.method!r} cannot be called; expected e.g. LRP().")
+            raise ConfigurationError(
+                f"strategies: method={self.method!r} cannot be called; expected e.g. InputXGradient()."
+            )
         if not self.least_separation > 0:
             raise ConfigurationError(f"strategies: least_separation={self.least_separation}; expected more than 0.")
         if not 0 < self.false_discoveries < 1:

@@ -1,11 +1,44 @@
-"""Errors made on purpose in the code of strategies: each is noticed by its check."""
+"""Errors made on purpose in the code of strategies, and of folders of runs: each is noticed by its check."""
 
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+import tests.log.test_choice as choice
+import tests.render.test_profiles as profiles
 import tests.strategies.test_class_strategies as class_strategies
 import tests.strategies.test_clustering as clustering
+import tests.strategies.test_division as division
 import tests.strategies.test_false_discoveries as false_discoveries
+import tests.strategies.test_following as following
 import tests.strategies.test_representation as representation
 import tests.strategies.test_separation as separation
 from tests.mutations.mutation import Mutation
+
+
+def one_group() -> None:
+    division.test_a_single_cloud_is_one_group()
+
+
+def corners() -> None:
+    profiles.test_places_of_an_image_have_names((0, 3), (13, 16), "the upper right corner")
+
+
+def most_names() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        profiles.test_names_of_most_relevance_are_kept_whatever_its_sign(patch)
+
+
+def with_a_folder(check: Callable[[Path], None]) -> Callable[[], None]:
+    """Return a check that needs a folder as one that makes it."""
+
+    def checked() -> None:
+        with TemporaryDirectory() as folder:
+            check(Path(folder))
+
+    return checked
 
 
 def a_mark_of_thirteen() -> None:
@@ -104,10 +137,87 @@ MUTATIONS = [
         false_discoveries.test_discoveries_are_those_of_scipy,
     ),
     Mutation(
-        "strategies.class_strategies._merged",
-        "min(apart.values()) >= least_separation",
-        "False",
-        a_mark_of_thirteen,
+        "strategies.division.feature_splits",
+        "(high - low) / (spread.clamp_min(0) / 2).sqrt().clamp_min(1e-9)",
+        "(low - high) / (spread.clamp_min(0) / 2).sqrt().clamp_min(1e-9)",
+        division.test_features_are_split_where_both_sides_are_furthest_apart,
+    ),
+    Mutation(
+        "strategies.division.feature_splits",
+        "variance >= variance.mean()",
+        "variance >= 0",
+        division.test_features_that_hardly_vary_are_passed_over,
+    ),
+    Mutation(
+        "strategies.division.feature_splits",
+        "squares[:-1] / counts - low.square() + (squares[-1] - squares[:-1]) / (n - counts) - high.square()",
+        "squares[:-1] / counts - low.square()",
+        division.test_features_are_split_where_both_sides_are_furthest_apart,
+    ),
+    Mutation(
+        "strategies.division.refined",
+        "held_out_positions(rows, inside) > 0",
+        "inside",
+        division.test_members_are_completed_from_a_part_of_them,
+    ),
+    Mutation("strategies.division.candidates", "~group", "group", division.test_a_group_is_the_smaller_side),
+    Mutation("strategies.division.partition", "apart < least_separation", "False", one_group),
+    Mutation(
+        "strategies.division.by_size",
+        "-int(counts[i])",
+        "int(counts[i])",
+        division.test_groups_are_numbered_by_size_and_then_by_their_first_sample,
+    ),
+    Mutation(
+        "strategies.class_strategies.most_varying",
+        "rows.var(0)",
+        "-rows.var(0)",
+        class_strategies.test_samples_are_compared_by_the_features_that_vary_most,
+    ),
+    Mutation("strategies.following.overlap", "len(a | b)", "len(a)", following.test_overlap_is_the_jaccard_index),
+    Mutation(
+        "strategies.following.follow",
+        "overlap(before.members, sighting.members) >= SAME",
+        "True",
+        following.test_other_samples_are_another_strategy,
+    ),
+    Mutation(
+        "strategies.following._is_sure",
+        "min(before.separation, sighting.separation)",
+        "max(before.separation, sighting.separation)",
+        following.test_both_of_two_sightings_count,
+    ),
+    Mutation(
+        "strategies.following._is_sure",
+        "sighting.share >= LEAST_SHARE",
+        "True",
+        following.test_a_handful_is_no_news,
+    ),
+    Mutation(
+        "log.choice._claim",
+        "_is_made(first) or (resumed and not first.with_name(f'{first.name}-1').exists())",
+        "_is_made(first)",
+        with_a_folder(choice.test_runs_of_the_same_version_do_not_mix),
+    ),
+    Mutation(
+        "log.choice._claim",
+        "not first.with_name(f'{first.name}-1').exists()",
+        "True",
+        with_a_folder(choice.test_runs_of_the_same_version_do_not_mix),
+    ),
+    Mutation(
+        "log.choice._run_folder",
+        "_claimed.get(logger, ())[:2] != (home, run)",
+        "True",
+        with_a_folder(choice.test_runs_of_the_same_version_do_not_mix),
+    ),
+    Mutation("render.profiles.by_name", "table[:, common].abs().sum(0)", "table[:, common].sum(0)", most_names),
+    Mutation("render.profiles._on_grid", "(torch.arange(len(profile)) + 0.5) / len(profile)", "0 * profile", corners),
+    Mutation(
+        "render.profiles._on_grid",
+        "float(cells[-1]) + 1",
+        "float(cells[-1])",
+        profiles.test_steps_of_a_signal_are_counted_in_the_signal,
     ),
     Mutation("strategies.class_strategies._strategies", "mean - away", "mean", a_mark_of_thirteen),
     Mutation(

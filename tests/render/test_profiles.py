@@ -3,6 +3,7 @@ import torch
 
 from lightning_explain.display import Display
 from lightning_explain.probe import Probe
+from lightning_explain.render import profiles
 from lightning_explain.render.profiles import Profile, by_name, profile_of
 from lightning_explain.render.shown_inputs import shown_inputs
 
@@ -47,9 +48,9 @@ def test_words_are_added_up_wherever_they_stand() -> None:
 
 
 def test_images_are_pooled_and_tables_are_not() -> None:
-    (image,) = shown_inputs(Probe(inputs=torch.rand(2, 1, 32, 32)))
-    heat = torch.rand(2, 32, 32)
-    assert profile_of(image, torch.rand(1, 1, 32, 32), heat).values.shape == (2, 16, 16)
+    (image,) = shown_inputs(Probe(inputs=torch.rand(2, 1, 64, 64)))
+    heat = torch.rand(2, 64, 64)
+    assert profile_of(image, torch.rand(1, 1, 64, 64), heat).values.shape == (2, 32, 32)
     (table,) = shown_inputs(Probe(inputs=torch.rand(2, 100), feature_names=[f"f{i}" for i in range(100)]))
     profile = profile_of(table, torch.rand(1, 100), torch.rand(2, 100))
     assert profile.values.shape == (2, 100)
@@ -72,3 +73,9 @@ def test_rare_names_are_left_out() -> None:
     )
     assert names == ["a"]
     assert table.shape == (5, 1)
+
+
+def test_names_of_most_relevance_are_kept_whatever_its_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiles, "MOST_NAMES", 1)
+    heat = torch.tensor([[9.0, -9.0, 1.0]] * 4 + [[-9.0, 9.0, 1.0]] * 4)
+    assert by_name([["a", "a", "b"]] * 8, heat * torch.tensor([1.0, 0.0, 1.0]), [[0, 1, 2]] * 8)[1] == ["a"]

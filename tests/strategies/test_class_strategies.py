@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from lightning_explain.strategies import discoveries, find_strategies, mixed, unit_rows
-from lightning_explain.strategies.class_strategies import FEWEST_SAMPLES, _best_jaccard, _merged_unstable, partition
+from lightning_explain.strategies.class_strategies import (
+    FEWEST_SAMPLES,
+    _best_jaccard,
+    _joined,
+    _p_values,
+    most_varying,
+)
+from lightning_explain.strategies.division import partition
 from tests.strategies.planted import blob, planted
 
 
@@ -131,5 +138,21 @@ def test_stability_is_the_jaccard_index_of_the_most_similar_cluster() -> None:
 
 def test_what_does_not_recur_is_joined_to_the_largest() -> None:
     recurs = [0.9, 0.4, 0.8]
-    assert _merged_unstable(torch.tensor([0, 0, 0, 1, 1, 2]), recurs).tolist() == [0, 0, 0, 0, 0, 1]
+    assert _joined(torch.tensor([0, 0, 0, 1, 1, 2]), recurs, [True, False, True]).tolist() == [0, 0, 0, 0, 0, 1]
     assert recurs == [0.9, 0.8]
+
+
+def test_samples_are_compared_by_the_features_that_vary_most() -> None:
+    rows = torch.tensor([[0.0, 5.0, 1.0, 3.0], [1.0, 5.0, 3.0, 3.5], [0.0, 5.0, 1.0, 3.0]])
+    assert most_varying(rows, 2).equal(rows[:, [0, 2]])
+    assert most_varying(rows, 4) is rows
+
+
+def test_a_group_that_chance_explains_does_not_hide_one_that_it_does_not() -> None:
+    maps, marked = planted()
+    rows = unit_rows(maps)
+    assignment = marked.long()
+    assignment[(~marked).nonzero().flatten()[:20]] = 2
+    p_values = _p_values(rows, assignment, torch.Generator().manual_seed(0))
+    assert p_values[1] < 1e-3
+    assert p_values[2] > 0.05

@@ -1,4 +1,4 @@
-from lightning_explain.strategies.following import AT_ONCE, TWICE, Followed, Sighting, follow
+from lightning_explain.strategies.following import AT_ONCE, TWICE, Followed, Sighting, follow, overlap
 
 HERE, THERE = frozenset(range(10)), frozenset(range(20, 30))
 
@@ -41,13 +41,27 @@ def test_other_samples_are_another_strategy() -> None:
     known, _, _ = follow([], [sighting(AT_ONCE)], epoch=2, step=20)
     _, _, news = follow(known, [sighting(AT_ONCE), sighting(AT_ONCE, THERE)], epoch=3, step=30)
     assert news == [1]
+    assert follow(known, [sighting(AT_ONCE, THERE)], epoch=3, step=30)[2] == [0]
     similar = frozenset(range(2, 11))
     assert follow(known, [sighting(AT_ONCE, similar)], epoch=3, step=30)[2] == []
 
 
-def test_what_decides_nothing_yet_or_is_tiny_is_no_news() -> None:
+def test_overlap_is_the_jaccard_index() -> None:
+    assert overlap(frozenset({1, 2, 3}), frozenset({2, 3, 4, 5})) == 2 / 5
+    assert overlap(frozenset(), frozenset()) == 0
+
+
+def test_both_of_two_sightings_count() -> None:
+    known, _, _ = follow([], [sighting(TWICE - 0.01)], epoch=2, step=20)
+    assert follow(known, [sighting(TWICE)], epoch=3, step=30)[2] == []
+
+
+def test_what_decides_nothing_yet_is_no_news() -> None:
     known, of, news = follow([], [sighting(9.0, decides=False)], epoch=0, step=0)
     assert (known, of, news) == ([], [None], [])
+
+
+def test_a_handful_is_no_news() -> None:
     assert follow([], [sighting(9.0, share=0.05)], epoch=0, step=0)[2] == []
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.attribution import LRP, AtEmbedding, InputXGradient
+from lightning_explain.attribution import AtEmbedding, InputXGradient
 from lightning_explain.attribution.contrast import contrast_of
 from lightning_explain.attribution.result import Method
 from lightning_explain.attribution.traits import method_name
@@ -33,7 +33,7 @@ class SampleExplainer:
     """Explains the larger sample.
 
     Args:
-        method: The attribution method; None for LRP, or input x gradient where LRP has no rule for an operation.
+        method: The attribution method; None for input x gradient, at the embedding where a sample holds only integers.
         question: How the explained function is reached.
         guard: The monitor's error handling.
     """
@@ -42,9 +42,8 @@ class SampleExplainer:
         self._question = question
         self._guard = guard
         self._is_given = method is not None
-        self._spare: list[Method] = []
         self._contrasts: dict[int, Tensor] = {}
-        self._use(LRP() if method is None else method)
+        self._use(InputXGradient() if method is None else method)
 
     def _use(self, method: Method) -> None:
         self._method = method
@@ -58,10 +57,8 @@ class SampleExplainer:
 
     def _use_default(self, sample: Probe) -> None:
         """Choose the method, once: at the embedding where a sample holds nothing but integers."""
-        is_of_tokens = not any(part.is_floating_point() for part in sample.parts)
-        first, second = LRP(), InputXGradient()
-        self._use(AtEmbedding(first) if is_of_tokens else first)
-        self._spare = [AtEmbedding(second) if is_of_tokens else second]
+        if not any(part.is_floating_point() for part in sample.parts):
+            self._use(AtEmbedding(InputXGradient()))
         self._is_given = True
 
     @property
@@ -125,23 +122,15 @@ class SampleExplainer:
                 self._contrasts[rows.start] = chosen_contrast(own, part, targets(scores), scores)[0]
             return self._contrasts[rows.start]
 
-        def by(examiner: Examiner) -> Explanation | None:
-            return examiner.explain(
-                pl_module,
-                inputs,
-                single=not isinstance(sample.inputs, tuple),
-                targets=targets,
-                step=step,
-                ranks=ranks,
-                contrasts=contrasts,
-            )
-
-        explanation = by(self._examiner)
-        while explanation is None and rows.start == 0 and self._spare:
-            self._use(self._spare.pop())
-            self._guard.note(f"strategies are looked for by {self.method} instead.")
-            explanation = by(self._examiner)
-        return explanation
+        return self._examiner.explain(
+            pl_module,
+            inputs,
+            single=not isinstance(sample.inputs, tuple),
+            targets=targets,
+            step=step,
+            ranks=ranks,
+            contrasts=contrasts,
+        )
 
 
 def _heat(shown: Shown, values: Tensor) -> Tensor:

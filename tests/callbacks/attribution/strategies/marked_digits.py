@@ -18,11 +18,13 @@ def two_kinds(n: int = 240, n_marked: int = 24) -> tuple[Tensor, Tensor, Tensor]
     images[:, :, :3] = 0
     images[:, :, :, :3] = 0
     for row, label in enumerate(labels.tolist()):
-        place = int(torch.randint(4, 11, (), generator=generator))
-        if label:
-            images[row, 0, place, 4:11] += 0.5
-        else:
-            images[row, 0, 4:11, place] += 0.5
+        # anywhere between pixels: bars in so many places would be so many strategies
+        at = 4 + 5 * float(torch.rand((), generator=generator))
+        for place, light in ((int(at), 1 - at % 1), (int(at) + 1, at % 1)):
+            if label:
+                images[row, 0, place, 4:11] += 0.5 * light
+            else:
+                images[row, 0, 4:11, place] += 0.5 * light
     marked = torch.zeros(n, dtype=torch.bool)
     marked[(labels == 1).nonzero().flatten()[n // 2 - n_marked :]] = True
     images[marked, 0, 0:3, 0:3] = 1.0
