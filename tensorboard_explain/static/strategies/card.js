@@ -25,7 +25,7 @@ function meanNode(at, strategy) {
     return el("figure", { class: `mean-map${map.tile[0] === 1 ? " strip" : ""}` }, canvas, el("figcaption", { text: "mean map, in its own colours" }));
   }
   const top = Math.max(0, ...strategy.named.map(([, size]) => Math.abs(size) || 0));
-  return strategy.named.length > 0 && el("div", { class: "bars" }, el("h4", { text: "Differs most in" }), ...strategy.named.map(([name, size]) => barRow(name, size, null, { full: top })));
+  return strategy.named.length > 0 && el("div", { class: "bars" }, el("h4", { text: "Looks at more than the others" }), ...strategy.named.map(([name, size]) => barRow(name, size, null, { full: top })));
 }
 
 /** Make the card of strategy `k` of a class; `isPressed` says whether its samples are selected, `onPick()` selects them. */

@@ -211,13 +211,13 @@ def _strategy_entry(one: ClassReport, number: int, report: StrategyReport) -> di
 
 
 def _named(one: ClassReport, number: int, report: StrategyReport) -> list[list[Any]]:
-    """Return the words or features that a strategy differs by most, with their mean share; nothing for a grid."""
+    """Return the words or features that a strategy has more relevance in, with their mean; nothing for a grid."""
     strategy, profile = one.strategies.strategies[number], report.profile[0]
     if not profile.names:
         return []
     n = profile.values[0].numel()
     mean, away = strategy.mean[:n], strategy.difference[:n]
-    size = (mean if len(one.strategies.strategies) == 1 else away).abs()
+    size = mean.abs() if len(one.strategies.strategies) == 1 else away.clamp_min(0)
     top: list[int] = size.topk(min(MOST_NAMES, n)).indices.tolist()
     return [[shortened(profile.names[i], LONGEST), rounded(float(mean[i]), 3)] for i in top if float(size[i]) > 0]
 
