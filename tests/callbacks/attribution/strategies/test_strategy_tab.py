@@ -117,7 +117,10 @@ def test_words_are_numbers_and_each_strategy_names_what_it_differs_by(of_words: 
         assert place >= 0
         assert np.allclose(values[place], of_words.heat[row].numpy())
     strategies = header["classes"][0]["strategies"]
-    assert strategies[1]["named"][0][0] == "marker"
+    firsts = {strategy["named"][0][0]: strategy["where"] for strategy in strategies if strategy["named"]}
+    # each is named by what its words in the alert begin with
+    assert len(strategies) > 1
+    assert all(where.startswith(f"“{first}”") for first, where in firsts.items())
     names = list(of_words.profile[0].names)
     mean = of_words.classes[1].strategies.strategies[1].mean
     assert dict(strategies[1]["named"]) == pytest.approx(
