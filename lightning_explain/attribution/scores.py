@@ -194,9 +194,12 @@ def prepared(inputs: Inputs, target: Target) -> tuple[tuple[Tensor, ...], Tensor
     The clones are needed because tensors made under inference mode cannot take part in autograd.
 
     Raises:
-        ConfigurationError: No input of floating-point type, or a target that is no index per sample.
+        ConfigurationError: No samples, no input of floating-point type, or a target that is no index per sample.
     """
     parts = tuple(part.detach().clone() for part in parts_of(inputs))
+    if any(part.ndim and not len(part) for part in parts):
+        shapes = ", ".join(str(list(part.shape)) for part in parts)
+        raise ConfigurationError(f"The inputs have shape {shapes}: there is no sample to explain. Give at least one.")
     check_differentiable(parts)
     return parts, target_tensor(target, len(parts[0]), parts[0].device)
 

@@ -101,3 +101,10 @@ def test_counts_below_one_are_refused_by_name() -> None:
     check_counts(n_steps=1, chunk_size=None)
     with pytest.raises(ConfigurationError, match="chunk_size=0; expected at least 1"):
         check_counts(n_steps=1, chunk_size=0)
+
+
+def test_no_samples_are_refused_in_words() -> None:
+    with pytest.raises(ConfigurationError, match=r"shape \[0, 4\]: there is no sample to explain"):
+        prepared(torch.zeros(0, 4), None)
+    with pytest.raises(ConfigurationError, match="no sample"):
+        prepared((torch.zeros(0, 4), torch.zeros(0, 2)), 0)
