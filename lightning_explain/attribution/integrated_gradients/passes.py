@@ -22,6 +22,10 @@ free memory beyond 64 MiB back after each of them, and fresh pages take longer t
 MOST_ROWS_ON_CPU = 160
 """Beyond this, passes get hardly faster on the CPU, those of convolutions slower, and all need more memory."""
 
+FEW_ROWS, BYTES_OF_FEW_ROWS = 4, 2**29
+"""So many rows a pass has on the CPU whatever they keep, up to so many bytes: with one row, matrix products and weights
+that are read again take longer than fresh memory (ResNet-50 a third, ViT-S a seventh)."""
+
 SHARE_OF_FREE_MEMORY = 0.25
 """On an accelerator, the share of its free memory that one pass may keep: the training step needs the rest."""
 
@@ -155,7 +159,10 @@ class RowLimit:
             yield
         budget = memory_budget(device) if self.budget is None else self.budget
         most = MOST_ROWS_ON_CPU if device.type == "cpu" else MOST_ROWS
-        self.rows = max(1, min(most, budget * n_rows // max(1, kept())))
+        allowed = budget * n_rows // max(1, kept())
+        if self.budget is None and device.type == "cpu" and _limit.get() is None:
+            allowed = max(allowed, min(FEW_ROWS, BYTES_OF_FEW_ROWS * n_rows // max(1, kept())))
+        self.rows = max(1, min(most, allowed))
 
     def adapt(self, n_rows: int, problem: BaseException) -> None:
         """Allow half of the rows of a pass that ran out of memory; do without measuring where that is forbidden.

@@ -36,14 +36,14 @@ def at_baseline(path: StraightPath) -> tuple[Tensor, Tensor]:
 
     Where a kink lies at the baseline (ReLU without bias at zero, max pooling over equal pixels), the gradient there is
     none of those on the path. So it is taken a hair beside it on each sample's own path; or, where all samples share
-    the baseline and gradients on opposite sides of it agree, their mean, once per target.
+    the baseline, so that it costs less, and gradients on opposite sides of it agree, their mean, once per target.
 
     Returns:
         Gradient times way, floating-point parts side by side [batch, features]; and the scores at the baselines
         [batch].
 
-    Cost: a gradient evaluation and a forward pass per sample; with a shared baseline two gradient evaluations per
-    target and one forward pass instead, and a gradient evaluation per sample only where there is a kink.
+    Cost: a gradient evaluation and a forward pass per sample; with a shared baseline one forward pass, and for two
+    samples or more of each target two gradient evaluations per target, and one per sample only where there is a kink.
     """
     gradients = _smooth_start(path) if path.shares_baseline else None
     if gradients is None:
@@ -72,9 +72,12 @@ def _rounding(path: StraightPath) -> float:
 def _smooth_start(path: StraightPath) -> Parts | None:
     """Differentiate on two opposite sides of a baseline that all samples share; None where the gradients differ.
 
+    None also where this would take more gradients than one for each sample.
     The direction is a mixture of all paths, so that whatever changes along any of them changes along it.
     """
     representatives, member = _by_target(path)
+    if 2 * len(representatives) > len(path):
+        return None
     n, beside = len(representatives), min(_rounding(path) ** 0.5, WIDEST_HAIR)
     sides = torch.tensor([1.0, -1.0], device=path.device).repeat_interleave(n)
     mixture = torch.randn(len(path), generator=torch.Generator().manual_seed(0)).to(path.device)

@@ -16,6 +16,7 @@ from lightning_explain.attribution.integrated_gradients.passes import (
     RowLimit,
     counting_kept_bytes,
     in_passes,
+    memory_limited,
     ran_out_of_memory,
 )
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
@@ -161,3 +162,19 @@ def test_models_that_forbid_counting_are_explained_all_the_same() -> None:
 def test_options_below_one_are_refused(option: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{option}=0; expected at least 1"):
         IntegratedGradients(**{option: 0})
+
+
+def test_a_few_rows_go_together_however_much_they_keep() -> None:
+    """Unless a budget is given, or four rows keep more than 512 MiB."""
+    cpu = torch.device("cpu")
+
+    def rows(n_bytes: int, budget: int | None = None) -> int | None:
+        limit, x = RowLimit(budget=budget), torch.ones(n_bytes // 4, requires_grad=True)
+        with limit.measuring(1, cpu):
+            (2 * x).exp()
+        return limit.rows
+
+    assert rows(2**20) == 64
+    assert rows(100 * 2**20) == 4 and rows(100 * 2**20, budget=2**26) == 1
+    with memory_limited(2**26):
+        assert rows(100 * 2**20) == 1
