@@ -96,6 +96,12 @@ FLOATS = (
 )
 
 
+LABELS = (
+    "One integer a sample looks like its label: say where batches hold the inputs and the labels, for (labels, inputs) "
+    "with input=1, target=0."
+)
+
+
 def look_like_tokens(inputs: Sequence[Tensor]) -> bool:
     """Return True if inputs may be token ids: integers [batch, tokens], neither bytes nor truth values.
 
@@ -122,7 +128,7 @@ def check_differentiable(inputs: tuple[Tensor, ...], *, tokens: str = AT_EMBEDDI
     if any(part.is_floating_point() for part in inputs):
         return
     dtypes = ", ".join(str(part.dtype) for part in inputs)
-    remedy = tokens if look_like_tokens(inputs) else FLOATS
+    remedy = LABELS if all(part.ndim == 1 for part in inputs) else tokens if look_like_tokens(inputs) else FLOATS
     raise ConfigurationError(f"The input has dtype {dtypes}, which has no gradient. {remedy}")
 
 

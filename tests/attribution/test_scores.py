@@ -79,6 +79,7 @@ def test_nan_names_samples_but_sums_that_overflow_are_no_reason() -> None:
         (torch.ones(2, 5, dtype=torch.long), "AtEmbedding"),
         (torch.ones(2, 5, dtype=torch.uint8), r"Give floats"),
         (torch.ones(2, 3, 4, 4, dtype=torch.int32), r"Give floats"),
+        (torch.ones(2, dtype=torch.long), r"input=1, target=0"),
     ],
 )
 def test_what_has_no_gradient_is_refused_with_the_remedy_for_its_kind(part: Tensor, said: str) -> None:

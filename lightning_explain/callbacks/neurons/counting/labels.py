@@ -1,7 +1,7 @@
 """Class labels of the batches that a neuron monitor counts."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,10 +77,12 @@ class Labels:
     Args:
         target: Where a batch holds the target; None to find it.
         guard: For saying so.
+        stage: Whose batches they are, for messages.
     """
 
-    def __init__(self, target: Selector, guard: Guard) -> None:
+    def __init__(self, target: Selector, guard: Guard, stage: Literal["train", "val"]) -> None:
         self._target = target
+        self._stage = "training" if stage == "train" else "validation"
         self._guard = guard
         self._form: LabelForm | None = None
         self._oddities: Tensor | None = None
@@ -127,8 +129,8 @@ class Labels:
 
     def _tell_none(self, batch: Any) -> None:
         self._guard.note(
-            f"no class labels were found in a batch of the form {describe(batch)}, so all samples count as one "
-            f"class, and metrics that compare classes are left out. If there are labels, say where: {WHERE}",
+            f"no class labels were found in a {self._stage} batch of the form {describe(batch)}, so all samples of "
+            f"that stage count as one class, and metrics that compare classes are left out. If there are labels, say where: {WHERE}",
             # once for training and validation, whose batches may differ in form
             about="no class labels",
         )

@@ -67,7 +67,7 @@ class NeuronWatch:
         self._stopwatch = stopwatch
         self._following = CallFollowing(question, guard=guard, stopwatch=stopwatch, unit_dims=unit_dims or {})
         # one each: training and validation batches may be of different form
-        self._labels: dict[Stage, Labels] = {stage: Labels(question.target, guard) for stage in STAGES}
+        self._labels: dict[Stage, Labels] = {stage: Labels(question.target, guard, stage) for stage in STAGES}
         self.scores = NeuronScores(question, guard)
         self._counts: dict[Stage, StageCounts] = {}
         self._restored: dict[str, Any] = {}
