@@ -198,9 +198,7 @@ def test_labels_that_do_not_fit_do_not_kill_counting() -> None:
             return super().training_step(batch[:2], batch_idx)
 
     monitor = ActiveNeuronMonitor()
-    with pytest.warns(
-        ExplanationWarning, match=r"no class labels were found in a training batch of the form list\(Tensor"
-    ):
+    with pytest.warns(ExplanationWarning, match=r"no class labels .* a training batch of the form list\(Tensor"):
         fit(monitor, model=Net(), data=Data())
     assert monitor.profiles["train"]["head.1"].n_samples.tolist() == [256]
     assert len(monitor.profiles["val"]["head.1"].n_samples) == 10  # the validation's labels are where they should be

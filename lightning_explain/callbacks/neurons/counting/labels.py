@@ -130,7 +130,8 @@ class Labels:
     def _tell_none(self, batch: Any) -> None:
         self._guard.note(
             f"no class labels were found in a {self._stage} batch of the form {describe(batch)}, so all samples of "
-            f"that stage count as one class, and metrics that compare classes are left out. If there are labels, say where: {WHERE}",
+            "that stage count as one class, and metrics that compare classes are left out. If there are labels, say "
+            f"where: {WHERE}",
             # once for training and validation, whose batches may differ in form
             about="no class labels",
         )
