@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
-from lightning_explain import AttributionMonitor, Display, Saliency, Strategies
+from lightning_explain import LRP, AttributionMonitor, Display, Saliency, Strategies
 from lightning_explain.attribution import AtEmbedding
 from tests.callbacks.attribution.strategies.marked_digits import loaders, net, two_kinds
 from tests.modalities import Learner
@@ -40,7 +40,8 @@ def marked_run(folder: Path, *, seed: int = 0) -> AttributionMonitor:
     images, labels, _ = two_kinds()
     data = loaders(images, labels)
     pl.seed_everything(seed, verbose=False)
-    return fit_with_strategies(folder, net(), data, method=Saliency())
+    options = Strategies(per_class=60, method=LRP())
+    return fit_with_strategies(folder, net(), data, method=Saliency(), strategies=options)
 
 
 class Words(nn.Module):
