@@ -197,9 +197,14 @@ def _may_be_scores(value: Any) -> TypeGuard[Tensor]:
     return isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0
 
 
+def floating_parts(output: Any) -> dict[int | str | None, Tensor]:
+    """Return the floating-point tensors of a model's output by their place, named or not."""
+    return {place: part for place, part in tensors_in(output).items() if _may_be_scores(part)}
+
+
 def score_candidates(output: Any) -> dict[int | str | None, Tensor]:
     """Return candidates for the scores in a model's output: parts with a usual name; else a tuple's float tensors."""
-    parts = {place: part for place, part in tensors_in(output).items() if _may_be_scores(part)}
+    parts = floating_parts(output)
     named = fields_of(output)
     usual = None if named is None else _by_key(named, OUTPUT_KEYS)
     if usual is not None:

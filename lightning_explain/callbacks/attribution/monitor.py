@@ -23,10 +23,10 @@ from lightning_explain.callbacks.base.contrast_choice import chosen_contrast
 from lightning_explain.callbacks.base.default_probe import to_device
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import BEGINNING_ANEW, CALLING, TAKING_UP, WRITING
-from lightning_explain.callbacks.base.explanation_monitor import ExplanationMonitor
 from lightning_explain.callbacks.base.forward import check_strategy
 from lightning_explain.callbacks.base.options import check_choice, check_types
 from lightning_explain.callbacks.class_scores.output_check import check_outputs, settle_output
+from lightning_explain.callbacks.class_scores.scores_monitor import ScoresMonitor
 from lightning_explain.drift import MEASURES
 from lightning_explain.drift_alert import DriftAlert
 from lightning_explain.faithfulness import FAITHFULNESS
@@ -36,7 +36,7 @@ from lightning_explain.probe import Probe
 from lightning_explain.strategies.strategy_options import Strategies
 
 
-class AttributionMonitor(ExplanationMonitor[Explanation, History]):
+class AttributionMonitor(ScoresMonitor[Explanation, History]):
     """Explains a held-out probe while the network trains; logs heatmaps and how far they drift.
 
     The same samples are explained, for the same target, before training and then at every cadence. What changes is

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from lightning_explain.attribution.integrated_gradients.passes import in_halves
 from lightning_explain.attribution.wrapped_model import WrappedModel
-from lightning_explain.batches import Selector, output_of, plain_selector, score_candidates
+from lightning_explain.batches import Selector, floating_parts, output_of, plain_selector, score_candidates
 from lightning_explain.callbacks.base.compatibility import ComparedOptions, in_words
-from lightning_explain.callbacks.base.output_choice import likeliest_scores
+from lightning_explain.callbacks.base.output_choice import likeliest_scores, named_scores
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import isolated
 
@@ -161,15 +161,20 @@ class Question:
             return ""
         with undisturbed(pl_module):
             few = tuple(_with_graph(part[:TRIED]) for part in inputs)
-            candidates = score_candidates(self.call(pl_module)(*few))
+            output = self.call(pl_module)(*few)
+            candidates = score_candidates(output)
+            named = next(iter(candidates)) if len(candidates) == 1 else None
             if len(candidates) > 1:
                 self.choice.place = likeliest_scores(candidates, len(few[0]), n_classes)
+            elif named is not None:
+                candidates = floating_parts(output)
+                place = named_scores(named, candidates, len(few[0]), n_classes)
+                self.choice.place = None if place == named else place
         if self.choice.place is None:
             return ""
         return (
             f"the module returns {len(candidates)} tensors; the one at {self.choice.place!r} is taken for the scores, "
-            f"since {'no other can hold them' if n_classes is None else f'it alone fits the {n_classes} classes'} and "
-            f"nothing else is computed from it. If another is meant, say so with output=."
+            f"since {_reason(named, n_classes)}. If another is meant, say so with output=."
         )
 
     def call(self, pl_module: nn.Module) -> Callable[..., Any]:
@@ -206,6 +211,13 @@ class Question:
                 return pl_module, answer
         scored = _Scored(pl_module, self)
         return scored, scored(*(part.clone() for part in inputs))
+
+
+def _reason(named: int | str | None, n_classes: int | None) -> str:
+    if named is not None:
+        return f"that at {named!r}, the usual name, holds its probabilities or does not fit the classes"
+    which = "no other can hold them" if n_classes is None else f"it alone fits the {n_classes} classes"
+    return f"{which} and nothing but its probabilities is computed from it"
 
 
 def _with_graph(part: Tensor) -> Tensor:

@@ -82,6 +82,34 @@ def likeliest_scores(candidates: Mapping[Place, Tensor], n_samples: int, n_class
     return None
 
 
+def named_scores(named: Place, candidates: Mapping[Place, Tensor], n_samples: int, n_classes: int | None) -> Place:
+    """Return the place of the scores in a mapping in which one tensor has a usual name such as `preds`.
+
+    A name is a guess. The named one it is not where it holds the probabilities of another tensor, nor where it does
+    not fit the classes and all evidence is for another.
+
+    Args:
+        named: Place of the tensor with the usual name.
+        candidates: All floating-point tensors by their place, with their graph.
+        n_samples: Samples that went in.
+        n_classes: How many classes there are; None where there are no class labels.
+    """
+    if len(candidates[named]) != n_samples:
+        return named
+    rows = {place: two_dimensional(found) for place, found in candidates.items() if len(found) == n_samples}
+    raw = [place for place, scores in rows.items() if _is_made_into(scores, rows[named])]
+    if len(raw) == 1:
+        return raw[0]
+    if n_classes is None or _fits(rows[named], n_classes):
+        return named
+    likeliest = likeliest_scores(candidates, n_samples, n_classes)
+    return named if likeliest is None else likeliest
+
+
+def _is_made_into(scores: Tensor, probabilities: Tensor) -> bool:
+    return are_probabilities_of(probabilities, scores) and not are_probabilities_of(scores, probabilities)
+
+
 def explained_targets(probe: Probe, scores: Tensor, explained: str) -> Tensor | None:
     """Return the explained output of each probe sample: LongTensor [batch]; None for a single output.
 

@@ -17,6 +17,9 @@ from lightning_explain.callbacks.class_scores.class_metrics import MANY
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.probe import Probe
 
+NO_SCORES = "outputs that may be no class scores"
+"""The subject of warnings of an embedding that is explained."""
+
 
 def n_classes_of(probe: Probe) -> int | None:
     """Return the number of classes that a probe knows: by names, or by its largest label; None without labels."""
@@ -158,5 +161,5 @@ def check_outputs(
     check_contrasts(contrasts, probe, target, scores)
     said = output_words(probe, scores) if free and explained == "label" else ""
     if said:
-        guard.note(said)
+        guard.note(said, about=NO_SCORES)
     return target

@@ -12,10 +12,10 @@ from lightning_explain.callbacks.base.compatibility import ComparedOptions
 from lightning_explain.callbacks.base.default_probe import to_device
 from lightning_explain.callbacks.base.distributed import Ranks
 from lightning_explain.callbacks.base.error_handling import BY_PROBE, CALLING
-from lightning_explain.callbacks.base.explanation_monitor import ExplanationMonitor
 from lightning_explain.callbacks.base.forward import check_strategy, undisturbed
 from lightning_explain.callbacks.base.options import check_types, checked_layers
 from lightning_explain.callbacks.class_scores.output_check import check_outputs, settle_output
+from lightning_explain.callbacks.class_scores.scores_monitor import ScoresMonitor
 from lightning_explain.callbacks.paths.explanation import PathExplanation, explain_paths
 from lightning_explain.callbacks.paths.images import path_pictures
 from lightning_explain.callbacks.paths.path_history import PathHistory
@@ -53,7 +53,7 @@ def _with_own_cure() -> Generator[None, None, None]:
         raise
 
 
-class DecisionPathMonitor(ExplanationMonitor[PathExplanation, PathHistory]):
+class DecisionPathMonitor(ScoresMonitor[PathExplanation, PathHistory]):
     """Follows the decision on a held-out probe from the class back to the input, while the network trains.
 
     For every probe sample the explained output is shared out layer by layer among the units that it came from, down to
