@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
 from lightning_explain.activation_checkpointing import checkpointing_without_reentry
 from lightning_explain.batch_norm_gradients import gradients_aligned
@@ -89,7 +89,7 @@ def _point_back(tensor: Tensor, storage: Tensor) -> None:
 def _usable(value: T) -> T:
     """Clone a tensor made under inference mode, which autograd refuses."""
     # most values are no tensors, and asking whether something is a parameter is slow
-    if not isinstance(value, Tensor) or not value.is_inference():
+    if not isinstance(value, Tensor) or is_lazy(value) or not value.is_inference():
         return value
     if isinstance(value, nn.Parameter):
         return nn.Parameter(value.detach().clone(), requires_grad=value.requires_grad)  # type: ignore[return-value]
