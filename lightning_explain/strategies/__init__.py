@@ -2,6 +2,7 @@
 
 from lightning_explain.strategies.class_strategies import ClassStrategies, Strategy, find_strategies
 from lightning_explain.strategies.clustering import affinity, n_by_eigengap, spectral_clusters, spectrum
+from lightning_explain.strategies.effect import effect
 from lightning_explain.strategies.false_discoveries import discoveries
 from lightning_explain.strategies.representation import centred, pooled, unit_rows
 from lightning_explain.strategies.separation import held_out_positions, mixed, separation
@@ -12,6 +13,7 @@ __all__ = [
     "affinity",
     "centred",
     "discoveries",
+    "effect",
     "find_strategies",
     "held_out_positions",
     "mixed",

@@ -1,11 +1,13 @@
 """The strategies of one class: how many, who follows which, and how sure that is."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lightning_explain.strategies.division import candidates, partition
+from lightning_explain.strategies.effect import effect
 from lightning_explain.strategies.false_discoveries import chance
 from lightning_explain.strategies.separation import FEWEST, mixed, separation, separations
 
@@ -41,6 +43,8 @@ class Strategy:
         stability: How well it recurs in subsamples: mean Jaccard index, 0 to 1.
         mean: Mean of their unit rows [features].
         difference: How far that is from the mean of the class's other samples [features]; 0 for the only strategy.
+        effect: Share of their relevance that is in what tells them from the others, as `effect`; NaN where that is not
+            known, and for the only strategy.
     """
 
     members: list[int]
@@ -49,6 +53,7 @@ class Strategy:
     stability: float
     mean: Tensor
     difference: Tensor
+    effect: float = math.nan
 
     @property
     def exemplars(self) -> list[int]:
@@ -83,15 +88,21 @@ class ClassStrategies:
         return replace(self, assignment=assignment, strategies=_strategies(rows, assignment, [1.0]))
 
 
-def find_strategies(rows: Tensor, *, seed: int = 0, least_separation: float = LEAST_SEPARATION) -> ClassStrategies:
+def find_strategies(
+    rows: Tensor, *, relevance: Tensor | None = None, seed: int = 0, least_separation: float = LEAST_SEPARATION
+) -> ClassStrategies:
     """Find the strategies in the maps of one class.
 
     A graph joins each map with its nearest ones; the eigengaps of its Laplacian propose clusters. Features whose values
     fall into two propose groups, too. Groups without a gap between them and the others, seen from samples that had no
-    part in drawing the line, are dropped. What is left recurs in subsamples of the class, or it is no strategy.
+    part in drawing the line, are dropped, and so are those whose score owes little to what tells them from the others
+    (`effect`): that a word occurs or not parts any texts in two. What is left recurs in subsamples of the class, or it
+    is no strategy.
 
     Args:
         rows: Maps as unit rows [n, features] (`unit_rows`); rows that are not finite take no part.
+        relevance: The maps as they were before they were brought to one length [n, features], in units of the score;
+            without them nothing is known of effects, and no group is dropped for want of one.
         seed: Seed of subsamples and mixtures.
         least_separation: Separation that two strategies have at least.
 
@@ -125,10 +136,11 @@ def find_strategies(rows: Tensor, *, seed: int = 0, least_separation: float = LE
         return ClassStrategies(
             strategies=only, assignment=assignment, embedding=embedding, eigenvalues=nothing, p_value=1.0, caveat=caveat
         )
+    relevance = None if relevance is None else relevance.flatten(1).double()[places]
     maps = most_varying(maps)
-    own, graph = partition(maps, least_separation)
+    own, graph = partition(maps, least_separation, relevance)
     generator = torch.Generator().manual_seed(seed)
-    recurs = stability(maps, own, generator, least_separation)
+    recurs = stability(maps, own, generator, least_separation, relevance)
     own = _joined(own, recurs, [recurring >= LEAST_STABILITY for recurring in recurs])
     by_chance = _p_values(maps, own, generator)
     own = _joined(own, recurs, [p_value <= LEAST_SURE for p_value in by_chance])
@@ -136,7 +148,7 @@ def find_strategies(rows: Tensor, *, seed: int = 0, least_separation: float = LE
     assignment[places] = own
     embedding[places] = graph.embedding()
     return ClassStrategies(
-        strategies=_strategies(rows, assignment, recurs if int(own.max()) else [1.0]),
+        strategies=_strategies(rows, assignment, recurs if int(own.max()) else [1.0], relevance),
         assignment=assignment,
         embedding=embedding,
         eigenvalues=graph.values,
@@ -151,7 +163,13 @@ def most_varying(rows: Tensor, most: int = MOST_FEATURES) -> Tensor:
     return rows[:, rows.var(0).argsort(descending=True, stable=True)[:most].sort().values]
 
 
-def stability(maps: Tensor, assignment: Tensor, generator: torch.Generator, least_separation: float) -> list[float]:
+def stability(
+    maps: Tensor,
+    assignment: Tensor,
+    generator: torch.Generator,
+    least_separation: float,
+    relevance: Tensor | None = None,
+) -> list[float]:
     """Return how well each cluster recurs when a part of the samples is looked at alone.
 
     Args:
@@ -159,6 +177,7 @@ def stability(maps: Tensor, assignment: Tensor, generator: torch.Generator, leas
         assignment: Their clusters [n].
         generator: Draws the subsamples.
         least_separation: As for the clusters themselves.
+        relevance: As for the clusters themselves.
 
     Returns:
         For each cluster the Jaccard index of its part of a subsample and the most similar cluster found there, mean
@@ -172,7 +191,7 @@ def stability(maps: Tensor, assignment: Tensor, generator: torch.Generator, leas
     totals = [0.0] * n_clusters
     for _ in range(N_SUBSAMPLES):
         rows = torch.randperm(len(maps), generator=generator)[: max(FEWEST, round(SUBSAMPLE * len(maps)))]
-        found, _ = partition(maps[rows], least_separation)
+        found, _ = partition(maps[rows], least_separation, None if relevance is None else relevance[rows])
         for cluster in range(n_clusters):
             totals[cluster] += _best_jaccard(assignment[rows] == cluster, found)
     return [total / N_SUBSAMPLES for total in totals]
@@ -206,7 +225,9 @@ def _p_values(maps: Tensor, assignment: Tensor, generator: torch.Generator) -> l
     return [1.0, *(chance(apart, by_chance) for apart in separations(maps, assignment)[1:])]
 
 
-def _strategies(rows: Tensor, assignment: Tensor, recurs: list[float]) -> list[Strategy]:
+def _strategies(
+    rows: Tensor, assignment: Tensor, recurs: list[float], relevance: Tensor | None = None
+) -> list[Strategy]:
     has_map = assignment >= 0
     compared = most_varying(rows[has_map])
     found: list[Strategy] = []
@@ -224,6 +245,7 @@ def _strategies(rows: Tensor, assignment: Tensor, recurs: list[float]) -> list[S
                 stability=recurring,
                 mean=mean,
                 difference=mean - away,
+                effect=math.nan if relevance is None or len(recurs) == 1 else effect(relevance, inside[has_map]),
             )
         )
     return found

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-AT_ONCE = 1.9
+AT_ONCE = 1.7
 """Separation from which on a strategy is reported when it is first seen.
 
-What classes consist of by nature (a 1 upright or slanted) reached 1.8 in the runs without a mark that the levels were
-chosen with. So it is no bound: an alert may be of what a class consists of.
+What classes consist of by nature (a 1 upright or slanted) reaches more than that, but not the effect that groups have
+at least (`division.counts`). An alert may still be of a word or a shape that a part of a class has by nature.
 """
 
-TWICE = 1.8
+TWICE = 1.6
 """Separation from which on a strategy is reported when it is seen a second time in a row."""
 
 LEAST_SHARE = 0.125

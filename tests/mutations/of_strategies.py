@@ -11,6 +11,7 @@ import tests.render.test_profiles as profiles
 import tests.strategies.test_class_strategies as class_strategies
 import tests.strategies.test_clustering as clustering
 import tests.strategies.test_division as division
+import tests.strategies.test_effect as effects
 import tests.strategies.test_false_discoveries as false_discoveries
 import tests.strategies.test_following as following
 import tests.strategies.test_representation as representation
@@ -162,6 +163,42 @@ MUTATIONS = [
     ),
     Mutation("strategies.division.candidates", "~group", "group", division.test_a_group_is_the_smaller_side),
     Mutation("strategies.division.partition", "apart < least_separation", "False", one_group),
+    Mutation(
+        "strategies.division.partition",
+        "relevance is None or counts(relevance, group)",
+        "True",
+        effects.test_words_that_merely_occur_or_not_are_no_strategies_and_a_marker_is,
+    ),
+    Mutation(
+        "strategies.division.counts",
+        "effect(relevance, ~group) >= LEAST_OF_OTHERS",
+        "False",
+        effects.test_a_mark_that_most_samples_have_counts_too,
+    ),
+    Mutation(
+        "strategies.effect.effect",
+        "a.var(0) / len(a) + b.var(0) / len(b)",
+        "a.var(0) / len(a)",
+        effects.test_effect_is_the_sum_of_clear_differences_in_shares_of_all_relevance,
+    ),
+    Mutation(
+        "strategies.effect.effect",
+        "apart[tells].sum()",
+        "apart[tells].abs().sum()",
+        effects.test_what_is_moved_from_one_place_to_another_is_no_effect,
+    ),
+    Mutation(
+        "strategies.effect.effect",
+        "a.abs().sum(1)",
+        "relevance.abs().sum(1)",
+        effects.test_effect_is_the_sum_of_clear_differences_in_shares_of_all_relevance,
+    ),
+    Mutation(
+        "strategies.effect.effect",
+        "apart.abs() > CLEAR * error",
+        "apart.abs() >= 0",
+        effects.test_groups_of_one_cloud_differ_in_nothing,
+    ),
     Mutation(
         "strategies.division.by_size",
         "-int(counts[i])",

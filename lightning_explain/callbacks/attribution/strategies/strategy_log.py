@@ -77,6 +77,7 @@ def _class_record(one: ClassReport, report: StrategyReport) -> dict[str, Any]:
                 "share": rounded(strategy.share),
                 "separation": rounded(strategy.separation),
                 "stability": rounded(strategy.stability),
+                "effect": rounded(strategy.effect),
                 "where": one.where[number],
                 "inside": rounded(one.inside[number]),
                 "outside": rounded(one.outside[number]),
@@ -129,6 +130,7 @@ def strategy_words(one: ClassReport, number: int) -> str:
     strategy, followed = one.strategies.strategies[number], one.followed[number]
     words = f"{one.name}, strategy {number + 1}: {strategy.share:.0%} of {len(one.rows)}, by {one.where[number]}"
     if number:
+        words += "" if math.isnan(strategy.effect) else f" ({strategy.effect:.0%} of their relevance)"
         words += f", separation {strategy.separation:.1f}, stability {strategy.stability:.2f}"
     if followed is not None:
         words += f", since epoch {followed.epoch}"

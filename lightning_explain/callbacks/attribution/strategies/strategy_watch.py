@@ -129,13 +129,13 @@ class StrategyWatch:
 
     def _found(self, sample: Probe, scores: Tensor, inputs: list[OfInput], *, step: int, epoch: int) -> StrategyReport:
         profile = [profile_of(shown, example, heat) for shown, example, heat in inputs]
-        rows = unit_rows(torch.cat([each.values.flatten(1).double() for each in profile], 1))
+        maps = torch.cat([each.values.flatten(1).double() for each in profile], 1)
         several = scores.ndim == 2 and scores.shape[1] > 1
         predicted = scores.argmax(1) if several else None
         labels = sample.labels if sample.labels is not None else predicted
         groups = torch.zeros(len(sample), dtype=torch.long) if labels is None else labels
         members = {c: (groups == c).nonzero().flatten().tolist() for c in groups.unique().tolist() if c >= 0}
-        found = self._divided(rows, members)
+        found = self._divided(maps, members)
         known = _certainty(scores, sample.labels)
         right = None if sample.labels is None or predicted is None else (predicted == sample.labels)
         classes: dict[int, ClassReport] = {}
@@ -163,10 +163,13 @@ class StrategyWatch:
             count=1 + (self._count - 1) // self._options.every,
         )
 
-    def _divided(self, rows: Tensor, members: Mapping[int, list[int]]) -> dict[int, ClassStrategies]:
+    def _divided(self, maps: Tensor, members: Mapping[int, list[int]]) -> dict[int, ClassStrategies]:
         """Divide each class, and keep what is more than chance among all of them."""
-        least, seed = self._options.least_separation, self._options.seed
-        found = {c: find_strategies(rows[own], seed=seed, least_separation=least) for c, own in members.items()}
+        least, seed, rows = self._options.least_separation, self._options.seed, unit_rows(maps)
+        found = {
+            c: find_strategies(rows[own], relevance=maps[own], seed=seed, least_separation=least)
+            for c, own in members.items()
+        }
         real = discoveries([each.p_value for each in found.values()], self._options.false_discoveries)
         return {
             c: each if is_real else each.merged(rows[members[c]])
@@ -231,6 +234,7 @@ class StrategyWatch:
             since_epoch=followed.epoch,
             since_step=followed.step,
             separation=strategy.separation,
+            effect=strategy.effect,
             inside=report.inside[number],
             outside=report.outside[number],
         )

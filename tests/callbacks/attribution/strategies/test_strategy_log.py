@@ -1,6 +1,7 @@
 """Metrics, record, words and picture of strategies."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from lightning_explain.callbacks.attribution.strategies.strategy_log import (
     strategy_words,
 )
 from lightning_explain.callbacks.attribution.strategies.strategy_report import StrategyReport
+from lightning_explain.strategies.division import LEAST_EFFECT
 from tests.callbacks.attribution.strategies.marked_digits import loaders, net, two_kinds
 from tests.training import fit
 
@@ -50,6 +52,8 @@ def test_the_record_is_plain_and_lists_members_by_their_place_in_the_data(report
     record = json.loads(json.dumps(strategy_record(report)))
     first, second = record["classes"]["1"]["strategies"]
     assert first["members"] is None
+    assert second["effect"] == pytest.approx(report.classes[1].strategies.strategies[1].effect, rel=1e-3)
+    assert second["effect"] >= LEAST_EFFECT
     assert second["members"] == [report.sample.indices[row] for row in report.classes[1].members(1)]
     assert second["share"] == pytest.approx(len(second["members"]) / record["classes"]["1"]["n_samples"], abs=1e-3)
 
@@ -57,7 +61,7 @@ def test_the_record_is_plain_and_lists_members_by_their_place_in_the_data(report
 def test_words_say_share_place_and_accuracy(report: StrategyReport) -> None:
     words = strategy_words(report.classes[1], 1)
     assert words.startswith("1, strategy 2: ")
-    assert "by the upper left corner, separation" in words
+    assert re.search(r"by the upper left corner \(\d\d% of their relevance\), separation", words)
     assert "recognised" in words
     assert "separation" not in strategy_words(report.classes[1], 0)
 
