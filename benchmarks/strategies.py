@@ -8,8 +8,8 @@ Each marked run marks 20 % of one class's samples: a square in a corner of a dig
 word in a text. In every second run the mark is taken out of the training batches of the first epoch. It begins to
 matter in the first epoch after which taking it away lowers the margin of the marked samples by 1 (logits, mean). The
 monitor knows nothing of all that. A run is found if the alert comes in that epoch or before, names the class, and the
-strategy has the marked samples at a balanced accuracy of 0.9. The levels were chosen with seeds 0 to 3 and 100
-to 103; report others, e.g. --first 10.
+strategy has the marked samples at a balanced accuracy of 0.9. The levels were chosen with seeds 0 to 5 and 100
+to 107; report others, e.g. --first 10.
 """
 
 import argparse
