@@ -62,7 +62,7 @@ MUTATIONS = [
     Mutation("neurons.class_counts.JointCounts.drain", "columns[k : 2 * k]", "columns[:k]", sums_by_class),
     Mutation("neurons.class_counts.JointCounts.drain", "active.amax(0) + next(alive)", "active.amax(0)", sums_by_class),
     Mutation("feeding.shared_passes.shared_attributions", "int((labels == c).sum())", "1", feeding_of_neurons),
-    Mutation("feeding.shared_passes._with_errors", "shares[1]).abs()", "1.0).abs()", feeding_of_neurons),
+    Mutation("feeding.shared_passes._with_errors", "halves[1] / shares[1]", "halves[1]", feeding_of_neurons),
     Mutation("feeding.shared_passes._with_errors", "PER_SPLIT * split", "split", feeding_of_neurons),
     Mutation("feeding.shared_passes._gradients", "neuron >= 0", "neuron >= 4", feeding_of_neurons),
 ]

@@ -360,8 +360,8 @@ def test_a_step_of_500_explanations_takes_the_work_of_a_step_of_any_run(tab: Tab
     least = min(work["elements"] for work in works)
     assert least < 6 * 40 + 60
     assert sum(work["elements"] == least for work in works) >= 3
-    # each step's record, where it is not in memory, and a neighbour on either side
-    assert sum(url.startswith("event?") for url in asked) <= 3 * len(steps)
+    # each step's record, where it is not in memory, and its neighbours'; never a share of all 500
+    assert sum(url.startswith("event?") for url in asked) <= 6 * len(steps)
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -302,7 +302,7 @@ def test_regression_says_so_once_and_counts_what_applies(tmp_path: Path) -> None
     monitor = ActiveNeuronMonitor()
     data = TensorDataset(X, torch.randn(48))
     trainer = quiet_trainer(callbacks=[monitor], max_epochs=1, logger=TensorBoardLogger(tmp_path, name="", version=""))
-    with pytest.warns(ExplanationWarning, match="all samples count as one class") as caught:
+    with pytest.warns(ExplanationWarning, match="all samples of that stage count as one class") as caught:
         # batches of other sizes are described otherwise
         trainer.fit(
             Free(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1))),
