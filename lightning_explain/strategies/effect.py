@@ -24,6 +24,7 @@ def effect(relevance: Tensor, inside: Tensor) -> float:
         class in these samples is what the others do not have. Negative where the others have more.
 
     Example:
+        >>> import torch
         >>> relevance = torch.tensor([[1.0, 3.0], [1.2, 3.0], [1.0, 0.0], [1.2, 0.0]], dtype=torch.double)
         >>> round(effect(relevance, torch.tensor([True, True, False, False])), 3)
         0.732

@@ -109,7 +109,7 @@ def follow(
         and the sightings that are news.
 
     Example:
-        >>> seen = [Sighting(members=frozenset(range(10)), separation=1.8)]
+        >>> seen = [Sighting(members=frozenset(range(10)), separation=1.65)]
         >>> known, _, news = follow([], seen, epoch=3, step=30)
         >>> _, same, later = follow(known, seen, epoch=4, step=40)
         >>> news, later, same[0].epoch

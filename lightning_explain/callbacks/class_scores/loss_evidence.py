@@ -87,6 +87,7 @@ def weights_before_loss(loss: Node | None, returned: Collection[Source]) -> Tens
         returned: The tensors that were returned.
 
     Example:
+        >>> import torch
         >>> head, x = nn.Linear(3, 3), torch.ones(2, 3, requires_grad=True) * 2
         >>> weights_before_loss(head(x).sum().grad_fn, [(x.grad_fn, 0)]) is head.weight
         True
