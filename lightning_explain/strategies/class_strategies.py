@@ -68,7 +68,6 @@ class ClassStrategies:
     Attributes:
         strategies: The strategies, the largest first; a single one where nothing else is sure.
         assignment: Strategy of each sample [n]; -1 for samples whose map is all zero or not finite.
-        embedding: Each sample as a point [n, 2] near those of similar maps; NaN where it has no map.
         eigenvalues: The smallest eigenvalues of the graph Laplacian [k]; the gap in them says how many clusters.
         p_value: Probability of a separation as large as that found in a single cloud of the same mean and covariance
             (`mixed`), of the strategy that is furthest from the others; 1 where no groups were found.
@@ -77,7 +76,6 @@ class ClassStrategies:
 
     strategies: list[Strategy]
     assignment: Tensor
-    embedding: Tensor
     eigenvalues: Tensor
     p_value: float
     caveat: str = ""
@@ -125,7 +123,6 @@ def find_strategies(
     has_map = rows.isfinite().all(1)
     maps, places = rows[has_map], has_map.nonzero().flatten()
     assignment = torch.full((len(rows),), -1)
-    embedding = torch.full((len(rows), 2), float("nan"), dtype=torch.double)
     if len(maps) < FEWEST_SAMPLES:
         missing = len(rows) - len(maps)
         caveat = f"{len(maps)} samples are too few to find strategies in; expected at least {FEWEST_SAMPLES}"
@@ -133,24 +130,20 @@ def find_strategies(
         assignment[places] = 0
         only = _strategies(rows, assignment, [1.0]) if len(maps) else []
         nothing = torch.zeros(0, dtype=torch.double)
-        return ClassStrategies(
-            strategies=only, assignment=assignment, embedding=embedding, eigenvalues=nothing, p_value=1.0, caveat=caveat
-        )
+        return ClassStrategies(strategies=only, assignment=assignment, eigenvalues=nothing, p_value=1.0, caveat=caveat)
     relevance = None if relevance is None else relevance.flatten(1).double()[places]
     maps = most_varying(maps)
     own, graph = partition(maps, least_separation, relevance)
     generator = torch.Generator().manual_seed(seed)
     recurs = stability(maps, own, generator, least_separation, relevance)
-    own = _joined(own, recurs, [recurring >= LEAST_STABILITY for recurring in recurs])
+    own, recurs = _joined(own, recurs, [recurring >= LEAST_STABILITY for recurring in recurs])
     by_chance = _p_values(maps, own, generator)
-    own = _joined(own, recurs, [p_value <= LEAST_SURE for p_value in by_chance])
+    own, recurs = _joined(own, recurs, [p_value <= LEAST_SURE for p_value in by_chance])
     p_value = min(by_chance)
     assignment[places] = own
-    embedding[places] = graph.embedding()
     return ClassStrategies(
         strategies=_strategies(rows, assignment, recurs if int(own.max()) else [1.0], relevance),
         assignment=assignment,
-        embedding=embedding,
         eigenvalues=graph.values,
         p_value=p_value,
     )
@@ -203,12 +196,11 @@ def _best_jaccard(inside: Tensor, found: Tensor) -> float:
     return max(float(both.sum() / either.sum()) for both, either in zip(overlaps, unions, strict=True))
 
 
-def _joined(assignment: Tensor, recurs: list[float], is_kept: list[bool]) -> Tensor:
-    """Join the groups that are not kept to the largest one, and drop their figures."""
+def _joined(assignment: Tensor, recurs: list[float], is_kept: list[bool]) -> tuple[Tensor, list[float]]:
+    """Join the groups that are not kept to the largest one; return the groups, and how well each recurs."""
     kept = [group for group, keep in enumerate(is_kept) if keep or group == 0]
     numbers = torch.tensor([kept.index(group) if group in kept else 0 for group in range(len(is_kept))])
-    recurs[:] = [recurs[group] for group in kept]
-    return numbers[assignment]
+    return numbers[assignment], [recurs[group] for group in kept]
 
 
 def _p_values(maps: Tensor, assignment: Tensor, generator: torch.Generator) -> list[float]:

@@ -53,12 +53,6 @@ class Spectrum:
     values: Tensor
     vectors: Tensor
 
-    def embedding(self) -> Tensor:
-        """Return each sample as a point [n, 2] that is near those it is joined with, -1 to 1."""
-        points = self.vectors[:, 1:3] / self.vectors[:, 1:3].abs().amax(0).clamp_min(1e-12)
-        # a vector and its negative are the same: the sign is fixed, so that pictures of two explanations compare
-        return points * torch.where(points.pow(3).sum(0) < 0, -1.0, 1.0)
-
 
 def spectrum(affinities: Tensor, most: int = MOST_CLUSTERS + 1) -> Spectrum:
     """Decompose the normalised Laplacian of affinities [n, n]: 1 - D^-1 A, by way of 1 - D^-1/2 A D^-1/2.

@@ -349,8 +349,8 @@ MUTATIONS = [
     Mutation("attribution.integrated_gradients.adaptive._smoothed", "1 - totals.jumps", "totals.jumps", bisection),
     Mutation(
         "attribution.integrated_gradients.adaptive._smoothed",
-        "added.where(worse[:, None], 0.0)",
-        "0 * added",
+        "plain.where(worse[:, None], totals.values)",
+        "totals.values",
         gap_by_spline,
     ),
     Mutation(

@@ -3,7 +3,7 @@ import torch
 
 from lightning_explain.strategies import affinity, n_by_eigengap, spectral_clusters, spectrum
 from lightning_explain.strategies.clustering import likely_numbers, n_neighbours
-from tests.strategies.planted import blob, planted
+from tests.strategies.planted import blob
 
 
 def three_clouds(spread: float = 0.2) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,15 +59,6 @@ def test_equal_samples_are_all_neighbours() -> None:
     assert (weights[:15, :15].clone().fill_diagonal_(1) == 1).all()
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(affinity(rows[order], 3), weights[order][:, order])
-
-
-def test_the_embedding_puts_marked_samples_together() -> None:
-    maps, marked = planted()
-    points = spectrum(affinity(maps)).embedding()
-    assert points.shape == (64, 2)
-    assert points.abs().max() <= 1
-    inside, outside = points[marked, 0], points[~marked, 0]
-    assert inside.min() > outside.max() or inside.max() < outside.min()
 
 
 def test_few_samples_have_fewer_neighbours() -> None:

@@ -144,9 +144,11 @@ def _smoothed(totals: Totals, nodes: Nodes, goal: Goal) -> None:
     """Integrate cubic splines through the nodes, as far as the scores tell of no kinks, unless this leaves a gap."""
     error, gap = totals.error.clamp_min(goal.error), totals.gap.clamp_min(goal.gap)
     added = nodes.spline_corrections(1 - totals.jumps)
+    plain = totals.values.clone()
     totals.values.add_(added)
     worse = (totals.error > error) | (totals.gap > gap)
-    totals.values.sub_(added.where(worse[:, None], 0.0))
+    # not by taking off what was added, which would round
+    totals.values.copy_(plain.where(worse[:, None], totals.values))
     totals.difference.add_(added.where(~worse[:, None], 0.0))
 
 

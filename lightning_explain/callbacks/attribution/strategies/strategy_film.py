@@ -5,15 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lightning_explain.callbacks.attribution.history import LONGEST_FILM
-from lightning_explain.render.colour import Picture, signed_colours, table
-from lightning_explain.render.layout import below, beside, boxed, colour_bar, framed, resized
-from lightning_explain.render.page_layout import colour_scale
-from lightning_explain.render.sheet import few_colours
-from lightning_explain.render.text import BACKGROUND, paragraph, text
+from lightning_explain.render.colour import Picture
+from lightning_explain.render.map_pages import FilmRow, largest_scale, map_film
 from lightning_explain.render.words import short_step
 from lightning_explain.strategies import ClassStrategies
 
@@ -22,9 +18,6 @@ MOST_CLASSES = 6
 
 MOST_KEPT = 40
 """Classes of a column: 16 x 16 cells of 16 bits for each strategy, 0.5 MB in all where each of them has two."""
-
-CELL, HEAD = 64, 150
-N_COLOURS = 64
 
 
 @dataclass
@@ -95,42 +88,22 @@ class StrategyFilm:
         drawn = self.several[:MOST_CLASSES]
         if not drawn:
             return None
-        head = [text("", width=HEAD), *(text(_column(step), width=CELL + 2, size=11) for step, _ in self.columns)]
-        rows = [self._row(c, number) for c in drawn for number in range(self._most(c))]
         left = len(self.several) - len(drawn)
         title = (
             f"How strategies form ({method}): the mean map of each, a column for each explanation, named by its step. "
             f"Strategies are numbered by their size.{f' {left} more classes are not drawn.' if left else ''}"
         )
-        body = below([beside(head, gap=4), *rows], gap=4)
-        bar = colour_bar(table("RdBu_r"), "against the class", "for it")
-        page = below([paragraph(title, width=max(420, body.shape[1])), bar, body], gap=8)
-        return few_colours(framed(page), N_COLOURS)
+        columns = ["start" if step == 0 else short_step(step) for step, _ in self.columns]
+        return map_film(title, columns, [row for c in drawn for row in self._rows(c)])
 
-    def _most(self, c: int) -> int:
-        return max(len(maps.get(c, [])) for _, maps in self.columns)
-
-    def _row(self, c: int, number: int) -> Picture:
-        scale = max(colour_scale(own.float()) for _, maps in self.columns for own in maps.get(c, []))
-        cells = [paragraph(f"{self.names[c]}, strategy {number + 1}", width=HEAD)]
-        for _, maps in self.columns:
-            own = maps.get(c, [])
-            cells.append(_cell(own[number], scale) if number < len(own) else _nothing())
-        return beside(cells, gap=4)
-
-
-def _column(step: int) -> str:
-    return "start" if step == 0 else short_step(step)
-
-
-def _cell(mean: Tensor, scale: float) -> Picture:
-    """Draw a map [height, width], or a time series [steps] as a strip."""
-    values = torch.atleast_2d(mean.float())
-    picture = signed_colours(values, scale)
-    if len(values) == 1:
-        picture = picture.repeat(CELL // 2, axis=0)
-    return boxed(resized(picture, target=CELL, largest=CELL))
-
-
-def _nothing() -> Picture:
-    return np.full((CELL + 2, CELL + 2, 3), BACKGROUND, dtype=np.uint8)
+    def _rows(self, c: int) -> list[FilmRow]:
+        columns = [maps.get(c, []) for _, maps in self.columns]
+        scale = largest_scale([one for own in columns for one in own])
+        return [
+            FilmRow(
+                f"{self.names[c]}, strategy {number + 1}",
+                [own[number] if number < len(own) else None for own in columns],
+                scale,
+            )
+            for number in range(max(map(len, columns)))
+        ]

@@ -10,12 +10,12 @@ from lightning_explain.callbacks.attribution.strategies.strategy_report import C
 from lightning_explain.exemplars.cards import Exemplar, UnitCard
 from lightning_explain.log import tag
 from lightning_explain.log.tags import class_parts
-from lightning_explain.render.colour import Picture, signed_colours, table
-from lightning_explain.render.layout import below, beside, boxed, colour_bar, framed, resized
+from lightning_explain.render.colour import Picture, signed_colours
+from lightning_explain.render.layout import below, beside, boxed, resized
+from lightning_explain.render.map_pages import class_map_page
 from lightning_explain.render.modalities import drawn_as, modality_of
 from lightning_explain.render.modality import rounded
 from lightning_explain.render.page_layout import colour_scale
-from lightning_explain.render.sheet import few_colours
 from lightning_explain.render.text import paragraph, text
 from lightning_explain.render.words import LONGEST, markdown_safe
 
@@ -34,7 +34,6 @@ FILM_WORDS = "How strategies form as the network learns: the mean map of each, a
 
 MOST_EXEMPLARS = 6
 HEAD = 230
-N_COLOURS = 64
 
 
 def strategy_metrics(name: str, report: StrategyReport) -> dict[str, MetricValue]:
@@ -119,10 +118,7 @@ def strategies_picture(report: StrategyReport) -> Picture | None:
         f"Strategies after epoch {report.epoch} ({report.method}): classes that are decided in several ways, with a "
         f"gap between them. The mean map of each, then its most typical samples.{left}"
     )
-    body = below(rows, gap=10)
-    bar = colour_bar(table("RdBu_r"), "against the class", "for it")
-    page = below([paragraph(title, width=max(420, body.shape[1])), bar, body], gap=8)
-    return few_colours(framed(page), N_COLOURS)
+    return class_map_page(title, below(rows, gap=10))
 
 
 def strategy_words(one: ClassReport, number: int) -> str:

@@ -1,11 +1,16 @@
 """Digits of which some have a mark, and a network that learns them in a second."""
 
+from typing import Any
+
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from lightning_explain import AttributionMonitor, Saliency, Strategies
+from lightning_explain.callbacks.attribution.strategies.strategy_report import StrategyReport
 from tests.modalities import Learner
+from tests.training import fit
 
 CLASS = 3
 
@@ -41,3 +46,20 @@ def loaders(images: Tensor, labels: Tensor, n_held_out: int = 40) -> tuple[DataL
     pl.seed_everything(0, verbose=False)
     train = TensorDataset(images[n_held_out:], labels[n_held_out:])
     return DataLoader(train, 20, shuffle=True), DataLoader(TensorDataset(images[:n_held_out], labels[:n_held_out]), 20)
+
+
+def reported(method: Any, model: Any, data: Any, **options: Any) -> StrategyReport:
+    """Fit three epochs; return the strategies found at the last explanation."""
+    monitor = AttributionMonitor(
+        method=method, measures=["cosine"], strategies=Strategies(per_class=60), on_error="raise", **options
+    )
+    fit(monitor, model=model, data=data, max_epochs=3)
+    assert monitor.latest is not None
+    assert monitor.latest.strategies is not None
+    return monitor.latest.strategies
+
+
+def two_ways() -> StrategyReport:
+    """Return a report in which class 1 is decided in two ways, class 0 in one."""
+    images, labels, _ = two_kinds()
+    return reported(Saliency(), net, loaders(images, labels))

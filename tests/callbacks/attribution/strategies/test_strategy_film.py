@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from lightning_explain.callbacks.attribution.history import LONGEST_FILM
-from lightning_explain.callbacks.attribution.strategies.strategy_film import CELL, MOST_CLASSES, MOST_KEPT, StrategyFilm
+from lightning_explain.callbacks.attribution.strategies.strategy_film import MOST_CLASSES, MOST_KEPT, StrategyFilm
+from lightning_explain.render.map_pages import CELL
 from lightning_explain.strategies import ClassStrategies, Strategy
 
 
@@ -24,9 +25,7 @@ def found(*means: float) -> ClassStrategies:
         for value in means
     ]
     nothing = torch.zeros(0)
-    return ClassStrategies(
-        strategies=strategies, assignment=nothing, embedding=nothing, eigenvalues=nothing, p_value=0.0
-    )
+    return ClassStrategies(strategies=strategies, assignment=nothing, eigenvalues=nothing, p_value=0.0)
 
 
 def film(*columns: dict[int, ClassStrategies], cells: tuple[int, ...] = (2, 3)) -> StrategyFilm:

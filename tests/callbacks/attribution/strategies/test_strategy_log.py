@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lightning_explain import AttributionMonitor, Saliency, Strategies
 from lightning_explain.callbacks.attribution.strategies.strategy_log import (
     exemplar_card,
     shown_classes,
@@ -18,21 +17,13 @@ from lightning_explain.callbacks.attribution.strategies.strategy_log import (
 )
 from lightning_explain.callbacks.attribution.strategies.strategy_report import StrategyReport
 from lightning_explain.strategies.division import LEAST_EFFECT
-from tests.callbacks.attribution.strategies.marked_digits import loaders, net, two_kinds
-from tests.training import fit
+from tests.callbacks.attribution.strategies.marked_digits import two_ways
 
 
 @pytest.fixture(scope="module")
 def report() -> StrategyReport:
     """Class 1 is decided in two ways, class 0 in one."""
-    images, labels, _ = two_kinds()
-    monitor = AttributionMonitor(
-        method=Saliency(), measures=["cosine"], strategies=Strategies(per_class=60), on_error="raise"
-    )
-    fit(monitor, model=net, data=loaders(images, labels), max_epochs=3)
-    assert monitor.latest is not None
-    assert monitor.latest.strategies is not None
-    return monitor.latest.strategies
+    return two_ways()
 
 
 def test_metrics_are_number_and_share_of_each_class(report: StrategyReport) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_explain import AttributionMonitor, Display, Saliency, Strategies
+from lightning_explain import Display, Saliency
 from lightning_explain.attribution import AtEmbedding
 from lightning_explain.callbacks.attribution.strategies.strategy_report import StrategyReport
 from lightning_explain.callbacks.attribution.strategies.strategy_tab import (
@@ -23,17 +23,15 @@ from lightning_explain.callbacks.attribution.strategies.strategy_tab import (
 )
 from lightning_explain.strategies import unit_rows
 from lightning_explain.strategies.scatter import plane
-from tests.callbacks.attribution.strategies.marked_digits import loaders, net, two_kinds
+from tests.callbacks.attribution.strategies.marked_digits import loaders, reported, two_ways
 from tests.modalities import Learner
 from tests.tensorboard_explain.strategy_logs import Words, marked_words
-from tests.training import fit
 
 
 @pytest.fixture(scope="module")
 def report() -> StrategyReport:
     """Class 1 is decided in two ways, class 0 in one."""
-    images, labels, _ = two_kinds()
-    return _report(Saliency(), net, loaders(images, labels))
+    return two_ways()
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +41,7 @@ def of_words() -> StrategyReport:
     ids, labels, names = marked_words()
     display = Display(tokens=names, padding=0)
     method = AtEmbedding(Saliency())
-    return _report(method, lambda: Learner(Words(), lr=3e-2), loaders(ids, labels), display=display)
-
-
-def _report(method: object, model: object, data: object, **options: object) -> StrategyReport:
-    monitor = AttributionMonitor(
-        method=method, measures=["cosine"], strategies=Strategies(per_class=60), on_error="raise", **options
-    )
-    fit(monitor, model=model, data=data, max_epochs=3)
-    assert monitor.latest is not None
-    assert monitor.latest.strategies is not None
-    return monitor.latest.strategies
+    return reported(method, lambda: Learner(Words(), lr=3e-2), loaders(ids, labels), display=display)
 
 
 def test_classes_of_several_strategies_come_first(report: StrategyReport) -> None:
