@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_explain.render.colour import Picture, signed_colours, table
-from lightning_explain.render.layout import below, beside, boxed, colour_bar, framed, resized
+from lightning_explain.render.layout import below, beside, boxed, colour_bar, framed
 from lightning_explain.render.page_layout import colour_scale
 from lightning_explain.render.sheet import few_colours
 from lightning_explain.render.text import BACKGROUND, paragraph, text
@@ -62,11 +62,14 @@ def largest_scale(maps: Sequence[Tensor]) -> float:
 
 
 def _cell(one: Tensor | None, scale: float) -> Picture:
+    """Draw a map at the size that fits a cell, whatever its number of places; a time series as a strip."""
+    cell = np.full((CELL + 2, CELL + 2, 3), BACKGROUND, dtype=np.uint8)
     if one is None:
-        return np.full((CELL + 2, CELL + 2, 3), BACKGROUND, dtype=np.uint8)
-    values = torch.atleast_2d(one.float())
-    picture = signed_colours(values, scale)
-    if len(values) == 1:  # a time series is a strip as wide as a map, however many steps it has
-        columns = np.arange(CELL) * picture.shape[1] // CELL
-        picture = picture[:, columns].repeat(CELL // 2, axis=0)
-    return boxed(resized(picture, target=CELL, largest=CELL))
+        return cell
+    picture = signed_colours(torch.atleast_2d(one.float()), scale)
+    n_rows, n_columns = picture.shape[:2]
+    height = CELL // 2 if n_rows == 1 else max(1, CELL * n_rows // max(n_rows, n_columns))
+    width = max(1, CELL * n_columns // max(n_rows, n_columns))
+    drawn = boxed(picture[np.arange(height) * n_rows // height][:, np.arange(width) * n_columns // width])
+    cell[: drawn.shape[0], : drawn.shape[1]] = drawn
+    return cell

@@ -141,7 +141,9 @@ function legendOf(series) {
   const keys = [...there].sort((one, other) => Number(Boolean(other.bold)) - Number(Boolean(one.bold)))
     .map((s) => el("li", { title: short(s.name, 200) }, swatch(s), short(s.name, 60)));
   const list = el("ul", { class: "keys" }, ...keys);
-  const marks = there.some((s) => s.points.some((p) => p.marked)) && el("p", { class: "keys", text: "○ drift far above its error · ◉ alert" });
+  const marked = there.flatMap((s) => s.points.filter((p) => p.marked));
+  const said = [marked.some((p) => !p.loud) && "○ drift far above its error", marked.some((p) => p.loud) && "◉ alert"].filter(Boolean);
+  const marks = said.length > 0 && el("p", { class: "keys", text: said.join(" · ") });
   const band = there.some((s) => s.band) && el("p", { class: "keys", text: "The band is the error." });
   return el("div", { class: "chart-legend" }, keys.length > MOST_KEYS ? el("details", {}, el("summary", { text: `Legend: ${keys.length} lines` }), list) : list, band, marks);
 }

@@ -25,6 +25,16 @@ def test_a_film_has_a_row_for_each_name_and_a_column_for_each_moment() -> None:
     assert area(columns, RED) - bar == pytest.approx(2 * CELL**2, abs=2 * CELL)
 
 
+def test_columns_stand_under_their_names_whatever_the_size_of_a_map() -> None:
+    names = [str(i) for i in range(9)]
+    wide = [map_film("t", names, [FilmRow("a", [torch.ones(side, side)] * 9, 1.0)]).shape for side in (4, 12, 17, 31)]
+    assert len(set(wide)) == 1
+    last = map_film("t", names, [FilmRow("a", [*[None] * 8, torch.ones(12, 12)], 1.0)])
+    full = map_film("t", names, [FilmRow("a", [torch.ones(12, 12)] * 9, 1.0)])
+    ends = [np.flatnonzero(np.all(page[-80:] == RED, axis=2).any(0)).max() for page in (last, full)]
+    assert ends[0] == ends[1]
+
+
 def test_maps_of_a_row_are_drawn_on_its_scale() -> None:
     strong, weak = (map_film("t", ["1"], [FilmRow("a", [torch.ones(4, 4)], scale)]) for scale in (1.0, 4.0))
     assert area(strong, RED) > area(weak, RED) + CELL**2 / 2

@@ -45,7 +45,15 @@ def test_a_strategy_is_told_in_words_and_as_its_mean_map(strategy_tab: Tab) -> N
     tab = opened(strategy_tab)
     assert tab.count(".strategy-card") == 2
     words = tab.text(".strategy-card:nth-child(2)")
-    for said in ("20 % (12 of 60)", "the upper left corner", "since", "accuracy", "separation", "stability"):
+    for said in (
+        "20 % (12 of 60)",
+        "the upper left corner",
+        "since",
+        "accuracy",
+        "of its relevance",
+        "separation",
+        "stability",
+    ):
         assert said in words
     red, green, blue = tab.pixel(".strategy-card:nth-child(2) canvas", 4, 4)
     assert red > 1.5 * max(green, blue)  # the mark speaks for the class
@@ -188,3 +196,9 @@ def test_axe_core_finds_nothing(strategy_tab: Tab, dark: bool, width: int) -> No
         )
         assert size[0] <= size[1]
     assert not found, "\n".join(found)
+
+
+def test_the_legend_names_the_marks_that_are_there(strategy_tab: Tab) -> None:
+    said = " ".join(opened(strategy_tab).texts(".side .keys"))
+    assert "◉ alert" in said
+    assert "drift" not in said

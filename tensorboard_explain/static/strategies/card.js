@@ -39,6 +39,7 @@ export function strategyCard(at, one, k, { isPressed, onPick, letter }) {
     el("p", { class: "strategy-share", text: `${percent(strategy.share)} (${count(n)} of ${count(one.samples.length)})` }),
     el("dl", {}, row("by", short(strategy.where, 160)), row("since", since),
       row("accuracy", knows && percent(strategy.inside)), one.strategies.length > 1 && row("of the others", knows && percent(strategy.outside)),
+      row("effect", Number.isFinite(strategy.effect) && `${percent(strategy.effect)} of its relevance`),
       one.strategies.length > 1 && row("separation", figure(strategy.separation)), one.strategies.length > 1 && row("stability", figure(strategy.stability))),
     meanNode(at, strategy),
     el("button", { type: "button", "aria-pressed": String(isPressed), on: { click: onPick } }, isPressed ? "Show all" : "Show its samples"));

@@ -21,7 +21,7 @@ function pointsOf(value, n) {
 function strategyOf(value, known) {
   const one = mapping(value);
   return {
-    share: number(one.share), separation: number(one.separation), stability: number(one.stability), where: words(one.where),
+    share: number(one.share), separation: number(one.separation), stability: number(one.stability), effect: number(one.effect), where: words(one.where),
     inside: number(one.inside), outside: number(one.outside), epoch: number(one.since_epoch), step: number(one.since_step),
     members: indices(one.members).filter((row) => known.has(row)), mean: whole(one.mean),
     named: list(one.named).slice(0, MOST_NAMES).map(list).map(([name, size]) => [words(name), number(size)]),

@@ -199,6 +199,7 @@ def _strategy_entry(one: ClassReport, number: int, report: StrategyReport) -> di
         "share": rounded(strategy.share),
         "separation": rounded(strategy.separation, 3),
         "stability": rounded(strategy.stability, 3),
+        "effect": rounded(strategy.effect, 3),
         "where": shortened(one.where[number], LONGEST),
         "inside": rounded(one.inside[number]),
         "outside": rounded(one.outside[number]),
