@@ -160,7 +160,7 @@ class Question:
         if self.output is not None:
             return ""
         with undisturbed(pl_module):
-            few = tuple(_with_graph(part[:TRIED]) for part in inputs)
+            few = tuple(with_graph(part[:TRIED]) for part in inputs)
             output = self.call(pl_module)(*few)
             candidates = score_candidates(output)
             named = next(iter(candidates)) if len(candidates) == 1 else None
@@ -220,7 +220,7 @@ def _reason(named: int | str | None, n_classes: int | None) -> str:
     return f"{which} and nothing but its probabilities is computed from it"
 
 
-def _with_graph(part: Tensor) -> Tensor:
+def with_graph(part: Tensor) -> Tensor:
     """Clone an input so that what is computed from it has a graph; no leaf, which could not be changed in place."""
     part = part.detach().clone()
     return part.requires_grad_().clone() if part.is_floating_point() else part

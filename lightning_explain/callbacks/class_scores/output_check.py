@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_explain.attribution.batch_demands import MOVED
 from lightning_explain.attribution.contrast import Contrast
 from lightning_explain.callbacks.base.contrast_choice import check_contrasts
 from lightning_explain.callbacks.base.error_handling import Guard
-from lightning_explain.callbacks.base.forward import Question, undisturbed
+from lightning_explain.callbacks.base.forward import TRIED, Question, undisturbed, with_graph
 from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
 from lightning_explain.callbacks.base.output_choice import explained_targets
 from lightning_explain.callbacks.class_scores.class_metrics import MANY
@@ -115,6 +116,39 @@ def check_rows(question: Question, pl_module: Any, inputs: tuple[Tensor, ...], s
         )
 
 
+def gradient_mode_words(question: Question, pl_module: Any, inputs: tuple[Tensor, ...]) -> str:
+    """Describe a module whose scores differ where gradients are taken; empty if they do not, or are random anyway.
+
+    Explanations take gradients, validation does not, so such a module is explained as another function than the one
+    whose metrics are logged.
+
+    Args:
+        question: How the explained function is reached.
+        pl_module: The module; left as found.
+        inputs: The probe's inputs on the module's device.
+
+    Cost: three forward passes of 8 samples.
+    """
+
+    def scores() -> Tensor:
+        return question.scores(pl_module)(*(with_graph(part[:TRIED]) for part in inputs)).detach().double()
+
+    with undisturbed(pl_module):
+        with torch.no_grad():
+            plain, again = scores(), scores()
+        with torch.enable_grad():
+            tracked = scores()
+    moved, noise = ((other - plain).abs().max() / plain.abs().max() for other in (tracked, again))
+    if not moved > MOVED or noise > MOVED:
+        return ""
+    return (
+        "the module gives other scores where gradients are taken, as explanations do, than where none are, as in "
+        f"validation: up to {100 * float(moved):.2g} % apart for samples of the probe. The former are explained. "
+        "nn.TransformerEncoder does so: its fused form leaves 0 at padded positions, which a mean over positions then "
+        "takes in. enable_nested_tensor=False, or a mean without the padded positions, makes both alike."
+    )
+
+
 def check_outputs(
     question: Question,
     pl_module: Any,
@@ -147,6 +181,10 @@ def check_outputs(
     with undisturbed(pl_module), torch.no_grad():
         scores = question.module(pl_module, inputs)[1].detach().cpu()
         check_rows(question, pl_module, inputs, scores)
+    with suppress(Exception):  # a module that takes no other batch than the whole probe
+        differing = gradient_mode_words(question, pl_module, inputs)
+        if differing:
+            guard.note(differing)
     n_classes = n_classes_of(probe)
     free = question.output is None and question.forward_fn is None
     if free and n_classes is not None and n_classes > 2 and scores.numel() == len(scores):

@@ -2,18 +2,29 @@
 
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor, IntegratedGradients, Probe
+from lightning_explain import (
+    ActiveNeuronMonitor,
+    AttributionMonitor,
+    DecisionPathMonitor,
+    IntegratedGradients,
+    Probe,
+    Saliency,
+)
+from lightning_explain.attribution import AtEmbedding
 from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.callbacks.base.output_choice import are_probabilities_of, feeds, likeliest_scores
-from lightning_explain.callbacks.class_scores.output_check import check_rows, output_words
+from lightning_explain.callbacks.class_scores.output_check import check_rows, gradient_mode_words, output_words
 from lightning_explain.callbacks.class_scores.output_source import OutputSource, matching
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from tests.callbacks.class_scores.score_nets import Parts, X, Y, fit_scores
 from tests.callbacks.class_scores.test_class_metrics import Decoding, Embedding, FeaturesFirst, Tasked, TwoHeads
+from tests.models import quiet_trainer
 
 
 def probe() -> Probe:
@@ -179,3 +190,75 @@ def test_a_module_of_one_batch_size_is_left_alone() -> None:
 
     check_rows(Question(), Fixed(), (torch.rand(12, 4),), torch.rand(12, 4))
     check_rows(Question(), nn.Linear(4, 3), (torch.rand(12, 4),), torch.rand(12, 3))
+
+
+class Sentences(L.LightningModule):
+    """Mean of a transformer's tokens, padding included unless `masked`: in its fused form padded ones are 0."""
+
+    def __init__(self, *, nested: bool, masked: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding = nn.Embedding(10, 8)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=nested)
+        self.head, self.masked = nn.Linear(8, 3), masked
+
+    def forward(self, ids: Tensor) -> Tensor:
+        padding = ids == 0
+        tokens = self.encoder(self.embedding(ids), src_key_padding_mask=padding)
+        if self.masked:
+            return self.head((tokens * ~padding[..., None]).sum(1) / (~padding).sum(1, keepdim=True))
+        return self.head(tokens.mean(1))
+
+    def training_step(self, batch: list[Tensor], _: int) -> Tensor:
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: list[Tensor], _: int) -> None:
+        self.log("loss", nn.functional.cross_entropy(self(batch[0]), batch[1]))
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+IDS = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [7, 8, 9, 0]]).repeat(4, 1)
+LABELS = torch.arange(3).repeat(4)
+
+
+def words(model: L.LightningModule, ids: Tensor) -> str:
+    return gradient_mode_words(Question(), model.eval(), (ids,))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_other_scores_where_gradients_are_taken_are_told() -> None:
+    model = Sentences(nested=True)
+    said = words(model, IDS)
+    with torch.no_grad():
+        plain = model(IDS)
+    tracked = model(IDS).detach()
+    moved = 100 * float((tracked - plain).abs().max() / plain.abs().max())
+    assert moved > 1
+    assert f"up to {moved:.2g} % apart" in said
+    # both cures that it names, and nothing padded at all
+    assert words(Sentences(nested=False), IDS) == ""
+    assert words(Sentences(nested=True, masked=True), IDS) == ""
+    assert words(model, IDS.clamp_min(1)) == ""
+
+
+class Noisy(Sentences):
+    def forward(self, ids: Tensor) -> Tensor:
+        return torch.nn.functional.dropout(super().forward(ids), training=True)
+
+
+def test_scores_that_are_random_anyway_tell_nothing_of_gradients() -> None:
+    assert words(Noisy(nested=False), IDS) == ""
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("kind", [AttributionMonitor, DecisionPathMonitor])
+def test_it_is_told_before_training(kind: Any) -> None:
+    probe = Probe(inputs=IDS, targets=LABELS, class_names=list("abc"))
+    method: dict[str, Any] = {"method": AtEmbedding(Saliency())} if kind is AttributionMonitor else {}
+    data = DataLoader(TensorDataset(IDS, LABELS), batch_size=12)
+    with pytest.warns(ExplanationWarning, match="the module gives other scores where gradients are taken") as said:
+        quiet_trainer(callbacks=[kind(probe=probe, **method)], max_epochs=1).fit(Sentences(nested=True), data, data)
+    assert len([w for w in said if "other scores" in str(w.message)]) == 1
