@@ -9,6 +9,7 @@ from typing import Any
 from lightning_explain.drift import MEASURES
 from lightning_explain.drift.alert import MASS, Alert, Excess, Reading
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.option_types import check_fields
 
 __all__ = [
     "EVERYTHING",
@@ -101,6 +102,7 @@ class DriftAlert:
     on_alert: Callable[[Alert], Any] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, DriftAlert)
         if self.measure not in (*MEASURES, MASS):
             raise ConfigurationError(f"measure={self.measure!r}; expected one of {[*MEASURES, MASS]}.")
         if self.factor is not None and (not self.factor > 1 or math.isinf(self.factor)):

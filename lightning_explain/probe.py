@@ -13,6 +13,7 @@ from lightning_explain.batches import Inputs, Selector, class_labels, input_of, 
 from lightning_explain.display import Display
 from lightning_explain.entity_names import Names, as_names, is_looked_up, names_in
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.option_types import check_fields
 from lightning_explain.sampling import Collate, collated, draw, seeded
 
 
@@ -86,6 +87,7 @@ class Probe:
     entity_names: Sequence[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self, Probe, dict.fromkeys(("inputs", "targets", "masks"), "torch.as_tensor(...) makes a tensor."))
         parts = self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
         frozen = tuple(_frozen(part) for part in parts)
         object.__setattr__(self, "inputs", frozen if isinstance(self.inputs, tuple) else frozen[0])

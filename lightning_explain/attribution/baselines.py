@@ -54,6 +54,20 @@ class NamedBaseline:
         return self.values
 
 
+def check_baseline(baseline: Any) -> None:
+    """Refuse a baseline that can be none.
+
+    Raises:
+        ConfigurationError: It is neither a known name, nor tensors, nor a callable.
+    """
+    if not is_baseline(baseline):
+        names = ", ".join(map(repr, (*NAMED, *OF_TRAINING_DATA)))
+        raise ConfigurationError(
+            f"baseline={baseline!r}; expected {names}, a tensor that broadcasts to the inputs, e.g. "
+            "torch.tensor(0.5), a tuple of them for several inputs, or a callable from inputs to one."
+        )
+
+
 def is_baseline(baseline: Any) -> bool:
     """Return True if a value can be resolved to a baseline; a method of others may call anything by that name.
 

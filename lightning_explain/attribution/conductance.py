@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lightning_explain.attribution.baselines import Baseline, resolve_baseline
+from lightning_explain.attribution.baselines import Baseline, check_baseline, resolve_baseline
 from lightning_explain.attribution.batch_demands import check_rows_apart
 from lightning_explain.attribution.contrast import Contrast, check_contrast, with_contrast_option
 from lightning_explain.attribution.integrated_gradients.bypass import carries_everything
@@ -20,6 +20,7 @@ from lightning_explain.batches import Inputs
 from lightning_explain.capture import Layer, select_layers, watched
 from lightning_explain.errors import ConfigurationError, doubt
 from lightning_explain.isolation import explaining
+from lightning_explain.option_types import BY_NAME, check_fields
 
 
 def integrated_gradients_and_conductance(
@@ -97,7 +98,8 @@ def integrated_gradients_and_conductance(
         modules = {layer.name: layer.module for layer in chosen}
         calls = {name: name.partition("#") for name in sums.layers}
         closed = {name for name, (of, *call) in calls.items() if carries_everything(path, modules[of], "".join(call))}
-        check_finite((*(total for total, _ in sums.inputs), *(total for total, _ in sums.layers.values())), sums.change)
+        totals = (*(total for total, _ in sums.inputs), *(total for total, _ in sums.layers.values()))
+        check_finite(totals, sums.change, parts)
         start = tuple(b.expand_as(x).clone() for b, x in zip(baselines, parts, strict=True))
     common = _Common(sums.change, indices, shaped_like(start, inputs), n_steps)
     values, coarse = (tuple(pair[which] for pair in sums.inputs) for which in (0, 1))
@@ -212,6 +214,8 @@ class LayerConductance:
 
     def __post_init__(self) -> None:
         check_contrast(self.contrast)
+        check_baseline(self.baseline)
+        check_fields(self, LayerConductance, {"layer": BY_NAME})
         check_counts(n_steps=self.n_steps, chunk_size=self.chunk_size)
 
     @property

@@ -18,6 +18,7 @@ from lightning_explain.attribution.wrapped_model import WrappedModel
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
+from lightning_explain.option_types import BY_NAME, check_fields
 
 Calls = dict[str, list[tuple[Tensor, Tensor]]]
 """Ids and vectors of every call of an embedding, by its name."""
@@ -65,6 +66,9 @@ class AtEmbedding:
     baseline_token: int | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.method, type):
+            raise ConfigurationError(f"method={self.method.__name__} is a class; write {self.method.__name__}(...).")
+        check_fields(self, AtEmbedding, {"layer": BY_NAME, "baseline_token": "It is an id of the vocabulary."})
         if self.baseline_token is not None and not takes_baseline(self.method):
             raise ConfigurationError(
                 f"baseline_token={self.baseline_token} with {method_name(self.method)}, which has no baseline; "

@@ -19,6 +19,7 @@ from lightning_explain.attribution.traits import method_name
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
+from lightning_explain.option_types import check_fields
 from lightning_explain.randomness import rng_preserved
 
 SAMPLEWISE = (
@@ -142,6 +143,7 @@ class CaptumMethod:
 
     def __post_init__(self) -> None:
         check_contrast(self.contrast)
+        check_fields(self, CaptumMethod, {"build": "Give captum's class, e.g. captum.attr.DeepLift."})
         # as a function has one: what the method is called
         object.__setattr__(self, "__name__", method_name(self.build))
 

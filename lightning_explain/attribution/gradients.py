@@ -13,6 +13,7 @@ from lightning_explain.attribution.scores import Scores, check_counts, check_fin
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
+from lightning_explain.option_types import check_fields
 
 Parts = tuple[Tensor, ...]
 
@@ -28,7 +29,7 @@ def _gradients(model: Forward, parts: Parts, target: Tensor | None, rows: int | 
         chunk = slice(first, first + (rows or n_samples))
         leaves = tuple(part[chunk].clone().requires_grad_(part.is_floating_point()) for part in parts)
         gradients, score = score_gradients(model, leaves, None if target is None else target[chunk])
-        check_finite(gradients, score)
+        check_finite(gradients, score, leaves)
         found.append(gradients)
     return tuple(torch.cat(chunks) for chunks in zip(*found, strict=True))
 
@@ -94,6 +95,7 @@ class Saliency:
 
     def __post_init__(self) -> None:
         check_contrast(self.contrast)
+        check_fields(self, Saliency)
         check_counts(chunk_size=self.chunk_size)
 
     @with_contrast_option
@@ -140,6 +142,7 @@ class InputXGradient:
 
     def __post_init__(self) -> None:
         check_contrast(self.contrast)
+        check_fields(self, InputXGradient)
         check_counts(chunk_size=self.chunk_size)
 
     @with_contrast_option
@@ -233,6 +236,7 @@ class SmoothGrad:
 
     def __post_init__(self) -> None:
         check_contrast(self.contrast)
+        check_fields(self, SmoothGrad)
         check_counts(n_draws=self.n_draws, chunk_size=self.chunk_size)
         if not 0 <= self.noise < math.inf:
             raise ConfigurationError(f"noise={self.noise}; expected a share of the input's range, e.g. 0.15 for 15 %.")

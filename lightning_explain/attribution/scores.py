@@ -91,8 +91,9 @@ AT_EMBEDDING = (
     "does so with any gradient method."
 )
 FLOATS = (
-    "Give floats: a monitor gets them by input=lambda batch: batch[0].float(), which leaves the run as it is; the run "
-    "as well where the data set or on_after_batch_transfer converts them."
+    "Give floats: a monitor draws them by input=lambda batch: batch[0].float(), or batch['image'].float() of mappings, "
+    "and takes them by probe=Probe(inputs=images.float()), which leaves the run as it is; the run gets "
+    "them as well where the data set or on_after_batch_transfer converts them."
 )
 
 
@@ -173,8 +174,13 @@ def score_gradients(
     return tuple(gradients), score.detach()
 
 
-def check_finite(values: tuple[Tensor, ...], score: Tensor) -> None:
+def check_finite(values: tuple[Tensor, ...], score: Tensor, inputs: Sequence[Tensor] = ()) -> None:
     """Refuse explanations that contain NaN or infinity, naming the samples.
+
+    Args:
+        values: By sample [batch, ...].
+        score: Explained score of each sample [batch].
+        inputs: The explained inputs, whose own NaN and infinity are named as the cause.
 
     Raises:
         ExplanationError: Some value or some explained score is not finite.
@@ -182,16 +188,31 @@ def check_finite(values: tuple[Tensor, ...], score: Tensor) -> None:
     # a sum is quick, and finite only where everything in it is; where it is not, it may only have grown too large
     if all(bool(part.sum().isfinite()) for part in (*values, score)):
         return
-    bad = ~score.isfinite()
-    for part in values:
-        bad = bad | ~part.flatten(1).isfinite().all(1) if part.ndim > 1 else bad | ~part.isfinite()
+    bad = ~score.isfinite() | _not_finite(values, score)
     if bool(bad.any()):
         samples = bad.nonzero().flatten().tolist()
+        missing = _not_finite(inputs, score).nonzero().flatten().tolist()
+        if missing:
+            raise ExplanationError(
+                f"The inputs of {len(missing)} of {len(bad)} samples themselves hold NaN or infinity (first: sample "
+                f"{missing[0]}), and what such a feature contributes is no number. If they stand for missing values, "
+                "let the data set fill them in and give the model a mask beside them, or explain samples without them: "
+                "probe=Probe(inputs=..., targets=...)."
+            )
         raise ExplanationError(
             f"The gradients or scores of {len(samples)} of {len(bad)} samples are NaN or infinite (first: sample "
             f"{samples[0]}). Usual causes: training has diverged, a sqrt or log at zero, or 16-bit overflow. "
             "Look at the loss, lower the learning rate, or clip gradients."
         )
+
+
+def _not_finite(parts: Sequence[Tensor], score: Tensor) -> Tensor:
+    """Return which samples hold NaN or infinity: boolean [batch]."""
+    bad = torch.zeros_like(score, dtype=torch.bool)
+    for part in parts:
+        finite = part.detach().isfinite()
+        bad = bad | ~(finite.flatten(1).all(1) if part.ndim > 1 else finite)
+    return bad
 
 
 def prepared(inputs: Inputs, target: Target) -> tuple[tuple[Tensor, ...], Tensor | None]:

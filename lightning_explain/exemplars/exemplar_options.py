@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.option_types import check_fields
 
 By = Literal["activation", "relevance"]
 
@@ -36,6 +37,7 @@ class Exemplars:
     method: Callable[..., Attribution] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, Exemplars)
         if self.k < 0 or self.shown < 0:
             raise ConfigurationError(
                 f"exemplars: k={self.k}, shown={self.shown}; expected numbers from 0 on: how many samples are kept of "

@@ -182,7 +182,7 @@ def contributions(
         way = WayBack(run)
         gradients = way.from_score(torch.ones_like(run.score))
         leaves = [way.cuts[place].leaf.detach() * gradient for place, gradient in gradients.items()]
-        check_finite(tuple(leaves), run.score.detach())
+        check_finite(tuple(leaves), run.score.detach(), given)
         rows = sample_rows(way, gradients)
         names = ["input"] if len(units) == 1 else [f"input {place}" for place in range(len(units))]
         sources = input_places(way, units, names)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.option_types import check_fields
 from lightning_explain.probe import Probe
 from lightning_explain.strategies.class_strategies import FEWEST_SAMPLES, LEAST_SEPARATION
 
@@ -44,6 +45,7 @@ class Strategies:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self, Strategies, {"samples": "Probe.from_dataset(dataset) draws some."})
         if self.per_class < FEWEST_SAMPLES or self.max_samples < FEWEST_SAMPLES:
             raise ConfigurationError(
                 f"strategies: per_class={self.per_class}, max_samples={self.max_samples}; expected at least "

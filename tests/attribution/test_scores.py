@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from lightning_explain.attribution import LRP, InputXGradient, IntegratedGradients
 from lightning_explain.attribution.scores import (
     check_counts,
     check_differentiable,
@@ -71,6 +72,21 @@ def test_nan_names_samples_but_sums_that_overflow_are_no_reason() -> None:
         check_finite((torch.zeros(2), huge), torch.zeros(2))
     with pytest.raises(ExplanationError, match="2 of 2 samples"):
         check_finite((torch.tensor([torch.nan, 0.0]),), torch.tensor([0.0, torch.nan]))
+
+
+def test_inputs_that_are_not_finite_themselves_are_named_as_the_cause() -> None:
+    x = torch.tensor([[1.0, 2.0], [torch.nan, 0.0], [0.0, -torch.inf]])
+    with pytest.raises(ExplanationError, match=r"inputs of 2 of 3 samples themselves hold NaN .*first: sample 1.*mask"):
+        check_finite((x,), torch.zeros(3), (x, torch.ones(3, 1, dtype=torch.long)))
+    with pytest.raises(ExplanationError, match="training has diverged"):
+        check_finite((x,), torch.zeros(3), (torch.ones(3, 2),))
+
+
+@pytest.mark.parametrize("method", [IntegratedGradients(), IntegratedGradients(n_steps=4), InputXGradient(), LRP()])
+def test_missing_values_are_told_from_a_network_that_diverged(method: Any) -> None:
+    net, x = nn.Linear(2, 2), torch.tensor([[1.0, 2.0], [torch.nan, 0.0]])
+    with pytest.raises(ExplanationError, match="inputs of 1 of 2 samples themselves hold NaN"):
+        method(net, x, 1)
 
 
 @pytest.mark.parametrize(

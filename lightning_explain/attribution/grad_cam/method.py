@@ -17,6 +17,7 @@ from lightning_explain.batches import Inputs
 from lightning_explain.capture import Layer, select_layers, watched
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
+from lightning_explain.option_types import BY_NAME, check_fields
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class GradCAM:
 
     def __post_init__(self) -> None:
         check_contrast(self.contrast)
+        check_fields(self, GradCAM, {"layer": BY_NAME})
         if self.channel_dim not in (None, 1, 3, -1):
             raise ConfigurationError(
                 f"channel_dim={self.channel_dim}; expected 1 for [batch, channels, h, w], -1 for [batch, h, w, "
@@ -106,7 +108,7 @@ class GradCAM:
             else:
                 values = seen[key].values
             values = _class_map(feature_map.of(values), feature_map.of(gradient), size=image.shape[2:])
-            check_finite((values,), score.detach())
+            check_finite((values,), score.detach(), (image,))
         return Attribution(
             values=values,
             convergence_delta=None,

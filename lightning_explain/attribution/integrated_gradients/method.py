@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from lightning_explain.attribution.baselines import Baseline, drawn_baselines
+from lightning_explain.attribution.baselines import Baseline, check_baseline, drawn_baselines
 from lightning_explain.attribution.batch_demands import (
     MOVED,
     Padded,
@@ -42,6 +42,7 @@ from lightning_explain.attribution.scores import check_counts, prepared
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError, doubt
 from lightning_explain.isolation import explaining
+from lightning_explain.option_types import check_fields
 
 KINKED = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Threshold),
@@ -123,9 +124,11 @@ class IntegratedGradients:
 
     def __post_init__(self) -> None:
         check_contrast(self.contrast)
+        check_baseline(self.baseline)
+        check_fields(self, IntegratedGradients)
         if self.n_steps is not None and self.n_steps < 1:
             raise ConfigurationError(f"n_steps={self.n_steps}; expected at least 1, or None for the adaptive rule.")
-        if self.tolerance <= 0:
+        if not self.tolerance > 0:
             raise ConfigurationError(f"tolerance={self.tolerance}; expected a positive share, e.g. 0.05 for 5 %.")
         fewest = 2 * self._piece_rule.n_first_nodes - 1
         if self.max_steps < fewest:

@@ -68,7 +68,7 @@ def integrate_fixed(path: StraightPath, rule: QuadratureRule) -> Integral:
     sums, scores = weighted_gradients(path, rule.nodes, weights)
     values = _scaled(path, tuple(total[:2].sum(0) for total in sums), 1.0)
     change = end_scores(path)
-    check_finite(values, scores.sum(0) + change)
+    check_finite(values, scores.sum(0) + change, path.inputs)
     coarse, error = None, torch.full_like(change, torch.nan)
     if n_steps > 1:
         shares = halves.sum(1).tolist()
@@ -120,7 +120,7 @@ def integrate_adaptive(
         chosen = slice(samples.start, samples.stop)
         found.append(refined(path.block(samples).with_ends(), beginning[chosen], start_scores[chosen], goal, rule))
     totals = Totals.joined(found)
-    check_finite((totals.values,), totals.change)
+    check_finite((totals.values,), totals.change, path.inputs)
     return Integral(
         values=_as_parts(totals.values, path),
         coarse=_as_parts(totals.values - totals.difference, path),

@@ -11,6 +11,7 @@ from lightning_explain.attribution.lrp.chosen_rules import FlatOrEpsilonRule
 from lightning_explain.attribution.lrp.input_rules import AnyRule, FlatRule, InputRule, ZBoxRule
 from lightning_explain.attribution.lrp.rules import EpsilonRule, GammaRule, Rule, ZPlusRule
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.option_types import check_fields
 
 LayerRules = Mapping[Any, AnyRule]
 """Layer type, or name or glob of names -> rule. Names win over types, a nearer base class over a farther one."""
@@ -37,6 +38,30 @@ class Composite(Protocol):
         ...
 
 
+COMPOSITES = (
+    "Composites are Epsilon(), EpsilonPlusFlat() and EpsilonGammaBox(low, high); a mapping gives rules, e.g. "
+    "{nn.Linear: EpsilonRule(), 'features.*': GammaRule()}."
+)
+
+
+def check_rules(rules: Mapping[Any, Any]) -> None:
+    """Refuse a mapping that does not lead from layers to rules.
+
+    Raises:
+        ConfigurationError: A key is neither a type nor a name, or a value is no rule.
+    """
+    for key, rule in rules.items():
+        if not isinstance(key, str | type):
+            shown = f"a {type(key).__name__}" if isinstance(key, nn.Module) else repr(key)
+            raise ConfigurationError(
+                f"rules have {shown} as key; expected a layer's type, such as nn.Linear, or its name in the model, or "
+                "a glob of names."
+            )
+        if not isinstance(rule, Rule | InputRule):
+            shown = f"the class {rule.__name__}: write {rule.__name__}()" if isinstance(rule, type) else repr(rule)
+            raise ConfigurationError(f"rules give {shown} for {key!r}; expected a rule, such as EpsilonRule().")
+
+
 @dataclass(frozen=True)
 class ByLayer:
     """One's own choice of rules.
@@ -45,6 +70,9 @@ class ByLayer:
         layer_rules: Layer type, or name or glob -> rule.
         input_rules: The same, for layers that read the model's input; they take precedence there.
 
+    Raises:
+        ConfigurationError: A key is neither a type nor a name, or a value is no rule.
+
     Example:
         >>> ByLayer({nn.Linear: EpsilonRule(0.1), "features.*": GammaRule()}).input_rules
         {}
@@ -52,6 +80,10 @@ class ByLayer:
 
     layer_rules: LayerRules
     input_rules: LayerRules = field(default_factory=dict[Any, AnyRule])
+
+    def __post_init__(self) -> None:
+        check_fields(self, ByLayer)
+        check_rules({**self.layer_rules, **self.input_rules})
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from lightning_explain.attribution.lrp.maps import AffineMap, transpose_each
 from lightning_explain.attribution.lrp.rules import Rule
 from lightning_explain.attribution.lrp.signs import parts_by_sign, share
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.option_types import check_fields
 
 
 class InputRule(ABC):
@@ -74,6 +75,7 @@ class ZBoxRule(InputRule):
     high: float | Tensor
 
     def __post_init__(self) -> None:
+        check_fields(self, ZBoxRule)
         if bool((torch.as_tensor(self.low) >= torch.as_tensor(self.high)).any()):
             raise ConfigurationError(f"low={self.low}, high={self.high}; expected low < high everywhere.")
 

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from lightning_explain.attribution.contrast import Contrast, check_contrast, with_contrast_option
 from lightning_explain.attribution.lrp.choices import Choices
 from lightning_explain.attribution.lrp.composites import (
+    COMPOSITES,
     ByLayer,
     Composite,
     LayerRules,
     check_names,
+    check_rules,
     default_composite,
 )
 from lightning_explain.attribution.lrp.propagation import Pass, Seen, heads_of, run_by_rules
@@ -28,6 +30,7 @@ from lightning_explain.batches import Inputs
 from lightning_explain.capture import Layer, select_layers, watched
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
+from lightning_explain.option_types import check_fields
 
 
 def _stash(output: Tensor, layer: Layer, key: str) -> Seen | None:
@@ -95,6 +98,9 @@ class LRP:
     def __post_init__(self) -> None:
         check_contrast(self.contrast)
         _ = self._choices
+        check_fields(self, LRP, {"rules": COMPOSITES})
+        if isinstance(self.rules, Mapping):
+            check_rules(self.rules)
 
     @property
     def _choices(self) -> Choices:
@@ -214,7 +220,7 @@ class LRP:
             for name, (_, n_heads) in heads.items():
                 by_token = hidden[name].sum(-1)
                 hidden[name] = by_token.unflatten(0, (-1, n_heads)) if n_heads else by_token
-        check_finite(values, run.score.detach())
+        check_finite(values, run.score.detach(), given)
         return values, hidden, run, indices, losses
 
     def _composite(self, model: nn.Module) -> Composite:

@@ -16,6 +16,7 @@ from torch import Tensor
 from lightning_explain.attribution.lrp.maps import AffineMap
 from lightning_explain.attribution.lrp.signs import Favouring, is_nonnegative, is_zero, where_negative, where_positive
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.option_types import check_fields
 
 
 class Rule(ABC):
@@ -59,6 +60,7 @@ class EpsilonRule(Rule):
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
+        check_fields(self, EpsilonRule)
         if self.epsilon < 0:
             raise ConfigurationError(f"epsilon={self.epsilon}; expected 0 or a small positive number, e.g. 1e-6.")
 
@@ -89,6 +91,7 @@ class GammaRule(Rule):
     gamma: float = 0.25
 
     def __post_init__(self) -> None:
+        check_fields(self, GammaRule)
         if self.gamma < 0:
             raise ConfigurationError(f"gamma={self.gamma}; expected 0 or more, e.g. 0.25.")
 
@@ -146,6 +149,7 @@ class AlphaBetaRule(Rule):
     beta: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self, AlphaBetaRule)
         if self.beta < 0 or abs(self.alpha - self.beta - 1) > 1e-9:
             raise ConfigurationError(
                 f"alpha={self.alpha}, beta={self.beta}; expected beta >= 0 and alpha - beta = 1, e.g. 2 and 1."

@@ -2,14 +2,12 @@
 
 import difflib
 import inspect
-from collections import abc
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from numbers import Integral, Real
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.option_types import kinds_of, refuse_other_types
 
 
 def option_names(monitor: type) -> list[str]:
@@ -51,52 +49,10 @@ def refuse_unknown(monitor: type, given: Mapping[str, Any]) -> None:
     raise ConfigurationError(f"{monitor.__name__} has no option {name!r}; {hint}")
 
 
-# text has its own test; arrays and a configuration library's lists are no `Sequence`
-def _is_list(value: Any) -> bool:
-    return hasattr(value, "__iter__") and not isinstance(value, str | bytes | Mapping)
-
-
-_KINDS: dict[Any, tuple[Callable[[Any], bool], str]] = {
-    int: (lambda value: isinstance(value, Integral), "a whole number"),
-    float: (lambda value: isinstance(value, Real), "a number"),
-    bool: (lambda value: isinstance(value, bool), "True or False"),
-    str: (lambda value: isinstance(value, str), "a string"),
-    NoneType: (lambda value: value is None, "None"),
-    abc.Sequence: (_is_list, "a list"),
-    abc.Mapping: (lambda value: isinstance(value, Mapping), "a mapping"),
-    dict: (lambda value: isinstance(value, Mapping), "a mapping"),
-    abc.Callable: (callable, "a callable"),
-}
-"""What is tested of a value, and what it is called in messages, by the type that an option is annotated with."""
-
-
-def _alternatives(annotation: Any) -> list[Any]:
-    """Return the types of a union without what they hold: `Sequence[int] | None` is `Sequence` and `None`."""
-    if get_origin(annotation) in (Union, UnionType):
-        return [kind for part in get_args(annotation) for kind in _alternatives(part)]
-    return [get_origin(annotation) or annotation]
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if kind in _KINDS:
-        return _KINDS[kind][0](value)
-    # choices among words have messages of their own
-    return isinstance(value, kind) if isinstance(kind, type) else True
-
-
-def _in_words(kind: Any) -> str:
-    return _KINDS[kind][1] if kind in _KINDS else f"{kind.__name__}(...)"
-
-
 @cache
 def _kinds_by_option(constructor: Callable[..., Any]) -> dict[str, list[Any]]:
-    hints = get_type_hints(constructor)
-    kinds = {
-        name: _alternatives(hints[name])
-        for name, parameter in inspect.signature(constructor).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    return {name: found for name, found in kinds.items() if not {Any, Literal} & set(found)}
+    parameters = inspect.signature(constructor).parameters.items()
+    return kinds_of(constructor, [name for name, each in parameters if each.kind is each.KEYWORD_ONLY])
 
 
 HINTS = {
@@ -126,18 +82,7 @@ def check_types(constructor: Callable[..., Any], given: Mapping[str, Any]) -> No
             ...
         lightning_explain.errors.ConfigurationError: every_n_epochs='2'; expected a whole number or None.
     """
-    for name, kinds in _kinds_by_option(constructor).items():
-        if name in given and not any(_fits(given[name], kind) for kind in kinds):
-            value = repr(given[name])
-            shown = value if len(value) <= SHOWN else f"a {type(given[name]).__name__}"
-            expected = list(dict.fromkeys(map(_in_words, kinds)))
-            listed = " or ".join(filter(None, [", ".join(expected[:-1]), expected[-1]]))
-            hint = f" {HINTS[name]}" if name in HINTS else ""
-            raise ConfigurationError(f"{name}={shown}; expected {listed}.{hint}")
-
-
-SHOWN = 60
-"""Characters of a refused value that are shown; of longer ones the type is."""
+    refuse_other_types(_kinds_by_option(constructor), given, HINTS)
 
 
 def checked_layers(layers: str | Sequence[str] | None) -> str | list[str] | None:

@@ -30,7 +30,7 @@ COLLECTING = "collecting a probe"
 
 NO_FEEDING = (
     "Token ids feed no neuron with a sign: give feeding=0 to do without, or, for numbers that are none, "
-    "input=lambda batch: batch[0].float()."
+    "input=lambda batch: batch[0].float() (or batch['x'].float() where batches are mappings)."
 )
 
 

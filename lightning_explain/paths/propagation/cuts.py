@@ -277,7 +277,7 @@ def run_in_cuts(
             "computed with no_grad, or rounded?), so there is no path to follow."
         )
     trace.layers.check()
-    check_finite(tuple(part for part in parts if part.is_floating_point()), score.detach())
+    check_finite(tuple(part for part in parts if part.is_floating_point()), score.detach(), parts)
     leaves = tuple(cut.leaf for cut in trace.cuts)
     for tensor in (score, *(cut.before for cut in trace.cuts if cut.before is not None)):
         check_passable(tensor, leaves, trace)

@@ -489,7 +489,7 @@ def test_baselines() -> None:
     tensor = IntegratedGradients(n_steps=9, baseline=x.mean(0))(net, x, 0)
     torch.testing.assert_close(mean.values, tensor.values)
     torch.testing.assert_close(mean.baseline, x.mean(0).expand(4, 6))
-    with pytest.raises(ConfigurationError, match="'zero' is unknown"):
+    with pytest.raises(ConfigurationError, match="baseline='zero'; expected 'zeros'"):
         IntegratedGradients(baseline="zero")(net, x, 0)
     with pytest.raises(ConfigurationError, match=r"shape \[1, 5\].*broadcasts"):
         IntegratedGradients(baseline=torch.zeros(5))(net, x, 0)

@@ -151,7 +151,7 @@ def test_other_impossible_requests_say_what_to_do():
         LRP()(model, x.long(), 0)
     with pytest.raises(ConfigurationError, match="matches no module"):
         LRP().layer_relevance(model, x, 0, layers="9")
-    with pytest.raises(ExplanationError, match="NaN or infinite"):
+    with pytest.raises(ExplanationError, match="hold NaN or infinity"):
         LRP()(model, x * float("nan"), 0)
     with pytest.raises(ExplanationError, match="does not depend"):
         LRP()(nn.Sequential(Lambda(lambda m, v: v.detach())), x, 0)
