@@ -9,7 +9,7 @@ from typing import Any
 from lightning_explain.drift import MEASURES
 from lightning_explain.drift.alert import MASS, Alert, Excess, Reading
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.option_types import check_fields
+from lightning_explain.options.value_types import check_fields
 
 __all__ = [
     "EVERYTHING",

@@ -13,7 +13,7 @@ from lightning_explain.batches import Inputs, Selector, class_labels, input_of, 
 from lightning_explain.display import Display
 from lightning_explain.entity_names import Names, as_names, is_looked_up, names_in
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.option_types import check_fields
+from lightning_explain.options.value_types import check_fields
 from lightning_explain.sampling import Collate, collated, draw, seeded
 
 

@@ -20,7 +20,7 @@ from lightning_explain.batches import Inputs
 from lightning_explain.capture import Layer, select_layers, watched
 from lightning_explain.errors import ConfigurationError, doubt
 from lightning_explain.isolation import explaining
-from lightning_explain.option_types import BY_NAME, check_fields
+from lightning_explain.options.value_types import BY_NAME, check_fields
 
 
 def integrated_gradients_and_conductance(

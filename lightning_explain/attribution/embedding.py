@@ -18,7 +18,7 @@ from lightning_explain.attribution.wrapped_model import WrappedModel
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
-from lightning_explain.option_types import BY_NAME, check_fields
+from lightning_explain.options.value_types import BY_NAME, check_fields
 
 Calls = dict[str, list[tuple[Tensor, Tensor]]]
 """Ids and vectors of every call of an embedding, by its name."""

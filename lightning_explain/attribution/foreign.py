@@ -19,7 +19,7 @@ from lightning_explain.attribution.traits import method_name
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
-from lightning_explain.option_types import check_fields
+from lightning_explain.options.value_types import check_fields
 from lightning_explain.randomness import rng_preserved
 
 SAMPLEWISE = (

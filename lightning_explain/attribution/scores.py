@@ -207,7 +207,7 @@ def check_finite(values: tuple[Tensor, ...], score: Tensor, inputs: Sequence[Ten
 
 
 def _not_finite(parts: Sequence[Tensor], score: Tensor) -> Tensor:
-    """Return which samples hold NaN or infinity: boolean [batch]."""
+    """Mark the samples that hold NaN or infinity: boolean [batch]."""
     bad = torch.zeros_like(score, dtype=torch.bool)
     for part in parts:
         finite = part.detach().isfinite()

@@ -6,7 +6,7 @@ from typing import Literal
 
 from lightning_explain.attribution import Attribution
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.option_types import check_fields
+from lightning_explain.options.value_types import check_fields
 from lightning_explain.probe import Probe
 from lightning_explain.strategies.class_strategies import FEWEST_SAMPLES, LEAST_SEPARATION
 

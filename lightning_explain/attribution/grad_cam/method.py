@@ -17,7 +17,7 @@ from lightning_explain.batches import Inputs
 from lightning_explain.capture import Layer, select_layers, watched
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
-from lightning_explain.option_types import BY_NAME, check_fields
+from lightning_explain.options.value_types import BY_NAME, check_fields
 
 
 @dataclass(frozen=True)

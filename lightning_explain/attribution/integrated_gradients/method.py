@@ -42,7 +42,7 @@ from lightning_explain.attribution.scores import check_counts, prepared
 from lightning_explain.batches import Inputs
 from lightning_explain.errors import ConfigurationError, doubt
 from lightning_explain.isolation import explaining
-from lightning_explain.option_types import check_fields
+from lightning_explain.options.value_types import check_fields
 
 KINKED = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Threshold),

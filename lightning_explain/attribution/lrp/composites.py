@@ -11,7 +11,7 @@ from lightning_explain.attribution.lrp.chosen_rules import FlatOrEpsilonRule
 from lightning_explain.attribution.lrp.input_rules import AnyRule, FlatRule, InputRule, ZBoxRule
 from lightning_explain.attribution.lrp.rules import EpsilonRule, GammaRule, Rule, ZPlusRule
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.option_types import check_fields
+from lightning_explain.options.value_types import check_fields
 
 LayerRules = Mapping[Any, AnyRule]
 """Layer type, or name or glob of names -> rule. Names win over types, a nearer base class over a farther one."""

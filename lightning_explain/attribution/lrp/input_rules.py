@@ -14,7 +14,7 @@ from lightning_explain.attribution.lrp.maps import AffineMap, transpose_each
 from lightning_explain.attribution.lrp.rules import Rule
 from lightning_explain.attribution.lrp.signs import parts_by_sign, share
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.option_types import check_fields
+from lightning_explain.options.value_types import check_fields
 
 
 class InputRule(ABC):

@@ -30,7 +30,7 @@ from lightning_explain.batches import Inputs
 from lightning_explain.capture import Layer, select_layers, watched
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.isolation import explaining
-from lightning_explain.option_types import check_fields
+from lightning_explain.options.value_types import check_fields
 
 
 def _stash(output: Tensor, layer: Layer, key: str) -> Seen | None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from lightning_explain.attribution.lrp.maps import AffineMap
 from lightning_explain.attribution.lrp.signs import Favouring, is_nonnegative, is_zero, where_negative, where_positive
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.option_types import check_fields
+from lightning_explain.options.value_types import check_fields
 
 
 class Rule(ABC):

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.option_types import kinds_of, refuse_other_types
+from lightning_explain.options.value_types import kinds_of, refuse_other_types
 
 
 def option_names(monitor: type) -> list[str]:

@@ -26,7 +26,7 @@ from lightning_explain.attribution.foreign import CaptumMethod
 from lightning_explain.attribution.lrp.composites import Epsilon
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.exemplars.exemplar_options import Exemplars
-from lightning_explain.option_types import check_fields
+from lightning_explain.options.value_types import check_fields
 
 
 def made(options: Any, **given: Any) -> Any:

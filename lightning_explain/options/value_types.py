@@ -34,7 +34,7 @@ _KINDS: dict[Any, tuple[Callable[[Any], bool], str]] = {
 """What is tested of a value, and what it is called in messages, by the type that an option is annotated with."""
 
 BY_NAME = "Layers are given by their names in the model: see model.named_modules()."
-"""What to say beside the expected type of a layer."""
+"""Said beside the expected type of a layer."""
 
 SHOWN = 60
 """Characters of a refused value that are shown; of longer ones the type is."""
