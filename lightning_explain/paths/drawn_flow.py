@@ -16,6 +16,15 @@ def per_share(share: Numbers, flow: Numbers) -> Numbers:
     return np.divide(share, flow, out=np.zeros_like(share), where=flow > 0)
 
 
+def _passed_on(onward: Numbers, start: Numbers) -> Numbers:
+    """Add up what `start` becomes along ways of 0, 1, 2, ... edges: no way is longer than there are layers."""
+    total, step = start.copy(), start
+    while step.any():
+        step = onward @ step
+        total += step
+    return total
+
+
 def flow_to_inputs(graph: ContributionGraph) -> ContributionGraph:
     """Exclude the flow that ends in biases from all shares: they become shares of what reaches the inputs.
 
@@ -76,7 +85,7 @@ class DrawnFlow:
         """Return the share of the flow that arrives at each unit along drawn edges."""
         start = np.zeros(len(self.is_input))
         start[-1] = 1.0
-        return np.linalg.solve((np.eye(len(start)) - self.onward).T, start)
+        return _passed_on(self.onward.T, start)
 
     def arrived(self) -> Numbers:
         """Return the share of each unit's flow that reaches an input along drawn edges."""
@@ -84,7 +93,7 @@ class DrawnFlow:
 
     @cached_property
     def _arrived(self) -> Numbers:
-        return np.linalg.solve(np.eye(len(self.is_input)) - self.onward, self.is_input)
+        return _passed_on(self.onward, self.is_input)
 
     @property
     def share(self) -> float:

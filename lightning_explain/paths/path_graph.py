@@ -4,15 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths.blocks import LayerBlock, in_blocks, partitions
-from lightning_explain.paths.contribution_graph import OUTPUT, ContributionGraph, Numbers, UnitLayer
-from lightning_explain.paths.drawn_flow import DrawnFlow, flow_to_inputs
+from lightning_explain.paths.contribution_graph import OUTPUT, ContributionGraph, Numbers, UnitLayer, Whole
+from lightning_explain.paths.drawn_flow import flow_to_inputs
+from lightning_explain.paths.flow_matrix import FlowMatrix
 from lightning_explain.paths.nodes import PathEdge, PathGraph, PathNode
 from lightning_explain.paths.ranking import ranking
 from lightning_explain.paths.search import Search, Unit, top_paths
-from lightning_explain.paths.selection import MOST_EDGES, Selection, select
+from lightning_explain.paths.selection import MOST_EDGES, Selection, bound_of_edges, select
 
 N_UNITS = 12
 DRAWN = 0.5
@@ -20,16 +22,44 @@ DRAWN = 0.5
 LEAST = 0.2
 """A drawing that carries less says more about the selection than about the decision: units are ranked instead."""
 
+CLOSE = 1e-6
+"""A drawing carries the stated part if so little is missing."""
+
 FOR, AGAINST = "for", "against"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Drawing:
-    """A graph merged into blocks, with the units that are drawn."""
+    """A graph merged into blocks, with the units that are drawn.
 
-    graph: ContributionGraph
+    Attributes:
+        flow: The flow between the units of the graph.
+        blocks: The blocks.
+        block_of: Number of the block of each unit [units].
+        selection: The units and edges that are drawn.
+    """
+
+    flow: FlowMatrix
     blocks: tuple[LayerBlock, ...]
+    block_of: Whole
     selection: Selection
+
+    @property
+    def is_drawn(self) -> npt.NDArray[np.bool_]:
+        """True for units that are drawn [units]."""
+        found = np.zeros(len(self.flow), dtype=bool)
+        found[[self.flow.number(unit) for unit in self.selection.units]] = True
+        return found
+
+    def selected(self, drawn: float, n_units: int) -> "_Drawing":
+        """Draw as few units as carry the stated part."""
+        return replace(self, selection=select(self.flow, self.block_of, drawn=drawn, n_units=n_units))
+
+    def with_units(self, units: Whole, threshold: float) -> "_Drawing":
+        """Draw other units, by their places in the line, and the edges above a threshold between them."""
+        share = self.flow.drawn(units).above(threshold).share if len(units) else 0.0
+        chosen = tuple(self.flow.unit(number) for number in units.tolist())
+        return replace(self, selection=Selection(chosen, threshold, share))
 
 
 def _words(graph: ContributionGraph) -> dict[str, str]:
@@ -51,14 +81,12 @@ def _single(layer: UnitLayer, place: int, words: str, names: Sequence[str]) -> P
     return PathNode(layer.name, unit, names[unit] if names else f"{words} {unit}", contribution, share)
 
 
-def _bundle(layers: Sequence[UnitLayer], places: Sequence[Sequence[int]], side: str) -> PathNode:
+def _bundle(layers: Sequence[UnitLayer], places: Sequence[Whole], side: str) -> PathNode:
     """Bundle the units at some places of the layers of a block."""
     pairs = list(zip(layers, places, strict=True))
-    n_units = sum(layer.bundled(place) for layer, own in pairs for place in own)
-    contribution, share = (
-        float(sum(values[list(own)].sum() for values, (_, own) in zip(each, pairs, strict=True)))
-        for each in ([layer.contribution for layer in layers], [layer.share for layer in layers])
-    )
+    n_units = sum(len(own) if layer.counts is None else int(layer.counts[own].sum()) for layer, own in pairs)
+    contribution = float(sum(layer.contribution[own].sum() for layer, own in pairs))
+    share = float(sum(layer.share[own].sum() for layer, own in pairs))
     label = f"{n_units} other{'s' * (n_units > 1)} {side}"
     return PathNode(layers[-1].name, None, label, contribution, share, n_units)
 
@@ -78,26 +106,28 @@ class _Nodes:
 
 def _nodes(drawing: _Drawing, names: Mapping[str, Sequence[str]]) -> _Nodes:
     """Make a node of each drawn unit, and bundle the others of its block by sign."""
-    layers, words = {layer.name: layer for layer in drawing.graph.layers}, _words(drawing.graph)
-    drawn = {name: [at for of, at in drawing.selection.units if of == n] for n, name in enumerate(layers)}
-    groups: list[tuple[PathNode, list[tuple[str, list[int]]]]] = []
+    graph, words = drawing.flow.graph, _words(drawing.flow.graph)
+    places = {layer.name: place for place, layer in enumerate(graph.layers)}
+    is_drawn = np.split(drawing.is_drawn, np.cumsum([len(layer) for layer in graph.layers])[:-1])
+    groups: list[tuple[PathNode, list[tuple[int, Whole]]]] = []
     for block in drawing.blocks:
-        for name in block.layers:
-            own = layers[name], words[name], names.get(name, ())
-            groups += [(_single(own[0], at, *own[1:]), [(name, [at])]) for at in drawn[name]]
-        for side, sign in ((FOR, 1), (AGAINST, -1)):
-            others = [
-                [at for at, c in enumerate(layers[name].contribution) if sign * c > 0 and at not in drawn[name]]
-                for name in block.layers
+        own = [(places[name], graph.layers[places[name]]) for name in block.layers]
+        for place, layer in own:
+            prefix, known = words[layer.name], names.get(layer.name, ())
+            groups += [
+                (_single(layer, at, prefix, known), [(place, np.array([at]))])
+                for at in np.flatnonzero(is_drawn[place]).tolist()
             ]
-            if any(others):
-                node = _bundle([layers[name] for name in block.layers], others, side)
-                groups.append((node, list(zip(block.layers, others, strict=True))))
-    members = {name: np.zeros((len(groups), len(layer)), dtype=layer.share.dtype) for name, layer in layers.items()}
+        for side, sign in ((FOR, 1), (AGAINST, -1)):
+            others = [np.flatnonzero((sign * layer.contribution > 0) & ~is_drawn[place]) for place, layer in own]
+            if any(map(len, others)):
+                parts = [(place, at) for (place, _), at in zip(own, others, strict=True)]
+                groups.append((_bundle([layer for _, layer in own], others, side), parts))
+    members = [np.zeros((len(groups), len(layer)), dtype=layer.share.dtype) for layer in graph.layers]
     for row, (_, parts) in enumerate(groups):
-        for name, places in parts:
-            members[name][row, list(places)] = 1
-    return _Nodes(tuple(node for node, _ in groups), tuple(members.values()))
+        for place, at in parts:
+            members[place][row, at] = 1
+    return _Nodes(tuple(node for node, _ in groups), tuple(members))
 
 
 def _edges(
@@ -110,15 +140,21 @@ def _edges(
         above, below = found.members[link.target], found.members[link.source]
         share += above @ link.share @ below.T
         contribution += above @ link.contribution @ below.T
-    places = np.argwhere(share > 0)
-    edges = [PathEdge(found.nodes[s], found.nodes[t], float(contribution[t, s]), float(share[t, s])) for t, s in places]
     order = {layer.name: place for place, layer in enumerate(graph.layers)}
-    weak = [edge for edge in edges if edge.share < threshold and edge.is_single]
-    strong = [edge for edge in edges if edge.share >= threshold]
-    return (
-        tuple(sorted(strong, key=lambda edge: (order[edge.target.layer], -edge.share))),
-        tuple(sorted(weak, key=lambda edge: -edge.share)[:MOST_EDGES]),
-    )
+    height = np.array([order[node.layer] for node in found.nodes])
+    is_single = np.array([node.unit is not None for node in found.nodes])
+
+    def edges(targets: Whole, sources: Whole) -> tuple[PathEdge, ...]:
+        return tuple(
+            PathEdge(found.nodes[s], found.nodes[t], float(contribution[t, s]), float(share[t, s]))
+            for t, s in zip(targets.tolist(), sources.tolist(), strict=True)
+        )
+
+    targets, sources = np.nonzero((share > 0) & (share >= threshold))
+    strong = np.lexsort((-share[targets, sources], height[targets]))
+    behind, before = np.nonzero((share > 0) & (share < threshold) & is_single[:, None] & is_single)
+    weak = np.argsort(-share[behind, before], kind="stable")[:MOST_EDGES]
+    return edges(targets[strong], sources[strong]), edges(behind[weak], before[weak])
 
 
 def _wholes(graph: ContributionGraph) -> list[list[LayerBlock]]:
@@ -145,55 +181,60 @@ def _drawing(graph: ContributionGraph, *, drawn: float, n_units: int, is_merged:
     """
     hidden = [layer.name for layer in graph.layers if not layer.is_input and layer.name != OUTPUT]
     wholes = _wholes(graph) if is_merged else [[LayerBlock(name, (name,)) for name in hidden]]
-    found: list[_Drawing] = []
-    for whole in wholes:
-        merged, blocks = in_blocks(graph, whole)
-        place = {name: number for number, block in enumerate(blocks) for name in block.layers}
-        selection = select(merged, [place[layer.name] for layer in merged.layers], drawn=drawn, n_units=n_units)
-        found.append(_Drawing(merged, blocks, selection))
-        if selection.share >= drawn - 1e-6:
-            return found[-1], False
-    best = max(found, key=lambda drawing: drawing.selection.share)
-    is_spread = best.selection.share < min(LEAST, drawn)
-    return (found[0] if is_spread else best), is_spread
+    merged = [in_blocks(graph, whole) for whole in wholes]
+    bounds = [bound_of_edges(own) for own, _ in merged]
+    found: dict[int, _Drawing] = {}
+    for wanted in (drawn - CLOSE, min(LEAST, drawn)):  # at first those alone that may carry the stated part
+        for place, (own, blocks) in enumerate(merged):
+            best = max([wanted, *(drawing.selection.share for drawing in found.values())])
+            if place in found or bounds[place] < best:
+                continue
+            found[place] = _merged(own, blocks).selected(drawn, n_units)
+            if found[place].selection.share >= drawn - CLOSE:
+                return found[place], False
+    shares = {place: found[place].selection.share for place in sorted(found)}
+    if max(shares.values(), default=0.0) < min(LEAST, drawn):
+        return _merged(*merged[0]), True
+    return found[max(shares, key=lambda place: shares[place])], False
+
+
+def _merged(graph: ContributionGraph, blocks: tuple[LayerBlock, ...]) -> _Drawing:
+    """Return a drawing without units as yet."""
+    flow, number = FlowMatrix(graph), {name: place for place, block in enumerate(blocks) for name in block.layers}
+    block_of = np.array([number[layer.name] for layer in graph.layers])[flow.layers]
+    return _Drawing(flow, blocks, block_of, Selection((), 0.0, 0.0))
 
 
 def _without_lone_bundles(drawing: _Drawing, n_units: int) -> _Drawing:
     """Draw a unit that would make a bundle by itself, where there is room."""
-    graph, units, threshold = drawing.graph, list(drawing.selection.units), drawing.selection.threshold
-    for block in drawing.blocks:
-        own = [place for place, layer in enumerate(graph.layers) if layer.name in block.layers]
-        n_free = n_units - sum(place in own for place, _ in units)
+    flow, threshold, is_drawn = drawing.flow, drawing.selection.threshold, drawing.is_drawn
+    contribution = np.concatenate([layer.contribution for layer in flow.graph.layers])
+    for block in range(len(drawing.blocks)):
+        own = drawing.block_of == block
         for sign in (1, -1):
-            others = [
-                (place, int(at))
-                for place in own
-                for at in np.flatnonzero(sign * graph.layers[place].contribution > 0)
-                if (place, int(at)) not in units
-            ]
-            if len(others) != 1 or n_free < 1 or not graph.layers[others[0][0]].is_single[others[0][1]]:
+            others = np.flatnonzero(own & ~is_drawn & (sign * contribution > 0))
+            if len(others) != 1 or (own & is_drawn).sum() >= n_units or not flow.is_single[others[0]]:
                 continue
-            more = sorted([*units, *others])
-            if DrawnFlow.between(graph, more).above(threshold).through()[more.index(others[0])] > 0:
-                units, n_free = more, n_free - 1
-    share = DrawnFlow.between(graph, units).above(threshold).share
-    return _Drawing(graph, drawing.blocks, Selection(tuple(units), threshold, share))
+            is_drawn[others] = True
+            units = np.flatnonzero(is_drawn)
+            through = flow.drawn(units).above(threshold).through()
+            is_drawn[others] = through[np.searchsorted(units, others)] > 0
+    units = np.flatnonzero(is_drawn)
+    return drawing if len(units) == len(drawing.selection.units) else drawing.with_units(units, threshold)
 
 
 def _strongest(drawing: _Drawing, n_units: int) -> _Drawing:
     """Select the units of each block that carry most, and the strongest edges between them."""
-    units: list[Unit] = []
-    shares = [np.where(layer.is_single, layer.share, 0.0) for layer in drawing.graph.layers]
-    for block in drawing.blocks:
-        own = [place for place, layer in enumerate(drawing.graph.layers) if layer.name in block.layers]
-        found = [(float(share), (place, unit)) for place in own for unit, share in enumerate(shares[place])]
-        units += [unit for share, unit in sorted(found, key=lambda each: -each[0])[:n_units] if share > 0]
-    units = sorted(units)
-    flow = DrawnFlow.between(drawing.graph, units)
-    edges = np.sort(flow.shares[flow.shares > 0])
-    threshold = float(edges[-min(MOST_EDGES, len(edges))]) if len(edges) else 0.0
-    share = flow.above(threshold).share if units else 0.0
-    return _Drawing(drawing.graph, drawing.blocks, Selection(tuple(units), threshold, share))
+    flow, units = drawing.flow, list[int]()
+    share = flow.share * flow.is_single
+    for block in range(len(drawing.blocks)):
+        own = np.flatnonzero(drawing.block_of == block)
+        best = own[np.argsort(-share[own], kind="stable")[:n_units]]
+        units += best[share[best] > 0].tolist()
+    chosen = np.sort(np.array(units, dtype=int))
+    shares = flow.shares(chosen, chosen)
+    edges = np.sort(shares[shares > 0])
+    return drawing.with_units(chosen, float(edges[-min(MOST_EDGES, len(edges))]) if len(edges) else 0.0)
 
 
 def path_graph(
@@ -237,7 +278,7 @@ def path_graph(
     }
     selection = drawing.selection
     found = _nodes(drawing, names)
-    edges, hidden = _edges(drawing.graph, found, selection.threshold)
+    edges, hidden = _edges(drawing.flow.graph, found, selection.threshold)
     return PathGraph(
         output=graph.output,
         layers=tuple(layer.name for layer in graph.layers),

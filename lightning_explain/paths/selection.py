@@ -1,12 +1,12 @@
 """Selection of the few units and edges along which a stated part of a decision runs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from lightning_explain.paths.contribution_graph import ContributionGraph, Numbers
-from lightning_explain.paths.drawn_flow import DrawnFlow, per_share
+from lightning_explain.paths.contribution_graph import ContributionGraph, Numbers, Whole
+from lightning_explain.paths.drawn_flow import DrawnFlow
+from lightning_explain.paths.flow_matrix import FlowMatrix
 from lightning_explain.paths.search import Unit
 
 SLACK = 0.95
@@ -38,109 +38,88 @@ class Selection:
 
 @dataclass
 class _Expansion:
-    """Best-first expansion from the output: next is the unit that most of the flow reaches so far."""
+    """Best-first expansion from the output: next is the unit that most of the flow reaches so far.
 
-    graph: ContributionGraph
-    block_of: Sequence[int]
+    Attributes:
+        flow: The flow between units.
+        block_of: Block of each unit [units].
+        n_units: Most units of a block.
+        units: The units that are selected, in the order in which they were.
+        share: Share of the flow that takes ways along them to an input.
+    """
+
+    flow: FlowMatrix
+    block_of: Whole
     n_units: int
+    units: list[int] = field(default_factory=list[int])
     share: float = 0.0
-    units: list[Unit] = field(default_factory=list[Unit])
-    _chosen: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
-    _count: dict[int, int] = field(default_factory=dict[int, int])
 
     def __post_init__(self) -> None:
-        layers = self.graph.layers
-        self._reached: list[Numbers] = [np.zeros(len(layer)) for layer in layers]
-        self._reached[-1][:] = 1.0
-        # until it is selected; bundles never are
-        self._is_open = [layer.is_single.astype(float) for layer in layers]
+        self._open = self.flow.is_single.copy()  # until it is selected, or its block is full; bundles never are
+        self._inputs = np.zeros(len(self.flow))  # 1 for those that are selected
+        self._n_free = dict.fromkeys(self.block_of.tolist(), self.n_units)
+        # of selected units that are no inputs, and what of their flow reaches each unit along selected ones
+        self._inner = np.zeros(0, dtype=int)
+        self._reach = np.zeros((0, len(self.flow)))
 
     def run(self, wanted: float) -> None:
         """Select units until the wanted share of what reaches the inputs is drawn, or none is left."""
-        self._select(len(self.graph.layers) - 1, 0)
+        self._select(len(self.flow) - 1)
         while self.share < wanted:
-            found = self._best()
-            if found is None:
+            gain = self._reach[0] * self._open
+            best = int(gain.argmax())
+            if gain[best] <= 0:
                 return
-            self._select(*found)
+            self._select(best)
 
-    def _best(self) -> Unit | None:
-        best, found = 0.0, None
-        for layer, (reached, is_open) in enumerate(zip(self._reached, self._is_open, strict=True)):
-            if self._count.get(self.block_of[layer], 0) < self.n_units:
-                gain = reached * is_open
-                unit = int(gain.argmax())
-                if gain[unit] > best:
-                    best, found = float(gain[unit]), (layer, unit)
-        return found
+    def _select(self, unit: int) -> None:
+        self.units.append(unit)
+        self._open[unit] = 0.0
+        block = int(self.block_of[unit])
+        self._n_free[block] -= 1
+        if not self._n_free[block]:
+            self._open[self.block_of == block] = 0.0
+        if self.flow.is_input[unit]:
+            self._inputs[unit] = 1.0
+        else:
+            self._send_on(unit)
+        self.share = float(self._reach[0] @ self._inputs)
 
-    def _select(self, place: int, unit: int) -> None:
-        self.units.append((place, unit))
-        self._is_open[place][unit] = 0.0
-        self._chosen.setdefault(place, []).append(unit)
-        self._count[self.block_of[place]] = self._count.get(self.block_of[place], 0) + 1
-        self._send_on(place, unit)
-
-    def _send_on(self, place: int, unit: int) -> None:
-        """Send a unit's flow on: through those below that are selected, too."""
-        amounts: dict[int, Numbers] = {place: np.zeros(len(self.graph.layers[place]))}
-        amounts[place][unit] = self._reached[place][unit]
-        for layer in range(place, -1, -1):
-            rows = self._chosen.get(layer, [])
-            if layer not in amounts or not rows:
-                continue
-            sent = amounts[layer][rows]
-            if self.graph.layers[layer].is_input:
-                self.share += float(sent.sum())
-            kept = per_share(sent, self.graph.layers[layer].share[rows].astype(float))
-            for link in self.graph.into(layer):
-                more = kept @ link.share[rows]
-                self._reached[link.source] = self._reached[link.source] + more
-                amounts[link.source] = amounts.get(link.source, 0.0) + more
+    def _send_on(self, unit: int) -> None:
+        """Let what reaches a unit go on, through those below that are selected, too."""
+        n, own = len(self._inner), self.flow.onward(np.array([unit]))[0]
+        own = own + own[self._inner] @ self._reach
+        reach = np.empty((n + 1, len(own)))
+        np.multiply(self._reach[:, unit, None], own, out=reach[:n])
+        reach[:n] += self._reach
+        reach[n] = own
+        self._inner, self._reach = np.append(self._inner, unit), reach
 
 
-def _best_of_block(graph: ContributionGraph, others: Sequence[Unit], layers: Sequence[int], n_units: int) -> list[Unit]:
-    """Return the units of a block that carry most, given those that are selected elsewhere."""
-    flow = DrawnFlow.between(graph, others)
-    arriving, arrived = flow.arriving(), flow.arrived()
-    gains = {layer: [np.zeros(len(graph.layers[layer])), np.zeros(len(graph.layers[layer]))] for layer in layers}
-    for layer in layers:
-        if graph.layers[layer].is_input:
-            gains[layer][1] += 1.0
-    for link in graph.links:
-        at_target = [place for place, unit in enumerate(others) if unit[0] == link.target]
-        at_source = [place for place, unit in enumerate(others) if unit[0] == link.source]
-        if link.source in gains and at_target:
-            rows = [others[place][1] for place in at_target]
-            sent = per_share(arriving[at_target], graph.layers[link.target].share[rows].astype(float))
-            gains[link.source][0] += sent @ link.share[rows]
-        if link.target in gains and at_source:
-            columns = [others[place][1] for place in at_source]
-            kept = link.share[:, columns] @ arrived[at_source]
-            gains[link.target][1] += per_share(kept, graph.layers[link.target].share.astype(float))
-    found = [
-        (float(gain[unit]), (layer, int(unit)))
-        for layer, gain in ((layer, own[0] * own[1] * graph.layers[layer].is_single) for layer, own in gains.items())
-        for unit in np.argsort(-gain, kind="stable")[:n_units]
-        if gain[unit] > 0
-    ]
-    return [unit for _, unit in sorted(found, key=lambda each: -each[0])[:n_units]]
+def _best_of_block(flow: FlowMatrix, others: Whole, own: Whole, n_units: int) -> Whole:
+    """Return those units of a block that carry most, given those that are selected elsewhere."""
+    drawn = flow.drawn(others)
+    arriving = drawn.arriving() @ flow.onward(others, own)
+    arrived = flow.onward(own, others) @ drawn.arrived() + flow.is_input[own]
+    gain = arriving * arrived * flow.is_single[own]
+    best = np.argsort(-gain, kind="stable")[:n_units]
+    return own[best[gain[best] > 0]]
 
 
-def _improved(graph: ContributionGraph, units: list[Unit], block_of: Sequence[int], n_units: int) -> list[Unit]:
+def _improved(flow: FlowMatrix, units: Whole, block_of: Whole, n_units: int) -> Whole:
     """Exchange the units of one block after the other for those that carry most, while that draws more."""
-    share, is_better = DrawnFlow.between(graph, units).share, True
-    tried: dict[int, list[Unit]] = {}
+    share, is_better = flow.drawn(units).share, True
+    tried: dict[int, bytes] = {}
     while is_better:
         is_better = False
-        for block in sorted(set(block_of[:-1])):
-            layers = [layer for layer, of in enumerate(block_of) if of == block]
-            elsewhere = [unit for unit in units if unit[0] not in layers]
-            if tried.get(block) == elsewhere:
+        for block in np.unique(block_of[:-1]).tolist():
+            elsewhere = units[block_of[units] != block]
+            if tried.get(block) == elsewhere.tobytes():
                 continue  # the best of the block depends on nothing else
-            tried[block] = elsewhere
-            other = sorted([*_best_of_block(graph, elsewhere, layers, n_units), *elsewhere])
-            more = share if other == units else DrawnFlow.between(graph, other).share
+            tried[block] = elsewhere.tobytes()
+            own = np.flatnonzero(block_of == block)
+            other = np.sort(np.concatenate([_best_of_block(flow, elsewhere, own, n_units), elsewhere]))
+            more = share if np.array_equal(other, units) else flow.drawn(other).share
             if more > share * GAIN:
                 units, share, is_better = other, more, True
     return units
@@ -175,7 +154,31 @@ def _threshold(flow: DrawnFlow, wanted: float) -> float:
     return float(max(known[low], edges[-min(MOST_EDGES, len(edges))]))
 
 
-def select(graph: ContributionGraph, block_of: Sequence[int], *, drawn: float, n_units: int) -> Selection:
+def bound_of_edges(graph: ContributionGraph) -> float:
+    """Return a bound: along as few edges as are drawn, no selection of units carries a larger share.
+
+    Each way leads once from the layers above an edge of the drawing to those below, so that it carries no more than the
+    strongest edges there do. Of edges alike the drawing holds all or none.
+
+    Args:
+        graph: As `flow_to_inputs` returns it.
+    """
+    every = np.sort(np.concatenate([np.zeros(0, np.float32), *(link.share.ravel() for link in graph.links)]))
+    ends = np.flatnonzero(np.diff(every[every > 0], append=np.inf))  # of runs of the same value
+    n_edges = MOST_EDGES - 1 + int(np.diff(ends, prepend=-1).max(initial=1))
+    strongest = [_largest(link.share.ravel(), n_edges) for link in graph.links]
+    bounds: list[float] = []
+    for level in range(len(graph.inputs), len(graph.layers)):
+        crossing = [own for link, own in zip(graph.links, strongest, strict=True) if link.source < level <= link.target]
+        bounds.append(float(_largest(np.concatenate([np.zeros(0), *crossing]), n_edges).sum()))
+    return min(bounds, default=0.0) + ROUNDING
+
+
+def _largest(values: Numbers, n: int) -> Numbers:
+    return np.partition(values, len(values) - n)[-n:] if n < len(values) else values
+
+
+def select(flow: FlowMatrix, block_of: Whole, *, drawn: float, n_units: int) -> Selection:
     """Choose as few units as carry most of a decision, and the edges between them that matter.
 
     From the output on, the unit that most of the flow reaches through units selected before is selected, until ways
@@ -183,22 +186,22 @@ def select(graph: ContributionGraph, block_of: Sequence[int], *, drawn: float, n
     edges, and as many more as are too many to be seen.
 
     Args:
-        graph: As `flow_to_inputs` returns it.
-        block_of: Number of the block of each layer.
+        flow: The flow between units.
+        block_of: Number of the block of each unit [units].
         drawn: Part of the flow that is to be drawn.
         n_units: Most units of a block.
     """
-    expansion = _Expansion(graph, block_of, n_units)
+    expansion = _Expansion(flow, block_of, n_units)
     expansion.run(min(1.0, drawn / SLACK**2) - ROUNDING)
-    units = sorted(expansion.units)
+    units = np.sort(expansion.units)
     if expansion.share < drawn:
-        units = _improved(graph, units, block_of, n_units)
-    flow = DrawnFlow.between(graph, units)
-    wanted = drawn if flow.share >= drawn - ROUNDING else flow.share * SLACK**2
-    kept = _few(flow, min(flow.share, wanted / SLACK) - ROUNDING)
-    units, flow = [units[place] for place in kept], flow.only(kept)
-    threshold = _threshold(flow, wanted - ROUNDING)
-    flow = flow.above(threshold)
+        units = _improved(flow, units, block_of, n_units)
+    shown = flow.drawn(units)
+    wanted = drawn if shown.share >= drawn - ROUNDING else shown.share * SLACK**2
+    kept = _few(shown, min(shown.share, wanted / SLACK) - ROUNDING)
+    units, shown = units[kept], shown.only(kept)
+    threshold = _threshold(shown, wanted - ROUNDING)
+    shown = shown.above(threshold)
     # ways through some units had only edges that are hidden now
-    kept = _few(flow, flow.share - ROUNDING)
-    return Selection(tuple(units[place] for place in kept), threshold, flow.only(kept).share)
+    kept = _few(shown, shown.share - ROUNDING)
+    return Selection(tuple(flow.unit(int(unit)) for unit in units[kept]), threshold, shown.only(kept).share)

@@ -9,6 +9,9 @@ import tests.paths.propagation.test_unit_places as unit_places
 import tests.paths.test_ablation as ablation
 import tests.paths.test_coarser as coarser
 import tests.paths.test_contributions as tests_of_contributions
+import tests.paths.test_drawn_flow as drawn_flow
+import tests.paths.test_flow_matrix as flow_matrix
+import tests.paths.test_selection as selection
 from lightning_explain.attribution import EpsilonRule, GammaRule
 from lightning_explain.paths import top_paths
 from tests.mutations.mutation import Mutation
@@ -62,6 +65,11 @@ def gamma_equals_lrp() -> None:
     tests_of_contributions.test_units_equal_lrp_and_messages_add_up_to_them(GammaRule(0.3), True)
 
 
+def bound_of_the_selection() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        selection.test_the_bound_is_the_share_of_the_strongest_edges_and_of_all_alike(patch)
+
+
 def merged_heads() -> None:
     unit_places.test_heads_are_told_by_what_they_become_however_they_are_arranged("merged")
 
@@ -73,6 +81,10 @@ rows_without_relevance = samples.test_rows_without_relevance_belong_to_no_sample
 common_places = coarser.test_the_mean_of_graphs_with_places_for_different_units_bundles_what_they_do_not_share
 set_to_means = ablation.test_units_are_set_to_their_mean_layer_by_layer
 others_at_random = ablation.test_random_units_are_others_and_the_same_for_the_same_seed
+
+selected_units = selection.test_no_other_selection_of_so_few_units_carries_much_more
+rows_of_the_flow = flow_matrix.test_rows_and_columns_are_those_of_the_links
+drawn_share = drawn_flow.test_the_drawn_share_is_that_of_the_paths_along_units_and_edges_drawn
 
 P = "paths.propagation."
 MUTATIONS = [
@@ -106,6 +118,13 @@ MUTATIONS = [
     Mutation(P + "samples._by_gradient", "torch.where(strongest > 0, whose, -1)", "whose", rows_without_relevance),
     Mutation("paths.search.largest_in_bundles", "link.bundled_share * kept", "link.bundled_share * 0", bound),
     Mutation("paths.search.remaining", "layer.is_single", "1", bound),
+    Mutation(
+        "paths.selection.bound_of_edges", "int(np.diff(ends, prepend=-1).max(initial=1))", "1", bound_of_the_selection
+    ),
+    Mutation("paths.selection._Expansion._send_on", "own + own[self._inner] @ self._reach", "own", selected_units),
+    Mutation("paths.selection._best_of_block", "arriving * arrived", "arriving", selected_units),
+    Mutation("paths.flow_matrix.FlowMatrix.onward", "self.share[targets][:, None]", "1", rows_of_the_flow),
+    Mutation("paths.drawn_flow._passed_on", "total += step", "total = step", drawn_share),
     Mutation("paths.coarser._membership", "layer.contribution >= 0", "layer.contribution < 0", common_places),
     Mutation("paths.ablation._lost", "sums[0] / sums[1]", "sums[0]", set_to_means),
     Mutation("paths.ablation._Runs.look", "value.mean(units.dims[0], keepdim=True)", "value * 0", set_to_means),

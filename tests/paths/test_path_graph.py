@@ -1,5 +1,6 @@
 """Which units and edges are shown, and what the bundles of the others hold."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -62,6 +63,17 @@ def test_layers_are_merged_as_far_as_it_takes_to_carry_the_stated_part():
     assert coarse.shown_share >= 0.2 > fine.shown_share and not coarse.is_spread
     kept = shown(graph, drawn=0.2, n_units=4, is_merged=False)
     assert kept.is_spread and [block.name for block in kept.blocks] == ["input", "fc1", "fc2", "output"]
+
+
+@settings(max_examples=40)
+@given(graph=graphs, drawn=st.sampled_from([0.05, 0.3, 0.5, 0.9]), n_units=st.integers(1, 5), most=st.integers(1, 60))
+def test_selections_that_a_bound_spares_would_not_have_been_drawn(graph, drawn, n_units, most):
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("path_graph", "selection"):
+            patch.setattr(sys.modules[f"lightning_explain.paths.{module}"], "MOST_EDGES", most)
+        found = shown(graph, drawn=drawn, n_units=n_units)
+        patch.setattr(sys.modules["lightning_explain.paths.path_graph"], "bound_of_edges", lambda graph: 1.0)
+        assert found == shown(graph, drawn=drawn, n_units=n_units)
 
 
 def test_where_no_drawing_carries_a_fifth_the_units_that_carry_most_are_ranked():
