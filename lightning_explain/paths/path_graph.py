@@ -4,62 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.paths.blocks import LayerBlock, in_blocks, partitions
 from lightning_explain.paths.contribution_graph import OUTPUT, ContributionGraph, Numbers, UnitLayer, Whole
+from lightning_explain.paths.drawing import Drawing, drawing_of
 from lightning_explain.paths.drawn_flow import flow_to_inputs
-from lightning_explain.paths.flow_matrix import FlowMatrix
 from lightning_explain.paths.nodes import PathEdge, PathGraph, PathNode
 from lightning_explain.paths.ranking import ranking
 from lightning_explain.paths.search import Search, Unit, top_paths
-from lightning_explain.paths.selection import MOST_EDGES, Selection, bound_of_edges, select
+from lightning_explain.paths.selection import MOST_EDGES
 
 N_UNITS = 12
 DRAWN = 0.5
 
-LEAST = 0.2
-"""A drawing that carries less says more about the selection than about the decision: units are ranked instead."""
-
-CLOSE = 1e-6
-"""A drawing carries the stated part if so little is missing."""
-
 FOR, AGAINST = "for", "against"
-
-
-@dataclass(frozen=True, eq=False)
-class _Drawing:
-    """A graph merged into blocks, with the units that are drawn.
-
-    Attributes:
-        flow: The flow between the units of the graph.
-        blocks: The blocks.
-        block_of: Number of the block of each unit [units].
-        selection: The units and edges that are drawn.
-    """
-
-    flow: FlowMatrix
-    blocks: tuple[LayerBlock, ...]
-    block_of: Whole
-    selection: Selection
-
-    @property
-    def is_drawn(self) -> npt.NDArray[np.bool_]:
-        """True for units that are drawn [units]."""
-        found = np.zeros(len(self.flow), dtype=bool)
-        found[[self.flow.number(unit) for unit in self.selection.units]] = True
-        return found
-
-    def selected(self, drawn: float, n_units: int) -> "_Drawing":
-        """Draw as few units as carry the stated part."""
-        return replace(self, selection=select(self.flow, self.block_of, drawn=drawn, n_units=n_units))
-
-    def with_units(self, units: Whole, threshold: float) -> "_Drawing":
-        """Draw other units, by their places in the line, and the edges above a threshold between them."""
-        share = self.flow.drawn(units).above(threshold).share if len(units) else 0.0
-        chosen = tuple(self.flow.unit(number) for number in units.tolist())
-        return replace(self, selection=Selection(chosen, threshold, share))
 
 
 def _words(graph: ContributionGraph) -> dict[str, str]:
@@ -104,7 +62,7 @@ class _Nodes:
     members: tuple[Numbers, ...]
 
 
-def _nodes(drawing: _Drawing, names: Mapping[str, Sequence[str]]) -> _Nodes:
+def _nodes(drawing: Drawing, names: Mapping[str, Sequence[str]]) -> _Nodes:
     """Make a node of each drawn unit, and bundle the others of its block by sign."""
     graph, words = drawing.flow.graph, _words(drawing.flow.graph)
     places = {layer.name: place for place, layer in enumerate(graph.layers)}
@@ -121,7 +79,7 @@ def _nodes(drawing: _Drawing, names: Mapping[str, Sequence[str]]) -> _Nodes:
         for side, sign in ((FOR, 1), (AGAINST, -1)):
             others = [np.flatnonzero((sign * layer.contribution > 0) & ~is_drawn[place]) for place, layer in own]
             if any(map(len, others)):
-                parts = [(place, at) for (place, _), at in zip(own, others, strict=True)]
+                parts: list[tuple[int, Whole]] = [(place, at) for (place, _), at in zip(own, others, strict=True)]
                 groups.append((_bundle([layer for _, layer in own], others, side), parts))
     members = [np.zeros((len(groups), len(layer)), dtype=layer.share.dtype) for layer in graph.layers]
     for row, (_, parts) in enumerate(groups):
@@ -157,86 +115,6 @@ def _edges(
     return edges(targets[strong], sources[strong]), edges(behind[weak], before[weak])
 
 
-def _wholes(graph: ContributionGraph) -> list[list[LayerBlock]]:
-    """Return the blocks that may be drawn, the finest first.
-
-    Where there are attention heads, the residual stream goes round every layer, so that merging removes none: then it
-    is heads alone, and after that only those of the last layers.
-    """
-    hidden = [layer for layer in graph.layers if not layer.is_input and layer.name != OUTPUT]
-    heads = [layer.name for layer in hidden if layer.kind == "heads"]
-    if not heads:
-        return partitions([layer.name for layer in hidden])
-    found = partitions([layer.name for layer in hidden])[:1]
-    for first in range(len(heads)):
-        found.append(partitions(heads[first:])[0])
-    return found
-
-
-def _drawing(graph: ContributionGraph, *, drawn: float, n_units: int, is_merged: bool) -> tuple[_Drawing, bool]:
-    """Find the finest blocks of which a drawing carries the stated part, else those of which it carries most.
-
-    Returns:
-        The drawing, and True if it is none: if even the best of them carries little. Then it has the finest blocks.
-    """
-    hidden = [layer.name for layer in graph.layers if not layer.is_input and layer.name != OUTPUT]
-    wholes = _wholes(graph) if is_merged else [[LayerBlock(name, (name,)) for name in hidden]]
-    merged = [in_blocks(graph, whole) for whole in wholes]
-    bounds = [bound_of_edges(own) for own, _ in merged]
-    found: dict[int, _Drawing] = {}
-    for wanted in (drawn - CLOSE, min(LEAST, drawn)):  # at first those alone that may carry the stated part
-        for place, (own, blocks) in enumerate(merged):
-            best = max([wanted, *(drawing.selection.share for drawing in found.values())])
-            if place in found or bounds[place] < best:
-                continue
-            found[place] = _merged(own, blocks).selected(drawn, n_units)
-            if found[place].selection.share >= drawn - CLOSE:
-                return found[place], False
-    shares = {place: found[place].selection.share for place in sorted(found)}
-    if max(shares.values(), default=0.0) < min(LEAST, drawn):
-        return _merged(*merged[0]), True
-    return found[max(shares, key=lambda place: shares[place])], False
-
-
-def _merged(graph: ContributionGraph, blocks: tuple[LayerBlock, ...]) -> _Drawing:
-    """Return a drawing without units as yet."""
-    flow, number = FlowMatrix(graph), {name: place for place, block in enumerate(blocks) for name in block.layers}
-    block_of = np.array([number[layer.name] for layer in graph.layers])[flow.layers]
-    return _Drawing(flow, blocks, block_of, Selection((), 0.0, 0.0))
-
-
-def _without_lone_bundles(drawing: _Drawing, n_units: int) -> _Drawing:
-    """Draw a unit that would make a bundle by itself, where there is room."""
-    flow, threshold, is_drawn = drawing.flow, drawing.selection.threshold, drawing.is_drawn
-    contribution = np.concatenate([layer.contribution for layer in flow.graph.layers])
-    for block in range(len(drawing.blocks)):
-        own = drawing.block_of == block
-        for sign in (1, -1):
-            others = np.flatnonzero(own & ~is_drawn & (sign * contribution > 0))
-            if len(others) != 1 or (own & is_drawn).sum() >= n_units or not flow.is_single[others[0]]:
-                continue
-            is_drawn[others] = True
-            units = np.flatnonzero(is_drawn)
-            through = flow.drawn(units).above(threshold).through()
-            is_drawn[others] = through[np.searchsorted(units, others)] > 0
-    units = np.flatnonzero(is_drawn)
-    return drawing if len(units) == len(drawing.selection.units) else drawing.with_units(units, threshold)
-
-
-def _strongest(drawing: _Drawing, n_units: int) -> _Drawing:
-    """Select the units of each block that carry most, and the strongest edges between them."""
-    flow, units = drawing.flow, list[int]()
-    share = flow.share * flow.is_single
-    for block in range(len(drawing.blocks)):
-        own = np.flatnonzero(drawing.block_of == block)
-        best = own[np.argsort(-share[own], kind="stable")[:n_units]]
-        units += best[share[best] > 0].tolist()
-    chosen = np.sort(np.array(units, dtype=int))
-    shares = flow.shares(chosen, chosen)
-    edges = np.sort(shares[shares > 0])
-    return drawing.with_units(chosen, float(edges[-min(MOST_EDGES, len(edges))]) if len(edges) else 0.0)
-
-
 def path_graph(
     graph: ContributionGraph,
     *,
@@ -269,9 +147,7 @@ def path_graph(
         ConfigurationError: `drawn` is no part, or a count is below 1.
     """
     check_drawn(drawn, n_units)
-    whole = flow_to_inputs(graph)
-    drawing, is_spread = _drawing(whole, drawn=drawn, n_units=n_units, is_merged=is_merged)
-    drawing = _strongest(drawing, n_units) if is_spread else _without_lone_bundles(drawing, n_units)
+    drawing, is_spread = drawing_of(flow_to_inputs(graph), drawn=drawn, n_units=n_units, is_merged=is_merged)
     names: Mapping[str, Sequence[str]] = {
         **{graph.layers[place].name: own for place, own in zip(graph.inputs, input_names, strict=True)},
         OUTPUT: (output_name,),
