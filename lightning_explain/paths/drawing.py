@@ -18,7 +18,7 @@ CLOSE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
+class PathDrawing:
     """A graph merged into blocks, with the units that are drawn.
 
     Attributes:
@@ -40,11 +40,11 @@ class Drawing:
         found[[self.flow.number(unit) for unit in self.selection.units]] = True
         return found
 
-    def selected(self, drawn: float, n_units: int) -> "Drawing":
+    def selected(self, drawn: float, n_units: int) -> "PathDrawing":
         """Draw as few units as carry the stated part."""
         return replace(self, selection=select(self.flow, self.block_of, drawn=drawn, n_units=n_units))
 
-    def with_units(self, units: Whole, threshold: float) -> "Drawing":
+    def with_units(self, units: Whole, threshold: float) -> "PathDrawing":
         """Draw other units, by their places in the line, and the edges above a threshold between them."""
         share = self.flow.drawn(units).above(threshold).share if len(units) else 0.0
         chosen = tuple(self.flow.unit(number) for number in units.tolist())
@@ -67,7 +67,7 @@ def _wholes(graph: ContributionGraph) -> list[list[LayerBlock]]:
     return found
 
 
-def drawing_of(graph: ContributionGraph, *, drawn: float, n_units: int, is_merged: bool) -> tuple[Drawing, bool]:
+def drawing_of(graph: ContributionGraph, *, drawn: float, n_units: int, is_merged: bool) -> tuple[PathDrawing, bool]:
     """Find the finest blocks of which a drawing carries the stated part, else those of which it carries most.
 
     Args:
@@ -77,20 +77,21 @@ def drawing_of(graph: ContributionGraph, *, drawn: float, n_units: int, is_merge
         is_merged: Merge layers into blocks.
 
     Returns:
-        The drawing, and True if even the best carries little: then it is those units of the finest blocks that carry most.
+        The drawing, and True if even the best carries little: then it holds the units of each of the finest blocks that
+        carry most.
     """
     found = _largest_drawing(graph, drawn=drawn, n_units=n_units, is_merged=is_merged)
     is_spread = found.selection.share < min(LEAST, drawn)
     return (_strongest(found, n_units) if is_spread else _without_lone_bundles(found, n_units)), is_spread
 
 
-def _largest_drawing(graph: ContributionGraph, *, drawn: float, n_units: int, is_merged: bool) -> Drawing:
+def _largest_drawing(graph: ContributionGraph, *, drawn: float, n_units: int, is_merged: bool) -> PathDrawing:
     """Find the drawing, with the finest blocks and no units if even the best one carries little."""
     hidden = [layer.name for layer in graph.layers if not layer.is_input and layer.name != OUTPUT]
     wholes = _wholes(graph) if is_merged else [[LayerBlock(name, (name,)) for name in hidden]]
     merged = [in_blocks(graph, whole) for whole in wholes]
     bounds = [bound_of_edges(own) for own, _ in merged]
-    found: dict[int, Drawing] = {}
+    found: dict[int, PathDrawing] = {}
     for wanted in (drawn - CLOSE, min(LEAST, drawn)):  # at first those alone that may carry the stated part
         for place, (own, blocks) in enumerate(merged):
             best = max([wanted, *(drawing.selection.share for drawing in found.values())])
@@ -105,14 +106,14 @@ def _largest_drawing(graph: ContributionGraph, *, drawn: float, n_units: int, is
     return found[max(shares, key=lambda place: shares[place])]
 
 
-def _merged(graph: ContributionGraph, blocks: tuple[LayerBlock, ...]) -> Drawing:
+def _merged(graph: ContributionGraph, blocks: tuple[LayerBlock, ...]) -> PathDrawing:
     """Return a drawing without units as yet."""
     flow, number = FlowMatrix(graph), {name: place for place, block in enumerate(blocks) for name in block.layers}
     block_of = np.array([number[layer.name] for layer in graph.layers])[flow.layers]
-    return Drawing(flow, blocks, block_of, Selection((), 0.0, 0.0))
+    return PathDrawing(flow, blocks, block_of, Selection((), 0.0, 0.0))
 
 
-def _without_lone_bundles(drawing: Drawing, n_units: int) -> Drawing:
+def _without_lone_bundles(drawing: PathDrawing, n_units: int) -> PathDrawing:
     """Draw a unit that would make a bundle by itself, where there is room."""
     flow, threshold, is_drawn = drawing.flow, drawing.selection.threshold, drawing.is_drawn
     contribution = np.concatenate([layer.contribution for layer in flow.graph.layers])
@@ -130,7 +131,7 @@ def _without_lone_bundles(drawing: Drawing, n_units: int) -> Drawing:
     return drawing if len(units) == len(drawing.selection.units) else drawing.with_units(units, threshold)
 
 
-def _strongest(drawing: Drawing, n_units: int) -> Drawing:
+def _strongest(drawing: PathDrawing, n_units: int) -> PathDrawing:
     """Select the units of each block that carry most, and the strongest edges between them."""
     flow, units = drawing.flow, list[int]()
     share = flow.share * flow.is_single

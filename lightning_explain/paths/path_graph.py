@@ -7,7 +7,7 @@ import numpy as np
 
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.paths.contribution_graph import OUTPUT, ContributionGraph, Numbers, UnitLayer, Whole
-from lightning_explain.paths.drawing import Drawing, drawing_of
+from lightning_explain.paths.drawing import PathDrawing, drawing_of
 from lightning_explain.paths.drawn_flow import flow_to_inputs
 from lightning_explain.paths.nodes import PathEdge, PathGraph, PathNode
 from lightning_explain.paths.ranking import ranking
@@ -62,7 +62,7 @@ class _Nodes:
     members: tuple[Numbers, ...]
 
 
-def _nodes(drawing: Drawing, names: Mapping[str, Sequence[str]]) -> _Nodes:
+def _nodes(drawing: PathDrawing, names: Mapping[str, Sequence[str]]) -> _Nodes:
     """Make a node of each drawn unit, and bundle the others of its block by sign."""
     graph, words = drawing.flow.graph, _words(drawing.flow.graph)
     places = {layer.name: place for place, layer in enumerate(graph.layers)}

@@ -86,7 +86,7 @@ class _Expansion:
         self.share = float(self._reach[0] @ self._inputs)
 
     def _send_on(self, unit: int) -> None:
-        """Let what reaches a unit go on, through those below that are selected, too."""
+        """Send a unit's flow on, through those below that are selected, too."""
         n, own = len(self._inner), self.flow.onward(np.array([unit]))[0]
         own = own + own[self._inner] @ self._reach
         reach = np.empty((n + 1, len(own)))
