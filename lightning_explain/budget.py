@@ -1,4 +1,4 @@
-"""The share of a run's wall time that may be spent: pure decisions from a clock, without a Trainer."""
+"""The share of a run's wall time, and of its passes, that may be spent: pure decisions, without a Trainer."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -171,3 +171,62 @@ def stride_within(share: float, *, cost: float, pause: float) -> int:
     while cost > share * (stride * pause + cost) and stride < LARGEST_STRIDE:
         stride *= 2
     return stride
+
+
+FORWARD, GRADIENT, TRAINING = 1, 2, 3
+"""Cost of a pass of one sample: forward; forward and back to the input; forward and back to input and weights."""
+
+
+class PassBudget:
+    """The passes of samples that explanations take beside training: counted, so that a run repeated decides alike.
+
+    Args:
+        share: Largest share of the passes of training so far.
+
+    Attributes:
+        trained: Passes of training so far.
+        spent: Passes of explanations so far.
+
+    Example:
+        >>> budget = PassBudget(0.05)
+        >>> budget.train(1000)
+        >>> budget.allows(100, progress=0.5, is_first=False), budget.allows(100, progress=0.25, is_first=True)
+        (True, True)
+        >>> budget.spend(100)
+        >>> budget.allows(100, progress=0.5, is_first=False)
+        False
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self.trained = 0.0
+        self.spent = 0.0
+
+    def train(self, n_samples: int) -> None:
+        """Count samples that training was given."""
+        self.trained += TRAINING * n_samples
+
+    def spend(self, cost: float) -> None:
+        """Count passes of explanations."""
+        self.spent += cost
+
+    def allows(self, cost: float, *, progress: float | None, is_first: bool) -> bool:
+        """Return True if an explanation fits in, and leaves room for another one at the end of the run.
+
+        Args:
+            cost: Passes that it takes.
+            progress: Share of the run that is done, above 0 to 1; None where the length of the run is not known.
+            is_first: True for the first one. It may come before its share is earned, if it and the one at the end fit
+                into the share of the whole run.
+        """
+        if progress is not None and self.spent + 2 * cost > self.share * self.trained / progress:
+            return False
+        return (is_first and progress is not None) or self.spent + cost <= self.share * self.trained
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the passes so far."""
+        return {"trained": self.trained, "spent": self.spent}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Continue from what `state_dict` returned."""
+        self.trained, self.spent = state["trained"], state["spent"]

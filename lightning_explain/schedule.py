@@ -86,6 +86,23 @@ class Schedule:
         by_epoch = self.every_n_train_steps is None and max_steps < 1 and max_epochs > 0
         return (max_epochs - 1 - epoch) // self.every_n_epochs if by_epoch else None
 
+    def progress(self, *, epoch: int, max_epochs: int, n_steps: int, max_steps: int) -> float | None:
+        """Return the share of the run that is done at the end of an epoch, above 0 to 1; None where that is not known.
+
+        Args:
+            epoch: As in `is_last`, like the others.
+            max_epochs: Epochs of the run.
+            n_steps: Steps done.
+            max_steps: Steps of the run.
+
+        Example:
+            >>> Schedule().progress(epoch=0, max_epochs=4, n_steps=100, max_steps=200)
+            0.5
+        """
+        done = [(epoch + 1) / max_epochs] if max_epochs > 0 else []
+        done += [n_steps / max_steps] if max_steps > 0 else []
+        return min(1.0, max(done)) or None if done else None
+
 
 def worth_redrawing(count: int) -> bool:
     """Return True if the count-th addition to a growing picture is worth drawing it anew.
@@ -99,6 +116,16 @@ def worth_redrawing(count: int) -> bool:
     """
     power = 1 << (max(count, 1).bit_length() - 1)
     return count in (power, power + power // 2)
+
+
+def is_left_to_last(count: int, last: int | None) -> bool:
+    """Return True if the last report follows the count-th one soon: within half as many reports as there were.
+
+    Example:
+        >>> is_left_to_last(4, 5), is_left_to_last(4, 7), is_left_to_last(4, None)
+        (True, False, False)
+    """
+    return last is not None and count < last <= count + count // 2
 
 
 def worth_measuring(count: int, last: int | None = None) -> bool:
@@ -116,7 +143,7 @@ def worth_measuring(count: int, last: int | None = None) -> bool:
         >>> [count for count in range(1, 21) if worth_measuring(count, last=20)]
         [1, 2, 4, 8, 20]
     """
-    if last is not None and count < last <= count + count // 2:
+    if is_left_to_last(count, last):
         return False
     return count == last or (count > 0 and count & (count - 1) == 0)
 

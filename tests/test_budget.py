@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_explain import schedule as schedule_module
-from lightning_explain.budget import Budget, BudgetDecision, SkipRule, check_budget, stride_within
+from lightning_explain.budget import Budget, BudgetDecision, PassBudget, SkipRule, check_budget, stride_within
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.schedule import Schedule, Stopwatch
 
@@ -207,3 +207,29 @@ def test_where_no_end_is_set_no_moment_is_the_last() -> None:
     assert not Schedule().is_last(epoch=99, max_epochs=-1, n_steps=10**6, max_steps=-1)
     by_step = Schedule(every_n_epochs=None, every_n_train_steps=5)
     assert not by_step.is_last(epoch=9, max_epochs=10, n_steps=10**6, max_steps=-1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 400)), min_size=1, max_size=40),
+    st.floats(0.01, 0.3),
+    st.booleans(),
+)
+def test_passes_stay_within_their_share_of_training(
+    epochs: list[tuple[int, int]], share: float, is_length_known: bool
+) -> None:
+    budget, spent, trained, is_first = PassBudget(share), 0.0, 0, True
+    for done, (n_samples, cost) in enumerate(epochs, 1):
+        budget.train(n_samples)
+        trained += 3 * n_samples
+        progress = done / len(epochs) if is_length_known else None
+        planned = None if progress is None else trained / progress
+        allowed = budget.allows(cost, progress=progress, is_first=is_first)
+        fits_now = spent + cost <= share * trained
+        fits_run = planned is None or spent + 2 * cost <= share * planned
+        assert allowed == (fits_run and (fits_now or (is_first and planned is not None)))
+        if allowed:
+            budget.spend(cost)
+            spent, is_first = spent + cost, False
+    resumed = PassBudget(share)
+    resumed.load_state_dict(budget.state_dict())
+    assert (resumed.trained, resumed.spent) == (budget.trained, budget.spent) == (trained, spent)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from lightning_explain.attribution.integrated_gradients.conv_fusion import fast_convolutions
 from lightning_explain.attribution.integrated_gradients.quadrature import gauss_legendre
 from lightning_explain.attribution.result import flat
 from lightning_explain.capture import Layer, watched
@@ -26,6 +27,29 @@ in the median, 0.38 and 0.45 at the 95th percentile. Of smooth networks it is fa
 """
 
 
+N_POINTS = 4
+"""Points of the path by which a neuron's activation is shared out by default.
+
+Against 64 points all signs of a small ResNet's five strongest features are right, and 73 % of these features are found
+(58 % by 2 points, 85 % by 8); of MLPs and of smooth networks 97 to 100 %.
+"""
+
+
+def passes_of_features(n_samples: int, n_layers: int, n_neurons: int) -> float:
+    """Return about how many passes of samples the features of some layers take; a forward pass counts 1.
+
+    Args:
+        n_samples: Samples of the probe.
+        n_layers: Layers, evenly spread over the depth of the network.
+        n_neurons: Neurons of each class and layer.
+
+    Example:
+        >>> passes_of_features(40, 7, 4)
+        2720.0
+    """
+    return N_POINTS * n_samples * (1 + n_neurons * (n_layers + 1) / 2)
+
+
 class NeuronAttributions(NamedTuple):
     """Mean attributions of neurons.
 
@@ -37,6 +61,27 @@ class NeuronAttributions(NamedTuple):
 
     values: Tensor
     errors: Tensor
+
+
+class _UnitMeans(nn.Module):
+    """The mean activation of the units of several layers, as scores: [batch, units of all of them]."""
+
+    def __init__(self, model: nn.Module, run: Callable[..., Any], layers: Sequence[Layer]) -> None:
+        super().__init__()
+        self.model = model
+        self._run, self._layers = run, layers
+
+    def of(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """Return them by layer call, differentiable."""
+        reduce = partial(unit_means, n_samples=len(inputs[0]))
+        with watched(self._layers, reduce=reduce, differentiable=True) as recorder:
+            recorder.start()
+            self._run(*inputs)
+            return recorder.stop()
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        found = self.of(*inputs)
+        return torch.cat(list(found.values()), 1) if found else inputs[0].new_zeros(len(inputs[0]), 0)
 
 
 def _turns(pairs: Pairs, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -93,16 +138,14 @@ def shared_attributions(
     points = list(zip(rule.nodes.tolist(), rule.weights.tolist(), strict=True))
     explained = torch.tensor(sorted({c for _, pairs in wanted.values() for c, _ in pairs}), dtype=labels.dtype)
     chosen = torch.isin(labels, explained).nonzero().flatten()
-    with explaining(model), torch.enable_grad():
+    means = _UnitMeans(model, run, layers)
+    with explaining(model), torch.enable_grad(), fast_convolutions(means, parts):
         for rows in chosen.split(ROWS):
             inputs = tuple(part[rows.to(part.device)].detach() for part in parts)
             turns = {key: _turns(pairs, labels[rows]) for key, (_, pairs) in wanted.items()}
             for number, (node, weight) in enumerate(points):
                 at = tuple((node * part).requires_grad_() for part in inputs)
-                with watched(layers, reduce=partial(unit_means, n_samples=len(rows)), differentiable=True) as recorder:
-                    recorder.start()
-                    run(*at)
-                    seen = recorder.stop()
+                seen = means.of(*at)
                 for key in wanted.keys() & seen.keys():
                     ran.add(key)
                     for place, neuron in turns[key]:

@@ -176,6 +176,7 @@ function layerOf(value, nClasses) {
     effects: effectsOf(layer.effects),
     of: list(layer.of).slice(0, 20).map(words),
     fedMaps: fedMapsOf(layer),
+    fedEpoch: number(layer.feeding_epoch),
     fedShape: list(layer.feeding_shape).slice(-2).map((side) => whole(side)),
     exemplarLabels: list(layer.exemplar_labels).map(indices),
     feeding: list(layer.feeding).map(list).map(([neuron, name, fed]) => ({

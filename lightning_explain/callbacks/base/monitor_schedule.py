@@ -9,7 +9,7 @@ from lightning_explain.budget import Budget, BudgetDecision, SkipRule
 from lightning_explain.callbacks.base.early_stopping import check_listeners
 from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.log import Journal, current_step, tag
-from lightning_explain.schedule import Schedule, Stopwatch, worth_measuring
+from lightning_explain.schedule import Schedule, Stopwatch
 
 
 def largest(trainer: Any, number: int) -> int:
@@ -134,14 +134,13 @@ class MonitorSchedule:
         self._rule.skip()
         return True
 
-    def worth_measuring(self, trainer: Any, count: int) -> bool:
-        """Return True if the count-th report is worth what takes passes of its own: 1, 2, 4, 8, ..., and the last one.
+    def n_to_come(self, trainer: Any) -> int | None:
+        """Return the number of reports of a fit that are certain to follow the one due now; None if unknown."""
+        return self._schedule.n_to_come(**_progress(trainer)) if trainer.state.fn == "fit" else None
 
-        One that the planned last report follows soon is left to it. All processes of a run decide alike, so a run that
-        is stopped early ends without.
-        """
-        to_come = self._schedule.n_to_come(**_progress(trainer)) if trainer.state.fn == "fit" else None
-        return worth_measuring(count, None if to_come is None else count + to_come)
+    def progress(self, trainer: Any) -> float | None:
+        """Return the share of a fit that is done at the end of the running epoch; None where that is not known."""
+        return self._schedule.progress(**_progress(trainer)) if trainer.state.fn == "fit" else None
 
     def _is_last(self, trainer: Any) -> bool:
         return trainer.should_stop or self._is_planned_last(trainer)

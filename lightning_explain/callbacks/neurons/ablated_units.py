@@ -48,6 +48,20 @@ def listed_units(profile: LayerProfile, most: int, first: Iterable[int] = ()) ->
     return list(dict.fromkeys([*shown, *telling, *rest]))[:most]
 
 
+def room_for_units(n_probe: int, n_samples: int) -> int:
+    """Return the number of units of all layers whose ablation the cost allows.
+
+    Args:
+        n_probe: Samples of the probe.
+        n_samples: Samples that the report counted.
+
+    Example:
+        >>> room_for_units(40, 1000), room_for_units(40, 4000)
+        (12, 50)
+    """
+    return max(FEWEST, int(SHARE * n_samples / max(1, n_probe)))
+
+
 def chosen_units(
     profiles: Mapping[str, LayerProfile],
     most_of_layer: int | None,
@@ -71,7 +85,7 @@ def chosen_units(
     """
     if most_of_layer is not None:
         return {key: listed_units(profile, most_of_layer, shown.get(key, ())) for key, profile in profiles.items()}
-    room = max(FEWEST, int(SHARE * n_samples / max(1, n_probe)))
+    room = room_for_units(n_probe, n_samples)
     listed = {layer: listed_units(profile, room, shown.get(layer, ())) for layer, profile in profiles.items()}
     in_turn = zip_longest(*([(layer, unit) for unit in units] for layer, units in listed.items()))
     found: dict[str, list[int]] = {}

@@ -32,6 +32,7 @@ class LayerReport:
         gaps: Training minus validation rates [classes, neurons]; None where the two were not both measured. Training
             is counted while the weights change, and with dropout.
         feeding: The input features that feed the classes' neurons, as last computed; None if never.
+        feeding_epoch: Index of the epoch that they were computed in; -1 for never.
         effects: The change of each class's accuracy without single neurons, as last measured; None if never.
         effects_epoch: Index of the epoch that they were measured in; -1 for never.
         exemplars: The samples of the last validation that stand for each neuron; None if there are none.
@@ -41,6 +42,7 @@ class LayerReport:
     history: LayerHistory
     gaps: Tensor | None = None
     feeding: FeedingFeatures | None = None
+    feeding_epoch: int = -1
     effects: UnitEffects | None = None
     effects_epoch: int = -1
     exemplars: LayerExemplars | None = None

@@ -50,7 +50,7 @@ class ActiveNeuronMonitor(ReportingMonitor):
     - `explain/{name}/{layer}/rates`, `.../overlaps` (images): class x neuron activation rates; overlap of the
       active sets of every two classes.
     - `explain/{name}/{layer}/features` (image and text), `.../ablation` (text): which input features feed the most
-      telling neurons of each class, and accuracy without single neurons; after 1, 2, 4, 8, ... reports and the last.
+      telling neurons of each class, and accuracy without single neurons, of the reports that are measured (below).
     - `explain/{name}/{layer}/maps` (image): activation maps of one probe sample, for convolutional layers; at
       every `every_n_train_steps` as well.
     - `explain/{name}/train/{layer}/...`: the metrics of the training batches of the epoch so far, at every
@@ -62,9 +62,14 @@ class ActiveNeuronMonitor(ReportingMonitor):
 
     Other callbacks can monitor these metrics. From Python, `latest` holds the last report: arrays, and `to_rows()`.
 
-    Cost: about two passes over each watched output. Feeding features take two forward passes of the probe, and for each
-    layer that does not read the input `2 * feeding` backward passes from there; maps a forward pass of a sample,
-    ablation one of the probe for each neuron. The heads of `nn.MultiheadAttention` are recomputed, which costs its
+    Cost: about two passes over each watched output. Feeding features take four forward passes of the probe, and for
+    each layer that does not read the input `4 * feeding` backward passes from there; maps a forward pass of a sample,
+    ablation one of the probe for each neuron. Features, ablation and cards of exemplars are measured after 1, 2, 4, 8,
+    ... reports and the last; before that as far as they take at most 5 % of the passes of samples that training took
+    so far (the first report of a run also if its measurements and those of the last are at most 5 % of the whole run).
+    Passes are counted, so a run decides alike each time. Reports between show what was measured last, and its epoch; a
+    record's `passes` has the counts, `not_measured_now` what waits. A run that is
+    stopped early is measured at its end. The heads of `nn.MultiheadAttention` are recomputed, which costs its
     forward pass: in every batch of the validation, in every 8th of training. `nn.TransformerEncoderLayer` runs a second
     time where it runs fused (in validation).
 
@@ -95,6 +100,9 @@ class ActiveNeuronMonitor(ReportingMonitor):
             none.
         ablation: Neurons of each layer without which the accuracy is measured; 0 for none. By default, with `feeding`,
             as many of the exclusive or selective ones as send half the validation's samples forward, or 12 probes.
+        measure_every_n_reports: Feeding features, cards of exemplars and ablation come with every n-th report and the
+            last, whatever they cost. By default they come after 1, 2, 4, 8, ... reports, but later where they would
+            take more than 5 % of the training's own passes so far, and with the last report in any case.
         name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
         options: The options that all monitors share, such as `probe`, `every_n_epochs` and `max_overhead`: see
             `ProbeMonitor`. The probe is for feeding features and activation maps.
@@ -122,6 +130,7 @@ class ActiveNeuronMonitor(ReportingMonitor):
         maps: int | Sequence[int] = 16,
         ablation: int | None = None,
         exemplars: int | Exemplars = 8,
+        measure_every_n_reports: int | None = None,
         name: str = "neurons",
         **options: Any,
     ) -> None:
@@ -158,4 +167,5 @@ class ActiveNeuronMonitor(ReportingMonitor):
             **shown,
             exemplars=self._exemplars,
             detail=self._detail,
+            measure_every_n_reports=measure_every_n_reports,
         )

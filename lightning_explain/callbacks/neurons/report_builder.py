@@ -63,7 +63,7 @@ class ReportBuilder:
         self._exemplars = exemplars
         self._class_names = tuple(class_names)
         self._histories: dict[Stage, dict[str, LayerHistory]] = {}
-        self._feeding: dict[str, FeedingFeatures] = {}
+        self._feeding: dict[str, tuple[FeedingFeatures, int]] = {}
         self._effects: dict[str, tuple[UnitEffects, int]] = {}
         self._caveat = ""
 
@@ -105,9 +105,9 @@ class ReportBuilder:
         self.profiles["train"] = self._watch.profiles("train", trainer)
         return self.profiles["train"]
 
-    def add_feeding(self, features: dict[str, FeedingFeatures]) -> None:
-        """Keep feeding features for the reports that follow, by layer."""
-        self._feeding |= features
+    def add_feeding(self, features: Mapping[str, FeedingFeatures], epoch: int) -> None:
+        """Keep feeding features, computed in an epoch, for the reports that follow, by layer."""
+        self._feeding |= {layer: (found, epoch) for layer, found in features.items()}
 
     def add_effects(self, effects: Mapping[str, UnitEffects], epoch: int) -> None:
         """Keep the effects of neurons, measured in an epoch, for the reports that follow, by layer."""
@@ -152,7 +152,7 @@ class ReportBuilder:
                     profile,
                     histories[layer],
                     rate_gaps(train[layer], profile) if stage == "val" and layer in train else None,
-                    self._feeding.get(layer),
+                    *self._feeding.get(layer, (None, -1)),
                     *self._effects.get(layer, (None, -1)),
                     exemplars=exemplars.get(layer),
                 )

@@ -1,7 +1,6 @@
 """The reports of a neuron monitor: logged, recorded and drawn, all in one place."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,11 +11,11 @@ from lightning_explain.callbacks.base.error_handling import CALLING, WRITING, Gu
 from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
 from lightning_explain.callbacks.neurons.activation_maps import log_maps
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
-from lightning_explain.callbacks.neurons.counting.not_counted import not_ablated_message
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Profiles, Stage
 from lightning_explain.callbacks.neurons.exemplars.exemplar_pictures import log_exemplars
 from lightning_explain.callbacks.neurons.exemplars.monitor_exemplars import MonitorExemplars
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
+from lightning_explain.callbacks.neurons.measurements import Measurements
 from lightning_explain.callbacks.neurons.metrics import (
     MOST_CURVES,
     doubts,
@@ -33,9 +32,7 @@ from lightning_explain.callbacks.neurons.overview import over_layers, telling_ta
 from lightning_explain.callbacks.neurons.report_builder import Fresh, ReportBuilder
 from lightning_explain.callbacks.neurons.results import NeuronReport
 from lightning_explain.callbacks.neurons.tab import log_neuron_tab
-from lightning_explain.callbacks.neurons.tab_exemplars import TabUnits
 from lightning_explain.errors import ConfigurationError
-from lightning_explain.faithfulness.unit_effects import UnitEffects
 from lightning_explain.log import Detail, Journal, current_step, running_epoch, tag
 
 
@@ -57,9 +54,11 @@ class NeuronReporter:
             features are computed, else none.
         exemplars: The monitor's exemplars.
         detail: How much goes to the loggers.
+        measure_every_n_reports: Reports that are measured; None for a budget of passes.
 
     Attributes:
         builder: Builds the reports.
+        measurements: Takes what needs passes of its own.
         latest: The last report.
         records: One record per report, as in `record.jsonl`, with the logged `scalars`.
 
@@ -83,6 +82,7 @@ class NeuronReporter:
         ablation: int | None,
         exemplars: MonitorExemplars,
         detail: Detail,
+        measure_every_n_reports: int | None = None,
     ) -> None:
         channels = [maps] if isinstance(maps, int) else list(maps)
         if feeding < 0 or (ablation or 0) < 0 or any(channel < 0 for channel in channels):
@@ -102,10 +102,20 @@ class NeuronReporter:
         self._name = name
         self._watch, self._probe, self._guard, self._schedule = watch, probe, guard, schedule
         self._stopwatch = schedule.stopwatch
-        self._n_feeding, self._method, self._maps = feeding, method, maps
-        self._n_ablated = 0 if ablation is None and not feeding else ablation
+        self._maps = maps
         self._n_reports = 0
-        self._tab_units = TabUnits()
+        self.measurements = Measurements(
+            builder=self.builder,
+            probe=probe,
+            watch=watch,
+            exemplars=exemplars,
+            guard=guard,
+            schedule=schedule,
+            feeding=feeding,
+            method=method,
+            ablation=ablation,
+            every_n_reports=measure_every_n_reports,
+        )
 
     def start_over(self, caveat: str = "") -> None:
         """Forget all reports.
@@ -115,16 +125,18 @@ class NeuronReporter:
         """
         self.builder.start_over(caveat)
         self.latest, self._n_reports, self._noticed, self._doubts = None, 0, set(), ""
-        self._tab_units = TabUnits()
+        self.measurements.start_over()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the history of all reports, as plain tensors and dicts."""
-        return {"histories": self.builder.state_dict(), "n_reports": self._n_reports}
+        passes = self.measurements.state_dict()
+        return {"histories": self.builder.state_dict(), "n_reports": self._n_reports, "passes": passes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         self.builder.load_state_dict(state["histories"])
         self._n_reports = int(state["n_reports"])
+        self.measurements.load_state_dict(state.get("passes"))  # checkpoints of before they were counted have none
 
     # -- logging -----------------------------------------------------------------------------------------------
 
@@ -153,7 +165,7 @@ class NeuronReporter:
         with self._stopwatch.spending(), self._guard.doing("logging exemplars"), Journal(trainer, step) as journal:
             report = self.builder.within_epoch(trainer, step=step)
             self._publish(trainer, exemplar_scalars(self._name, report), report.profiles, step)
-            cards = self._exemplars.make_cards(trainer, pl_module, report, self._watch.layers)
+            cards = self.measurements.cards_within_epoch(trainer, pl_module, report)
             full = self._detail.is_full
             log_exemplars(journal, self._name, cards, report, self._exemplars.display, is_full=full)
 
@@ -207,55 +219,35 @@ class NeuronReporter:
         if found is None:
             return False
         report, scalars = found
-        fresh = Fresh()
-        measures = self._schedule.worth_measuring(trainer, self._n_reports)
-        if self._n_feeding and measures:
-            with self._stopwatch.spending(), self._guard.doing("working out what feeds the neurons", cure=CALLING):
-                features = self._probe.features(
-                    trainer,
-                    pl_module,
-                    report.profiles,
-                    self._watch.layers,
-                    method=self._method,
-                    most_neurons=self._n_feeding,
-                )
-                self.builder.add_feeding(features)
-                report, fresh.features = report.with_feeding(features), list(features)
-        # after a validation within the epoch the weights have moved on
-        if stage == "val" and trainer.validating and measures:
-            with self._stopwatch.spending(), self._guard.doing("showing exemplars", cure=CALLING):
-                fresh.cards = self._exemplars.make_cards(trainer, pl_module, report, self._watch.layers)
-        report = replace(report, cards=self._exemplars.cards, display=self._exemplars.display)
-        with self._stopwatch.spending(), self._guard.doing("naming the layers before activations", cure=CALLING):
-            self._tab_units.know(report.cards, lambda: self._probe.producers(trainer, pl_module, self._watch.layers))
-        effects = self._effects(trainer, pl_module, report) if measures else {}
-        self.builder.add_effects(effects, report.epoch)
-        report, fresh.effects = report.with_effects(effects), list(effects)
+        report, fresh = self.measurements.take(trainer, pl_module, report, self._n_reports, is_last=not monitored)
         with self._stopwatch.spending(), self._guard.doing("recording neurons"), Journal(trainer, step) as journal:
             self._write(journal, report, scalars, fresh)
         self._draw_maps(trainer, pl_module, step, f"after epoch {running_epoch(trainer)}")
         return True
 
-    def _effects(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, report: NeuronReport
-    ) -> Mapping[str, UnitEffects]:
-        """Measure the accuracy without neurons where the report's scores are known to be those of its classes."""
-        if self._n_ablated == 0 or not report.scores:
-            return {}
-        measuring = self._guard.doing("measuring the accuracy without single neurons", cure=CALLING)
-        chosen: dict[str, Any] = {"most_of_layer": self._n_ablated, "shown": report.cards}
-        with self._stopwatch.spending(), measuring:
-            found = self._probe.effects(trainer, pl_module, report.profiles, self._watch.layers, **chosen)
-            if found is None:
-                return {}
-            if found.not_measured and self._n_ablated is not None:
-                self._guard.note(not_ablated_message(found.not_measured), about=f"not ablated {found.not_measured}")
-            return found.effects
-        return {}
+    def complete(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, is_current: bool) -> None:
+        """Complete the last report of a run with the measurements it lacks; every process must call it.
+
+        Args:
+            trainer: The Trainer.
+            pl_module: The module.
+            is_current: True if the model's weights are those that the report is of.
+        """
+        if self.latest is None or not self.records:
+            return
+        found = self.measurements.complete(trainer, pl_module, self.latest, is_current=is_current)
+        if found is None:
+            return
+        report, fresh = found
+        scalars = self.records.pop()["scalars"]
+        with self._stopwatch.spending(), Journal(trainer, report.step) as journal:
+            self._write(journal, report, scalars, fresh, is_again=True)
 
     # -- writing -----------------------------------------------------------------------------------------------
 
-    def _write(self, journal: Journal, report: NeuronReport, scalars: dict[str, float], fresh: Fresh) -> None:
+    def _write(
+        self, journal: Journal, report: NeuronReport, scalars: dict[str, float], fresh: Fresh, *, is_again: bool = False
+    ) -> None:
         """Write a report: this is where everything of it is at hand, and where all of it goes out.
 
         Args:
@@ -263,9 +255,10 @@ class NeuronReporter:
             report: The report, with feeding features of an earlier report where there are no new ones.
             scalars: Its metrics by tag, logged already.
             fresh: The layers of which something is new.
+            is_again: True if it was written before, and has more now.
         """
         self.latest, full = report, self._detail.is_full
-        entry = {**report.record(), **self._schedule.record()}
+        entry = {**report.record(), **self._schedule.record(), **self.measurements.record()}
         self.records.append({"step": report.step, **entry, "scalars": scalars})
         # each for itself: what fails takes nothing else along
         with self._guard.doing("recording active neurons", cure=WRITING):
@@ -276,7 +269,8 @@ class NeuronReporter:
                 journal.text(tag(self._name, "notes"), words)
         self._doubts = words
         with self._guard.doing("drawing active neurons", cure=WRITING):
-            log_pictures(journal, self._name, report, is_full=full)
+            if not is_again:
+                log_pictures(journal, self._name, report, is_full=full)
         with self._guard.doing("writing what feeds the neurons", cure=WRITING):
             log_feeding(journal, self._name, report, fresh.features, is_full=full)
         with self._guard.doing("writing the accuracy without neurons", cure=WRITING):
@@ -284,7 +278,7 @@ class NeuronReporter:
         with self._guard.doing("drawing exemplars", cure=WRITING):
             log_exemplars(journal, self._name, fresh.cards, report, self._exemplars.display, is_full=full)
         with self._guard.doing("writing active neurons for the Explain tab", cure=WRITING):
-            log_neuron_tab(journal, self._name, report, scalars, count=len(self.records), units=self._tab_units)
+            log_neuron_tab(journal, self._name, report, scalars, count=len(self.records), units=self.measurements.units)
 
     def _draw_maps(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int, moment: str) -> None:
         """Draw the activation maps of the probe's first sample; all processes go forward, the first one draws."""

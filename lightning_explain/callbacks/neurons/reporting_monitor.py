@@ -12,6 +12,7 @@ from lightning_explain.callbacks.neurons.counting.counting_monitor import Counti
 from lightning_explain.callbacks.neurons.counting.watch import Profiles, Stage
 from lightning_explain.callbacks.neurons.exemplars.monitor_exemplars import MonitorExemplars
 from lightning_explain.callbacks.neurons.input_features import NeuronProbe
+from lightning_explain.callbacks.neurons.measurements import n_samples_of
 from lightning_explain.callbacks.neurons.reporter import NeuronReporter
 from lightning_explain.callbacks.neurons.results import NeuronReport
 from lightning_explain.log import current_step
@@ -110,6 +111,7 @@ class ReportingMonitor(CountingMonitor):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the hooks on; resume from a checkpoint, or start a new history for a new module."""
         self._is_reported = False
+        self._reporter.measurements.begin_run()
         super().on_fit_start(trainer, pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -131,6 +133,7 @@ class ReportingMonitor(CountingMonitor):
     ) -> None:
         """Count the batch; log the epoch so far after every n-th step."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        self._reporter.measurements.budget.train(n_samples_of(batch))
         if self._schedule.due_after_step(trainer):
             self._schedule.mark_step_report(trainer)
             self._step_reported = True
@@ -215,10 +218,17 @@ class ReportingMonitor(CountingMonitor):
         self._weights.epoch_ended(pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report the last epoch, if its report was skipped to stay within the budget."""
+        """Report the last epoch, if its report was skipped to stay within the budget; measure what the report lacks."""
         step = current_step(trainer, after_train_epoch=True)
         if self._schedule.n_skipped and self._schedule.reports_by_step_alone:
             self._reporter.report_step(trainer, pl_module, monitored=False)
         elif self._schedule.n_skipped:
             self._report(trainer, pl_module, step=step, monitored=False)
+        self._reporter.complete(trainer, pl_module, is_current=self._is_of_last_report(trainer, pl_module))
         self._schedule.close(trainer)
+
+    def _is_of_last_report(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
+        """Return True if the weights are still those of the last report."""
+        with self._guard.doing("comparing the weights with those counted last"):
+            return not self._weights.are_new(trainer, pl_module) and trainer.global_step == self._schedule.last_step
+        return False

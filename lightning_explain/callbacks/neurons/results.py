@@ -129,7 +129,9 @@ class NeuronReport:
             "scores": dict(self.scores),
             "layers": {name: layer.record(self.class_names) for name, layer in self.layers.items()},
             "feeding": {
-                name: layer.feeding.record() for name, layer in self.layers.items() if layer.feeding is not None
+                name: {"epoch": layer.feeding_epoch, **layer.feeding.record()}
+                for name, layer in self.layers.items()
+                if layer.feeding is not None
             },
             "effects": {
                 name: {"epoch": layer.effects_epoch, **layer.effects.record()}
@@ -200,5 +202,8 @@ class NeuronReport:
 
     def with_feeding(self, feeding: Mapping[str, FeedingFeatures]) -> "NeuronReport":
         """Return the report with feeding features of some layers."""
-        layers = {name: replace(layer, feeding=feeding.get(name, layer.feeding)) for name, layer in self.layers.items()}
+        layers = {
+            name: replace(layer, feeding=feeding[name], feeding_epoch=self.epoch) if name in feeding else layer
+            for name, layer in self.layers.items()
+        }
         return replace(self, layers=layers)

@@ -132,6 +132,8 @@ def _of_units(
 ) -> dict[str, Any]:
     """Return the header's entries on single units: accuracy without them, classes of exemplars, what feeds them."""
     fed = fed_maps(found.feeding if found else None, class_names, most=most_maps)
+    if found is not None and found.feeding is not None and found.feeding_epoch >= 0:
+        fed["feeding_epoch"] = found.feeding_epoch
     return {**_effects(found, classes), **_exemplar_labels(found), **fed}
 
 

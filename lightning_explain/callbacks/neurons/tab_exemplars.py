@@ -72,7 +72,8 @@ class TabUnits:
         found: dict[str, dict[str, Any]] = {layer: {"of": list(names)} for layer, names in producers.items()}
         if not report.cards:
             return found, {}, None
-        if self._written is not None and self._written[0] is report.cards:
+        # an event that is written again at the same step takes the place of the one that had the crops
+        if self._written is not None and self._written[0] is report.cards and self._written[1] != step:
             return found, {"exemplars_step": self._written[1]}, None
         self._written = report.cards, step
         made, picture = exemplar_tab(report.cards, lambda card: crop_pictures(card, report.display))

@@ -154,7 +154,8 @@ def _fed(layer: dict[str, Any]) -> Markup | None:
         rows.append([str(whole(parts[0])), el("bdi", clean(words(parts[1]), 24)), el("bdi", said)])
     if not rows:
         return None
-    title = f"What feeds the neurons of {_layer_name(layer)}"
+    epoch = whole(layer.get("feeding_epoch"), -1)
+    title = f"What feeds the neurons of {_layer_name(layer)}{f', as of epoch {epoch}' if epoch >= 0 else ''}"
     made = table(["neuron", "class", "strongest input features, with their sign"], rows, caption=title, class_="fed")
     return el("details", el("summary", title), made)
 

@@ -52,7 +52,8 @@ function fedBy(letter, layer, neuron) {
   return groups.map(({ className, features }) => {
     const full = Math.max(...features.map(([, value]) => Math.abs(value)).filter(Number.isFinite), 0) || 1;
     const mark = letter && el("span", { class: `step-letter ${letter.toLowerCase()}`, text: letter });
-    return el("div", { class: "bars" }, el("h4", {}, mark, ` what feeds it, for ${short(className, 60)}`), fedPicture(layer, neuron, className, features), ...features.map(([feature, value]) => {
+    const when = Number.isFinite(layer.fedEpoch) ? ` (epoch ${layer.fedEpoch})` : "";
+    return el("div", { class: "bars" }, el("h4", {}, mark, ` what feeds it, for ${short(className, 60)}${when}`), fedPicture(layer, neuron, className, features), ...features.map(([feature, value]) => {
       const share = Math.min(50, (50 * Math.abs(value)) / full);
       const style = { width: `${share}%`, left: value < 0 ? `${50 - share}%` : "50%" };
       return el("div", { class: "bar-row" }, el("span", { class: "name", text: short(feature, 200) }),

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_explain import ActiveNeuronMonitor, AttributionMonitor, DecisionPathMonitor, Probe, Saliency
 from lightning_explain import schedule as schedule_module
+from lightning_explain.callbacks.neurons import measurements
 from lightning_explain.callbacks.neurons.counting import stage_counts as neuron_counts
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from tests.events import Events
@@ -308,7 +309,10 @@ def test_what_is_no_budget_is_refused(monitor: Any, options: dict[str, Any]) -> 
         monitor(**options)
 
 
-def test_what_takes_passes_of_its_own_is_made_of_the_finished_network_too(tmp_path: Path) -> None:
+def test_what_takes_passes_of_its_own_is_made_of_the_finished_network_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurements, "SHARE", 100.0)
     monitor = ActiveNeuronMonitor(feeding=1, maps=0, on_error="raise")
     _, events = logged_fit(monitor, tmp_path, max_epochs=7)
     steps = [record["step"] for record in monitor.records]

@@ -128,7 +128,7 @@ def test_samples_whose_classes_are_none_go_on_as_one_group() -> None:
 def test_feeding_features_are_kept_for_the_reports_that_follow() -> None:
     found = builder(GivenCounts(val={"fc": profile(), "other": profile()}))
     features = feeding()
-    found.add_feeding({"fc": features})
+    found.add_feeding({"fc": features}, epoch=4)
     for step in (1, 2):
         layers = found.build(TRAINER, "val", step=step).layers
         assert layers["fc"].feeding is features and layers["other"].feeding is None

@@ -1,22 +1,17 @@
 """Reports of neurons: what goes where, how often, and what is told of them."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import pytest
-import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor, nn
 
-from lightning_explain import InputXGradient, Probe
 from lightning_explain.callbacks.neurons.metrics import MOST_CURVES
 from lightning_explain.callbacks.neurons.reporter import NeuronReporter
 from lightning_explain.errors import ConfigurationError
 from lightning_explain.log import Detail
-from lightning_explain.neurons import unit_layers
 from tests.callbacks.neurons.small_counts import GivenChoice, GivenCounts, guard, neuron_probe, no_exemplars, schedule
 from tests.callbacks.neurons.small_reports import RATES, profile
 from tests.events import Events
@@ -130,50 +125,26 @@ def test_curves_of_too_many_classes_are_left_out_and_that_is_reported(tmp_path: 
     assert sum("/recall/" in name for name in logger.metrics[0][0]) == MOST_CURVES
 
 
-class Net(pl.LightningModule):
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
-
-
-def test_feeding_features_are_worked_out_as_reports_double_and_kept_in_between() -> None:
-    n_calls = 0
-
-    def counted(*args: Any, **options: Any) -> Any:
-        nonlocal n_calls
-        n_calls += 1
-        return InputXGradient()(*args, **options)
-
-    net, watch, trainer = Net(), GivenCounts(val={"net.3": profile()}), quiet_trainer()
-    trainer.strategy.connect(net)
-    watch.watched = tuple(replace(layer, unit_dim=1) for layer in unit_layers(net, "net.3"))
-    probe = Probe(inputs=torch.rand(6, 3), targets=torch.tensor([0, 1] * 3))
-    found = reporter(watch, feeding=2, probe=neuron_probe(probe), method=counted)
-    by_report: list[int] = []
-    for step in range(5):
-        found.report_epoch(trainer, net, "val", step=step)
-        assert found.latest is not None
-        features = found.latest.layers["net.3"].feeding
-        assert features is not None and set(features.neurons.tolist()) <= {0, 1, 3}  # neuron 2 is dead
-        by_report.append(n_calls)
-    assert 0 < by_report[0] < by_report[1] == by_report[2] < by_report[3] == by_report[4]
-
-
 def test_a_resumed_reporter_goes_on_and_another_run_does_not() -> None:
     watch = GivenCounts(val={"fc": profile()})
     found, trainer = reporter(watch), quiet_trainer()
     found.report_epoch(trainer, MODULE, "val", step=1)
+    found.measurements.budget.train(100)
     resumed = reporter(watch)
     resumed.load_state_dict(found.state_dict())
     assert resumed.state_dict()["n_reports"] == 1
+    assert resumed.state_dict()["passes"] == {"trained": 300, "spent": 0}
+    earlier = {key: part for key, part in found.state_dict().items() if key != "passes"}
+    reporter(watch).load_state_dict(earlier)  # checkpoints of before passes were counted
     watch.given = {"val": {"fc": profile(RATES.flip(0))}}
     resumed.report_epoch(trainer, MODULE, "val", step=2)
     assert resumed.records[0]["scalars"]["explain/neurons/fc/turnover"] == pytest.approx(1 - 1 / 3)
     resumed.start_over("It restarts.")
-    assert resumed.latest is None and resumed.state_dict() == {"histories": {}, "n_reports": 0}
+    assert resumed.latest is None and resumed.state_dict() == {
+        "histories": {},
+        "n_reports": 0,
+        "passes": {"trained": 0, "spent": 0},
+    }
     resumed.report_epoch(trainer, MODULE, "val", step=3)
     assert resumed.records[-1]["caveat"] == "It restarts."
     assert len(resumed.records) == 2  # what was recorded is kept

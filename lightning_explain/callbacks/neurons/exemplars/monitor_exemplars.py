@@ -196,6 +196,11 @@ class MonitorExemplars:
         self._remembered = {key: each.remembered for key, each in found.items()}
         return found
 
+    def note_dead(self, report: NeuronReport) -> None:
+        """Note the dead units of the first report, which later cards tell from those that died since."""
+        if not self._dead:
+            self._dead = {key: found.profile.dead for key, found in report.layers.items()}
+
     def make_cards(self, trainer: Any, pl_module: Any, report: NeuronReport, layers: Sequence[Layer]) -> Cards:
         """Make the cards of the units that matter now; every process of a distributed run must call it.
 

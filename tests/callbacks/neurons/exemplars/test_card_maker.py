@@ -49,7 +49,8 @@ def by_autograd(net: nn.Module, layer: str, x: Tensor, unit: int, position: tupl
 
 def test_crops_are_of_the_data_and_heatmaps_those_of_autograd(tmp_path: Path) -> None:
     torch.manual_seed(3)
-    monitor, data, net = ActiveNeuronMonitor(on_error="raise"), DigitData(), DigitNet()
+    monitor = ActiveNeuronMonitor(measure_every_n_reports=1, on_error="raise")
+    data, net = DigitData(), DigitNet()
     _, events = logged_fit(monitor, tmp_path, net, data=data, max_epochs=2)
     x = data.val.tensors[0]
     found = cards(monitor)

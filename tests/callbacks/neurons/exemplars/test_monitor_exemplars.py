@@ -293,8 +293,12 @@ def test_relevance_for_scores_at_every_position_is_refused_before_training() -> 
 
 
 def test_steps_have_exemplars_of_the_validation_that_follows(tmp_path: Path) -> None:
-    monitor = ActiveNeuronMonitor(every_n_epochs=None, every_n_train_steps=2, feeding=0, maps=0, on_error="raise")
-    _, events = logged_fit(monitor, tmp_path, max_epochs=2, val_check_interval=0.5)
+    by_step: dict[str, Any] = {"every_n_epochs": None, "every_n_train_steps": 2, "feeding": 0, "maps": 0}
+    monitor = ActiveNeuronMonitor(**by_step, on_error="raise")
+    _, events = logged_fit(monitor, tmp_path / "budget", max_epochs=2, val_check_interval=0.5)
+    assert events.steps("explain/neurons/head.1/exemplars") == [11, 15]  # of the last epoch in any case
+    monitor = ActiveNeuronMonitor(**by_step, measure_every_n_reports=1, on_error="raise")
+    _, events = logged_fit(monitor, tmp_path / "all", max_epochs=2, val_check_interval=0.5)
     assert events.steps("explain/neurons/head.1/exemplars") == [3, 7, 11, 15]
     assert list(events.curve("explain/neurons/head.1/stayed")) == [7, 11, 15]
     assert list(events.curve("explain/neurons/head.1/purity")) == [3, 7, 11, 15]
