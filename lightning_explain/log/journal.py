@@ -3,16 +3,30 @@
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from lightning_explain.errors import LoggerError
 from lightning_explain.log.choice import sink_of
 from lightning_explain.log.meanings import metric_meaning, picture_meaning
 from lightning_explain.log.mlflow_sink import MLflowSink, mlflow_name
-from lightning_explain.log.sinks import Sink, TensorBoardSink
+from lightning_explain.log.sinks import SharedRecord, Sink, TensorBoardSink
 from lightning_explain.log.tags import tag as tag_of
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.text import shortened
 from lightning_explain.render.words import LONGEST
+
+_last_pictures: WeakKeyDictionary[Any, dict[str, tuple[str, int]]] = WeakKeyDictionary()
+"""By logger and tag, the content of the last picture and the step that it was logged at.
+
+For each logger object: a resumed run has another one, maybe with another folder, and gets its pictures.
+"""
+
+
+def _last_pictures_of(logger: Any) -> dict[str, tuple[str, int]]:
+    try:
+        return _last_pictures.setdefault(logger, {})
+    except TypeError:  # one without a hash, such as a data class, cannot be remembered: it gets every picture
+        return {}
 
 
 def current_step(trainer: Any, *, after_train_epoch: bool = False) -> int:
@@ -131,10 +145,34 @@ class Journal:
             self._try(logger, lambda logger=logger, sink=sink: _log_metrics(logger, sink, metrics, words, self.step))
         self._settle()
 
-    def image(self, tag: str, picture: Picture, *, description: str = "") -> None:
-        """Log a picture, uint8 [height, width, 3], with a description where the logger has a place for it."""
+    def image(self, tag: str, picture: Picture, *, description: str = "", content: str = "") -> None:
+        """Log a picture, uint8 [height, width, 3], with a description where the logger has a place for it.
+
+        Args:
+            tag: Its tag.
+            picture: The picture.
+            description: What it shows; by default what is known of its tag.
+            content: What tells it from another one of its tag, for `shown_since`.
+        """
         words = description or picture_meaning(tag)
-        self._each(lambda sink: sink.image(tag, picture, self.step, words))
+
+        def show(logger: Any, sink: Sink) -> None:
+            sink.image(tag, picture, self.step, words)
+            _last_pictures_of(logger)[tag] = content, self.step
+
+        for logger, sink in self._places:
+            if sink is not None:
+                self._try(logger, lambda logger=logger, sink=sink: show(logger, sink))
+        self._settle()
+
+    def shown_since(self, tag: str, content: str) -> int | None:
+        """Return the step since which every logger has had a picture of this content as its last one of a tag.
+
+        None if one of them has another, or none. The step is that of the latest of these pictures.
+        """
+        last = [_last_pictures_of(logger).get(tag) for logger, sink in self._places if sink is not None]
+        steps = [found[1] for found in last if found is not None and found[0] == content]
+        return max(steps) if steps and len(steps) == len(last) else None
 
     def text(self, tag: str, markdown: str) -> None:
         """Log a text."""
@@ -142,7 +180,8 @@ class Journal:
 
     def record(self, tag: str, record: Mapping[str, Any]) -> None:
         """Log a machine-readable record."""
-        self._each(lambda sink: sink.record(tag, record, self.step))
+        shared = SharedRecord(record, self.step)
+        self._each(lambda sink: sink.record(tag, shared, self.step))
 
     @property
     def shows_tab(self) -> bool:

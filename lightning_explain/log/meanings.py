@@ -37,7 +37,10 @@ PICTURES: dict[str, str] = {
 }
 """Meaning of a picture, by the last part of its tag."""
 
-PATH = "The way of a class's decision: from the input over units of each layer; lines as strong as what they carry."
+PATH = (
+    "The way of a class's decision: from the input over units of each layer; lines as strong as what they carry. "
+    "Drawn anew where it would look other than before."
+)
 
 
 def metric_meaning(tag: str) -> str:

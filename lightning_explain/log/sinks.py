@@ -1,8 +1,8 @@
 """Sinks for pictures, texts and records: the interface, a folder, and TensorBoard's event file."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,7 +14,7 @@ from tensorboard.compat.proto.summary_pb2 import (
 )
 
 from lightning_explain.log.files import append_line, write_whole
-from lightning_explain.log.json_ready import json_ready
+from lightning_explain.log.json_ready import json_text
 from lightning_explain.log.png import png_bytes
 from lightning_explain.log.tab_events import is_written, note_written, tab_summary
 from lightning_explain.log.tags import file_name
@@ -48,7 +48,36 @@ class Sink(Protocol):
 
 def record_line(record: Mapping[str, Any], step: int) -> str:
     """Return a record as one line of JSON, its step first."""
-    return json.dumps(json_ready({"step": step, **record}), allow_nan=False)
+    if isinstance(record, SharedRecord) and record.step == step:
+        return record.line
+    return json_text({"step": step, **record})
+
+
+@dataclass(frozen=True, eq=False)
+class SharedRecord(Mapping[str, Any]):
+    """A record on its way to several loggers, which is made JSON once for all.
+
+    Attributes:
+        values_by_key: The record.
+        step: The step it is logged at.
+    """
+
+    values_by_key: Mapping[str, Any]
+    step: int
+
+    def __getitem__(self, key: str) -> Any:
+        return self.values_by_key[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_by_key)
+
+    def __len__(self) -> int:
+        return len(self.values_by_key)
+
+    @cached_property
+    def line(self) -> str:
+        """The record as one line of JSON, its step first."""
+        return json_text({"step": self.step, **self.values_by_key})
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 
-from lightning_explain.log.json_ready import json_ready
+from lightning_explain.log.json_ready import json_text
 from lightning_explain.log.png import png_bytes
 from lightning_explain.render.colour import Picture
 
@@ -50,7 +50,7 @@ def tab_summary(tag: str, header: Mapping[str, Any], sprite: Picture | None) -> 
     Returns:
         A `Summary` with one value, a rank-1 string tensor of one or two blobs.
     """
-    words = json.dumps(json_ready({"v": VERSION, **header}), allow_nan=False, separators=(",", ":"))
+    words = json_text({"v": VERSION, **header}, (",", ":"))
     blobs = [words.encode()] if sprite is None else [words.encode(), png_bytes(sprite)]
     kind = json.dumps({"v": VERSION, "kind": header["kind"]}).encode()
     metadata = _PROTO.SummaryMetadata(

@@ -268,6 +268,7 @@ function graphOf(value) {
     ablation: number(graph.ablation),
     ablationRandom: number(graph.ablation_random),
     words: writtenWords(orNull(graph.words, (all) => list(all).slice(0, 512).map(words)), drawn),
+    picture: whole(graph.picture),
     tileIndex: whole(graph.tile),
     boxes: new Map(boxes.filter(([, box]) => box.length === 4 && box.every((side) => side >= 0 && side <= 1))),
     ...drawn,

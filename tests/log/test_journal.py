@@ -1,13 +1,17 @@
 """What a journal writes to which logger."""
 
 import math
+from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE, DATA_CLASS_SCALAR
 
-from lightning_explain.log import Journal
+from lightning_explain.errors import LoggerError
+from lightning_explain.log import Journal, png, sinks
 from lightning_explain.log.sinks import FolderSink, TensorBoardSink
 from tests.events import Events
 from tests.log.loggers import PICTURE, FakeTrainer, Unknown, files
@@ -70,3 +74,61 @@ def test_tensorboard_shows_what_a_figure_and_a_picture_mean(tmp_path: Path) -> N
     assert metadata["p-a"].data_class == DATA_CLASS_SCALAR and metadata["i"].data_class == DATA_CLASS_BLOB_SEQUENCE
     assert (events.picture("i") == PICTURE).all()
     assert other.metrics == [({"a": 4.5, "c": 2.0}, 3), ({"a": 7.5, "b": 7.0, "c": 2.0}, 5)]
+
+
+def test_pictures_and_records_are_encoded_once_for_all_loggers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    encode, write = png._encoded, sinks.json_text
+    monkeypatch.setattr(png, "_kept", OrderedDict())
+    monkeypatch.setattr(png, "_encoded", lambda picture: made.append("picture") or encode(picture))
+    monkeypatch.setattr(sinks, "json_text", lambda record: made.append("record") or write(record))
+    loggers = [CSVLogger(tmp_path), Unknown(str(tmp_path)), TensorBoardLogger(tmp_path / "board")]
+    with Journal(FakeTrainer(loggers), 5) as journal:
+        journal.image("i", PICTURE)
+        journal.record("r", {"a": math.nan})
+    loggers[-1].finalize("success")
+    assert made == ["picture", "record"]
+    found = [path.read_text() for path in tmp_path.rglob("r.jsonl")]
+    assert found == ['{"step": 5, "a": null}\n'] * 3
+    assert len({path.read_bytes() for path in tmp_path.rglob("i/*.png")}) == 1
+
+
+def test_a_logger_has_shown_what_its_last_picture_of_a_tag_showed(tmp_path: Path) -> None:
+    first, second = Unknown(str(tmp_path)), Unknown(str(tmp_path))
+    metrics_alone = Unknown(None)
+    assert Journal(FakeTrainer([first]), 0).shown_since("i", "one") is None
+    Journal(FakeTrainer([first]), 3).image("i", PICTURE, content="one")
+    assert Journal(FakeTrainer([first, metrics_alone]), 8).shown_since("i", "one") == 3
+    assert Journal(FakeTrainer([first]), 8).shown_since("j", "one") is None
+    assert Journal(FakeTrainer([first]), 8).shown_since("i", "two") is None
+    assert Journal(FakeTrainer([first, second]), 8).shown_since("i", "one") is None  # the second has none
+    Journal(FakeTrainer([first, second]), 8).image("i", PICTURE, content="one")
+    assert Journal(FakeTrainer([first, second]), 9).shown_since("i", "one") == 8
+    Journal(FakeTrainer([first]), 9).image("i", PICTURE)  # another one, of which nothing is known
+    assert Journal(FakeTrainer([first]), 9).shown_since("i", "one") is None
+    assert Journal(FakeTrainer([]), 9).shown_since("i", "one") is None
+
+
+def test_a_picture_that_could_not_be_written_was_not_shown(tmp_path: Path) -> None:
+    logger = Unknown(str(tmp_path))
+    journal = Journal(FakeTrainer([logger]), 3)
+    (tmp_path / "unknown" / "version_0" / "i").write_text("in the way")
+    with pytest.raises(LoggerError):
+        journal.image("i", PICTURE, content="one")
+    assert journal.shown_since("i", "one") is None
+
+
+@dataclass
+class Fields(CSVLogger):
+    """A logger that cannot be a key: data classes have no hash."""
+
+    folder: str
+
+    def __post_init__(self) -> None:
+        super().__init__(self.folder)
+
+
+def test_a_logger_that_cannot_be_remembered_gets_every_picture(tmp_path: Path) -> None:
+    journal = Journal(FakeTrainer([Fields(str(tmp_path))]), 3)
+    journal.image("i", PICTURE, content="one")
+    assert journal.shown_since("i", "one") is None and len(list(tmp_path.rglob("*.png"))) == 1

@@ -6,8 +6,10 @@ from collections import OrderedDict
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lightning_explain.log.json_ready import json_ready
+from lightning_explain.log.json_ready import json_ready, json_text
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,20 @@ def test_what_was_given_is_not_changed() -> None:
     given = {"a": [math.nan]}
     json_ready(given)
     assert math.isnan(given["a"][0])
+
+
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+nested = st.recursive(
+    plain, lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner) | st.tuples(inner, inner)
+)
+
+
+@given(nested)
+def test_the_text_is_that_of_the_values_that_json_has(value: Any) -> None:
+    assert json_text(value) == json.dumps(json_ready(value), allow_nan=False)
+    assert json_text(value, (",", ":")) == json.dumps(json_ready(value), allow_nan=False, separators=(",", ":"))
+
+
+def test_what_is_no_value_is_refused() -> None:
+    with pytest.raises(TypeError, match="set"):
+        json_text({"a": {1}})

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lightning_explain.log.png import PALETTE_SIZE, png_bytes
+from lightning_explain.log import png
+from lightning_explain.log.png import KEPT, PALETTE_SIZE, png_bytes
 from lightning_explain.render.colour import Picture
 
 
@@ -61,3 +62,24 @@ def test_the_same_picture_has_the_same_bytes_and_is_not_changed() -> None:
     before = picture.copy()
     assert png_bytes(picture) == png_bytes(before)
     assert (picture == before).all()
+
+
+def test_a_picture_that_was_encoded_lately_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[Picture] = []
+    encode = png._encoded
+    monkeypatch.setattr(png, "_encoded", lambda picture: encoded.append(picture) or encode(picture))
+    pictures = [picture_of(5, seed=100 + seed) for seed in range(KEPT + 1)]
+    first = png_bytes(pictures[0])
+    assert png_bytes(pictures[0].copy()) == png_bytes(pictures[0][:]) == first and len(encoded) == 1
+    assert opened(png_bytes(pictures[0].reshape(50, 40, 3))).size == (40, 50) and len(encoded) == 2  # of another form
+    for picture in pictures[1:]:
+        assert (np.asarray(opened(png_bytes(picture)).convert("RGB")) == picture).all()
+    assert len(png._kept) == KEPT and len(encoded) == KEPT + 2
+    assert png_bytes(pictures[0]) == first and len(encoded) == KEPT + 3  # only so many are kept
+
+
+def test_a_picture_that_was_changed_is_encoded_as_it_is_now() -> None:
+    picture = picture_of(5, seed=200)
+    png_bytes(picture)
+    picture[0, 0] += 1
+    assert (np.asarray(opened(png_bytes(picture)).convert("RGB")) == picture).all()

@@ -1,6 +1,8 @@
 """The words and inputs around a path monitor's pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from hashlib import sha256
+from typing import Any
 
 from lightning_explain.callbacks.base.forward import probabilities
 from lightning_explain.callbacks.paths.explanation import MOST_CLASSES, Group, PathExplanation
@@ -11,7 +13,7 @@ from lightning_explain.callbacks.paths.shown_input import shown_input
 from lightning_explain.paths import Ablation, PathGraph
 from lightning_explain.probe import Probe
 from lightning_explain.render.colour import Picture
-from lightning_explain.render.paths import path_picture, percent
+from lightning_explain.render.paths import path_picture, percent, picture_content
 
 NOTABLE = 0.005
 """Share of biases that is worth a sentence."""
@@ -35,7 +37,7 @@ def _title(graph: PathGraph, group: Group, rows: Sequence[int], moment: str, rul
     subject = f"it {of}" if group.has_output else f"{of}{whose}"
     samples = f"sample {rows[0]} of the probe" if len(rows) == 1 else f"mean of {len(rows)} samples"
     signs = f"Red speaks for {of}, blue against it" if group.has_output else "Red raises the output, blue lowers it"
-    words = [f"What makes {subject}, {moment} ({samples}; {rules})."]
+    words = [f"What makes {subject}{moment} ({samples}; {rules})."]
     if graph.is_spread:
         few = percent(max(graph.shown_share, LEAST_SAID))
         words += [
@@ -64,6 +66,22 @@ def _signed_percent(share: float) -> str:
     return f"{'-' if share < 0 else ''}{percent(abs(share))}"
 
 
+def _words_of(
+    explanation: PathExplanation, probe: Probe, history: PathHistory, *, place: int, options: PathOptions, moment: str
+) -> dict[str, Any]:
+    """Return the graph of a class's picture, and the words in it."""
+    found = explanation.classes[place]
+    graph, rows = explanation.drawn(found, options.show_of(probe))
+    lost = "" if found.ablation is None else ablation_words(found.ablation, is_mean=graph is found.graph)
+    title = _title(graph, found.group, rows, moment, options.rules_name)
+    return {
+        "graph": graph,
+        "title": " ".join(words for words in (title, lost, history.caveat) if words),
+        "output_lines": _output_lines(explanation, found.group, graph, rows),
+        "slots": history.slots[place],
+    }
+
+
 def picture_of(
     explanation: PathExplanation, probe: Probe, history: PathHistory, *, place: int, options: PathOptions
 ) -> Picture:
@@ -76,22 +94,38 @@ def picture_of(
         place: Place of the class in the explanation.
         options: The options of the monitor.
     """
-    found = explanation.classes[place]
-    graph, rows = explanation.drawn(found, options.show_of(probe))
-    moment = (
-        "before training"
-        if explanation.epoch is None
-        else f"in epoch {explanation.epoch}, at step {explanation.step:,}"
-    )
-    lost = "" if found.ablation is None else ablation_words(found.ablation, is_mean=graph is found.graph)
-    title = f"{_title(graph, found.group, rows, moment, options.rules_name)} {lost}".strip()
-    return path_picture(
-        graph,
-        title=f"{title} {history.caveat}".strip(),
-        output_lines=_output_lines(explanation, found.group, graph, rows),
-        shown=shown_input(explanation, probe, rows),
-        slots=history.slots[place],
-    )
+    in_epoch = f", in epoch {explanation.epoch}, at step {explanation.step:,}"
+    moment = ", before training" if explanation.epoch is None else in_epoch
+    _, rows = explanation.drawn(explanation.classes[place], options.show_of(probe))
+    words = _words_of(explanation, probe, history, place=place, options=options, moment=moment)
+    return path_picture(**words, shown=shown_input(explanation, probe, rows))
+
+
+def content_of(
+    explanation: PathExplanation, probe: Probe, history: PathHistory, *, place: int, options: PathOptions
+) -> str:
+    """Return a digest of what `picture_of` would draw, but for the moment: equal ones look the same.
+
+    Args:
+        explanation: As in `picture_of`, like the others.
+        probe: The probe.
+        history: Knows the places of the units.
+        place: Place of the class in the explanation.
+        options: The options of the monitor.
+    """
+    _, rows = explanation.drawn(explanation.classes[place], options.show_of(probe))
+    words = _words_of(explanation, probe, history, place=place, options=options, moment="")
+    return sha256(repr((picture_content(**words), probe.fingerprint, rows)).encode()).hexdigest()
+
+
+def path_contents(
+    explanation: PathExplanation, probe: Probe, history: PathHistory, options: PathOptions, *, most: int
+) -> dict[str, str]:
+    """Return the digests of the pictures of the first classes: tag part -> digest, as `path_pictures` has them."""
+    return {
+        part: content_of(explanation, probe, history, place=place, options=options)
+        for place, part in enumerate(parts_of_classes(explanation)[:most])
+    }
 
 
 def path_pictures(
@@ -100,10 +134,12 @@ def path_pictures(
     history: PathHistory,
     options: PathOptions,
     *,
-    most: int = MOST_CLASSES,
+    wanted: Collection[str] | None = None,
 ) -> dict[str, Picture]:
-    """Draw the path of each class, of the first `most`: tag part -> picture."""
-    parts = parts_of_classes(explanation)[:most]
+    """Draw the path of each class, of the first ones or those wanted: tag part -> picture."""
+    parts = parts_of_classes(explanation)[:MOST_CLASSES]
     return {
-        part: picture_of(explanation, probe, history, place=place, options=options) for place, part in enumerate(parts)
+        part: picture_of(explanation, probe, history, place=place, options=options)
+        for place, part in enumerate(parts)
+        if wanted is None or part in wanted
     }

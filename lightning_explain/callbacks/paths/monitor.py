@@ -72,7 +72,8 @@ class DecisionPathMonitor(ScoresMonitor[PathExplanation, PathHistory]):
     it.
 
     - `explain/{name}/{class}` (image): the mean path of the class's probe samples, or of the first of them; for the
-      first ten classes; after 1, 2, 3, 4, 6, 8, 12, 16, ... explanations and at the end.
+      first ten classes; after 1, 2, 3, 4, 6, 8, 12, 16, ... explanations and at the end, where it would look other than
+      the last one. Record (`pictures`) and tab name the step of the picture that still shows a graph.
     - `explain/{name}/turnover`: edges that changed since the explanation before (1 - Jaccard of the edges drawn
       between single units), mean over the classes; `.../class_turnover/{class}`: of each.
     - `explain/{name}/shown_share`: share of what reaches the inputs that takes the ways drawn;

@@ -1,12 +1,14 @@
 """Logging, recording and drawing of explanations by decision paths."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_explain.callbacks.base.early_stopping import update_callback_metrics
 from lightning_explain.callbacks.base.error_handling import WRITING, Guard
 from lightning_explain.callbacks.base.monitor_schedule import MonitorSchedule
 from lightning_explain.callbacks.paths.explanation import MOST_CLASSES, PathExplanation
-from lightning_explain.callbacks.paths.images import path_pictures
+from lightning_explain.callbacks.paths.images import path_contents, path_pictures
 from lightning_explain.callbacks.paths.path_history import PathHistory
 from lightning_explain.callbacks.paths.path_options import PathOptions
 from lightning_explain.callbacks.paths.record import path_record, path_scalars, ranking_table, undecided_classes
@@ -21,6 +23,20 @@ FEW_CLASSES = 4
 
 TELLING = ("turnover", "shown_share", "ablation", "ablation_random", "overhead")
 """The metrics that are logged with `detail="terse"`."""
+
+
+@dataclass(frozen=True)
+class PicturesDue:
+    """Pictures of the classes that are drawn, by the part of their tags.
+
+    Attributes:
+        steps: The step of the picture that shows the graph as it is: an earlier one where nothing that is drawn has
+            changed since; None where none does, and none is due.
+        new: Of those to be drawn now, a digest of what they show.
+    """
+
+    steps: dict[str, int | None] = field(default_factory=dict[str, int | None])
+    new: dict[str, str] = field(default_factory=dict[str, str])
 
 
 class PathReporter:
@@ -87,8 +103,11 @@ class PathReporter:
         probe: Probe,
         history: PathHistory,
     ) -> None:
+        pictures = PicturesDue()
+        with self._guard.doing("looking for changes of the decision paths"):
+            pictures = self._due(journal, explanation, probe, history, is_due=worth_redrawing(history.count))
         entry = {**path_record(explanation, probe, options=self._options), **self._schedule.record()}
-        entry["caveat"] = history.caveat
+        entry |= {"caveat": history.caveat, "pictures": pictures.steps}
         kept = {key: value for key, value in entry.items() if key != "graphs"}  # those of a long run take gigabytes
         self.records.append({"step": explanation.step, **kept, "scalars": scalars})
         # each for itself: what fails takes nothing else along
@@ -96,13 +115,13 @@ class PathReporter:
             journal.record(tag(self._name, "record"), {**entry, "scalars": scalars})
         header = {"name": self._name, "step": explanation.step, "epoch": explanation.epoch, "count": history.count}
         with self._guard.doing("writing the decision paths for the Explain tab", cure=WRITING):
-            event, images = tab_event(explanation, probe, self._options.show_of(probe))
-            journal.tab(self._name, {**event, **header, "caveat": history.caveat}, images)
+            if journal.shows_tab:
+                event, images = tab_event(explanation, probe, self._options.show_of(probe), pictures.steps)
+                journal.tab(self._name, {**event, **header, "caveat": history.caveat}, images)
         with self._guard.doing("writing the ranking", cure=WRITING):
             words = [markdown_safe(history.caveat), ranking_table(explanation)]
             journal.text(tag(self._name, "ranking"), "\n\n".join(word for word in words if word))
-        if worth_redrawing(history.count):
-            self._draw(journal, explanation, probe, history)
+        self._draw(journal, explanation, probe, history, pictures.new)
 
     def _warn(self, explanation: PathExplanation) -> None:
         undecided = undecided_classes(explanation)
@@ -119,16 +138,36 @@ class PathReporter:
                 "Give a probe of the classes that matter."
             )
 
-    def _draw(self, journal: Journal, explanation: PathExplanation, probe: Probe, history: PathHistory) -> None:
-        if journal.shows_pictures:
-            for part, picture in path_pictures(
-                explanation, probe, history, self._options, most=self._most_drawn
-            ).items():
-                journal.image(tag(self._name, part), picture)
+    def _due(
+        self, journal: Journal, explanation: PathExplanation, probe: Probe, history: PathHistory, *, is_due: bool
+    ) -> PicturesDue:
+        """Find the classes whose picture would show what the last one does not."""
+        if not journal.shows_pictures:
+            return PicturesDue()
+        contents = path_contents(explanation, probe, history, self._options, most=self._most_drawn)
+        since = {part: journal.shown_since(tag(self._name, part), content) for part, content in contents.items()}
+        now = explanation.step if is_due else None
+        return PicturesDue(
+            steps={part: now if step is None else step for part, step in since.items()},
+            new={part: content for part, content in contents.items() if is_due and since[part] is None},
+        )
+
+    def _draw(
+        self,
+        journal: Journal,
+        explanation: PathExplanation,
+        probe: Probe,
+        history: PathHistory,
+        new: Mapping[str, str],
+    ) -> None:
+        pictures = path_pictures(explanation, probe, history, self._options, wanted=new) if new else {}
+        for part, picture in pictures.items():
+            journal.image(tag(self._name, part), picture, content=new[part])
 
     def finish(self, trainer: Any, explanation: PathExplanation, *, probe: Probe, history: PathHistory) -> None:
         """Draw the last explanation, if it is not drawn yet."""
         if not worth_redrawing(history.count):
             drawing = self._guard.doing("drawing the decision paths")
             with self._schedule.stopwatch.spending(), drawing, Journal(trainer, explanation.step) as journal:
-                self._draw(journal, explanation, probe, history)
+                due = self._due(journal, explanation, probe, history, is_due=True)
+                self._draw(journal, explanation, probe, history, due.new)

@@ -1,6 +1,6 @@
 """The event of a path monitor for the Explain tab: graphs in few bytes, and the images that they begin at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ from PIL import Image
 
 from lightning_explain.callbacks.paths.explanation import MOST_CLASSES, ClassPath, PathExplanation
 from lightning_explain.callbacks.paths.path_options import Show
-from lightning_explain.callbacks.paths.record import graph_titles
+from lightning_explain.callbacks.paths.record import graph_titles, parts_of_classes
 from lightning_explain.callbacks.paths.shown_input import shown_input
 from lightning_explain.paths import PathEdge, PathGraph, PathNode
 from lightning_explain.probe import Probe
@@ -108,23 +108,30 @@ def _ablation(found: ClassPath) -> dict[str, float]:
     return {} if ablation is None else {"ablation": _short(ablation.drawn), "ablation_random": _short(ablation.random)}
 
 
-def tab_event(explanation: PathExplanation, probe: Probe, show: Show) -> tuple[dict[str, Any], Picture | None]:
+def tab_event(
+    explanation: PathExplanation, probe: Probe, show: Show, pictures: Mapping[str, int | None] | None = None
+) -> tuple[dict[str, Any], Picture | None]:
     """Return an explanation for the Explain tab: fields of its header, and the images side by side or None.
 
     Args:
         explanation: The explanation.
         probe: The probe.
         show: As in `PathOptions`.
+        pictures: Step of the picture that shows a class's graph, by the part of its tag.
     """
+    parts, known = parts_of_classes(explanation), pictures or {}
     graphs: list[dict[str, Any]] = []
     tiles: list[Picture] = []
-    for found in explanation.classes[:MOST_CLASSES]:
+    for part, found in zip(parts[:MOST_CLASSES], explanation.classes, strict=False):
         graphs_of_class = graph_titles(explanation, found, show)
         if not probe.parts[0].is_floating_point():
             graphs_of_class = graphs_of_class[-1:]  # the mean over texts has no words
         for title, graph, rows in graphs_of_class:
             shown = shown_input(explanation, probe, rows)
             entry = {**title, **tab_graph(graph, shown), **_ablation(found)}
+            since = known.get(part)
+            if since is not None and since < explanation.step and graph is explanation.drawn(found, show)[0]:
+                entry["picture"] = since
             if shown.words:
                 entry["words"] = list(shown.words)
             if shown.image is not None:

@@ -27,7 +27,7 @@ class WayBack:
         self._place = {id(cut.leaf): place for place, cut in enumerate(self.cuts)}
 
     def before(self, place: int) -> Tensor | None:
-        """Return what a place was computed from, with its graph."""
+        """Return the tensor that a place was computed from, with its graph."""
         return self.score if place == SCORE else self.cuts[place].before
 
     @cached_property

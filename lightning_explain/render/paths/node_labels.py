@@ -17,6 +17,16 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if value >= 9.95 else f"{value:.2g} %"
 
 
+def short_number(value: float) -> str:
+    """Write a signed number with two digits, a large one without decimals.
+
+    Example:
+        >>> short_number(0.4161), short_number(-1234.5)
+        ('+0.42', '-1234')
+    """
+    return f"{value:+.2g}" if abs(value) < 10 else f"{value:+.0f}"
+
+
 def cut_at_front(words: str, width: int, size: int) -> str:
     """Cut a line that is too long for `width` pixels at its front, where names of layers have what they share.
 
@@ -47,7 +57,7 @@ def short_names(names: Sequence[str], width: int, size: int) -> list[str]:
 
 
 def name_in_block(node: PathNode, block: LayerBlock) -> str:
-    """Return what tells a unit apart from the others of its block.
+    """Return the part of a label that tells a unit apart from the others of its block.
 
     Example:
         >>> one, two = LayerBlock("net.4", ("net.4.c2",)), LayerBlock("net.4", ("net.4.c2", "net.4.down"))

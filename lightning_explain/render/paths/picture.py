@@ -6,7 +6,7 @@ from lightning_explain.paths import PathGraph
 from lightning_explain.render.colour import Picture
 from lightning_explain.render.layout import below, framed
 from lightning_explain.render.paths.inputs import draw_inputs, write_inputs
-from lightning_explain.render.paths.node_labels import percent, short_names
+from lightning_explain.render.paths.node_labels import percent, short_names, short_number
 from lightning_explain.render.paths.node_places import OUTPUT_WIDTH, TOP
 from lightning_explain.render.paths.ranked import draw_ranked, first_ranked, write_ranked
 from lightning_explain.render.paths.scene import (
@@ -29,10 +29,6 @@ N_COLOURS = 20
 """Enough for lines in two colours; with more a picture takes twice the bytes."""
 
 
-def _short(value: float) -> str:
-    return f"{value:+.2g}" if abs(value) < 10 else f"{value:+.0f}"
-
-
 def _title(words: str, width: int) -> Picture:
     lines = [fitting(line, width, TITLE_SIZE) for line in wrapped(words, width, TITLE_SIZE)]
     sheet = Sheet(width, TITLE_PITCH * len(lines))
@@ -51,14 +47,14 @@ def _write_captions(sheet: Sheet, scene: Scene) -> None:
     size = dict(zip(graph.layers, graph.n_units, strict=True))
     total = dict(zip(graph.layers, graph.totals, strict=True))
     for block in scene.inputs[:1]:
-        what = f"{size[block.name]} {_kind_of_inputs(scene.shown)}, {_short(total[block.name])} in all"
+        what = f"{size[block.name]} {_kind_of_inputs(scene.shown)}, {short_number(total[block.name])} in all"
         sheet.write(0, 10, "input", size=12, anchor="lm")
         sheet.write(0, 26, what, anchor="lm", fill=SOFT)
     names = short_names([block.name for block in scene.hidden], layout.step - 12, 12)
     for block, name in zip(scene.hidden, names, strict=True):
         n_units, contribution = (sum(of[layer] for layer in block.layers) for of in (size, total))
         sheet.write(layout.columns[block.name], 10, name, size=12)
-        words = fitting(f"{n_units} {graph.kind_of(block)}, {_short(contribution)}", layout.step - 4, 11)
+        words = fitting(f"{n_units} {graph.kind_of(block)}, {short_number(contribution)}", layout.step - 4, 11)
         sheet.write(layout.columns[block.name], 26, words, fill=SOFT)
 
 

@@ -1,6 +1,6 @@
 // One path: what it carries, its drawing or its ranking, the unit that was picked, its edges as a table.
 
-import { el, figure, percent, short } from "../dom.js";
+import { count, el, figure, percent, short } from "../dom.js";
 import { createTable } from "../tables/table.js";
 import { edgeWords, nodeWords, pathDrawing } from "./graph.js";
 import { rankedUnits } from "./ranked.js";
@@ -50,6 +50,7 @@ function said(graph, edges, { other, marked, mark, isRanked }) {
   if (!isRanked && graph.columns.reduce((sum, column) => sum + column.layers.length, 0) < graph.nLayers) parts.push("They pass through layers that are not shown.");
   if (graph.absorbedShare >= 0.005) parts.push(`${percent(graph.absorbedShare)} of the decision comes from biases.`);
   if (Number.isFinite(graph.ablation)) parts.push(`Without the units ${graph.sample < 0 ? "drawn" : "of its class's mean path"}, ${percent(graph.ablation)} of the score is lost; without as many random ones, ${percent(graph.ablationRandom)}.`);
+  if (graph.picture >= 0) parts.push(`Nothing that its picture shows has changed since step ${count(graph.picture)}, so that Images has no newer one.`);
   if (other && !isRanked) parts.push(`${marked.size} of ${edges.length} edges ${mark} since B.`);
   return parts.join(" ");
 }
