@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 Outputs = Callable[[tuple[Tensor, ...]], Mapping[str, Tensor]]
 """Inputs, each [rows, ...] -> by layer values [rows, units, positions]."""
@@ -138,9 +139,13 @@ def _note(
             continue
         # NaN differs from everything: where it was there before, nothing is known, and all is taken to matter
         changed = (values != plain[key]).any(1).cpu()
-        marks = found.setdefault(key, [torch.zeros(values.shape[2], size, dtype=torch.bool) for size in sizes])
+        marks = found.setdefault(key, [torch.zeros(0, size, dtype=torch.bool) for size in sizes])
+        # a longer sample may have more positions than those before
+        missing = values.shape[2] - len(marks[0])
+        if missing > 0:
+            marks[:] = [functional.pad(mark, (0, 0, 0, missing)) for mark in marks]
         for row, (axis, number, _) in enumerate(trials):
-            marks[axis][:, number] |= changed[row]
+            marks[axis][: values.shape[2], number] |= changed[row]
 
 
 class ReceptiveFields:
@@ -213,7 +218,7 @@ class ReceptiveFields:
 
     def box(self, place: int) -> tuple[tuple[int, int], ...]:
         """Return start and stop along each axis of what a position depends on; the whole axis where nothing shows."""
-        if not self._marks:
+        if not self._marks or place >= len(self._marks[0]):
             return tuple((0, size) for size in self._sizes)
         return tuple(self._interval(axis, mark[place], place) for axis, mark in enumerate(self._marks))
 

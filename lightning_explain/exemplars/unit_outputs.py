@@ -61,6 +61,19 @@ def layer_outputs(
     return {key: found for key, found in seen.items() if found is not None}
 
 
+def longest_first(values: Tensor) -> Tensor:
+    """Return the numbers of samples, those with the fewest positions of padding first.
+
+    Args:
+        values: [samples, units, positions]; -inf at padding.
+
+    Example:
+        >>> longest_first(torch.tensor([[[1.0, -torch.inf]], [[2.0, 3.0]], [[0.0, 1.0]]]))
+        tensor([1, 2, 0])
+    """
+    return (~values.isneginf()).any(1).sum(1).argsort(descending=True, stable=True)
+
+
 class UnitOutputs(nn.Module):
     """A model whose scores are all units of one layer at all positions: [batch, units * positions].
 

@@ -168,8 +168,9 @@ def _hooked(layer: Layer, clamper: _Clamper) -> Generator[None, None, None]:
 @contextmanager
 def _function_exchanged(layer: Layer, then: Any, clamper: _Clamper) -> Generator[None, None, None]:
     """Let the function that follows the layer give exchanged units."""
-    if isinstance(then, AppliedFunction):
-        with _FunctionWatch(then.function, clamper):
+    if isinstance(then, AppliedFunction) or layer.host is None:
+        # a decoder layer applies it without a module of its own
+        with _FunctionWatch(then.function if isinstance(then, AppliedFunction) else then, clamper):
             yield
         return
     host: Any = layer.host

@@ -178,7 +178,7 @@ def feeding_features(
     `most_neurons` times the probe; without a method that of `shared_attributions`.
 
     Raises:
-        ExplanationError: A layer's units do not depend on the input.
+        ExplanationError: No layer's units depend on the input; with a method of one's own, some layer's do not.
     """
     parts = parts_of(inputs)
     known = torch.zeros(len(parts[0]), dtype=torch.long) if labels is None else labels.cpu()

@@ -99,6 +99,17 @@ def _turns(pairs: Pairs, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
     return found
 
 
+def explained_parts(inputs: Sequence[Tensor]) -> list[bool]:
+    """Return for each input whether it is explained: masks, lengths and ids beside real numbers stay as they are.
+
+    Example:
+        >>> explained_parts([torch.ones(2, 3), torch.ones(2, dtype=torch.bool)])
+        [True, False]
+    """
+    real = [part.is_floating_point() for part in inputs]
+    return real if any(real) else [True] * len(inputs)
+
+
 def shared_attributions(
     model: nn.Module,
     run: Callable[..., Any],
@@ -116,23 +127,24 @@ def shared_attributions(
     Args:
         model: The model; run in eval mode and left as found.
         run: Called as `run(*inputs)`.
-        parts: The probe's inputs [batch, ...].
+        parts: The probe's inputs [batch, ...]; masks, lengths and ids beside real numbers go in as they are.
         labels: Their classes: int64 [batch], on the CPU.
         wanted: Layer call -> the layer, and pairs of class and neuron.
         n_points: Points of the path, those of the Gauss-Legendre rule.
 
     Returns:
-        Layer call -> attributions; layers that do not run in the explained forward are left out.
+        Layer call -> attributions; layers that do not run in the explained forward, or whose units do not depend on
+        the inputs, are left out.
 
     Cost: `n_points` forward passes of the probe, and as many backward passes for each layer as it has neurons of a
     class, each from that layer down.
 
     Raises:
-        ExplanationError: A layer's units do not depend on the input.
+        ExplanationError: No layer's units depend on the inputs.
     """
     n_features = sum(part[0].numel() for part in parts)
     totals = {key: torch.zeros(2, len(pairs), n_features) for key, (_, pairs) in wanted.items()}
-    ran: set[str] = set()
+    ran, beside = set[str](), set[str]()
     layers = list({id(layer): layer for layer, _ in wanted.values()}.values())
     rule = gauss_legendre(n_points)
     points = list(zip(rule.nodes.tolist(), rule.weights.tolist(), strict=True))
@@ -142,18 +154,24 @@ def shared_attributions(
     with explaining(model), torch.enable_grad(), fast_convolutions(means, parts):
         for rows in chosen.split(ROWS):
             inputs = tuple(part[rows.to(part.device)].detach() for part in parts)
+            explains = explained_parts(inputs)
             turns = {key: _turns(pairs, labels[rows]) for key, (_, pairs) in wanted.items()}
             for number, (node, weight) in enumerate(points):
-                at = tuple((node * part).requires_grad_() for part in inputs)
+                at = [(node * part).requires_grad_() if explains[i] else part.clone() for i, part in enumerate(inputs)]
                 seen = means.of(*at)
-                for key in wanted.keys() & seen.keys():
-                    ran.add(key)
+                for key in (wanted.keys() & seen.keys()) - beside:
                     for place, neuron in turns[key]:
-                        gradients = _gradients(seen[key], neuron, at, key)
+                        gradients = _gradients(seen[key], neuron, at)
+                        if not gradients:
+                            beside.add(key)
+                            break
+                        ran.add(key)
                         products = [part * gradient for part, gradient in zip(inputs, gradients, strict=True)]
                         values = weight * flat(products[0] if len(products) == 1 else tuple(products)).float().cpu()
                         known = place >= 0
                         totals[key][number % 2].index_add_(0, place[known], values[known])
+    if beside and not ran:
+        raise ExplanationError(f"The units of layer {min(beside)!r} do not depend on the input.")
     counts = {
         key: torch.tensor([int((labels == c).sum()) for c, _ in pairs])[:, None] for key, (_, pairs) in wanted.items()
     }
@@ -170,16 +188,21 @@ def _with_errors(halves: Tensor, shares: Sequence[float]) -> NeuronAttributions:
     return NeuronAttributions(values, PER_SPLIT * split / values.abs().sum(1).clamp_min(torch.finfo(values.dtype).tiny))
 
 
-def _gradients(means: Tensor, neuron: Tensor, at: Sequence[Tensor], key: str) -> tuple[Tensor, ...]:
-    """Return the gradients of one neuron for each sample, at the inputs; zeros for samples without one."""
-    neuron = neuron.to(means.device)
+def _gradients(means: Tensor, neuron: Tensor, at: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return the gradients of one neuron for each sample, at the inputs; zeros for samples without one.
+
+    Nothing is returned for units that do not depend on any input, as those that work on learned queries.
+    """
     if not means.requires_grad:
-        raise ExplanationError(f"The units of layer {key!r} do not depend on the input.")
+        return ()
+    neuron = neuron.to(means.device)
     score = torch.where(neuron >= 0, means.gather(1, neuron.clamp_min(0)[:, None])[:, 0], 0.0).sum()
-    gradients = torch.autograd.grad(score, list(at), retain_graph=True, allow_unused=True)
-    found = cast("Sequence[Tensor | None]", gradients)
+    explained = [part for part in at if part.requires_grad]
+    found = cast("Sequence[Tensor | None]", torch.autograd.grad(score, explained, retain_graph=True, allow_unused=True))
     if all(gradient is None for gradient in found):
-        raise ExplanationError(f"The units of layer {key!r} do not depend on the input.")
+        return ()
+    waiting = iter(found)
+    each = [next(waiting) if part.requires_grad else None for part in at]
     return tuple(
-        torch.zeros_like(part) if gradient is None else gradient for part, gradient in zip(at, found, strict=True)
+        torch.zeros_like(part) if gradient is None else gradient for part, gradient in zip(at, each, strict=True)
     )

@@ -139,3 +139,14 @@ def test_kernels_are_as_they_were() -> None:
     with pytest.raises(ZeroDivisionError):
         fields.look("net", lambda given: {"net": given[0] / (1 // 0)}, [torch.randn(1, 3, 5)], 0, [0])
     assert (torch.backends.cudnn.enabled, torch.backends.mkldnn.enabled) == before
+
+
+def test_longer_samples_have_positions_that_shorter_ones_lack() -> None:
+    def outputs(parts: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        x, lengths = parts
+        return {"layer": x[:, :, : int(lengths.max())] * 2}
+
+    parts = (torch.randn(2, 1, 6), torch.tensor([2, 5]))
+    fields = ReceptiveFields((1,), (6,))
+    fields.look("layer", outputs, parts, 0, [0])
+    assert [fields.box(place) for place in range(6)] == [((n, n + 1),) for n in range(5)] + [((0, 6),)]

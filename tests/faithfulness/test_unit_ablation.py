@@ -146,6 +146,33 @@ def test_the_features_of_a_transformer_layer_are_set_at_every_token() -> None:
         check(result, "block.linear1", place, before, after, y)
 
 
+class Queries(nn.Module):
+    """A decoder layer, whose activation is a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(3, 8))
+        self.block, self.head = nn.TransformerDecoderLayer(8, 2, 16, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.block(self.query.expand(len(x), -1, -1), x).mean(1))
+
+
+def test_the_function_of_a_decoder_layer_is_followed() -> None:
+    x, y = data(5, 8)
+    net = Queries()
+    result = measured(net, x, y, {"block.linear1": [5, 9]})
+    net.eval()
+    kept: list[Tensor] = []
+    handle = net.block.linear1.register_forward_hook(lambda _m, _i, out: kept.append(out.detach().relu()))
+    with torch.no_grad():
+        before = net(x)
+        handle.remove()
+        for place, unit in enumerate((5, 9)):
+            after = by_hand(net, "block.linear1", unit, kept[0][..., unit].mean().item(), x)
+            check(result, "block.linear1", place, before, after, y)
+
+
 def test_units_are_found_in_any_layout() -> None:
     class Mixed(nn.Module):
         """Features last, tokens first."""

@@ -102,3 +102,38 @@ def test_what_never_runs_is_left_out_and_what_does_not_depend_on_the_input_is_na
     ) == ["act"]
     with pytest.raises(ExplanationError, match="'bias' do not depend on the input"):
         shared_attributions(net, net, parts, y, wanted(net, {"bias": [(0, 1)]}), n_points=1)
+
+
+def test_a_layer_beside_the_way_from_the_input_costs_the_others_nothing() -> None:
+    net, parts, y = two()
+    pairs = {"bias": [(0, 1)], "act": [(0, 1)]}
+    found = shared_attributions(net, net, parts, y, wanted(net, pairs), n_points=2)
+    alone = shared_attributions(net, net, parts, y, wanted(net, {"act": [(0, 1)]}), n_points=2)
+    assert list(found) == ["act"] and torch.equal(found["act"].values, alone["act"].values)
+
+
+class Pooled(nn.Module):
+    """Averages the steps that a mask keeps, whose lengths must not be 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(3, 4)
+
+    def forward(self, x: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
+        assert not mask.is_floating_point() and int(lengths.min()) > 0
+        h = self.a(x).masked_fill(~mask[..., None], 0.0)
+        return h.sum(1) / lengths[:, None]
+
+
+def test_masks_and_lengths_go_in_as_they_are_and_get_nothing() -> None:
+    torch.manual_seed(2)
+    net, lengths, y = Pooled(), torch.tensor([2, 5, 3, 1, 4, 5]), torch.tensor([0, 1, 0, 1, 0, 1])
+    mask = torch.arange(5) < lengths[:, None]
+    x = torch.randn(6, 5, 3)
+    (layer,) = unit_layers(net, "a")
+    (found,) = shared_attributions(net, net, (x, mask, lengths), y, {"a": (layer, [(1, 2)])}, n_points=2).values()
+    values = found.values[0]
+    assert values.shape == (15 + 5 + 1,) and not values[15:].any()
+    # a neuron's activation is its mean over all positions
+    expected = (x[y == 1] * net.a.weight[2]).mean(0) / 5
+    torch.testing.assert_close(values[:15], expected.detach().flatten())

@@ -25,7 +25,7 @@ from lightning_explain.exemplars import Exemplars, LayerExemplars
 from lightning_explain.exemplars.cards import Box, Exemplar, UnitCard
 from lightning_explain.exemplars.excitation import heat_method, heatmaps, values_at
 from lightning_explain.exemplars.receptive_field import flat_place
-from lightning_explain.exemplars.unit_outputs import UnitOutputs, layer_outputs
+from lightning_explain.exemplars.unit_outputs import UnitOutputs, layer_outputs, longest_first
 from lightning_explain.probe import Probe
 from lightning_explain.render.modalities import modality
 from lightning_explain.render.modality import Modality, Shown
@@ -160,7 +160,9 @@ class CardMaker:
             values = outputs[key].values.detach()
             places = self._places(own, exemplars, outputs[key].shape)
             same = self._compare(own, exemplars, values, places, key)
-            boxes = self.fields.boxes(own.parts, own.shown.index, own.axes, run, layers, key, places.tolist())
+            longest = longest_first(values)
+            tried = tuple(part[longest.to(part.device)] for part in own.parts)
+            boxes = self.fields.boxes(tried, own.shown.index, own.axes, run, layers, key, places.tolist())
             scores = UnitOutputs(pl_module, run, layer, key, values.shape[2])
             method = heat_method(self.options.method, own.parts)
             heat = heatmaps(scores, own.parts, torch.tensor(own.units), places, method=method)[own.shown.index]

@@ -47,7 +47,7 @@ class KnownFields:
         """Return the part of the input that each of some positions depends on.
 
         Args:
-            parts: Some samples, each [samples, ...].
+            parts: Some samples, each [samples, ...]; the first two are tried, so begin with the longest.
             index: Which of the inputs is looked at.
             axes: Its axes that are looked at, counted from the last.
             run: Calls the model; isolate it.
