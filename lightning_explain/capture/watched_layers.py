@@ -22,6 +22,8 @@ CHANNEL_LAYERS = (
 )  # fmt: skip
 FEATURE_LAYERS = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.RNNBase)
 PRODUCERS = (*CHANNEL_LAYERS, nn.Linear, nn.Bilinear)
+REORDERED = "r"
+"""In a layout: samples in another order than in the batch, or some of them."""
 
 
 class Call(NamedTuple):
@@ -60,8 +62,8 @@ class CallUse:
 
     Attributes:
         layout: For each dimension of what is counted, what lies along it: `b` samples, `u` units, `t` the tokens that
-            a padding mask speaks of, `p` other positions; several letters where dimensions were put together, the
-            outermost first. None where nothing tells.
+            a padding mask speaks of, `p` other positions, `r` samples in another order than the batch's, or some of
+            them; several letters where dimensions were put together, the outermost first. None where nothing tells.
         then: The functional activation that is applied to what the call gave; None for none.
         counted: Whether the call is counted: not where the layer is watched for a function, and none follows.
         mask: Where the padding mask of the tokens is seen.
@@ -71,6 +73,11 @@ class CallUse:
     then: Callable[[Tensor], Tensor] | None = None
     counted: bool = True
     mask: MaskSource | None = None
+
+    @property
+    def is_reordered(self) -> bool:
+        """True if it cannot be said which sample of the batch a row belongs to."""
+        return self.layout is not None and any(REORDERED in letters for letters in self.layout)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,8 @@ def units_of(given: Tensor | Call, layer: Layer, key: str, *, n_samples: int) ->
         n_samples: Samples in the batch; 0 if unknown.
     """
     use = layer.use(key)
+    if use.is_reordered:
+        return None
     by_view = isinstance(layer.view, AttentionHeads | HeadsBeforeProjection) or use.layout is None
     if isinstance(given, Call) and layer.view is not None and (by_view or layer.host is not None):
         units = _viewed(given, layer, key, n_samples)

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
+import torch
+from torch import Tensor
+
 
 @dataclass(eq=False)
 class Axis:
@@ -15,14 +18,17 @@ class Axis:
 
     Attributes:
         origin: `"input"` for a dimension of an argument of the call, `"batch"` where an operation says that samples
-            lie along it, `"lost"` after an operation of which nothing is known, `"made"` for any other.
+            lie along it, `"chosen"` for entries chosen from a dimension, `"lost"` after an operation of which nothing
+            is known, `"made"` for any other.
         same: The axis that this one turned out to be.
         packed: For the steps of packed sequences: the dimensions of samples and steps that were put together.
+        choice: For chosen entries: which ones.
     """
 
     origin: str = "made"
     same: "Axis | None" = field(default=None, repr=False)
     packed: "tuple[Dim, Dim] | None" = field(default=None, repr=False)
+    choice: "Choice | None" = field(default=None, repr=False)
 
     @property
     def root(self) -> "Axis":
@@ -37,7 +43,9 @@ class Axis:
         mine, theirs = self.root, other.root
         if mine is theirs:
             return
-        order = ("batch", "input", "made", "lost")
+        order = ("batch", "input", "chosen", "made", "lost")
+        if "chosen" in (mine.origin, theirs.origin) and {mine.origin, theirs.origin} <= set(order[:3]):
+            return  # another order of entries stays another one, whatever it is added to
         kept, gone = (mine, theirs) if order.index(mine.origin) <= order.index(theirs.origin) else (theirs, mine)
         gone.same = kept
 
@@ -61,6 +69,26 @@ Dim = tuple[Factor, ...]
 Dims = tuple[Dim, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Entries of a dimension in another order, or some of them.
+
+    Attributes:
+        of: The dimension.
+        order: Number of each entry in it: int64 [entries]; None where it is unknown.
+    """
+
+    of: Dim
+    order: Tensor | None
+
+    @property
+    def is_whole(self) -> bool:
+        """True if it is all of the entries in their own order, as after a sort that was undone; may wait for a GPU."""
+        if self.order is None or len(self.order) != size_of(self.of):
+            return False
+        return self.order.is_meta or torch.equal(self.order, torch.arange(len(self.order), device=self.order.device))
+
+
 def size_of(dim: Dim) -> int:
     """Return the length of a dimension."""
     return prod(factor.size for factor in dim)
@@ -69,6 +97,35 @@ def size_of(dim: Dim) -> int:
 def fresh(size: int, *, origin: str = "made", units: bool = False, axis: Axis | None = None) -> Dim:
     """Return a new dimension."""
     return (Factor(axis or Axis(origin), size, units),)
+
+
+def chosen(dim: Dim, order: Tensor | None, size: int) -> Dim:
+    """Return a dimension after its entries were brought into another order, or some of them taken.
+
+    Args:
+        dim: The dimension.
+        order: Number of each entry in it: int64 [size]; None where it is unknown.
+        size: Number of entries.
+
+    Example:
+        >>> samples, order = fresh(3, origin="input"), torch.tensor([2, 0, 1])
+        >>> there = chosen(samples, order, 3)
+        >>> back = chosen(there, order.argsort(), 3)
+        >>> [dim[0].axis.choice.is_whole for dim in (there, back)]
+        [False, True]
+    """
+    before = dim[0].axis.root.choice if len(dim) == 1 else None
+    if before is not None:
+        earlier = before.order
+        order = None if earlier is None or order is None else earlier.to(order.device)[order]
+    axis = Axis("chosen", choice=Choice(dim if before is None else before.of, order))
+    return fresh(size, units=is_units(dim), axis=axis)
+
+
+def sources(factor: Factor) -> list[Axis]:
+    """Return the axes that a factor's entries come from, whatever their order."""
+    choice = factor.axis.root.choice
+    return [factor.axis.root] if choice is None else [axis for each in choice.of for axis in sources(each)]
 
 
 def fresh_dims(shape: Sequence[int], *, origin: str = "made") -> Dims:
@@ -162,7 +219,12 @@ def _alike(one: Dim, other: Dim) -> bool:
 
 def _overlaid(dims: Sequence[Dim]) -> Dim:
     """Join dimensions of equal length that an operation aligns."""
-    best = max(dims, key=lambda dim: (len(dim), any(factor.axis.root.origin != "lost" for factor in dim)))
+
+    def known(dim: Dim) -> tuple[int, bool, bool]:
+        origins = [factor.axis.root.origin for factor in dim]
+        return len(dim), any(origin != "lost" for origin in origins), "chosen" not in origins
+
+    best = max(dims, key=known)
     for other in dims:
         if other is not best and _alike(best, other):
             for mine, theirs in zip(best, other, strict=True):

@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from lightning_explain.capture import MaskSource
-from lightning_explain.neurons.axes import Axis, Dim, Dims, has_units, only_units, size_of
+from lightning_explain.capture.watched_layers import REORDERED
+from lightning_explain.neurons.axes import Axis, Choice, Dim, Dims, Factor, has_units, only_units, size_of, sources
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,22 +70,19 @@ class ForwardTrace:
     def roles(self, dims: Dims, unit_dim: int | None = None) -> tuple[str, ...] | None:
         """Return the letters of `CallUse.layout`; None if neither samples nor units are known.
 
+        Where the order of samples was changed it is looked at, for which a GPU waits.
+
         Args:
             dims: Dimensions of a tensor.
             unit_dim: Which of them counts units, if that was said.
         """
         if unit_dim is not None and -len(dims) <= unit_dim < len(dims):
             dims = only_units(dims, unit_dim)
-        samples = {axis.root for axis in self.samples}
-        tokens = {axis.root for axis, _ in self.masks}
-        letters: list[str] = []
-        for dim in dims:
-            found = ""
-            for factor in dim:
-                root = factor.axis.root
-                is_batch = root in samples or root.origin == "batch"
-                found += "b" if is_batch else "u" if factor.units else "t" if root in tokens else "p"
-            letters.append(found or "p")
+        samples = frozenset(axis.root for axis in self.samples)
+        tokens = frozenset(axis.root for axis, _ in self.masks)
+        letters = ["".join(_letter(factor, samples, tokens) for factor in dim) or "p" for dim in dims]
+        if any(REORDERED in letter for letter in letters):
+            return tuple(letters)
         if not any("b" in letter for letter in letters) and _may_hold_samples(dims[0]):
             letters[0] = "b"
         known = any("b" in letter for letter in letters) and (has_units(dims) or len(dims) == 2)
@@ -92,8 +90,30 @@ class ForwardTrace:
 
     def mask_of(self, dims: Dims) -> MaskSource | None:
         """Return the source of the padding mask for a tensor's tokens."""
-        roots = {factor.axis.root for dim in dims for factor in dim if not factor.units}
+        roots = {axis for dim in dims for f in dim if not f.units for axis in (f.axis.root, *sources(f))}
         return next((source for axis, source in self.masks if axis.root in roots), None)
+
+
+def _letter(factor: Factor, samples: frozenset[Axis], tokens: frozenset[Axis]) -> str:
+    """Return what lies along a factor; of one whose entries were chosen, that of what they were chosen from."""
+    root = factor.axis.root
+    if root.packed is not None:
+        batch = "".join(_letter(each, samples, tokens) for each in root.packed[0])
+        return REORDERED if REORDERED in batch else "p"
+    if root in samples or root.origin == "batch":
+        return "b"
+    if factor.units:
+        return "u"
+    if root.choice is None or root in tokens:
+        return "t" if root in tokens else "p"
+    return _letter_of_choice(root.choice, factor.size, samples, tokens)
+
+
+def _letter_of_choice(choice: Choice, size: int, samples: frozenset[Axis], tokens: frozenset[Axis]) -> str:
+    letters = "".join(_letter(each, samples, tokens) for each in choice.of)
+    if "b" in letters or REORDERED in letters:
+        return letters if choice.is_whole else REORDERED
+    return letters if size == size_of(choice.of) else "p"
 
 
 def _may_hold_samples(dim: Dim) -> bool:

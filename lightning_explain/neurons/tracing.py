@@ -4,6 +4,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
@@ -11,7 +12,18 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from lightning_explain.capture.padding_masks import KEEPING, LEAVING_OUT, MaskSource, arguments_of
 from lightning_explain.capture.watched_layers import ACTIVATIONS
-from lightning_explain.neurons.axes import Axis, Dims, fresh, fresh_dims, has_units, only_units, size_of
+from lightning_explain.neurons.axes import (
+    Axis,
+    Dim,
+    Dims,
+    chosen,
+    fresh,
+    fresh_dims,
+    has_units,
+    only_units,
+    size_of,
+    sources,
+)
 from lightning_explain.neurons.forward_trace import ForwardTrace, FunctionCall, ModuleCall
 from lightning_explain.neurons.operations.axis_rules import dims_after
 from lightning_explain.neurons.operations.operation import AxisOperation, tensors_in
@@ -38,6 +50,32 @@ def batch_first_of(module: nn.Module) -> bool | None:
         inner = inner.self_attn
     known = isinstance(inner, nn.RNNBase | nn.MultiheadAttention | nn.Transformer)
     return bool(vars(inner)["batch_first"]) if known else None
+
+
+def _put_back(taken: Dim, given: Dim) -> tuple[Dim, Dim]:
+    """Return a dimension of a tensor that is written to, and what it holds afterwards.
+
+    Args:
+        taken: That dimension, or entries chosen from it: those that are written.
+        given: What is written there.
+    """
+    choice = taken[0].axis.root.choice if len(taken) == 1 else None
+    if choice is None or choice.order is None or len(choice.order) != size_of(choice.of):
+        return taken, given
+    back = torch.empty_like(choice.order)
+    back[choice.order] = torch.arange(len(back), device=back.device)
+    return choice.of, chosen(given, back, len(back))
+
+
+def _unsorted(sequence: PackedSequence, dims: Dims) -> Dims:
+    """Return the dimensions of a packed sequence whose samples are taken in the order in which they are unpacked."""
+    both = dims[0][0].axis.root.packed if dims[0] else None
+    order: Any = sequence.unsorted_indices
+    if both is None or order is None:
+        return dims
+    samples = chosen(both[0], order, size_of(both[0]))
+    axis = Axis(packed=(samples, both[1]))
+    return (fresh(size_of(dims[0]), axis=axis), *dims[1:])
 
 
 class AxisTracer(TorchFunctionMode):
@@ -124,7 +162,7 @@ class AxisTracer(TorchFunctionMode):
             return blank if tensor is target else None
 
         taken = dims_after(AxisOperation("__getitem__", (target, index), {}, part, 0, lookup))
-        pairs = dict(zip(taken[::-1], given[::-1], strict=False))
+        pairs = dict(map(_put_back, taken[::-1], given[::-1]))
         self._known[target] = tuple(
             pairs[dim] if dim in pairs and size_of(pairs[dim]) == size_of(dim) else dim for dim in blank
         )
@@ -185,17 +223,20 @@ class AxisTracer(TorchFunctionMode):
     def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if self._running and self._running[-1] is module:
             self._running.pop()
-        sources = tensors_in([args, kwargs])
-        took = self.dims(sources[0]) if sources else None
+        given = tensors_in([args, kwargs])
+        took = self.dims(given[0]) if given else None
         if isinstance(module, nn.RNNBase):
             self._recurrent(module, args[0] if args else kwargs.get("input"), output)
         first = batch_first_of(module)
         if first is not None and took is not None and len(took) == 3:
-            self._votes += [factor.axis for factor in took[0 if first else 1]]
+            self._votes += [axis for factor in took[0 if first else 1] for axis in sources(factor)]
         result = next((part for part in tensors_in(output)), None)
         calls = self.trace.calls.setdefault(module, [])
         countable = result is not None and result.is_floating_point() and result.ndim >= 2 and not result.is_nested
-        calls.append(ModuleCall(took, self.dims(result), countable))
+        gave = self.dims(result)
+        if isinstance(output, tuple) and isinstance(output[0], PackedSequence) and gave is not None:
+            gave = _unsorted(output[0], gave)
+        calls.append(ModuleCall(took, gave, countable))
         # the innermost module that returned a tensor is the one that made it
         makes = isinstance(output, Tensor) and not isinstance(module, ACTIVATIONS)
         if makes and module is not self._modules[0] and output not in self._given:
@@ -209,7 +250,9 @@ class AxisTracer(TorchFunctionMode):
         if took is None:
             return
         self._known[sequence] = (*only_units(took)[:-1], fresh(sequence.shape[-1], units=True))
-        samples = (took[0][0].axis.root.packed or took)[0] if packed else took[0 if module.batch_first else -2]
+        samples = (
+            (_unsorted(given, took)[0][0].axis.packed or took)[0] if packed else took[0 if module.batch_first else -2]
+        )
         for each in state if isinstance(state, tuple) else (state,):
             lead = (fresh(each.shape[0]), samples)[-(each.ndim - 1) :] if each.ndim == 3 else (fresh(each.shape[0]),)
             self._known[each] = (*only_units(lead), fresh(each.shape[-1], units=True))
@@ -239,7 +282,7 @@ class AxisTracer(TorchFunctionMode):
 
     def _left_in(self, output: Any, most_dims: int) -> list[Axis]:
         found = [dims for dims in map(self.dims, tensors_in(output)) if dims and len(dims) <= most_dims]
-        firsts = [dims[0][0].axis.root for dims in found if len(dims[0]) == 1 and not dims[0][0].units]
+        firsts = [axis for d in found if len(d[0]) == 1 and not d[0][0].units for axis in sources(d[0][0])]
         return [axis for axis in firsts if axis.origin in ("input", "batch")]
 
     def knows_as(self, copies: Any, originals: Any) -> None:

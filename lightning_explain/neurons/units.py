@@ -200,7 +200,12 @@ def _described(
     layer: Layer, trace: ForwardTrace, functions: Mapping[int, Callable[[Tensor], Tensor]], unit_dim: int | None
 ) -> Layer:
     if layer.host is not None or isinstance(layer.view, AttentionHeads):
-        return layer  # these know all of it themselves
+        # these know all of it themselves, but for the order of the samples
+        took = [
+            CallUse(None if call.took is None else trace.roles(call.took)) for call in trace.calls.get(layer.module, ())
+        ]
+        uses = [use if use.is_reordered else CallUse() for use in took]
+        return replace(layer, calls=tuple(uses) if any(use.is_reordered for use in uses) else ())
     heads = isinstance(layer.view, HeadsBeforeProjection)
     calls: list[CallUse] = []
     for number, call in enumerate(trace.calls.get(layer.module, ())):

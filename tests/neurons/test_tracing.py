@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from lightning_explain.isolation import isolated
 from lightning_explain.neurons.functional import followed, functional_use
@@ -123,3 +124,95 @@ UNKNOWN: dict[str, tuple[Forward, Any]] = {
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_where_nothing_tells_nothing_is_said(name: str) -> None:
     assert layout_of(*UNKNOWN[name]) is None
+
+
+ORDER = torch.tensor([2, 0, 5, 1, 4, 3])
+LENGTHS = torch.tensor([2, 6, 1, 4, 6, 3])
+
+
+def by_length(n: Net, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The steps of the samples, the longest first, and which sample each is."""
+    lengths, order = LENGTHS.sort(descending=True)
+    packed = pack_padded_sequence(x[order], lengths, batch_first=True)
+    return n.rows(packed)[1][-1], order
+
+
+def written_back(n: Net, x: Tensor, order: Tensor) -> Tensor:
+    found = torch.zeros(6, 6, 6)
+    found[order] = n.linear(x[ORDER])
+    return found
+
+
+# what the activation is given -> what lies along its first dimension
+ORDERS: dict[str, tuple[Forward, str]] = {
+    "indexed": (lambda n, x: n.linear(x)[ORDER], "r"),
+    "indexed before": (lambda n, x: n.linear(x[ORDER]), "r"),
+    "by a list": (lambda n, x: n.linear(x[ORDER.tolist()]), "r"),
+    "selected": (lambda n, x: n.linear(x.index_select(0, ORDER)), "r"),
+    "flipped": (lambda n, x: n.linear(x.flip(0)), "r"),
+    "flipped twice": (lambda n, x: n.linear(x.flip(0)).flip(0), "b"),
+    "flipped in time": (lambda n, x: n.linear(x.flip(1)), "b"),
+    "rolled": (lambda n, x: n.linear(torch.roll(x, (1, 2), (0, 1))), "r"),
+    "rolled back": (lambda n, x: n.linear(torch.roll(x, 1, 0)).roll(-1, 0), "b"),
+    "sorted": (lambda n, x: n.linear(x.sort(0)[0]), "r"),
+    "sorted in time": (lambda n, x: n.linear(x.sort(1)[0]), "b"),
+    "in order again": (lambda n, x: n.linear(x[ORDER])[ORDER.argsort()], "b"),
+    "in another order still": (lambda n, x: n.linear(x[ORDER])[ORDER], "r"),
+    "written back": (lambda n, x: written_back(n, x, ORDER), "b"),
+    "written elsewhere": (lambda n, x: written_back(n, x, ORDER.flip(0)), "r"),
+    "an index that changes nothing": (lambda n, x: n.linear(x[torch.arange(6)]), "b"),
+    "some": (lambda n, x: n.linear(x[:4]), "r"),
+    "those of a mask": (lambda n, x: n.linear(x[torch.arange(6) % 2 == 0]), "r"),
+    "halves changed": (lambda n, x: n.linear(torch.cat([x[3:], x[:3]])), "r"),
+    "halves together": (lambda n, x: n.linear(torch.cat([x[:3], x[3:]])), "b"),
+    "chunks changed": (lambda n, x: n.linear(torch.cat(x.chunk(2)[::-1])), "r"),
+    "pieces together": (lambda n, x: n.linear(torch.cat(x.split([2, 4]))), "b"),
+    "added to those in order": (lambda n, x: n.linear(0.7 * x + 0.3 * x[ORDER]), "b"),
+    "tokens folded in": (lambda n, x: n.linear(x.flatten(0, 1)[torch.arange(35, -1, -1)]), "r"),
+    "a constant added": (lambda n, x: n.linear(x[ORDER]) + x.new_zeros(6, 1, 1), "r"),
+    "the last state of a sorted batch": (lambda n, x: by_length(n, x)[0], "r"),
+    "put back behind it": (lambda n, x: by_length(n, x)[0][by_length(n, x)[1].argsort()], "b"),
+    "the last state of a packed batch": (
+        lambda n, x: n.rows(pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False))[1][-1], "b",
+    ),
+    "the steps of a packed batch": (
+        lambda n, x: pad_packed_sequence(
+            n.rows(pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False))[0], batch_first=True
+        )[0],
+        "b",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_samples_in_another_order_are_told_from_those_in_order(name: str) -> None:
+    forward, expected = ORDERS[name]
+    layout = layout_of(lambda n, x: n.act(forward(n, x)), SERIES)
+    assert layout is not None and layout[0] == expected and "b" not in "".join(layout[1:])
+
+
+@pytest.mark.parametrize(("sort", "expected"), [(True, True), (False, False)])
+def test_a_recurrent_layer_is_told_the_order_of_a_packed_batch(sort: bool, expected: bool) -> None:
+    def forward(n: Net, x: Tensor) -> Tensor:
+        if sort:
+            return by_length(n, x)[0]
+        return n.rows(pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False))[1][-1]
+
+    net = Net(forward)
+    with isolated(net):
+        trace = followed(net, net, (torch.rand(SERIES),))
+    (layer,) = described(unit_layers(net, "rows"), trace, functional_use(net, trace))
+    assert layer.use("rows").is_reordered is expected
+
+
+@pytest.mark.parametrize("flipped", [True, False])
+def test_attention_is_told_the_order_of_its_samples(flipped: bool) -> None:
+    def forward(n: Net, x: Tensor) -> Tensor:
+        tokens = (x.flip(0) if flipped else x).transpose(0, 1)
+        return n.attention(tokens, tokens, tokens)[0]
+
+    net = Net(forward)
+    with isolated(net):
+        trace = followed(net, net, (torch.rand(SERIES),))
+    (layer,) = described(unit_layers(net, "attention"), trace, functional_use(net, trace))
+    assert layer.use("attention").is_reordered is flipped and bool(layer.calls) is flipped

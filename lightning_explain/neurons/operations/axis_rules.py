@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from lightning_explain.neurons.axes import Dims, fresh_dims, size_of
 from lightning_explain.neurons.operations import layer_rules as layers
 from lightning_explain.neurons.operations import rearranging_rules as moves
+from lightning_explain.neurons.operations import selecting_rules as choices
 from lightning_explain.neurons.operations.operation import AxisOperation, Rule
 
 _POOLS = [
@@ -27,7 +28,11 @@ _BY_NAMES: Mapping[Rule, str] = {
     layers.normalised_last: "layer_norm rms_norm native_layer_norm",
     layers.embedding: "embedding embedding_bag",
     moves.neighbourhood: " ".join([*_POOLS, "interpolate upsample pad glu constant_pad_nd grid_sample narrow cdist",
-                              "channel_shuffle index_select diff topk sort argsort gather roll flip"]),
+                              "channel_shuffle diff"]),
+    choices.index_select: "index_select",
+    choices.flip: "flip",
+    choices.roll: "roll",
+    choices.sorted_along: "topk sort argsort gather",
     layers.unfold: "unfold im2col",
     moves.refactored: "view reshape flatten unflatten view_as reshape_as ravel",
     moves.permuted_by: "permute",
@@ -40,7 +45,7 @@ _BY_NAMES: Mapping[Rule, str] = {
     moves.reduced: "sum mean max min amax amin prod std var median mode nanmean nansum logsumexp argmax argmin all any "
               "std_mean var_mean count_nonzero nanmedian quantile",
     moves.norm_over: "norm linalg_norm linalg_vector_norm",
-    moves.pieces: "split chunk tensor_split hsplit vsplit split_with_sizes repeat_interleave",
+    choices.pieces: "split chunk tensor_split hsplit vsplit split_with_sizes repeat_interleave",
     moves.unbind: "unbind",
     moves.selected: "select",
     moves.joined: "cat concat concatenate",
@@ -51,7 +56,7 @@ _BY_NAMES: Mapping[Rule, str] = {
     layers.einsum: "einsum",
     layers.attention: "scaled_dot_product_attention",
     layers.multi_head: "multi_head_attention_forward",
-    moves.indexed: "__getitem__",
+    choices.indexed: "__getitem__",
     moves.shuffled: "pixel_shuffle pixel_unshuffle",
     moves.one_hot: "one_hot",
 }  # fmt: skip

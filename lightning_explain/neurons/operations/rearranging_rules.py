@@ -1,13 +1,11 @@
 """The effect on axes of operations without weights: they move, merge, shorten or align dimensions."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
 from lightning_explain.neurons.axes import (
     Axis,
-    Dim,
     Dims,
     Factor,
     as_units,
@@ -19,10 +17,10 @@ from lightning_explain.neurons.axes import (
     is_units,
     only_units,
     reshaped,
-    resized,
     size_of,
 )
 from lightning_explain.neurons.operations.operation import AxisOperation
+from lightning_explain.neurons.operations.selecting_rules import in_one_order
 
 
 def elementwise(op: AxisOperation) -> Dims | None:
@@ -172,14 +170,6 @@ def norm_over(op: AxisOperation) -> Dims | None:
     return reduced(AxisOperation("sum", (op.args[0], given), {}, op.out, op.index, op.known))
 
 
-def pieces(op: AxisOperation) -> Dims | None:
-    """Split or chunk: the same dimensions, one of them shorter."""
-    source = op.source
-    if source is None:
-        return None
-    return tuple(resized(dim, size) for dim, size in zip(source, op.shape, strict=True))
-
-
 def unbind(op: AxisOperation) -> Dims | None:
     """Split a dimension into its entries."""
     source = op.source
@@ -207,7 +197,8 @@ def joined(op: AxisOperation) -> Dims | None:
     found = broadcast(rest, shape)
     counts = any(is_units(dims[place]) for dims in known) and not has_units(found)
     longest = max((dims[place] for dims in known), key=size_of)
-    joined = longest if size_of(longest) == op.shape[place] else fresh(op.shape[place])
+    ordered = in_one_order([dims[place] for dims in known]) if len(known) == len(parts) else None
+    joined = longest if size_of(longest) == op.shape[place] else ordered or fresh(op.shape[place])
     return tuple(as_units(joined, units=counts) if i == place else dim for i, dim in enumerate(found))
 
 
@@ -221,45 +212,6 @@ def stacked(op: AxisOperation) -> Dims | None:
     place = op.given(1, "dim", 0) % n
     inner = broadcast(known, (*op.shape[:place], *op.shape[place + 1 :]))
     return (*inner[:place], fresh(op.shape[place]), *inner[place:])
-
-
-def indexed(op: AxisOperation) -> Dims | None:
-    """Index with numbers, slices and tensors."""
-    source, index = op.source, op.args[1]
-    places = list(index) if isinstance(index, tuple) else [index]
-    if source is None:
-        return _looked_up(op, places)
-    if sum(isinstance(place, Tensor | list) for place in places) > 1:
-        return None
-    used = sum(place is not None and place is not Ellipsis and not isinstance(place, bool) for place in places)
-    at = next((i for i, place in enumerate(places) if place is Ellipsis), len(places))
-    full = [slice(None)] * (len(source) - used)
-    places = [*places[:at], *full, *places[at + 1 :]]
-    waiting, found = list(source), list[Dim]()
-    for place in places:
-        found += _taken(place, waiting, op, len(found))
-    return tuple(found)
-
-
-def _taken(place: Any, waiting: list[Dim], op: AxisOperation, n_found: int) -> list[Dim]:
-    """Return the result of an index along the next dimension."""
-    if place is None:
-        return [()]
-    dim = waiting.pop(0)
-    if isinstance(place, int):
-        return []
-    if isinstance(place, Tensor) and place.ndim != 1:
-        ids = op.known(place)
-        return list(ids or fresh_dims(op.shape[n_found : n_found + place.ndim]))
-    return [resized(dim, op.shape[n_found])]
-
-
-def _looked_up(op: AxisOperation, places: Sequence[Any]) -> Dims | None:
-    """Look up rows of a weight by ids that depend on the inputs."""
-    ids = op.known(places[0])
-    if ids is None or len(places) > 1:
-        return None
-    return only_units((*ids, *fresh_dims(op.shape[len(ids) :])), -1)
 
 
 def shuffled(op: AxisOperation) -> Dims | None:

@@ -9,14 +9,18 @@ from lightning_explain.capture import Layer
 MOST_NAMED = 8
 
 
+def _listed(layers: Sequence[str]) -> str:
+    return ", ".join(layers[:MOST_NAMED]) + (f" and {len(layers) - MOST_NAMED} more" * (len(layers) > MOST_NAMED))
+
+
 def silent_layers_message(layers: Sequence[str], stage: str) -> str:
     """Return the message on watched layers that never fired in a stage."""
-    listed = ", ".join(layers[:MOST_NAMED]) + (f" and {len(layers) - MOST_NAMED} more" * (len(layers) > MOST_NAMED))
     where = "training" if stage == "train" else "validation"
     return (
-        f"these watched layers never fired: {listed} (in {where}). Is the layer unused, replaced by another module or "
-        "by a function (F.relu), called through another method than forward, or inside a compiled or traced region, "
-        "into which hooks cannot see? Watch another layer with layers=, or compile after the callbacks are attached."
+        f"these watched layers never fired: {_listed(layers)} (in {where}). Is the layer unused, replaced by another "
+        "module or by a function (F.relu), called through another method than forward, or inside a compiled or traced "
+        "region, into which hooks cannot see? Watch another layer with layers=, or compile after the callbacks are "
+        "attached."
     )
 
 
@@ -60,6 +64,16 @@ def unknown_units_message(layer: Layer, key: str, given: Tensor) -> str:
         "units, so it is not counted: no layer whose type says it made that dimension, or not through operations that "
         f"can be followed. Say where they are with unit_dims={{{layer.name!r}: 1}} (-1 for the last dimension), or "
         "leave the layer out with layers=."
+    )
+
+
+def reordered_message(layers: Sequence[str]) -> str:
+    """Return the message on layers whose rows are not the batch's samples in their order."""
+    return (
+        f"not counted: {_listed(layers)} get the batch's samples in another order, or some of them (the module's "
+        "forward sorts them by length, flips or indexes them, or sends them to experts), so that nothing says which "
+        "label a row has. Sort in the collate function, or by pack_padded_sequence(enforce_sorted=False); or leave "
+        "such layers out with layers=."
     )
 
 

@@ -14,6 +14,7 @@ from lightning_explain.callbacks.neurons.counting.labels import without_wait
 from lightning_explain.callbacks.neurons.counting.layer_counts import LayerCounts, layer_of
 from lightning_explain.callbacks.neurons.counting.not_counted import (
     no_room_message,
+    reordered_message,
     too_large_label_message,
     unknown_units_message,
     wrong_rows_message,
@@ -104,6 +105,7 @@ class StageCounts:
         self._scratch = Scratch()
         self._signed = {layer.name: not never_negative(layer) for layer in layers}
         self._refused: set[str] = set()
+        self._reordered: set[str] = set()
         self._n_samples = 0
         self._n_calls: dict[str, int] = {}
 
@@ -211,6 +213,8 @@ class StageCounts:
                 self._add(key, activity)
         self._rows = None
         self.counts.end_batch()
+        if self._reordered:
+            self._guard.note(reordered_message(sorted(self._reordered)), about="samples in another order")
         return bool(seen)
 
     @contextmanager
@@ -270,6 +274,10 @@ class StageCounts:
 
     def _tell_unknown(self, output: Tensor | Call, layer: Layer, key: str) -> None:
         """Ask for the dimension of the units, of an output of which nothing indicates it."""
+        if layer.use(key).is_reordered:
+            self._refused.add(layer.name)
+            self._reordered.add(key)
+            return
         given = first_activations(output.output if isinstance(output, Call) else output)
         self.has_unknown = True
         if given is not None and self.is_followed:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_explain import ActiveNeuronMonitor
@@ -244,3 +245,31 @@ def test_where_nothing_tells_the_monitor_asks_and_takes_the_answer() -> None:
 def test_an_answer_about_no_layer_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="matches no watched layer. Watched are: act"):
         counted(Unknown, series(), layers="act", unit_dims={"atc": 1})
+
+
+class Sorted(ByHand):
+    """Sorts its sequences by length, and puts what it found of them back into the order of the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.inner, self.outer = nn.GRU(3, 5, batch_first=True), nn.Tanh(), nn.ReLU()
+        self.fc, self.out = nn.Linear(5, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        lengths, order = (x[..., 0] != 0).sum(1).sort(descending=True, stable=True)
+        packed = pack_padded_sequence(x[order], lengths.clamp_min(1), batch_first=True)
+        h = self.inner(self.rnn(packed)[1][-1])
+        h = self.outer(self.fc(h)[order.argsort()])
+        return self.out(self.note("outer", h, h))
+
+
+def test_rows_in_another_order_than_the_labels_are_not_counted_and_those_put_back_are() -> None:
+    x = torch.randn(24, 5, 3)
+    for row in range(24):
+        x[row, 1 + (row * 7) % 5 :] = 0
+    monitor, model, told = counted(Sorted, (x, Y))
+    (words,) = told
+    assert "inner, rnn get the batch's samples in another order" in words and "enforce_sorted=False" in words
+    assert list(monitor.profiles["val"]) == ["outer"] and monitor.latest is not None
+    torch.testing.assert_close(monitor.profiles["val"]["outer"].rates, model.expected("outer"))
+    assert list(monitor.latest.layers) == ["outer"]

@@ -6,6 +6,7 @@ from torch import nn
 from lightning_explain.callbacks.neurons.counting.not_counted import (
     MOST_NAMED,
     compiled_layers_message,
+    reordered_message,
     silent_layers_message,
     too_large_label_message,
     unknown_units_message,
@@ -43,3 +44,9 @@ def test_numbers_of_rows_and_labels_are_told() -> None:
     assert "'fc' gave 48 rows for a batch of 16 labels" in message and "target=" in message
     message = too_large_label_message(123456, 10000)
     assert message.startswith("label 123456 was found. Labels from 10,000 on") and "class_names" in message
+
+
+def test_layers_that_get_samples_in_another_order_are_named_with_the_cure() -> None:
+    message = reordered_message([f"expert{k}" for k in range(MOST_NAMED + 2)])
+    assert f"expert{MOST_NAMED - 1} and 2 more get the batch's samples in another order" in message
+    assert "enforce_sorted=False" in message and "layers=" in message
