@@ -95,7 +95,7 @@ class ForwardTrace:
 
 
 def _letter(factor: Factor, samples: frozenset[Axis], tokens: frozenset[Axis]) -> str:
-    """Return what lies along a factor; of one whose entries were chosen, that of what they were chosen from."""
+    """Return the letter of a factor; where its entries were chosen, those of the dimension that they come from."""
     root = factor.axis.root
     if root.packed is not None:
         batch = "".join(_letter(each, samples, tokens) for each in root.packed[0])

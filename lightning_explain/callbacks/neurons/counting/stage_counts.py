@@ -88,8 +88,7 @@ class StageCounts:
     ) -> None:
         self.recorder = Recorder(layers, reduce=self._reduce, protected=self._protected)
         self.counts = LayerCounts(n_classes)
-        self.is_followed = False
-        self.has_unknown = False
+        self.is_followed = self.has_unknown = False
         self.exemplars: ExemplarCollector | None = None
         self._rule = rule
         self.expected_classes = LEAST_ROOM
@@ -104,8 +103,7 @@ class StageCounts:
         self._attending = True
         self._scratch = Scratch()
         self._signed = {layer.name: not never_negative(layer) for layer in layers}
-        self._refused: set[str] = set()
-        self._reordered: set[str] = set()
+        self._refused, self._reordered = set[str](), set[str]()
         self._n_samples = 0
         self._n_calls: dict[str, int] = {}
 
@@ -208,9 +206,8 @@ class StageCounts:
         self._n_calls = self.recorder.n_calls
         if not self._counting and labels is not None:
             self._rows = self._rows_of(labels, counted)
-        for key, activity in seen.items():
-            if activity is not None:
-                self._add(key, activity)
+        for key, activity in ((key, each) for key, each in seen.items() if each is not None):
+            self._add(key, activity)
         self._rows = None
         self.counts.end_batch()
         if self._reordered:
@@ -274,15 +271,15 @@ class StageCounts:
 
     def _tell_unknown(self, output: Tensor | Call, layer: Layer, key: str) -> None:
         """Ask for the dimension of the units, of an output of which nothing indicates it."""
-        if layer.use(key).is_reordered:
-            self._refused.add(layer.name)
-            self._reordered.add(key)
-            return
         given = first_activations(output.output if isinstance(output, Call) else output)
-        self.has_unknown = True
-        if given is not None and self.is_followed:
-            self._refused.add(layer.name)
+        if layer.use(key).is_reordered:
+            self._reordered.add(key)
+        else:
+            self.has_unknown = True
+            if given is None or not self.is_followed:
+                return
             self._guard.note(unknown_units_message(layer, key, given), about=f"units of {layer.name}")
+        self._refused.add(layer.name)
 
     def _add(self, key: str, activity: Activity) -> None:
         n_samples = len(activity.active)
