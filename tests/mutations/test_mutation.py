@@ -49,6 +49,7 @@ def test_an_error_lasts_as_long_as_its_block() -> None:
         mutated(Mutation("budget.stride_within", "no_such", "1", strides)),
     ):
         pass
+    notices(error)
     strides()
 
 
