@@ -2,11 +2,16 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from tests.events import Events
@@ -15,7 +20,37 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(example: str, *arguments: str) -> str:
-    """Run an example from the root of the repository and return what it printed."""
+    """Run an example as a script, from the root of the repository, and return what it printed.
+
+    In this process, which has imported what a script of its own would import for seconds.
+    """
+    path, printed, errors = f"examples/{example}.py", StringIO(), StringIO()
+    n_threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), redirect_stderr(errors):
+        patch.chdir(ROOT)
+        patch.setattr("sys.argv", [path, *arguments])
+        patch.setattr("os.environ", dict(os.environ))
+        as_in_a_script()
+        try:
+            with redirect_stdout(printed), pytest.raises(SystemExit) as ended:
+                runpy.run_path(path, run_name="__main__")
+        finally:
+            torch.set_num_threads(n_threads)
+    assert not ended.value.code, errors.getvalue()
+    assert "Warning" not in errors.getvalue()
+    return printed.getvalue()
+
+
+def as_in_a_script() -> None:
+    """Print warnings, those that Python prints by default."""
+    warnings.resetwarnings()
+    warnings.showwarning = lambda *shown, **_: print(warnings.formatwarning(*shown[:4]), file=sys.stderr)
+    for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", category)
+
+
+def run_alone(example: str, *arguments: str) -> None:
+    """Run an example in a process of its own, as a reader does."""
     done = subprocess.run(
         [sys.executable, f"examples/{example}.py", *arguments],
         cwd=ROOT,
@@ -27,7 +62,6 @@ def run(example: str, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +315,7 @@ def test_fine_tuning_changes_the_reasons_the_more_the_harsher_it_is(tmp_path):
 
 
 def test_the_callbacks_come_from_a_configuration_file(tmp_path):
-    run(
+    run_alone(
         "lightning_cli", "fit", "--config", "examples/lightning_cli.yaml", "--trainer.max_epochs", "4",
         "--trainer.logger.save_dir", str(tmp_path), "--trainer.enable_progress_bar", "false",
     )  # fmt: skip
