@@ -197,6 +197,7 @@ export function neuronsOf(header) {
     nClasses: whole(header.n_classes, classes.length),
     nSamples: numbers(header.n_samples),
     nLayers: whole(header.n_layers, 0),
+    training: words(header.training),
     neverFired: list(header.never_fired).slice(0, 20).map(words),
     layers: list(header.layers).map((layer) => layerOf(layer, classes.length)),
   };

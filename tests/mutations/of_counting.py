@@ -2,6 +2,8 @@
 
 import torch
 
+from lightning_explain.budget import PassBudget
+from lightning_explain.callbacks.neurons.counting.batch_choice import stride_of_samples
 from lightning_explain.feeding.shared_passes import shared_attributions
 from lightning_explain.neurons.activity import fewest_active, unit_activity
 from lightning_explain.neurons.class_counts import JointCounts, SummedLayer, class_rows
@@ -50,7 +52,44 @@ def feeding_of_neurons() -> None:
         assert abs(float(values.sum()) - float(change.mean().detach())) < 0.02
 
 
+def spared_batches() -> None:
+    assert stride_of_samples(torch.tensor([800.0, 399.0]), torch.tensor([100.0, 10.0])) == 1
+    assert stride_of_samples(torch.tensor([800.0, 6000.0]), torch.tensor([400.0, 100.0])) == 2
+    assert stride_of_samples(torch.tensor([1000.0]), torch.tensor([0.0])) == 4
+
+
+def passes_beside_training() -> None:
+    budget = PassBudget(0.1)
+    budget.train(100)
+    assert budget.trained == 300
+    assert budget.allows(30, progress=None, is_first=True) and not budget.allows(31, progress=None, is_first=True)
+    assert budget.allows(60, progress=0.25, is_first=True) and not budget.allows(61, progress=0.25, is_first=True)
+    assert not budget.allows(60, progress=0.25, is_first=False)
+    budget.spend(20)
+    assert not budget.allows(11, progress=None, is_first=False) and not budget.allows(6, progress=1.0, is_first=False)
+
+
 MUTATIONS = [
+    Mutation(
+        "callbacks.neurons.counting.batch_choice.stride_of_samples",
+        "val.clamp_min(ENOUGH)",
+        "val.clamp_min(1)",
+        spared_batches,
+    ),
+    Mutation(
+        "callbacks.neurons.counting.batch_choice.stride_of_samples",
+        "val.clamp_min(ENOUGH)",
+        "torch.full_like(val, ENOUGH)",
+        spared_batches,
+    ),
+    Mutation("budget.PassBudget.train", "TRAINING * n_samples", "n_samples", passes_beside_training),
+    Mutation("budget.PassBudget.allows", "2 * cost", "cost", passes_beside_training),
+    Mutation(
+        "budget.PassBudget.allows",
+        "is_first and progress is not None",
+        "progress is not None",
+        passes_beside_training,
+    ),
     Mutation("neurons.activity.fewest_active", "below >= np.float32(min_fraction)", "False", shares_of_positions),
     Mutation(
         "neurons.activity.fewest_active",

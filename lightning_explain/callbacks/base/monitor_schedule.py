@@ -76,6 +76,11 @@ class MonitorSchedule:
         """True if no epoch ends with a report."""
         return self._schedule.every_n_epochs is None
 
+    @property
+    def reports_by_step(self) -> bool:
+        """True if there are reports within an epoch."""
+        return self._schedule.every_n_train_steps is not None
+
     def due_after_step(self, trainer: Any) -> bool:
         """Return True after every n-th training step, once for all batches that are accumulated in it."""
         is_new = trainer.global_step not in (self.last_step, self._last_step_report)

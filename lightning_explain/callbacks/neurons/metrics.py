@@ -97,6 +97,9 @@ def doubts(report: NeuronReport) -> str:
     if report.silent:
         stage = "train" if report.stage == "train" else "val"
         lines.append(f"- {markdown_safe(silent_layers_message(report.silent, stage))}")
+    training = report.counted["train"].words() if "train" in report.counted and report.stage == "val" else ""
+    if training:
+        lines.append(f"- Training: {training}")
     if report.caveat:
         lines.append(f"- Turnover: {markdown_safe(report.caveat)}")
     return "\n".join(lines)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import lightning.pytorch as pl
+from torch import Tensor
+from torch.nn.functional import pad
 
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
 from lightning_explain.callbacks.neurons.counting.labels import ALL_SAMPLES
@@ -188,5 +190,13 @@ class ReportBuilder:
 
     def _counted(self, stage: Stage) -> dict[str, Counted]:
         stages: tuple[Stage, ...] = ("train", "val") if stage == "val" else ("train",)
+        if stage == "val":
+            self._choice.spare(_samples(self.comparable_training()), _samples(self.profiles["val"]))
         found = {each: self._choice.counted(each) for each in stages if each in self.profiles}
         return {each: counted for each, counted in found.items() if counted is not None}
+
+
+def _samples(profiles: Profiles) -> dict[str, Tensor]:
+    """Return the number of samples of each class by layer."""
+    n_classes = max((len(profile.n_samples) for profile in profiles.values()), default=0)
+    return {key: pad(profile.n_samples, (0, n_classes - len(profile.n_samples))) for key, profile in profiles.items()}

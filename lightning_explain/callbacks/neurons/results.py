@@ -23,6 +23,8 @@ class Counted:
     Attributes:
         n_batches: Batches that were counted.
         of: Batches of the stage.
+        rate_error: Largest standard error of a rate of one half, of the class with the fewest samples counted; None
+            where all batches were counted.
 
     Example:
         >>> Counted(8, 32).words()
@@ -31,10 +33,21 @@ class Counted:
 
     n_batches: int
     of: int
+    rate_error: float | None = None
 
     def words(self) -> str:
         """Return it as text for a title; empty where all were counted."""
-        return f"Counted in {self.n_batches:,} of {self.of:,} batches." if self.n_batches < self.of else ""
+        if self.n_batches >= self.of:
+            return ""
+        error = (
+            "" if self.rate_error is None else f", rates within ± {100 * self.rate_error:.2g} points (standard error)"
+        )
+        return f"Counted in {self.n_batches:,} of {self.of:,} batches{error}."
+
+    def record(self) -> dict[str, float]:
+        """Return it as plain numbers; without an error where there is none."""
+        error = {} if self.rate_error is None else {"rate_error": round(self.rate_error, 4)}
+        return {"n_batches": self.n_batches, "of": self.of, **error}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -139,7 +152,11 @@ class NeuronReport:
                 if layer.effects is not None
             },
             "feature_names": list(self.feature_names),
-            **({"counted": {stage: vars(counted) for stage, counted in self.counted.items()}} if self.counted else {}),
+            **(
+                {"counted": {stage: counted.record() for stage, counted in self.counted.items()}}
+                if self.counted
+                else {}
+            ),
             "exemplars": {
                 name: of.record(list(self.cards[name]))
                 for name, layer in self.layers.items()

@@ -282,5 +282,6 @@ def log_neuron_tab(
     )
     moment = {"name": name, "step": journal.step, "epoch": report.epoch, "stage": report.stage, "count": count}
     silent = [shortened(layer, LONGEST) for layer in report.silent[:MOST_LAYERS]]
-    moment |= {"never_fired": silent, "caveat": report.caveat, **referred}
+    training = report.counted["train"].words() if "train" in report.counted and report.stage == "val" else ""
+    moment |= {"never_fired": silent, "caveat": report.caveat, "training": training, **referred}
     journal.tab(name, {**header, **moment}, sprite)

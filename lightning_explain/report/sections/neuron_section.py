@@ -174,4 +174,6 @@ def sample_counts(series: Series) -> str:
     header = series.events[-1].header
     n_samples = sum(n for n in numbers(header.get("n_samples")) if not math.isnan(n))
     stage = {"val": "validation", "train": "training"}.get(words(header.get("stage")), "")
-    return f"Counted over {n_samples:,.0f} samples of the {stage} data."
+    training = words(header.get("training"))
+    spared = f" Training: {clean(training, 200)}" if training else ""
+    return f"Counted over {n_samples:,.0f} samples of the {stage} data.{spared}"

@@ -68,6 +68,7 @@ function facts(header, layer, b, otherRun) {
   if (layer.saturated) said.push("Saturated: nearly every neuron is active for nearly every sample, so these rates say nothing of the classes.");
   if (layer.nNotFinite > 0) said.push(`${layer.nNotFinite} neurons gave NaN or infinity, which counts as not active.`);
   if (header.neverFired.length) said.push(`Never fired, and not shown: ${header.neverFired.map((name) => short(asTag(name), 60)).join(", ")}.`);
+  if (header.training) said.push(`Training: ${short(header.training, 200)}`);
   if (header.caveat) said.push(`Turnover: ${short(header.caveat, 300)}`);
   return said.join(" ");
 }

@@ -72,6 +72,9 @@ class GivenChoice(BatchChoice):
     def __init__(self, **counted: Counted) -> None:
         self.of_stage = counted
 
+    def spare(self, train: Any, val: Any) -> None:
+        del train, val
+
     def counted(self, stage: Stage) -> Counted | None:
         return self.of_stage.get(stage)
 

@@ -52,7 +52,10 @@ def test_a_record_is_json_and_leaves_out_what_would_be_too_large(monkeypatch: py
 
 def test_words_of_a_budget_are_those_of_the_reported_stage() -> None:
     assert Counted(8, 1032).words() == "Counted in 8 of 1,032 batches."
-    assert Counted(8, 8).words() == ""
+    assert Counted(8, 8, 0.01).words() == ""
+    halved = Counted(16, 32, 0.0353)
+    assert halved.words() == "Counted in 16 of 32 batches, rates within ± 3.5 points (standard error)."
+    assert halved.record() == {"n_batches": 16, "of": 32, "rate_error": 0.0353}
     counted = {"train": Counted(1, 9), "val": Counted(2, 5)}
     assert report(counted=counted).counted_words() == "Counted in 2 of 5 batches."
     assert report(counted=counted).record()["counted"] == {
