@@ -17,6 +17,7 @@ from lightning_explain.callbacks.class_scores.class_metrics import (
     predicted_classes,
     verdict,
 )
+from lightning_explain.callbacks.class_scores.first_step import FirstStep
 from lightning_explain.callbacks.class_scores.module_accuracies import (
     accuracy_metrics,
     held_accuracies,
@@ -25,10 +26,17 @@ from lightning_explain.callbacks.class_scores.module_accuracies import (
 from lightning_explain.callbacks.class_scores.output_hook import EXPLAINED, ScoreCatcher
 from lightning_explain.callbacks.class_scores.output_source import score_sources
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.schedule import Stopwatch
 
 CURE = (
     "Let the validation step call self(x), with a forward() that returns the class scores; say with output= where they "
     "are in what it returns; or say with target=lambda batch: None that the labels are no classes of this model."
+)
+
+
+MIXED = (
+    "the loss of the first training step takes other classes than the labels that its batch holds, and samples of one "
+    "label for several (mixed or reordered within the step?)"
 )
 
 
@@ -38,9 +46,14 @@ class NeuronScores:
     Args:
         question: How the explained function is reached.
         guard: For saying what does not fit.
+        stopwatch: Measures the time spent.
+
+    Attributes:
+        first_step: What the first training step told of scores and labels.
     """
 
-    def __init__(self, question: Question, guard: Guard) -> None:
+    def __init__(self, question: Question, guard: Guard, stopwatch: Stopwatch) -> None:
+        self.first_step = FirstStep(question, guard, stopwatch)
         self._question = question
         self._guard = guard
         self._catcher = ScoreCatcher(question)
@@ -142,13 +155,34 @@ class NeuronScores:
         """Columns of what the explained forward returns; None where it was not seen, or `output=` makes a choice."""
         return None if self._question.output is not None else self._counts.widths.get(EXPLAINED)
 
+    @property
+    def mixed_labels(self) -> str:
+        """Why training samples are not of the class that their batches say; empty if they may be."""
+        found = self.first_step.relabelling(waiting=True)
+        return MIXED if found is not None and not found.pairs else ""
+
+    @property
+    def _refuted(self) -> str:
+        if self.first_step.no_scores and EXPLAINED in self._counts.widths:
+            return f"they would be of what the module's forward returns, but {self.first_step.no_scores}. {CURE}"
+        found = self.first_step.relabelling(waiting=True)
+        if found is None or not found.pairs:
+            return ""
+        return (
+            "they would compare output i with label i, but the loss of the first training step takes "
+            f"{found.in_words}. Give the classes of the loss: {found.cure}."
+        )
+
     def metrics(self, trainer: Any) -> ClassMetrics:
         """Return precision, recall and F1 by class of the validation; a collective call in a distributed run."""
         ranks = Ranks.of(trainer)
-        exchanged = ranks.exchanged((self._counts.widths, self._logged))
-        widths = {name: width for own, _ in exchanged for name, width in own.items()}
+        exchanged = ranks.exchanged((self._counts.widths, self._logged, self._refuted))
+        widths = {name: width for own, _, _ in exchanged for name, width in own.items()}
         tallies = self._counts.tallies(widths, trainer.strategy.root_device)
-        logged = exchanged[0][1]
+        _, logged, refuted = exchanged[0]
+        if refuted:
+            self._guard.note(f"no precision, recall and F1: {refuted}", about="no class scores")
+            return {}
         explained = tallies.pop(EXPLAINED, None)
         found = verdict(explained, tallies, logged, named=self._question.output is not None)
         if found.why_not:

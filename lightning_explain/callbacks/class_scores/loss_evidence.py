@@ -1,117 +1,22 @@
 """Evidence from the loss: does it read what the explained forward returns, or what another layer makes of it."""
 
-from collections.abc import Collection, Generator
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
-from torch.autograd.graph import Node
 
-from lightning_explain.attribution.autograd_graph import operation_of
-from lightning_explain.batches import score_candidates, tensors_in
+from lightning_explain.batches import fields_of, label_form, score_candidates, target_of, tensors_in
 from lightning_explain.callbacks.base.forward import Question
+from lightning_explain.callbacks.class_scores.label_use import PLACE, LabelUse
+from lightning_explain.callbacks.class_scores.loss_graph import LossReading, Source
 from lightning_explain.callbacks.class_scores.output_source import OutputSource, Place, score_sources
 from lightning_explain.capture import Hook, Removable, is_compiled
 
-Source = tuple[Node, int]
-"""A tensor in the autograd graph: its node, and which of the node's outputs it is."""
-
-FACTORS = {
-    "Mm": (0, 1), "Bmm": (0, 1), "Mv": (0, 1), "Addmm": (1, 2), "Addmv": (1, 2), "Baddbmm": (1, 2),
-    "Linear": (0, 1), "Convolution": (0, 1),
-}  # fmt: skip
-"""Operands of an operation that are multiplied as matrices."""
-
-LINKS = {"Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid"}
-"""What turns scores into probabilities: what passes these is read as scores, whatever follows."""
-
-RESHAPING = {
-    "T", "Transpose", "Permute", "View", "UnsafeView", "Reshape", "Unsqueeze", "Squeeze", "Expand", "ToCopy", "Clone",
-    "Div", "Mul", "ClampMin", "Norm", "LinalgVectorNorm", "WeightNormInterface",
-}  # fmt: skip
-"""What a weight may pass and still be one: other forms of it, and its normalisation; nothing of a batch."""
-
-
-def _weight(node: Node | None) -> Tensor | None:
-    """Return the parameter that a matrix is a form of; None where it may depend on a batch."""
-    while node is not None:
-        variable = getattr(node, "variable", None)
-        if variable is not None:
-            return variable if isinstance(variable, nn.Parameter) else None
-        if operation_of(node) not in RESHAPING:
-            return None
-        parents = node.next_functions
-        if any(parent is None for parent, _ in parents):
-            return None
-        weights = [_weight(parent) for parent, _ in parents[1:]]
-        if any(weight is None for weight in weights):
-            return None
-        node = parents[0][0]
-    return None
-
-
-class _Way(NamedTuple):
-    """A step back from the loss.
-
-    Attributes:
-        node: Where it has come to.
-        output: Which output of the node.
-        weight: The weight matrix passed last; None where none was since the scores were read.
-    """
-
-    node: Node
-    output: int
-    weight: Tensor | None
-
-
-def _steps(way: _Way) -> Generator[_Way, None, None]:
-    operation, parents = operation_of(way.node), way.node.next_functions
-    passed = None if operation in LINKS else way.weight
-    factors = FACTORS.get(operation, ())
-    weights = {place: _weight(parents[place][0]) for place in factors}
-    for place, (parent, output) in enumerate(parents):
-        if parent is not None:
-            other = [weights[factor] for factor in factors if factor != place] if place in factors else []
-            yield _Way(parent, output, passed if not other or other[0] is None else other[0])
-
-
-def weights_before_loss(loss: Node | None, returned: Collection[Source]) -> Tensor | None:
-    """Return a trained weight matrix that is multiplied with what was returned, if every way to the loss passes one.
-
-    None where the loss reads it as it is, or as probabilities, or does not depend on it. Losses may multiply scores
-    with other matrices (costs, each other), with scalars, or by element; those are no trained matrices.
-
-    Args:
-        loss: Node of the loss; None for a loss without a graph.
-        returned: The tensors that were returned.
-
-    Example:
-        >>> import torch
-        >>> head, x = nn.Linear(3, 3), torch.ones(2, 3, requires_grad=True) * 2
-        >>> weights_before_loss(head(x).sum().grad_fn, [(x.grad_fn, 0)]) is head.weight
-        True
-        >>> weights_before_loss((head(x) + x).sum().grad_fn, [(x.grad_fn, 0)])
-    """
-    waiting = [] if loss is None else [_Way(loss, 0, None)]
-    seen, found = set[tuple[Node, int, bool]](), None
-    while waiting:
-        way = waiting.pop()
-        key = (way.node, way.output, way.weight is None)
-        if key in seen:
-            continue
-        seen.add(key)
-        if (way.node, way.output) in returned:
-            if way.weight is None:
-                return None
-            found = way.weight
-        else:
-            waiting += _steps(way)
-    return found
-
 
 class LossEvidence:
-    """Listens in one training step to what the explained forward returns, and looks where the loss reads it.
+    """Listens in one training step to what the explained forward returns, and looks how the loss reads it.
 
     Args:
         question: How the explained function is reached.
@@ -126,10 +31,14 @@ class LossEvidence:
         self._handles: list[Removable] = []
         self._own: list[list[Source]] = []
         self._parts: list[Source] = []
-        self._verdicts: list[Tensor | None] = []
+        self._frozen: dict[Source, Tensor] = {}
+        self._labels: Tensor | None = None
+        self._place = PLACE
+        self.reading = LossReading()
+        self.label_use = LabelUse()
 
     def attach(self, pl_module: nn.Module, batch: Any) -> None:
-        """Put the hooks on: of the module, and of the parts that return the same.
+        """Put the hooks on: of the module, of the parts that return the same, and of layers that are not trained.
 
         Nothing compiled is listened to.
 
@@ -138,6 +47,8 @@ class LossEvidence:
         self.detach()
         if any(map(is_compiled, pl_module.modules())):
             return
+        self._labels = _labels_of(batch, self._question)
+        self._place = _place_of(self._labels, batch)
         sources: list[OutputSource] = []
         with suppress(Exception):  # batches of training may have another form than those of validation
             sources = score_sources(pl_module, batch, self._question)
@@ -146,6 +57,8 @@ class LossEvidence:
         for source in sources:
             catch = Hook(partial(self._catch_part, place=source.place))
             self._handles.append(modules[source.name].register_forward_hook(catch))
+        for layer, matrix in _frozen_layers(pl_module):
+            self._handles.append(layer.register_forward_hook(Hook(partial(self._catch_frozen, matrix=matrix))))
 
     def detach(self) -> None:
         """Take the hooks off and forget everything."""
@@ -161,8 +74,12 @@ class LossEvidence:
     def _catch_part(self, output: Any, *, place: Place) -> None:
         self._parts += _sources([tensors_in(output).get(place)])
 
+    def _catch_frozen(self, output: Any, *, matrix: Tensor) -> None:
+        if isinstance(output, Tensor):
+            self._frozen.update(dict.fromkeys(_sources([output]), matrix))
+
     def read(self, loss: Tensor, *, redirected: bool) -> None:
-        """Look where a loss reads what was returned so far.
+        """Look how a loss reads what was returned so far.
 
         Args:
             loss: Before its backward pass.
@@ -170,24 +87,44 @@ class LossEvidence:
         """
         own = self._own[:-1] if redirected else self._own
         returned = {source for sources in own for source in sources} | set(self._parts)
-        if returned and _reaches(loss.grad_fn, returned):
-            self._verdicts.append(weights_before_loss(loss.grad_fn, returned))
-
-    def weight(self) -> Tensor | None:
-        """Return a weight that stands between what is explained and every loss of the step that depends on it."""
-        return None if any(weight is None for weight in self._verdicts) else next(iter(self._verdicts), None)
+        if returned:
+            self.reading.add(loss.grad_fn, returned, self._frozen)
+            self.label_use = LabelUse.of(self._labels, self.reading.by_label.values(), self._place)
 
 
-def _reaches(loss: Node | None, returned: Collection[Source]) -> bool:
-    waiting, seen = [(loss, 0)], set[tuple[Node | None, int]]()
-    while waiting:
-        source = waiting.pop()
-        if source in returned:
-            return True
-        if source[0] is not None and source not in seen:
-            seen.add(source)
-            waiting += source[0].next_functions
-    return False
+def _labels_of(batch: Any, question: Question) -> Tensor | None:
+    with suppress(Exception):
+        target = target_of(batch, question.target)
+        return target if label_form(target) == "index" else None
+    return None
+
+
+def _place_of(labels: Tensor | None, batch: Any) -> str:
+    """Return where a batch holds its labels, as an expression."""
+    named = fields_of(batch) or {}
+    if isinstance(batch, Mapping):
+        places = {f"batch[{key!r}]": part for key, part in named.items()}
+    elif named:
+        places = {f"batch.{name}": part for name, part in named.items()}
+    else:
+        places = (
+            {f"batch[{place}]": part for place, part in enumerate(batch)} if isinstance(batch, list | tuple) else {}
+        )
+    return next((place for place, part in places.items() if part is labels), PLACE)
+
+
+def _frozen_layers(pl_module: nn.Module) -> Generator[tuple[nn.Module, Tensor], None, None]:
+    """Yield layers with a weight matrix that is not trained; none inside what may run fused, where no hook may sit."""
+    inside = {
+        part
+        for module in pl_module.modules()
+        if isinstance(module, nn.TransformerEncoderLayer | nn.MultiheadAttention)
+        for part in module.modules()
+    }
+    for module in pl_module.modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, nn.Parameter) and weight.ndim > 1 and not weight.requires_grad and module not in inside:
+            yield module, weight
 
 
 def _sources(tensors: list[Tensor | None]) -> list[Source]:

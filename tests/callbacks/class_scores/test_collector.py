@@ -12,6 +12,7 @@ from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.callbacks.class_scores.collector import NeuronScores
 from lightning_explain.callbacks.class_scores.output_hook import EXPLAINED
 from lightning_explain.errors import ConfigurationError
+from lightning_explain.schedule import Stopwatch
 from tests.training import explanation_warnings
 
 X, Y = torch.randn(12, 4, generator=torch.Generator().manual_seed(1)), torch.arange(12) % 3
@@ -47,7 +48,7 @@ def approximately(metrics: dict[str, list[float]]) -> Any:
 
 
 def scores_of(net: nn.Module, **options: Any) -> NeuronScores:
-    scores = NeuronScores(Question(**options), Guard("Monitor", "warn"))
+    scores = NeuronScores(Question(**options), Guard("Monitor", "warn"), Stopwatch())
     scores.attach(net)
     return scores
 

@@ -35,6 +35,7 @@ class CountingMonitor(ProbeMonitor):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the hooks on; resume from a checkpoint, or start a new history for a new module."""
         self._choice.begin_run()
+        self._watch.scores.first_step.begin_run(wanted=True)
         super().on_fit_start(trainer, pl_module)
         self._attach(trainer, pl_module)
 
@@ -53,6 +54,7 @@ class CountingMonitor(ProbeMonitor):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Take the hooks off: teardown is not called after an interrupt."""
         super().on_exception(trainer, pl_module, exception)
+        self._watch.scores.first_step.interrupt()
         self._watch.detach()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -74,14 +76,15 @@ class CountingMonitor(ProbeMonitor):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Listen to the layers."""
+        """Listen to the layers; in the first step also to how the loss reads scores and labels."""
+        self._watch.scores.first_step.begin(pl_module, batch)
         loaders = flat_loaders(trainer.train_dataloader)
         self._begin_batch(pl_module, "train", batch, batch_idx, loaders[0] if len(loaders) == 1 else None)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Pause: activation checkpointing runs the layers again during the backward pass."""
-        del trainer, pl_module, loss
         self._watch.listen(listening=False)
+        self._watch.scores.first_step.before_backward(trainer, pl_module, loss)
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen again under manual optimisation, where a step may go forward more than once.
@@ -96,7 +99,8 @@ class CountingMonitor(ProbeMonitor):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the batch."""
-        del pl_module, outputs, batch, batch_idx
+        del outputs, batch, batch_idx
+        self._watch.scores.first_step.end(pl_module)
         self._end_batch("train", trainer)
 
     # -- validation --------------------------------------------------------------------------------------------

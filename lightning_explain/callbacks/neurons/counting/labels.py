@@ -86,12 +86,14 @@ class Labels:
         self._guard = guard
         self._form: LabelForm | None = None
         self._oddities: Tensor | None = None
+        self.refuted = ""
+        """What speaks against them beside the targets; empty where nothing does."""
         self.classes: bool | None = None
         """True if batches hold class labels; None before the first batch."""
 
     def forget(self) -> None:
         """Begin a run."""
-        self._form, self._oddities, self.classes = None, None, None
+        self._form, self._oddities, self.classes, self.refuted = None, None, None, ""
 
     def of(self, batch: Any) -> Tensor | None:
         """Return the class of each sample [batch]; None where batches hold no classes.
@@ -145,7 +147,7 @@ class Labels:
     def evidence(self) -> LabelEvidence:
         """Return the evidence of the targets; waits for the device."""
         odd, beyond = (False, False) if self._oddities is None else self._oddities.tolist()
-        return LabelEvidence(self._form, self.classes is False, odd, beyond)
+        return LabelEvidence(self._form, self.classes is False, odd or bool(self.refuted), beyond)
 
     def give_up(self, stages: str, why: str = "") -> None:
         """Read no labels from here on; say so if batches were read as holding some.
@@ -155,9 +157,13 @@ class Labels:
             why: The evidence against labels, if not the targets' values.
         """
         if self.classes is not False and self._form is not None:
-            seen = why or (
-                "targets that looked like one label for each sample were followed by others that do not (several "
-                "labels for a sample, softened labels, or real values)"
+            seen = (
+                why
+                or self.refuted
+                or (
+                    "targets that looked like one label for each sample were followed by others that do not (several "
+                    "labels for a sample, softened labels, or real values)"
+                )
             )
             self._guard.note(
                 f"{seen}, so all samples of {stages} count as one class, those counted before included, and metrics "

@@ -68,7 +68,7 @@ class NeuronWatch:
         self._following = CallFollowing(question, guard=guard, stopwatch=stopwatch, unit_dims=unit_dims or {})
         # one each: training and validation batches may be of different form
         self._labels: dict[Stage, Labels] = {stage: Labels(question.target, guard, stage) for stage in STAGES}
-        self.scores = NeuronScores(question, guard)
+        self.scores = NeuronScores(question, guard, stopwatch)
         self._counts: dict[Stage, StageCounts] = {}
         self._restored: dict[str, Any] = {}
         self.silent: dict[Stage, tuple[str, ...]] = {}
@@ -225,6 +225,7 @@ class NeuronWatch:
 
     def _settle_labels(self, ranks: Ranks) -> None:
         """Merge the counts of classes that turned out to be none; a collective call in a distributed run."""
+        self._labels["train"].refuted = self.scores.mixed_labels
         mine: dict[Stage, LabelEvidence] = {stage: labels.evidence() for stage, labels in self._labels.items()}
         n_classes = self._look_at_labels()
         single = self.scores.explained_width == 1 and not self._n_classes
@@ -233,9 +234,8 @@ class NeuronWatch:
         why = f"the model has a single output for labels from 0 to {many - 1}, which are no classes then"
         found: dict[Stage, list[LabelEvidence]] = {stage: [each[stage] for each, _ in everywhere] for stage in STAGES}
         none = {
-            "train": without_labels(found["train"], found["val"]),
-            "val": without_labels(found["val"], found["train"]),
-        }
+            "train": without_labels(found["train"], found["val"]), "val": without_labels(found["val"], found["train"])
+        }  # fmt: skip
         gone: list[Stage] = [stage for stage in STAGES if many > 2 or none[stage]]
         words = " and ".join("training" if stage == "train" else "validation" for stage in gone)
         for stage in gone:
