@@ -157,7 +157,7 @@ class NeuronScores:
 
     @property
     def mixed_labels(self) -> str:
-        """Why training samples are not of the class that their batches say; empty if they may be."""
+        """The evidence against the labels of training batches; empty if there is none."""
         found = self.first_step.relabelling(waiting=True)
         return MIXED if found is not None and not found.pairs else ""
 
@@ -170,7 +170,7 @@ class NeuronScores:
             return ""
         return (
             "they would compare output i with label i, but the loss of the first training step takes "
-            f"{found.in_words}. Give the classes of the loss: {found.cure}."
+            f"{found.in_words}. Give the classes of the loss: {found.remedy}."
         )
 
     def metrics(self, trainer: Any) -> ClassMetrics:

@@ -46,7 +46,7 @@ class FirstStep:
                 self._evidence.attach(pl_module, batch)
 
     def before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
-        """Look how a loss of the step reads what the module returned."""
+        """Follow a loss of the step back to the module's output."""
         if self._wanted:
             # under manual optimisation the step still runs, and has returned nothing yet
             redirected = pl_module.automatic_optimization and trainer.strategy.model is not trainer.lightning_module
@@ -78,7 +78,7 @@ class FirstStep:
         self._evidence.detach()
 
     def relabelling(self, *, waiting: bool) -> Relabelling | None:
-        """Return what the loss took the labels for; None if for themselves, or nothing is known.
+        """Return the classes that the loss took the labels for; None if for themselves, or nothing is known.
 
         Args:
             waiting: Whether comparing may wait for the device.

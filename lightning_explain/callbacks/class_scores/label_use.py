@@ -31,7 +31,7 @@ class LabelUse(NamedTuple):
 
     @classmethod
     def of(cls, labels: Tensor | None, by_label: Iterable[Set[Node]], place: str = PLACE) -> "LabelUse":
-        """Gather what losses took for the class of each sample.
+        """Gather the classes that losses took.
 
         Args:
             labels: Class of each sample [batch]; None where that is unknown.
@@ -105,7 +105,7 @@ def _target(node: Any) -> Tensor | None:
 
 
 class Relabelling(NamedTuple):
-    """What a loss took other labels for.
+    """Labels that a loss took for other classes.
 
     Attributes:
         pairs: Label of the batch -> class that the loss took it for; empty where samples with one label have several,
@@ -128,11 +128,11 @@ class Relabelling(NamedTuple):
         return ", ".join(listed[:SHOWN]) + (", ..." if len(listed) > SHOWN else "")
 
     @property
-    def cure(self) -> str:
+    def remedy(self) -> str:
         """The option that gives the classes of the loss.
 
         Example:
-            >>> Relabelling({2: 1, 1: 0}).cure, Relabelling({-1: 0, 1: 1}, "batch['y']").cure
+            >>> Relabelling({2: 1, 1: 0}).remedy, Relabelling({-1: 0, 1: 1}, "batch['y']").remedy
             ('target=lambda batch: batch[1] - 1', "target=lambda batch: (batch['y'] > 0).long()")
         """
         shifts = {own - label for label, own in self.pairs.items()}

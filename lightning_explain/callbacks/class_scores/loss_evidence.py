@@ -27,7 +27,7 @@ class LossEvidence:
         self.forget()
 
     def forget(self) -> None:
-        """Forget what was seen."""
+        """Forget everything."""
         self._handles: list[Removable] = []
         self._own: list[list[Source]] = []
         self._parts: list[Source] = []
@@ -79,7 +79,7 @@ class LossEvidence:
             self._frozen.update(dict.fromkeys(_sources([output]), matrix))
 
     def read(self, loss: Tensor, *, redirected: bool) -> None:
-        """Look how a loss reads what was returned so far.
+        """Follow a loss back to the module's output so far.
 
         Args:
             loss: Before its backward pass.
@@ -100,7 +100,7 @@ def _labels_of(batch: Any, question: Question) -> Tensor | None:
 
 
 def _place_of(labels: Tensor | None, batch: Any) -> str:
-    """Return where a batch holds its labels, as an expression."""
+    """Return the place of the labels in a batch, as an expression."""
     named = fields_of(batch) or {}
     if isinstance(batch, Mapping):
         places = {f"batch[{key!r}]": part for key, part in named.items()}

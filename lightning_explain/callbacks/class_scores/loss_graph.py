@@ -1,4 +1,4 @@
-"""How a loss reads a tensor: as class scores, through a matrix that makes scores of it, or as places to compare."""
+"""Ways from a loss back to a tensor: read as class scores, through a matrix that makes scores of it, or as places to compare."""
 
 from collections.abc import Collection, Generator, Mapping
 from typing import NamedTuple
@@ -77,7 +77,7 @@ class _Way(NamedTuple):
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells ways apart that lead to the same node."""
+        """Identity: ways to the same node that bring the same along are one."""
         return self.node, self.output, self.weight is None, *self[3:]
 
     def through(self, weight: Tensor) -> "_Way":
@@ -129,7 +129,7 @@ def _steps(way: _Way, frozen: Mapping[Source, Tensor]) -> Generator[_Way, None, 
 
 
 class LossReading:
-    """How the losses of a step read what was returned, put together.
+    """The ways from the losses of a step to what was returned, put together.
 
     Attributes:
         by_label: For each tensor that was returned, the losses that read it as scores by label.
@@ -194,7 +194,7 @@ class LossReading:
 def read_loss(
     loss: Node | None, returned: Collection[Source], frozen: Mapping[Source, Tensor] | None = None
 ) -> LossReading:
-    """Return how a loss reads what was returned; see `LossReading.add`.
+    """Return the reading of a single loss; see `LossReading.add`.
 
     Losses may multiply scores with other matrices (costs, each other), with scalars, or by element; those are no
     weight matrices.

@@ -23,7 +23,7 @@ class ScoresMonitor(ExplanationMonitor[E, H]):
 
     @property
     def _takes_outputs_for_classes(self) -> bool:
-        """Whether output i is explained for class i: the label of each sample."""
+        """True if output i is explained for class i: the label of each sample."""
         return self.explained == "label" and self.probe is not None and n_classes_of(self.probe) is not None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -39,7 +39,7 @@ class ScoresMonitor(ExplanationMonitor[E, H]):
         self._first_step.begin(pl_module, batch)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        """Look where the loss of the first step reads what the module returned."""
+        """Follow the loss of the first step back to the module's output."""
         self._first_step.before_backward(trainer, pl_module, loss)
 
     def on_train_batch_end(
@@ -81,6 +81,6 @@ class ScoresMonitor(ExplanationMonitor[E, H]):
         found = self._first_step.relabelling(waiting=waiting)
         if found is not None and found.pairs:
             self._guard.note(
-                f"output i is explained for label i, but the loss of the first step takes {found.in_words}, so other "
-                f"outputs than those of the samples' classes are explained. Give the classes of the loss: {found.cure}."
+                f"output i is explained for label i, but the loss of the first step takes {found.in_words}, so outputs "
+                f"of other classes than the samples' are explained. Give the classes of the loss: {found.remedy}."
             )

@@ -78,5 +78,5 @@ def test_nothing_that_was_checkpointed_runs_again() -> None:
 
 def test_other_rules_than_a_shift_name_no_formula() -> None:
     found = Relabelling({0: 2, 1: 0, 2: 1, 3: 3})
-    assert found.cure == "target=lambda batch: ... with the classes of the loss"
+    assert found.remedy == "target=lambda batch: ... with the classes of the loss"
     assert found.in_words.endswith("label 2 for class 1, ...")
