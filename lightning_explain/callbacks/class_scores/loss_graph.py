@@ -1,4 +1,4 @@
-"""Ways from a loss back to a tensor: read as class scores, through a matrix that makes scores of it, or as places to compare."""
+"""Ways from a loss back to a tensor: read as class scores, through a matrix that makes them, or compared by row."""
 
 from collections.abc import Collection, Generator, Mapping
 from typing import NamedTuple
