@@ -45,7 +45,10 @@ def check_target(target: Tensor | None, n_outputs: int) -> None:
         wrong = low if low < 0 else high
         raise ConfigurationError(
             f"target contains class index {wrong}, but the model's output has {n_outputs} columns "
-            f"(classes 0 to {n_outputs - 1}). Check the labels of the probe, or say with target= what to explain."
+            f"(classes 0 to {n_outputs - 1}). Check the labels of the probe; give samples without a class a negative "
+            f"label, e.g. target=lambda batch: batch[1].masked_fill(batch[1] == {wrong}, -100), and classes that begin "
+            "at 1 as target=lambda batch: batch[1] - 1; or choose one number for each sample, e.g. output=lambda out: "
+            "out.sum(1) for thresholds of ordered classes, with target=lambda batch: None."
         )
 
 

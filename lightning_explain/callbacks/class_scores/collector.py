@@ -169,8 +169,8 @@ class NeuronScores:
         if found is None or not found.pairs:
             return ""
         return (
-            "they would compare output i with label i, but the loss of the first training step takes "
-            f"{found.in_words}. Give the classes of the loss: {found.remedy}."
+            f"they would compare output i with label i, but {found.in_words}. Give the classes of the loss: "
+            f"{found.remedy}."
         )
 
     def metrics(self, trainer: Any) -> ClassMetrics:

@@ -3,8 +3,12 @@
 from collections.abc import Iterable, Set
 from typing import Any, NamedTuple, TypeGuard
 
+import torch
 from torch import Tensor
 from torch.autograd.graph import Node
+
+IGNORED = -100
+"""Target of a sample that a loss leaves out, as torch has it by default."""
 
 KEPT = "lightning_explain.target"
 """Where a node keeps the target that was taken: one hook is all that a saved tensor can have."""
@@ -58,7 +62,10 @@ class LabelUse(NamedTuple):
         """
         if self.labels is None:
             return None
-        found = [_pairs(self.labels.cpu(), group) for group in self.taken]
+        labels = self.labels.cpu()
+        if not self.taken and set(labels.tolist()) == {-1, 1}:
+            return Relabelling({-1: 0, 1: 1}, self.place, is_of_loss=False)
+        found = [_pairs(labels, group) for group in self.taken]
         if any(pairs is None for pairs in found):
             return None
         return next((Relabelling(pairs, self.place) for pairs in found if pairs is not None), None)
@@ -71,10 +78,11 @@ def _is_one_each(target: Tensor | None, labels: Tensor) -> TypeGuard[Tensor]:
 def _pairs(labels: Tensor, taken: Iterable[Tensor]) -> dict[int, int] | None:
     """Return the class for which each label was taken; empty where there are several, None if for themselves."""
     pairs: dict[int, int] = {}
+    are_signs = set(labels.tolist()) == {-1, 1}
     for target in taken:
         for label, own in zip(labels.tolist(), target.cpu().tolist(), strict=True):
-            # losses leave negative ones out
-            if own >= 0 and pairs.setdefault(label, own) != own:
+            # negative ones are left out, by the loss or here
+            if own >= 0 and (label >= 0 or are_signs) and pairs.setdefault(label, own) != own:
                 return {}
     return None if all(label == own for label, own in pairs.items()) else pairs
 
@@ -100,7 +108,9 @@ def _target(node: Any) -> Tensor | None:
             node._raw_saved_target.register_hooks(keep, _as_it_is)
         except (AttributeError, RuntimeError):
             return None
-        kept = node.metadata[KEPT] = found[0].detach().reshape(-1).clone()
+        target = found[0].detach().reshape(-1)
+        ignored = getattr(node, "_saved_ignore_index", IGNORED)
+        kept = node.metadata[KEPT] = torch.where(target == ignored, IGNORED, target)
     return kept
 
 
@@ -111,21 +121,26 @@ class Relabelling(NamedTuple):
         pairs: Label of the batch -> class that the loss took it for; empty where samples with one label have several,
             as in batches that were mixed or reordered within the step.
         place: Where the batch holds the labels, as an expression.
+        is_of_loss: False for labels of -1 and 1 whose loss tells nothing, as a hinge loss does not.
     """
 
     pairs: dict[int, int]
     place: str = PLACE
+    is_of_loss: bool = True
 
     @property
     def in_words(self) -> str:
-        """The first pairs in words.
+        """A clause that says it, with the first pairs.
 
         Example:
             >>> Relabelling({2: 1, 1: 0}).in_words
-            'label 1 for class 0, label 2 for class 1'
+            'the loss of the first training step takes label 1 for class 0, label 2 for class 1'
         """
+        if not self.is_of_loss:
+            return "the labels are -1 and 1, and samples with a negative one are left out"
         listed = [f"label {label} for class {self.pairs[label]}" for label in sorted(self.pairs)]
-        return ", ".join(listed[:SHOWN]) + (", ..." if len(listed) > SHOWN else "")
+        more = ", ..." if len(listed) > SHOWN else ""
+        return f"the loss of the first training step takes {', '.join(listed[:SHOWN])}{more}"
 
     @property
     def remedy(self) -> str:

@@ -81,6 +81,6 @@ class ScoresMonitor(ExplanationMonitor[E, H]):
         found = self._first_step.relabelling(waiting=waiting)
         if found is not None and found.pairs:
             self._guard.note(
-                f"output i is explained for label i, but the loss of the first step takes {found.in_words}, so outputs "
-                f"of other classes than the samples' are explained. Give the classes of the loss: {found.remedy}."
+                f"output i is explained for label i, but {found.in_words}, so not every class is explained by its own "
+                f"output. Give the classes of the loss: {found.remedy}."
             )

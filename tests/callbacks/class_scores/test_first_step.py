@@ -116,6 +116,18 @@ def test_no_metrics_of_an_embedding_as_wide_as_the_classes(model: Any) -> None:
     assert len(words) == 1 and "forward returns is explained, output i for class i, but the loss" in words[0]
 
 
+def test_labels_of_both_signs_are_told_to_be_classes() -> None:
+    signs = torch.where(Y > 0, 1, -1)
+
+    def hinge(model: Any, x: Tensor, y: Tensor) -> Tensor:
+        return (1 - model(x)[:, 0] * y).relu().mean()
+
+    own = neurons()
+    with pytest.warns(ExplanationWarning, match=r"labels are -1 and 1.*target=lambda batch: \(batch\[1\] > 0\)"):
+        fit_scores(Own(hinge), own, y=signs)
+    assert own.class_metrics == {}
+
+
 def test_unlabelled_views_beside_labelled_ones_say_nothing() -> None:
     own = neurons()
     _, words = fitted(Own(two_views), own)

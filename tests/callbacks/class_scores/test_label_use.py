@@ -36,6 +36,25 @@ def test_what_labels_were_taken_for(targets: list[Tensor], expected: dict[int, i
     assert (None if found is None else found.pairs) == expected
 
 
+def test_what_a_loss_or_a_target_leaves_out_is_no_label() -> None:
+    labels = LABELS.clamp_min(0)
+    own = torch.where(labels == 2, 255, labels)
+    node: Any = functional.cross_entropy(scores(), own, ignore_index=255).grad_fn
+    for left_out in (2, 3):
+        assert LabelUse.of(torch.where(labels == left_out, -1, labels), [{node}]).compared() is None
+
+
+def test_signs_are_two_classes_whether_the_loss_tells_or_not() -> None:
+    signs = torch.tensor([1, -1, -1, 1, 1, 1])
+    node: Any = functional.cross_entropy(scores(), (signs > 0).long()).grad_fn
+    found = LabelUse.of(signs, [{node}]).compared()
+    assert found == Relabelling({-1: 0, 1: 1})
+    found = LabelUse.of(signs, []).compared()
+    assert found is not None
+    assert "labels are -1 and 1" in found.in_words and found.remedy == "target=lambda batch: (batch[1] > 0).long()"
+    assert LabelUse.of(signs.clamp_min(0), []).compared() is None
+
+
 def test_a_second_view_with_classes_of_its_own_speaks_against_nothing() -> None:
     groups: list[Any] = [{functional.cross_entropy(scores(), y).grad_fn} for y in (LABELS, LABELS.flip(0))]
     assert LabelUse.of(LABELS, groups).compared() is None
