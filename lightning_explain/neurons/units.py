@@ -18,7 +18,7 @@ from lightning_explain.neurons.views import AttentionHeads, HeadsBeforeProjectio
 RECURRENT = (nn.LSTM, nn.GRU, nn.RNN)
 NEVER_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus)
 N_HEADS = ("num_heads", "n_heads", "n_head", "num_attention_heads", "heads", "nhead")
-PROJECTIONS = ("proj", "out_proj", "c_proj", "o_proj", "to_out", "out", "wo")
+PROJECTIONS = ("proj", "out_proj", "c_proj", "o_proj", "to_out", "out", "wo", "out_lin", "dense", "o")
 
 
 def never_negative(layer: Layer) -> bool:
@@ -30,12 +30,25 @@ def _n_heads(module: nn.Module) -> int:
     """Return the number of heads that a custom attention module declares; 0 for other modules."""
     if isinstance(module, nn.MultiheadAttention | nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
         return 0
-    counts = [vars(module)[name] for name in N_HEADS if name in vars(module)]
     is_attention = "attention" in type(module).__name__.lower() or "attn" in type(module).__name__.lower()
-    return counts[0] if is_attention and counts and isinstance(counts[0], int) else 0
+    if not is_attention:
+        return 0
+    counts = [vars(module)[name] for name in N_HEADS if name in vars(module)]
+    if not counts and any(name in vars(module)["_modules"] for name in PROJECTIONS):
+        # some of transformers' leave it to the configuration
+        counts = [getattr(vars(module).get("config"), "num_attention_heads", 0)]
+    return counts[0] if counts and isinstance(counts[0], int) else 0
 
 
-def _projection(name: str, modules: Mapping[str, nn.Module], n_heads: int) -> nn.Linear | None:
+def _n_read(module: nn.Module | None) -> int:
+    """Return the number of features that a linear layer reads, also one of transformers' `Conv1D`; 0 for others."""
+    if isinstance(module, nn.Linear):
+        return module.in_features
+    weight = None if module is None else vars(module)["_parameters"].get("weight")
+    return weight.shape[0] if weight is not None and type(module).__name__ == "Conv1D" and weight.ndim == 2 else 0
+
+
+def _projection(name: str, modules: Mapping[str, nn.Module], n_heads: int) -> nn.Module | None:
     """Find the layer, in an attention module or the `output` beside it, that reads its concatenated heads."""
     beside = name.rpartition(".")[0]
     places = [f"{name}.{projection}" for projection in PROJECTIONS]
@@ -45,7 +58,8 @@ def _projection(name: str, modules: Mapping[str, nn.Module], n_heads: int) -> nn
         child = modules.get(place)
         # some keep a dropout beside it
         child = child[0] if isinstance(child, nn.Sequential) and len(child) else child
-        if isinstance(child, nn.Linear) and child.in_features % n_heads == 0:
+        n_read = _n_read(child)
+        if n_read and n_read % n_heads == 0:
             return child
     return None
 

@@ -179,3 +179,31 @@ def test_the_model_is_left_as_found():
     np.testing.assert_array_equal(again[0].layers[0].contribution, found[0].layers[0].contribution)
     with pytest.raises(IndexError):
         found[5]
+
+
+class Routed(nn.Module):
+    """Sends each sample to one of its experts, of which some get none."""
+
+    def __init__(self):
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)) for _ in range(3))
+
+    def forward(self, x):
+        expert, out = (x[:, 0] > 0).long(), x.new_zeros(len(x), 3)
+        for k, each in enumerate(self.experts):
+            out[expert == k] = each(x[expert == k])
+        return out
+
+
+def test_an_expert_without_samples_carries_nothing():
+    seeded()
+    net, x = Routed(), torch.randn(6, 4)
+    x[:, 0] = x[:, 0].abs()
+    found = contributions(net, x, torch.tensor([0, 1, 2, 0, 1, 2]))
+    alone = contributions(net.experts[1], x, torch.tensor([0, 1, 2, 0, 1, 2]))
+    for sample in range(6):
+        assert found[sample].output == pytest.approx(alone[sample].output, rel=1e-5)
+        routed, single = ({each.name: each.contribution for each in graph[sample].layers} for graph in (found, alone))
+        for name, contribution in single.items():
+            other = routed.get(name, routed.get(f"experts.1.{name}"))
+            assert np.abs(other).sum() == pytest.approx(np.abs(contribution).sum(), rel=1e-4)

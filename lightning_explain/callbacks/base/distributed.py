@@ -147,3 +147,15 @@ def _n_collectives() -> int | None:
         return sum(group._get_sequence_number_for_group() for group in world.pg_map)
     except RuntimeError:
         return None
+
+
+SPAWNED = (
+    "this strategy trains in processes that it starts and that end with the fit (ddp_spawn, ddp_notebook), so that "
+    "records and latest of the monitors stay behind in them: in the process that called fit they are as before. Read "
+    "what the loggers got and each monitor's record.jsonl, or train with strategy='ddp'."
+)
+
+
+def is_spawned(trainer: Any) -> bool:
+    """Return True if the processes of a run end with it, and what callbacks hold with them."""
+    return hasattr(getattr(trainer.strategy, "launcher", None), "_start_method")

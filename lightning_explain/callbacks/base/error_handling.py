@@ -21,6 +21,10 @@ OnError = Literal["warn", "raise"]
 CALLING = "The model is called in eval mode with the probe: forward_fn= says how, probe= with what."
 WRITING = "What comes next is given to the logger again."
 DRAWING_A_PROBE = "Give probe=Probe.from_dataset(...) samples that can be read and fit the model."
+MORE_INPUTS = (
+    "The module's forward takes more than it was given: name all of its inputs, in its order, with "
+    "input=lambda batch: (batch['x'], batch['mask']), or batch[0] and batch[1]."
+)
 NOT_IN_TESTS = (
     "trainer.test is not watched, so nothing is recorded. trainer.validate(model, dataloaders=...) is, and takes the "
     "same data."
@@ -150,7 +154,8 @@ def remedy_for(error: BaseException, otherwise: str = "", memory: str = BY_METHO
         return "Make room on the disk: what comes next is written again as soon as there is some."
     if isinstance(error, OSError) and error.errno in FORBIDDEN:
         return "Give the logger a folder in which files and folders can be made."
-    return otherwise
+    lacks_inputs = isinstance(error, TypeError) and "required positional argument" in str(error)
+    return MORE_INPUTS if lacks_inputs else otherwise
 
 
 def identity_of(error: BaseException) -> str:

@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 
 from lightning_explain.budget import Budget
 from lightning_explain.callbacks.base.compatibility import UNREADABLE
+from lightning_explain.callbacks.base.distributed import SPAWNED, is_spawned
 from lightning_explain.callbacks.base.error_handling import (
     BEGINNING_ANEW,
     BY_METHOD,
@@ -207,6 +208,8 @@ class ProbeMonitor(pl.Callback):
         if monitors and monitors[-1] is self and trainer.is_global_zero:
             with self._guard.doing("telling what was explained"):
                 tell(self._summary(trainer, monitors))
+                if is_spawned(trainer):
+                    self._guard.note(SPAWNED, about="spawned processes")
 
     @staticmethod
     def _summary(trainer: Any, monitors: Sequence["ProbeMonitor"]) -> str:

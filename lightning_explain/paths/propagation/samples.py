@@ -115,7 +115,7 @@ def _by_gradient(way: WayBack, place: int, gradient: Tensor, numbered: Tensor, n
             (torch.arange(n_rows, device=key.device)[:, None] * (n_samples + 1) + key.movedim(dim, 0).flatten(1))
             .flatten(),
             size.movedim(dim, 0).flatten(),
-        ).reshape(n_rows, -1)  # fmt: skip
+        ).reshape(n_rows, n_samples + 1)  # fmt: skip
         strongest, whose = votes[:, :-1].max(1)
         if float(strongest.sum()) >= pure * float(votes.sum()):
             owner = torch.where(strongest > 0, whose, -1)

@@ -1,10 +1,16 @@
 """Shares of a batch and what becomes of them; processes that really talk are in test_sharding."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher, _SubprocessScriptLauncher
 
 from lightning_explain.attribution.result import Attribution
-from lightning_explain.callbacks.base.distributed import Ranks, assembled, communicating
+from lightning_explain.callbacks.base.distributed import Ranks, assembled, communicating, is_spawned
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 5, 7, 8])
@@ -50,3 +56,12 @@ def test_one_process_does_its_work_and_communicates_with_none() -> None:
     assert communicating(lambda: Ranks().exchanged("mine")) == (["mine"], False)
     with pytest.raises(ValueError, match="as it was raised"):
         Ranks().agreed(lambda: (_ for _ in ()).throw(ValueError("as it was raised")))
+
+
+@pytest.mark.parametrize("spawned", [True, False])
+def test_processes_that_end_with_the_fit_are_told_from_those_that_stay(spawned: bool) -> None:
+    strategy: Any = DDPStrategy()
+    multi, script = _MultiProcessingLauncher(strategy, start_method="spawn"), _SubprocessScriptLauncher
+    launcher = multi if spawned else script(LightningEnvironment(), 2, 1)
+    assert is_spawned(SimpleNamespace(strategy=SimpleNamespace(launcher=launcher))) is spawned
+    assert not is_spawned(SimpleNamespace(strategy=SimpleNamespace()))

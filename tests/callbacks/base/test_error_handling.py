@@ -17,6 +17,7 @@ from lightning_explain import (
     IntegratedGradients,
 )
 from lightning_explain.attribution import AtEmbedding
+from lightning_explain.callbacks.base.error_handling import MORE_INPUTS, remedy_for
 from lightning_explain.display import Display
 from lightning_explain.errors import ConfigurationError, ExplanationWarning
 from tests.training import explanation_warnings, fit
@@ -329,3 +330,10 @@ def test_dictionaries_between_submodules_are_passed_on(kind: Callable[..., Any],
     monitor = kind(on_error="raise")
     assert not warnings_of(net(), torch.rand(24, 4), monitor)
     assert monitor.records
+
+
+def test_a_forward_that_takes_more_inputs_is_told_where_to_name_them() -> None:
+    with pytest.raises(TypeError) as caught:
+        Masked.forward(Masked())
+    assert remedy_for(caught.value, "something else") == MORE_INPUTS and "input=lambda batch" in MORE_INPUTS
+    assert remedy_for(TypeError("no"), "something else") == "something else"

@@ -19,8 +19,8 @@ def silent_layers_message(layers: Sequence[str], stage: str) -> str:
     return (
         f"these watched layers never fired: {_listed(layers)} (in {where}). Is the layer unused, replaced by another "
         "module or by a function (F.relu), called through another method than forward, or inside a compiled or traced "
-        "region, into which hooks cannot see? Watch another layer with layers=, or compile after the callbacks are "
-        "attached."
+        "region, into which hooks cannot see? Or does it return no tensor of real numbers, but a dict, say? Watch "
+        "another layer with layers=, or compile after the callbacks are attached."
     )
 
 
@@ -44,8 +44,8 @@ def compiled_layers_message(layers: Sequence[str], *, named_by_user: bool) -> st
 def unseen_attention_message(modules: Sequence[str]) -> str:
     """Return the message on attention modules whose heads cannot be watched."""
     return (
-        f"the attention heads of {', '.join(modules)} cannot be seen: no linear layer called proj, out_proj, c_proj, "
-        "o_proj or to_out in it takes them side by side. Its other layers are watched as usual."
+        f"the attention heads of {', '.join(modules)} cannot be seen: no linear layer called proj, out_proj, o_proj, "
+        "to_out or the like in it takes them side by side. Its other layers are watched as usual."
     )
 
 

@@ -163,6 +163,8 @@ class CardMaker:
             longest = longest_first(values)
             tried = tuple(part[longest.to(part.device)] for part in own.parts)
             boxes = self.fields.boxes(tried, own.shown.index, own.axes, run, layers, key, places.tolist())
+            if self.fields.refusal:
+                self.guard.note(self.fields.refusal, about="exemplars shown whole")
             scores = UnitOutputs(pl_module, run, layer, key, values.shape[2])
             method = heat_method(self.options.method, own.parts)
             heat = heatmaps(scores, own.parts, torch.tensor(own.units), places, method=method)[own.shown.index]

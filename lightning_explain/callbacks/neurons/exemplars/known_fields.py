@@ -15,8 +15,18 @@ from lightning_explain.exemplars.receptive_field import ReceptiveFields, fitting
 from lightning_explain.exemplars.unit_outputs import Run, layer_outputs
 
 
+class _NotTriedError(ExplanationError):
+    """The model refuses samples of which a part was replaced, as one does that looks for a mark in each."""
+
+
 def _outputs(run: Run, layers: Sequence[Layer], parts: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    return {key: found.values for key, found in layer_outputs(run, parts, layers).items()}
+    def tried(*inputs: Tensor) -> Any:
+        try:
+            return run(*inputs)
+        except (ValueError, IndexError, AssertionError) as error:
+            raise _NotTriedError(f"{type(error).__name__}: {error}") from error
+
+    return {key: found.values for key, found in layer_outputs(tried, parts, layers).items()}
 
 
 def _each_once(layers: Iterable[Layer]) -> list[Layer]:
@@ -25,9 +35,14 @@ def _each_once(layers: Iterable[Layer]) -> list[Layer]:
 
 
 class KnownFields:
-    """The receptive fields of a monitor's layers, by layer and shape of the inputs."""
+    """The receptive fields of a monitor's layers, by layer and shape of the inputs.
+
+    Attributes:
+        refusal: Why samples are taken whole, in a sentence; empty where the model could be tried.
+    """
 
     def __init__(self) -> None:
+        self.refusal = ""
         self._known: dict[tuple[Any, ...], ReceptiveFields] = {}
 
     def clear(self) -> None:
@@ -44,7 +59,7 @@ class KnownFields:
         key: str,
         places: Sequence[int],
     ) -> list[Box]:
-        """Return the part of the input that each of some positions depends on.
+        """Return the part of the input that each of some positions depends on: all where the model cannot be tried.
 
         Args:
             parts: Some samples, each [samples, ...]; the first two are tried, so begin with the longest.
@@ -65,17 +80,24 @@ class KnownFields:
             return self._known[asked]
 
         fields = field(key)
-        if axes:
-            few = tuple(part[:2] for part in parts)
-            with torch.no_grad():
-                if not fields.is_tried:
-                    untried = {name: layer for name, layer in layers.items() if not field(name).is_tried}
-                    # another layer's fault: it is told of when its own turn comes
-                    with suppress(ExplanationError):
-                        chosen = _fitting(few, run, untried, key)
-                        outputs = partial(_outputs, run, _each_once(untried[name] for name in chosen))
-                        ReceptiveFields.try_together({name: field(name) for name in chosen}, outputs, few, index=index)
+        if not axes or self.refusal:
+            return [fields.box(place) for place in places]
+        few = tuple(part[:2] for part in parts)
+        with torch.no_grad():
+            if not fields.is_tried:
+                untried = {name: layer for name, layer in layers.items() if not field(name).is_tried}
+                # another layer's fault: it is told of when its own turn comes
+                with suppress(ExplanationError):
+                    chosen = _fitting(few, run, untried, key)
+                    outputs = partial(_outputs, run, _each_once(untried[name] for name in chosen))
+                    ReceptiveFields.try_together({name: field(name) for name in chosen}, outputs, few, index=index)
+            try:
                 fields.look(key, partial(_outputs, run, [layers[key]]), few, index, places)
+            except _NotTriedError as error:
+                self.refusal = (
+                    "exemplars are shown whole: the model takes no sample of which a part was replaced, so that what "
+                    f"a position depends on cannot be tried. {error}"
+                )
         return [fields.box(place) for place in places]
 
 

@@ -62,3 +62,27 @@ def test_layers_that_do_not_fit_are_tried_when_their_turn_comes(monkeypatch: pyt
         assert boxes(known, net, layers, key, x) == alone[key]
         n_passes.append(net.n_passes)
     assert min(n_passes) > 4
+
+
+class Demanding(nn.Module):
+    """Takes a sample only if it begins with a mark."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not bool((x[:, 0, 0, 0] == 1).all()):
+            raise ValueError("no mark")
+        return self.body(x)
+
+
+def test_samples_are_whole_where_the_model_takes_none_with_a_part_replaced() -> None:
+    net, x = Demanding().eval(), torch.rand(2, 1, 6, 7)
+    x[:, 0, 0, 0] = 1
+    layers = {layer.name: layer for layer in followed_layers(net, x)}
+    known = KnownFields()
+    for _ in range(2):
+        found = known.boxes((x,), 0, (-2, -1), net, layers, next(iter(layers)), [0, 3])
+        assert found == [((0, 6), (0, 7))] * 2
+        assert "shown whole" in known.refusal and "ValueError: no mark" in known.refusal
