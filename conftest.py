@@ -74,6 +74,41 @@ def pytest_collect_file(file_path: Path) -> Any:
     return [each for each in collectors if not (is_test and isinstance(each, DoctestModule))]
 
 
+DEAR = ("test_examples.py", "test_demo.py", "replaying/", "callbacks/base/test_ddp.py", "callbacks/base/test_fsdp.py")
+"""Tests that share a training run, or a server that processes are forked from."""
+
+
+def _lead(item: pytest.Item) -> int | None:
+    """Return the number of what tests share that takes long to make; None for most tests."""
+    name = item.nodeid.removeprefix("tests/")
+    if name.startswith("tensorboard_explain/"):
+        # a log directory, a browser and one of the two servers
+        has_fast = isinstance(item, pytest.Function) and hasattr(item, "callspec") and item.callspec.params.get("board")
+        return 0 if has_fast else 1
+    return 2 if name.startswith(DEAR) else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let tests that share something dear begin a worker's part: workers steal from the ends of each other's parts.
+
+    So it is made once, not once in every worker, and is not what the others wait for at last.
+    """
+    n_workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    leads: list[list[pytest.Item]] = [[] for _ in range(n_workers)]
+    others: list[pytest.Item] = []
+    for item in items:
+        lead = _lead(item)
+        (others if lead is None else leads[lead % n_workers]).append(item)
+    ordered: list[pytest.Item] = []
+    for i, lead_items in enumerate(leads):
+        part = (len(items) - len(ordered)) // (n_workers - i)
+        rest = max(0, part - len(lead_items))
+        ordered += [*lead_items, *others[:rest]]
+        del others[:rest]
+    items[:] = [*ordered, *others]
+
+
 def pytest_collection_finish() -> None:
     """Collect garbage from here on, of what the tests make."""
     gc.freeze()
