@@ -190,10 +190,9 @@ class PassBudget:
     Example:
         >>> budget = PassBudget(0.05)
         >>> budget.train(1000)
-        >>> budget.allows(100, progress=0.5, is_first=False), budget.allows(100, progress=0.25, is_first=True)
-        (True, True)
-        >>> budget.spend(100)
-        >>> budget.allows(100, progress=0.5, is_first=False)
+        >>> budget.allows(100, at_end=100, progress=0.5, is_first=True)
+        True
+        >>> budget.allows(100, at_end=300, progress=0.5, is_first=True)
         False
     """
 
@@ -210,16 +209,16 @@ class PassBudget:
         """Count passes of explanations."""
         self.spent += cost
 
-    def allows(self, cost: float, *, progress: float | None, is_first: bool) -> bool:
-        """Return True if an explanation fits in, and leaves room for another one at the end of the run.
+    def allows(self, cost: float, *, at_end: float, progress: float | None, is_first: bool) -> bool:
+        """Return True if an explanation fits in, and leaves room for those at the end of the run.
 
         Args:
             cost: Passes that it takes.
+            at_end: Passes that are taken at the end of the run in any case.
             progress: Share of the run that is done, above 0 to 1; None where the length of the run is not known.
-            is_first: True for the first one. It may come before its share is earned, if it and the one at the end fit
-                into the share of the whole run.
+            is_first: True for the first one. It may come before its share is earned.
         """
-        if progress is not None and self.spent + 2 * cost > self.share * self.trained / progress:
+        if progress is not None and self.spent + cost + at_end > self.share * self.trained / progress:
             return False
         return (is_first and progress is not None) or self.spent + cost <= self.share * self.trained
 

@@ -210,22 +210,22 @@ def test_where_no_end_is_set_no_moment_is_the_last() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 400)), min_size=1, max_size=40),
+    st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 400), st.integers(0, 900)), min_size=1, max_size=40),
     st.floats(0.01, 0.3),
     st.booleans(),
 )
 def test_passes_stay_within_their_share_of_training(
-    epochs: list[tuple[int, int]], share: float, is_length_known: bool
+    epochs: list[tuple[int, int, int]], share: float, is_length_known: bool
 ) -> None:
     budget, spent, trained, is_first = PassBudget(share), 0.0, 0, True
-    for done, (n_samples, cost) in enumerate(epochs, 1):
+    for done, (n_samples, cost, at_end) in enumerate(epochs, 1):
         budget.train(n_samples)
         trained += 3 * n_samples
         progress = done / len(epochs) if is_length_known else None
         planned = None if progress is None else trained / progress
-        allowed = budget.allows(cost, progress=progress, is_first=is_first)
+        allowed = budget.allows(cost, at_end=at_end, progress=progress, is_first=is_first)
         fits_now = spent + cost <= share * trained
-        fits_run = planned is None or spent + 2 * cost <= share * planned
+        fits_run = planned is None or spent + cost + at_end <= share * planned
         assert allowed == (fits_run and (fits_now or (is_first and planned is not None)))
         if allowed:
             budget.spend(cost)

@@ -1,5 +1,7 @@
 """Errors made on purpose in the counting of active neurons and in what feeds them: each is noticed by its check."""
 
+from functools import partial
+
 import torch
 
 from lightning_explain.budget import PassBudget
@@ -62,11 +64,12 @@ def passes_beside_training() -> None:
     budget = PassBudget(0.1)
     budget.train(100)
     assert budget.trained == 300
-    assert budget.allows(30, progress=None, is_first=True) and not budget.allows(31, progress=None, is_first=True)
-    assert budget.allows(60, progress=0.25, is_first=True) and not budget.allows(61, progress=0.25, is_first=True)
-    assert not budget.allows(60, progress=0.25, is_first=False)
+    allows = partial(budget.allows, at_end=40)
+    assert allows(30, progress=None, is_first=True) and not allows(31, progress=None, is_first=True)
+    assert allows(80, progress=0.25, is_first=True) and not allows(81, progress=0.25, is_first=True)
+    assert not allows(60, progress=0.25, is_first=False)
     budget.spend(20)
-    assert not budget.allows(11, progress=None, is_first=False) and not budget.allows(6, progress=1.0, is_first=False)
+    assert not allows(11, progress=None, is_first=False) and not allows(61, progress=0.25, is_first=True)
 
 
 MUTATIONS = [
@@ -83,7 +86,7 @@ MUTATIONS = [
         spared_batches,
     ),
     Mutation("budget.PassBudget.train", "TRAINING * n_samples", "n_samples", passes_beside_training),
-    Mutation("budget.PassBudget.allows", "2 * cost", "cost", passes_beside_training),
+    Mutation("budget.PassBudget.allows", "self.spent + cost + at_end", "cost + at_end", passes_beside_training),
     Mutation(
         "budget.PassBudget.allows",
         "is_first and progress is not None",

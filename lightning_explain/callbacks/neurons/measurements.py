@@ -160,18 +160,20 @@ class Measurements:
             self._pending = set(KINDS)
         if is_left_to_last(count, last):
             return set()
-        return self._affordable(trainer, {kind: cost for kind, cost in costs.items() if kind in self._pending})
+        due = {kind: cost for kind, cost in costs.items() if kind in self._pending}
+        return self._affordable(trainer, due, at_end=sum(costs.values()))
 
     def _is_last_epoch(self, trainer: Any) -> bool:
         return self._schedule.progress(trainer) == 1
 
-    def _affordable(self, trainer: Any, costs: Mapping[str, float]) -> set[str]:
+    def _affordable(self, trainer: Any, costs: Mapping[str, float], *, at_end: float) -> set[str]:
         """Choose those due measurements that the budget allows; a collective call in a distributed run."""
         progress, budget = self._schedule.progress(trainer), PassBudget(self.budget.share)
         budget.load_state_dict(self.budget.state_dict())
         verdict = 0
         for bit, kind in enumerate(KINDS):
-            if kind in costs and budget.allows(costs[kind], progress=progress, is_first=kind in self._is_first):
+            is_first = kind in self._is_first
+            if kind in costs and budget.allows(costs[kind], at_end=at_end, progress=progress, is_first=is_first):
                 budget.spend(costs[kind])
                 verdict |= 1 << bit
         # processes may have trained on different numbers of samples
@@ -251,9 +253,10 @@ class Measurements:
 
     def cards_within_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule, report: NeuronReport) -> Cards:
         """Make the cards of a validation within an epoch if the budget allows; every process must call it."""
-        costs = {kind: cost for kind, cost in self._costs(report).items() if kind == "exemplars"}
+        every = self._costs(report)
+        costs = {kind: cost for kind, cost in every.items() if kind == "exemplars"}
         in_any_case = self._every is not None or self._is_last_epoch(trainer)
-        chosen = set(costs) if in_any_case else self._affordable(trainer, costs)
+        chosen = set(costs) if in_any_case else self._affordable(trainer, costs, at_end=sum(every.values()))
         self.budget.spend(sum(costs[kind] for kind in chosen))
         self._is_first -= chosen
         return self._cards(trainer, pl_module, report) if chosen else {}

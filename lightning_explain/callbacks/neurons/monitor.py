@@ -66,10 +66,10 @@ class ActiveNeuronMonitor(ReportingMonitor):
     each layer that does not read the input `4 * feeding` backward passes from there; maps a forward pass of a sample,
     ablation one of the probe for each neuron. Features, ablation and cards of exemplars are measured after 1, 2, 4, 8,
     ... reports and the last; before that as far as they take at most 5 % of the passes of samples that training took
-    so far (the first report of a run also if its measurements and those of the last are at most 5 % of the whole run).
+    so far, and with those at the end at most 5 % of the whole run (of which the first report may take its part early).
     Passes are counted, so a run decides alike each time. Reports between show what was measured last, and its epoch; a
-    record's `passes` has the counts, `not_measured_now` what waits. A run that is
-    stopped early is measured at its end. The heads of `nn.MultiheadAttention` are recomputed, which costs its
+    record's `passes` has the counts, `not_measured_now` what waits. A run that is stopped early is measured when it has
+    ended. The heads of `nn.MultiheadAttention` are recomputed, which costs its
     forward pass: in every batch of the validation, in every 8th of training. `nn.TransformerEncoderLayer` runs a second
     time where it runs fused (in validation).
 

@@ -163,7 +163,7 @@ class StopAfter(EarlyStopping):
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_run_that_is_stopped_early_is_measured_when_it_has_ended(tmp_path: Path, order: int) -> None:
     monitor = neurons(name=f"neurons{order}")
-    trainer, events = logged_fit([monitor, StopAfter(2)][::order], tmp_path, max_epochs=30)
+    trainer, events = logged_fit([monitor, StopAfter(2)][::order], tmp_path, max_epochs=100)
     assert trainer.current_epoch == 3
     name = f"explain/{monitor.name}"
     assert events.steps(f"{name}/head.1/features")[-1] == events.steps(f"{name}/head.1/exemplars")[-1] == 23
