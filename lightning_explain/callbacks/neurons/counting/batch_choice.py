@@ -210,10 +210,12 @@ class BatchChoice:
     def counted(self, stage: Stage) -> Counted | None:
         """Return the number of batches of a stage that were counted; None without a budget if all were."""
         choice = self._stages[stage]
-        if self._schedule.limit is None and choice.every == 1:
+        if self._schedule.limit is not None:
+            return Counted(choice.n_counted, choice.n_batches)
+        if choice.every == 1:
             return None
-        error = 0.5 / self._smallest_class**0.5 if stage == "train" and self._smallest_class else None
-        return Counted(choice.n_counted, choice.n_batches, None if choice.every == 1 else error)
+        error = 0.5 / self._smallest_class**0.5 if self._smallest_class else None
+        return Counted(choice.n_counted, choice.n_batches, error)
 
     def state_dict(self) -> dict[str, list[int]]:
         """Return the strides and the batches so far, as plain numbers."""
