@@ -81,6 +81,7 @@ class NeuronScores:
             pl_module: The module.
         """
         self._counts.reset()
+        self._catcher.differs = None
         self._updates = {name: metric.update_count for name, metric in accuracy_metrics(pl_module).items()}
         self._before, self._logged = dict(metrics), {}
 
@@ -184,6 +185,13 @@ class NeuronScores:
             self._guard.note(f"no precision, recall and F1: {refuted}", about="no class scores")
             return {}
         explained = tallies.pop(EXPLAINED, None)
+        if self._catcher.differs is not None and bool(self._catcher.differs):
+            self._guard.note(
+                "the validation step calls the module several times for a batch (flipped images, dropout?), with "
+                "different scores: precision, recall and F1 are of the last call, not of what the step makes of all "
+                "of them. For those, log metrics of your own.",
+                about="several calls",
+            )
         found = verdict(explained, tallies, logged, named=self._question.output is not None)
         if found.why_not:
             problem = "" if widths else self._catcher.problem

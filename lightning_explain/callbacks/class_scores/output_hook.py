@@ -28,6 +28,8 @@ class ScoreCatcher:
 
     Attributes:
         problem: Why the last output that was looked at holds no scores; empty if it does.
+        differs: True, as a tensor on the scores' device, if the module returned different scores for as many samples in
+            one step; None while it returned scores once in each.
     """
 
     def __init__(self, question: Question) -> None:
@@ -39,6 +41,7 @@ class ScoreCatcher:
         self._hooked: set[str] = set()
         self._listening = False
         self.problem = ""
+        self.differs: Tensor | None = None
 
     def attach(self, pl_module: nn.Module) -> None:
         """Put the hooks on; does nothing when they are on."""
@@ -94,6 +97,7 @@ class ScoreCatcher:
         self._forget()
         self._listening = False
         seen = [self._scores(output, n_samples) for output in reversed(own)]
+        self._compare([scores for scores in seen if scores is not None])
         known = [source for source in self._sources if source.name in parts]
         seen += [_fitting(tensors_in(parts[source.name]).get(source.place), n_samples) for source in known]
         for scores in seen:
@@ -103,6 +107,13 @@ class ScoreCatcher:
             return {}
         found = {name: self._scores(output, n_samples) for name, output in parts.items()}
         return {name: scores for name, scores in found.items() if scores is not None}
+
+    def _compare(self, seen: list[Tensor]) -> None:
+        """Note, without a wait, whether calls of one step returned different scores."""
+        for other in seen[1:]:
+            if other.shape == seen[0].shape and other.device == seen[0].device:
+                differs = (other != seen[0]).any()
+                self.differs = differs if self.differs is None else self.differs.to(differs.device) | differs
 
     def _scores(self, output: Any, n_samples: int | None) -> Tensor | None:
         try:

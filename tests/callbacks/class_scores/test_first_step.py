@@ -128,6 +128,28 @@ def test_labels_of_both_signs_are_told_to_be_classes() -> None:
     assert own.class_metrics == {}
 
 
+class Flipped(Parts):
+    sign = -1.0
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        scores = self(batch[0]) + self(self.sign * batch[0])
+        self.log("val_loss", functional.cross_entropy(scores, batch[1]))
+
+
+class Twice(Flipped):
+    sign = 1.0
+
+
+def test_calls_of_one_validation_step_with_different_scores_are_said() -> None:
+    own, model = neurons(), Flipped()
+    _, words = fitted(model, own)
+    assert len(words) == 1 and "are of the last call" in words[0]
+    with torch.no_grad():
+        predicted = model(-X).argmax(1)
+    assert own.class_metrics["recall"] == [float((predicted[c == Y] == c).double().mean()) for c in range(3)]
+    assert fitted(Twice(), neurons())[1] == []
+
+
 def test_unlabelled_views_beside_labelled_ones_say_nothing() -> None:
     own = neurons()
     _, words = fitted(Own(two_views), own)
