@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from lightning_explain.render.colour import Picture
-from lightning_explain.render.text import INK, font
+from lightning_explain.render.text import INK, letters
 
 FINE = 2
 """Lines are drawn so many times larger and averaged, so that they are smooth."""
@@ -112,11 +112,11 @@ class Sheet:
         self._image.paste(image.resize((width * FINE, height * FINE), resampling), (left * FINE, top * FINE))
 
     def write(self, x: float, y: float, words: str, *, size: int = 11, anchor: str = "mm", fill: Colour = INK) -> None:
-        """Write a line; nothing but words can be drawn after it."""
+        """Write a line, at whole pixels; nothing but words can be drawn after it."""
         if self._is_fine:
             self._image, self._is_fine = self._image.reduce(FINE), False
-            self._pen = ImageDraw.Draw(self._image)
-        self._pen.text((x, y), words, fill=fill, font=font(size), anchor=anchor)
+        mask, right, down = letters(words, size, anchor)
+        self._image.paste(fill, (round(x) + right, round(y) + down), mask)
 
     def done(self) -> Picture:
         """Return the sheet as uint8 [height, width, 3]."""

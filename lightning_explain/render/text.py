@@ -1,5 +1,6 @@
 """Lines and paragraphs of text as pictures: a millisecond where a matplotlib figure takes a hundred."""
 
+import math
 from bisect import bisect_right
 from functools import lru_cache
 
@@ -11,6 +12,9 @@ from lightning_explain.render.colour import Picture, few_greys
 BACKGROUND = 255
 INK = (32, 32, 32)
 TEXT_SIZE = 12
+SLACK = 2
+"""Pixels by which a line is at most wider than its words one by one, where letters move apart."""
+
 TEXT_GREYS = 85
 """Letters take a third of a picture's bytes; their edges look the same in four greys."""
 
@@ -56,14 +60,29 @@ def wrapped(words: str, width: int, size: int = TEXT_SIZE) -> list[str]:
         >>> wrapped("one two three", 50)
         ['one two', 'three']
     """
-    lines = [""]
+    lines, space = [""], text_width(" ", size)
+    bound = 0  # the line is no wider: its words one by one, of which most come again
     for word in words.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if text_width(longer, size) <= width or not lines[-1]:
+        longer, bound = f"{lines[-1]} {word}".strip(), bound + space + text_width(word, size)
+        if bound + SLACK <= width or not lines[-1] or text_width(longer, size) <= width:
             lines[-1] = longer
         else:
             lines.append(word)
+            bound = text_width(word, size)
     return lines
+
+
+@lru_cache(maxsize=2048)
+def letters(words: str, size: int, anchor: str) -> tuple[Image.Image, int, int]:
+    """Return a line as a mask of grey, and its place to the right of and below an anchor of Pillow's.
+
+    Most lines of a picture are those of the picture before: they are drawn once. Read only.
+    """
+    left, top, right, bottom = font(size).getbbox(words, anchor=anchor)
+    x, y = math.floor(left), math.floor(top)
+    mask = Image.new("L", (max(1, math.ceil(right) - x), max(1, math.ceil(bottom) - y)))
+    ImageDraw.Draw(mask).text((-x, -y), words, fill=255, font=font(size), anchor=anchor)
+    return mask, x, y
 
 
 @lru_cache(maxsize=1024)

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
 
-from lightning_explain.render.text import fitting, paragraph, shortened, text, text_width
+from lightning_explain.render.text import fitting, font, letters, paragraph, shortened, text, text_width, wrapped
 from tests.render.pictures import NAMES
 
 
@@ -47,3 +50,36 @@ def test_a_paragraph_wraps_and_loses_no_word() -> None:
     one, many = paragraph("word", width=300), paragraph("word " * 60, width=300)
     assert many.shape[0] >= 60 * text_width("word") / 300 * one.shape[0]
     assert one.shape[1] == many.shape[1] == 300
+
+
+def wrapped_word_by_word(words: str, width: int, size: int) -> list[str]:
+    """Measure every line that might be."""
+    lines = [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if text_width(longer, size) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+@settings(max_examples=150)
+@given(
+    words=st.lists(st.text("AVTWaeijlomr.,;%-0123 ", max_size=12), max_size=30),
+    width=st.integers(1, 400),
+    size=st.sampled_from([11, 12, 15]),
+)
+def test_lines_are_those_that_measuring_all_of_them_gives(words: list[str], width: int, size: int) -> None:
+    assert wrapped(" ".join(words), width, size) == wrapped_word_by_word(" ".join(words), width, size)
+
+
+@pytest.mark.parametrize("anchor", ["mm", "lm", "rm"])
+@pytest.mark.parametrize("words", ["fc1 12", "-0.5, gjpqy", "x", ""])
+def test_letters_are_those_that_pillow_writes(words: str, anchor: str) -> None:
+    expected = Image.new("L", (120, 40))
+    ImageDraw.Draw(expected).text((60, 20), words, fill=255, font=font(11), anchor=anchor)
+    found = Image.new("L", (120, 40))
+    mask, right, down = letters(words, 11, anchor)
+    found.paste(255, (60 + right, 20 + down), mask)
+    assert np.abs(np.asarray(found).astype(int) - np.asarray(expected)).max() <= 2

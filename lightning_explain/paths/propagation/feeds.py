@@ -91,16 +91,19 @@ def feed_of(forward: Forward, which: int, value: Tensor, units: LayerUnits, plac
     coded = forward.along(which, value * codes[key])
     unit_of_code = order.argsort()
     moved, mixed = part.movedim(unit_dim, 1), coded.movedim(unit_dim, 1)
+    rounding = ROUNDING * float(part.abs().amax())
     others = [0, *range(2, moved.ndim)]
     orders: list[tuple[Literal["feature", "position"], list[int]]] = [("feature", others), ("position", [0, 1])]
     for by, dims in orders:
-        size = moved.abs().sum(dims)
+        sizes = moved.abs()
+        size = sizes.sum(dims)
         ratio = mixed.abs().sum(dims) / size.clamp_min(torch.finfo(part.dtype).tiny)
         labels = unit_of_code[((ratio - 1) * n).round().long().clamp(0, n - 1)]
         if labels.ndim == 1 and len(labels) == n:
             # what nothing came through counts for any unit, so for its own
             labels = torch.where(size == 0, torch.arange(n, device=labels.device), labels)
         code = codes[labels].reshape(-1, *[1] * (moved.ndim - 2)) if by == "feature" else codes[labels]
-        if bool(((mixed - moved * code).abs() <= moved.abs() * (SLACK / n) + ROUNDING * moved.abs().amax()).all()):
+        error = torch.addcmul(mixed, moved, code, value=-1).abs_()
+        if bool((error <= sizes.mul_(SLACK / n).add_(rounding)).all()):
             return Feed(part, by, labels.flatten(), n)
     return None
