@@ -123,6 +123,10 @@ def of_tokens() -> None:
         close(AtEmbedding(method)(net, ids, 0).values, wanted)
 
 
+def outputs_of_first_layer() -> None:
+    first_layer.test_outputs_go_straight_from_end_to_end(3, "channels last")
+
+
 def from_first_layer() -> None:
     for kind in ("linear", "convolution", "folded", "called twice", "another way", "changed before", "turned"):
         net, x = ({**first_layer.FOUND, **first_layer.LEFT})[kind]
@@ -235,9 +239,15 @@ MUTATIONS = [
     ),
     Mutation(
         "attribution.integrated_gradients.first_layer.Ends.at",
-        "torch.addcmul(self.start.detach().requires_grad_(), alpha, self.way)",
-        "torch.addcmul(self.start.detach().requires_grad_(), 1 - alpha, self.way)",
+        "torch.addcmul(start, alpha[0], self.way)",
+        "torch.addcmul(start, 1 - alpha[0], self.way)",
         from_first_layer,
+    ),
+    Mutation(
+        "attribution.integrated_gradients.first_layer.Ends.at",
+        "torch.mul(alpha, self.way, out=rows.unflatten(0, (len(nodes), -1)))",
+        "torch.mul(1 - alpha, self.way, out=rows.unflatten(0, (len(nodes), -1)))",
+        outputs_of_first_layer,
     ),
     Mutation(
         "attribution.integrated_gradients.first_layer.FirstLayer.ends",

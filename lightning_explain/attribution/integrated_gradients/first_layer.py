@@ -46,14 +46,26 @@ class Ends:
         return Ends(self.start if len(self.start) == 1 else self.start[samples], self.way[samples])
 
     def at(self, nodes: Tensor) -> Tensor:
-        """Return the output at every node for every sample [nodes, batch, ...], with a gradient but no leaf.
+        """Return the output at every node for every sample [nodes * batch, ...], with a gradient, no leaf and no view.
 
         Args:
             nodes: Positions on the path in [0, 1]: [nodes], or [nodes, batch] where every sample has its own.
         """
         alpha = nodes.to(self.way).reshape(len(nodes), -1, *(1,) * (self.way.ndim - 1))
-        # no leaf, since networks may write into it: nn.ReLU(inplace=True)
-        return torch.addcmul(self.start.detach().requires_grad_(), alpha, self.way)
+        start = self.start.detach().requires_grad_()
+        # no leaf, since networks may write into it: nn.ReLU(inplace=True); no view, or their gradients would be copied
+        if len(nodes) == 1:
+            return torch.addcmul(start, alpha[0], self.way)
+        is_last = self.way.ndim == 4 and self.way.is_contiguous(memory_format=torch.channels_last)
+        rows = torch.empty(
+            (len(nodes) * len(self.way), *self.way.shape[1:]),
+            dtype=self.way.dtype,
+            device=self.way.device,
+            memory_format=torch.channels_last if is_last else torch.contiguous_format,
+        )
+        torch.mul(alpha, self.way, out=rows.unflatten(0, (len(nodes), -1)))
+        rows.unflatten(0, (len(nodes), -1)).add_(start)
+        return rows
 
 
 @dataclass(frozen=True)
@@ -84,13 +96,13 @@ class FirstLayer:
 
     @contextmanager
     def giving(self, outputs: list[Tensor]) -> Generator[GradientEdge, None, None]:
-        """Let the layer put out `outputs.pop()` [nodes, batch, ...], whatever it reads; yields where gradients arrive.
+        """Let the layer put out `outputs.pop()` [rows, ...], whatever it reads; yields where gradients arrive.
 
         The tensor is taken out of the list, so that it is given up where the network needs it no longer.
         """
         # of the tensor itself: where a network writes into a view of it, the view's own edge is passed by
         edge = get_gradient_edge(outputs[-1])
-        with _forward_of(self.module, lambda *_, **__: outputs.pop().flatten(0, 1)):
+        with _forward_of(self.module, lambda *_, **__: outputs.pop()):
             yield edge
 
     def pulled_back(self, gradients: Tensor, like: Tensor) -> Tensor:

@@ -107,7 +107,7 @@ def path_points(path: StraightPath, nodes: Tensor, *, leaves: bool = True) -> tu
 
 
 def _at_first_layer(path: StraightPath, layer: FirstLayer, nodes: Tensor) -> tuple[Tensor, Tensor]:
-    """Differentiate at what the first layer puts out [nodes, batch, ...]; and the scores [nodes * batch]."""
+    """Differentiate at what the first layer puts out [nodes * batch, ...]; and the scores [nodes * batch]."""
     ends = path.with_ends().ends
     assert ends is not None
     with layer.giving([ends.at(nodes)]) as edge:
@@ -121,7 +121,7 @@ def _gradients(path: StraightPath, nodes: Tensor) -> tuple[Parts, Tensor]:
     if path.first_layer is None:
         return score_gradients(path.forward, *path_points(path, nodes))
     at_output, scores = _at_first_layer(path, path.first_layer, nodes)
-    return _pulled_back(path, path.first_layer, at_output.flatten(0, 1)), scores
+    return _pulled_back(path, path.first_layer, at_output), scores
 
 
 def _sums(path: StraightPath, nodes: Tensor, weights: Tensor) -> tuple[Parts, Tensor]:
@@ -135,8 +135,9 @@ def _sums(path: StraightPath, nodes: Tensor, weights: Tensor) -> tuple[Parts, Te
     # linear, so that the sums can go back instead of every gradient, where they are fewer
     sums_first = len(weights) <= len(nodes)
     if sums_first:
-        at_output = torch.tensordot(weights.to(at_output), at_output, dims=1)
-    found = tuple(part.unflatten(0, (-1, len(path))) for part in _pulled_back(path, layer, at_output.flatten(0, 1)))
+        by_node = at_output.unflatten(0, (len(nodes), -1))
+        at_output = torch.tensordot(weights.to(at_output), by_node, dims=1).flatten(0, 1)
+    found = tuple(part.unflatten(0, (-1, len(path))) for part in _pulled_back(path, layer, at_output))
     return found if sums_first else _combined(weights, found), scores
 
 

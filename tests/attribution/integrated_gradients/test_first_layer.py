@@ -7,18 +7,38 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
 from lightning_explain import IntegratedGradients
 from lightning_explain.attribution.integrated_gradients.conv_fusion import fast_convolutions
-from lightning_explain.attribution.integrated_gradients.first_layer import find_first_layer
+from lightning_explain.attribution.integrated_gradients.first_layer import Ends, find_first_layer
 from lightning_explain.isolation import explaining
 
 IMAGES = torch.randn(3, 2, 6, 5, generator=torch.Generator().manual_seed(0)).double()
 TABLE = torch.randn(3, 4, generator=torch.Generator().manual_seed(1)).double()
 TOKENS = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(2)).double()
+
+
+@pytest.mark.parametrize("layout", ["channels first", "channels last"])
+@pytest.mark.parametrize("n_nodes", [1, 3])
+def test_outputs_go_straight_from_end_to_end(n_nodes: int, layout: str) -> None:
+    way = IMAGES.to(memory_format=torch.channels_last if layout == "channels last" else torch.contiguous_format)
+    start = way[:1].flip(2) + 1
+    nodes = torch.tensor([[0.25, 0.5, 1.0]]).double() if n_nodes == 1 else torch.tensor([0.0, 0.3, 1.0]).double()
+    rows = Ends(start, way).at(nodes)
+    by_row = nodes.expand(n_nodes, 3) if n_nodes == 1 else nodes[:, None].expand(n_nodes, 3)
+    expected = [start[0] + by_row[i, j] * way[j] for i in range(n_nodes) for j in range(3)]
+    torch.testing.assert_close(rows.detach(), torch.stack(expected))
+    # a view or another layout would be copied on the way back
+    assert not rows._is_view()
+    assert rows.stride()[1:] == way.stride()[1:]
+    # networks write into it, and its gradient is still found
+    edge = get_gradient_edge(rows)
+    (found,) = torch.autograd.grad(rows.mul_(2).sum(), [edge])
+    torch.testing.assert_close(found, torch.full_like(rows, 2))
 
 
 class Flowing(nn.Module):
