@@ -122,10 +122,13 @@ def chosen(dim: Dim, order: Tensor | None, size: int) -> Dim:
     return fresh(size, units=is_units(dim), axis=axis)
 
 
-def sources(factor: Factor) -> list[Axis]:
-    """Return the axes that a factor's entries come from, whatever their order."""
-    choice = factor.axis.root.choice
-    return [factor.axis.root] if choice is None else [axis for each in choice.of for axis in sources(each)]
+def sources(dim: Dim) -> list[Axis]:
+    """Return the axes that the entries of a dimension come from, whatever their order."""
+    found: list[Axis] = []
+    for factor in dim:
+        choice = factor.axis.root.choice
+        found += [factor.axis.root] if choice is None else sources(choice.of)
+    return found
 
 
 def fresh_dims(shape: Sequence[int], *, origin: str = "made") -> Dims:

@@ -90,7 +90,7 @@ class ForwardTrace:
 
     def mask_of(self, dims: Dims) -> MaskSource | None:
         """Return the source of the padding mask for a tensor's tokens."""
-        roots = {axis for dim in dims for f in dim if not f.units for axis in (f.axis.root, *sources(f))}
+        roots = {axis for dim in dims for f in dim if not f.units for axis in (f.axis.root, *sources((f,)))}
         return next((source for axis, source in self.masks if axis.root in roots), None)
 
 

@@ -1,6 +1,6 @@
 """Tracing of a forward pass: the axes after each operation, input and output of each module call."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -170,15 +170,18 @@ class AxisTracer(TorchFunctionMode):
     # -- modules -----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def following(self, given: Any) -> Generator[None, None, None]:
+    def following(self, given: Any, reordered: Sequence[Tensor] = ()) -> Generator[None, None, None]:
         """Trace one forward pass.
 
         Args:
             given: Its arguments.
+            reordered: Those whose first dimension holds the batch's samples in another order.
         """
         inputs = [tensor for tensor in tensors_in(given) if tensor.ndim and tensor not in self._known]
         for tensor in inputs:
-            self._known[tensor] = fresh_dims(tensor.shape, origin="input")
+            dims = fresh_dims(tensor.shape, origin="input")
+            moved = any(tensor is each for each in reordered)
+            self._known[tensor] = (chosen(dims[0], None, len(tensor)), *dims[1:]) if moved else dims
         handles = [
             handle
             for module in self._modules
@@ -229,7 +232,7 @@ class AxisTracer(TorchFunctionMode):
             self._recurrent(module, args[0] if args else kwargs.get("input"), output)
         first = batch_first_of(module)
         if first is not None and took is not None and len(took) == 3:
-            self._votes += [axis for factor in took[0 if first else 1] for axis in sources(factor)]
+            self._votes += sources(took[0 if first else 1])
         result = next((part for part in tensors_in(output)), None)
         calls = self.trace.calls.setdefault(module, [])
         countable = result is not None and result.is_floating_point() and result.ndim >= 2 and not result.is_nested
@@ -270,19 +273,19 @@ class AxisTracer(TorchFunctionMode):
         """
         inputs = [dims for dims in map(self.dims, tensors_in(given)) if dims]
         known = [axis.root for axis in self.trace.samples]
-        if not any(factor.axis.root in known for dims in inputs for dim in dims for factor in dim):
+        if not any(axis in known for dims in inputs for dim in dims for axis in sources(dim)):
             # the axes of an earlier call in the same step may say it already
             chosen = self._left_in(output, 2) or [axis.root for axis in self._votes] or self._left_in(output, 9)
             self.trace.samples += chosen[:1]
         self._votes = []
         known = [axis.root for axis in self.trace.samples]
         for dims in inputs:
-            if not any(factor.axis.root in known for dim in dims for factor in dim):
-                self.trace.samples += [factor.axis for factor in dims[0]]
+            if not any(axis in known for dim in dims for axis in sources(dim)):
+                self.trace.samples += sources(dims[0])
 
     def _left_in(self, output: Any, most_dims: int) -> list[Axis]:
         found = [dims for dims in map(self.dims, tensors_in(output)) if dims and len(dims) <= most_dims]
-        firsts = [axis for d in found if len(d[0]) == 1 and not d[0][0].units for axis in sources(d[0][0])]
+        firsts = [axis for d in found if len(d[0]) == 1 and not d[0][0].units for axis in sources(d[0])]
         return [axis for axis in firsts if axis.origin in ("input", "batch")]
 
     def knows_as(self, copies: Any, originals: Any) -> None:

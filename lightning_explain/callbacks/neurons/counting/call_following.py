@@ -87,6 +87,7 @@ class CallFollowing:
             enter=counts.recorder.enter,
             stopwatch=self._stopwatch,
             in_training=n_followed > 0,
+            batch=batch,
         )
         if not names_inside_compiled(module):
             self._follower.attach()

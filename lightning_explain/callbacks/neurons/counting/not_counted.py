@@ -70,9 +70,10 @@ def unknown_units_message(layer: Layer, key: str, given: Tensor) -> str:
 def reordered_message(layers: Sequence[str]) -> str:
     """Return the message on layers whose rows are not the batch's samples in their order."""
     return (
-        f"not counted: {_listed(layers)} get the batch's samples in another order, or some of them (the module's "
-        "forward sorts them by length, flips or indexes them, or sends them to experts), so that nothing says which "
-        "label a row has. Sort in the collate function, or by pack_padded_sequence(enforce_sorted=False); or leave "
+        f"not counted: {_listed(layers)} get the batch's samples in another order, or some of them (the step or "
+        "the module's forward sorts them by length, flips or indexes them, or sends them to experts), so that nothing "
+        "says which label a row has. Sort in the collate function, or by "
+        "pack_padded_sequence(enforce_sorted=False); or leave "
         "such layers out with layers=."
     )
 

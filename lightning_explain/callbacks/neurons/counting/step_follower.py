@@ -10,10 +10,12 @@ from torch.utils.hooks import RemovableHandle
 
 from lightning_explain.batches import input_of
 from lightning_explain.callbacks.base.forward import Question, undisturbed
+from lightning_explain.callbacks.neurons.counting.sample_order import is_reordered
 from lightning_explain.capture import is_recording_paused, names_inside_compiled
 from lightning_explain.isolation import is_whole
 from lightning_explain.neurons.forward_trace import ForwardTrace
 from lightning_explain.neurons.functional import FUNCTIONS
+from lightning_explain.neurons.operations.operation import tensors_in
 from lightning_explain.neurons.tracing import AxisTracer
 from lightning_explain.schedule import Stopwatch
 
@@ -69,6 +71,7 @@ class StepFollower:
         stopwatch: For the time spent.
         enter: Called with module, arguments and keywords of a call that goes on after it was followed.
         in_training: Follow training in train mode, not in eval mode, whose calls are the same in most networks.
+        batch: As the step gets it: a call may be given its samples in another order.
 
     Attributes:
         n_followed: Calls that were followed.
@@ -85,7 +88,9 @@ class StepFollower:
         stopwatch: Stopwatch,
         enter: Callable[[nn.Module, Any, Any], None] | None = None,
         in_training: bool = False,
+        batch: Any = None,
     ) -> None:
+        self._batch = tensors_in(batch)
         self._in_training = in_training
         self._module = pl_module
         self._receive = receive
@@ -153,7 +158,13 @@ class StepFollower:
                 self._leave_out_hooks_of_the_step()
                 given = (_copied(tuple(args)), _copied(dict(kwargs)))
                 self._tracer.knows_as(given, (args, kwargs))
-                with self._tracer.following(given):
+                originals = tensors_in((args, kwargs))
+                moved = [
+                    copied
+                    for copied, original in zip(tensors_in(given), originals, strict=True)
+                    if is_reordered(original, self._batch)
+                ]
+                with self._tracer.following(given, moved):
                     output = call(*given[0], **given[1])
                 self._tracer.settle(given, output)
                 self._followed = output

@@ -273,3 +273,32 @@ def test_rows_in_another_order_than_the_labels_are_not_counted_and_those_put_bac
     assert list(monitor.profiles["val"]) == ["outer"] and monitor.latest is not None
     torch.testing.assert_close(monitor.profiles["val"]["outer"].rates, model.expected("outer"))
     assert list(monitor.latest.layers) == ["outer"]
+
+
+class SortedByTheStep(ByHand):
+    """Its step sorts samples and labels for one part of the module; another part gets them as they came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Sequential(nn.Linear(3, 5), nn.Tanh()), nn.Sequential(nn.Linear(3, 5), nn.ReLU())
+        self.out = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.inner(x))
+
+    def step(self, batch: Any) -> Tensor:
+        x, y = batch
+        self.box = {}
+        h = self.outer(x)
+        self.note("outer.1", h, h)
+        self.noted.setdefault("outer.1", []).append(self.box["outer.1"])
+        self.labels.append(y)
+        order = x[:, 0].argsort()
+        return functional.cross_entropy(self(x[order]), y[order]) + h.mean()
+
+
+def test_what_the_step_hands_on_in_another_order_is_not_counted() -> None:
+    monitor, model, told = counted(SortedByTheStep, (torch.randn(24, 3), Y))
+    assert [words for words in told if "inner.1 get the batch's samples in another order" in words]
+    assert list(monitor.profiles["val"]) == ["outer.1"]
+    torch.testing.assert_close(monitor.profiles["val"]["outer.1"].rates, model.expected("outer.1"))
