@@ -53,15 +53,10 @@ class ScoresMonitor(ExplanationMonitor[E, H]):
         self._tell_other_labels(waiting=False)
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say if the first loss used other labels; find the probe where training could not."""
+    def _explained(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> E | None:
+        """Say if the first loss used other labels, where that had to wait; explain the probe."""
         self._tell_other_labels(waiting=True)
-        super().on_validation_start(trainer, pl_module)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say if the first loss used other labels; explain at the end of a due epoch that no validation explained."""
-        self._tell_other_labels(waiting=True)
-        super().on_train_epoch_end(trainer, pl_module)
+        return super()._explained(trainer, pl_module, step)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Stop listening, and end the fit."""
