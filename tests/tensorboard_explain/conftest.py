@@ -1,9 +1,11 @@
 """One log directory with a run of every kind, one TensorBoard for each of its two loaders, one browser."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.tensorboard_explain import logs, pair_logs, strategy_logs, unit_logs
@@ -30,11 +32,18 @@ MADE = {
 
 @pytest.fixture(scope="session")
 def logdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tab") / "runs"
-    for version in (0, 1):
-        logs.trained_run(folder / "lightning_logs", version)
-    for name, make in MADE.items():
-        make(folder / name)
+    """All runs, written by the first worker that needs them; nothing writes into them afterwards."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "tab" / "runs"
+    folder.parent.mkdir(exist_ok=True)
+    done = folder.with_name("done")
+    with FileLock(folder.with_name("lock")):
+        if not done.exists():
+            for version in (0, 1):
+                logs.trained_run(folder / "lightning_logs", version)
+            for name, make in MADE.items():
+                make(folder / name)
+            done.touch()
     return folder
 
 
