@@ -60,7 +60,7 @@ class LabelUse(NamedTuple):
 
         What was returned beside that (for unlabelled samples, say) has classes of its own.
         """
-        if self.labels is None:
+        if self.labels is None or self.labels.is_meta:
             return None
         labels = self.labels.cpu()
         if not self.taken and set(labels.tolist()) == {-1, 1}:
