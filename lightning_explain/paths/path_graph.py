@@ -99,8 +99,8 @@ def _edges(
         share += above @ link.share @ below.T
         contribution += above @ link.contribution @ below.T
     order = {layer.name: place for place, layer in enumerate(graph.layers)}
-    height = np.array([order[node.layer] for node in found.nodes])
-    is_single = np.array([node.unit is not None for node in found.nodes])
+    height = np.array([order[node.layer] for node in found.nodes], dtype=int)
+    is_single = np.array([node.unit is not None for node in found.nodes], dtype=bool)
 
     def edges(targets: Whole, sources: Whole) -> tuple[PathEdge, ...]:
         return tuple(
