@@ -86,7 +86,13 @@ class ProbeKeeper:
         loaders = flat_loaders(trainer.val_dataloaders)
         if not loaders:
             if trainer.enable_validation and trainer.val_dataloaders is None:
-                return  # this epoch does not validate, a later one will
+                self._guard.note(
+                    "Lightning loads the validation data in the first epoch that validates, so there is no probe "
+                    "before it, and what is compared with the first explanation (drift/first) is compared with that "
+                    "epoch's. To have one before training, give probe=, or leave the Trainer its "
+                    "num_sanity_val_steps=2."
+                )
+                return
             raise ConfigurationError(
                 f"{self._guard.owner} explains a held-out probe, drawn from the validation data by default, but this "
                 "Trainer has no validation data (no val_dataloader or an empty one, no validation_step, or "

@@ -9,7 +9,7 @@ from torchmetrics import Metric
 from lightning_explain.batches import output_of, tensors_in, two_dimensional
 from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.callbacks.class_scores.output_source import OutputSource
-from lightning_explain.capture import Hook, Removable, hook_output
+from lightning_explain.capture import Hook, Removable, hook_output, is_recording_paused
 from lightning_explain.errors import ConfigurationError
 
 EXPLAINED = ""
@@ -123,11 +123,12 @@ class ScoreCatcher:
             return None
 
     def _catch_own(self, output: Any) -> None:
-        if self._listening:
+        # an explanation of as many samples, made before the step runs, is no call of the step
+        if self._listening and not is_recording_paused():
             self._own.append(None if _is_map(output) else output)
 
     def _catch_part(self, output: Any, *, name: str) -> None:
-        if self._listening and not _is_map(output):
+        if self._listening and not is_recording_paused() and not _is_map(output):
             self._parts[name] = output
 
 

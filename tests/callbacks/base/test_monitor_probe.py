@@ -1,5 +1,6 @@
 """The probe of a monitor: given, taken from a checkpoint, or collected as batches pass."""
 
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,11 +8,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from lightning_explain import Probe
+from lightning_explain import AttributionMonitor, Probe, Saliency
 from lightning_explain.callbacks.base.error_handling import Guard
 from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.callbacks.base.monitor_probe import ProbeKeeper
 from lightning_explain.errors import ConfigurationError
+from tests.models import DigitNet, digits, quiet_trainer
 
 X, Y = torch.rand(20, 4), torch.arange(20) % 2
 
@@ -75,3 +77,18 @@ def test_labels_can_turn_out_to_be_real_values() -> None:
     kept.without_classes()
     assert kept.probe is not None
     assert kept.probe.labels is None
+
+
+@pytest.mark.parametrize(
+    ("options", "steps", "n_said"), [({"num_sanity_val_steps": 0}, [7, 15], 1), ({}, [0, 7, 15], 0)]
+)
+def test_validation_data_that_come_later_are_told(options: dict[str, Any], steps: list[int], n_said: int) -> None:
+    monitor = AttributionMonitor(method=Saliency(), every_n_epochs=2, on_error="raise")
+    data = DataLoader(digits(64, 64)[0], batch_size=16)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        quiet_trainer(callbacks=[monitor], max_epochs=4, check_val_every_n_epoch=2, **options).fit(
+            DigitNet(), data, data
+        )
+    assert [record["step"] for record in monitor.records] == steps
+    assert len([w for w in said if "drift/first" in str(w.message) and "give probe=" in str(w.message)]) == n_said

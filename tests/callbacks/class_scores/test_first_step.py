@@ -95,15 +95,25 @@ def test_labels_that_the_loss_takes_for_others_are_said_with_the_cure() -> None:
     assert words == [] and "explain/neurons/f1/0" in trainer.callback_metrics
 
 
-@pytest.mark.parametrize("loss", [mixed, reordered])
-def test_training_that_mixes_samples_in_the_step_is_counted_as_a_whole(loss: Any) -> None:
+def test_training_that_mixes_samples_in_the_step_is_counted_as_a_whole() -> None:
     own = neurons()
-    model = Own(loss)
+    model = Own(mixed)
     _, words = fitted(model, own)
     assert [len(profiles["encoder.1"].n_samples) for profiles in (own.profiles["train"], own.profiles["val"])] == [1, 3]
     assert len(words) == 1 and "mixed or reordered within the step" in words[0] and "of training count" in words[0]
     assert own.class_metrics["recall"] == pytest.approx(model.true_recall())
-    assert fitted(Own(loss), attribution())[1] == []
+    assert fitted(Own(mixed), attribution())[1] == []
+
+
+def test_training_that_reorders_samples_in_the_step_is_not_counted() -> None:
+    own = neurons()
+    model = Own(reordered)
+    _, words = fitted(model, own)
+    assert not own.profiles["train"]
+    assert len(own.profiles["val"]["encoder.1"].n_samples) == 3
+    assert len(words) == 2 and "not counted: encoder.1" in words[0] and "mixed or reordered within the step" in words[1]
+    assert own.class_metrics["recall"] == pytest.approx(model.true_recall())
+    assert fitted(Own(reordered), attribution())[1] == []
 
 
 @pytest.mark.parametrize("model", [lambda: Own(triplets), FrozenProxies])

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from lightning_explain.callbacks.base.forward import Question
 from lightning_explain.callbacks.class_scores.output_hook import EXPLAINED, ScoreCatcher
 from lightning_explain.callbacks.class_scores.output_source import OutputSource
+from lightning_explain.isolation import isolated
 
 
 class Parts(nn.Module):
@@ -71,3 +72,19 @@ def test_with_a_redirected_step_the_last_output_is_the_steps() -> None:
     first = net(X)
     net(X + 1)
     assert torch.equal(catcher.stop(6, redirected=True)[EXPLAINED], first.detach())
+
+
+def test_passes_of_an_explanation_are_no_calls_of_the_step() -> None:
+    net = Parts()
+    catcher = caught(net)
+    with isolated(net):
+        net(X + 1)
+        net.body(X + 1)
+    scores = net(X)
+    assert torch.equal(catcher.stop(6)[EXPLAINED], scores.detach())
+    assert catcher.differs is None
+    catcher.start()
+    net(X)
+    net(X + 1)
+    catcher.stop(6)
+    assert bool(catcher.differs)
