@@ -120,5 +120,6 @@ def pytest_collection_finish() -> None:
 
 
 # no deadline: the machines that run the tests are shared
-settings.register_profile("shared machine", deadline=None)
+# one failure at a time: several together are an ExceptionGroup, which no test of a mutation expects
+settings.register_profile("shared machine", deadline=None, report_multiple_bugs=False)
 settings.load_profile("shared machine")

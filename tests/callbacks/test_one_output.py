@@ -78,7 +78,7 @@ def test_paths_of_a_class_lead_to_the_output(tmp_path: Path) -> None:
     assert monitor.latest is not None
     found = monitor.latest.classes[0]
     assert not found.group.has_output and [c.group.name for c in monitor.latest.classes] == CLASSES
-    title = _title(found.graph, found.group, (0, 1), "now", "LRP")
+    title = _title(found.graph, found.group, (0, 1), ", now", "LRP")
     assert title.startswith("What makes the output for samples of class malignant, now")
     assert "Red raises the output, blue lowers it" in title and "speaks for" not in title
     assert _output_lines(monitor.latest, found.group, found.graph, (0,))[0] == "output"

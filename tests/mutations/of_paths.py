@@ -82,7 +82,8 @@ common_places = coarser.test_the_mean_of_graphs_with_places_for_different_units_
 set_to_means = ablation.test_units_are_set_to_their_mean_layer_by_layer
 others_at_random = ablation.test_random_units_are_others_and_the_same_for_the_same_seed
 
-selected_units = selection.test_no_other_selection_of_so_few_units_carries_much_more
+growing_share = selection.test_the_share_that_grows_with_each_unit_is_that_of_the_ways_through_them
+best_units = selection.test_the_best_unit_of_a_block_is_the_one_with_which_most_is_drawn
 rows_of_the_flow = flow_matrix.test_rows_and_columns_are_those_of_the_links
 drawn_share = drawn_flow.test_the_drawn_share_is_that_of_the_paths_along_units_and_edges_drawn
 
@@ -121,9 +122,11 @@ MUTATIONS = [
     Mutation(
         "paths.selection.bound_of_edges", "int(np.diff(ends, prepend=-1).max(initial=1))", "1", bound_of_the_selection
     ),
-    Mutation("paths.selection._Expansion._send_on", "own + own[self._inner] @ self._reach", "own", selected_units),
-    Mutation("paths.selection._best_of_block", "arriving * arrived", "arriving", selected_units),
-    Mutation("paths.flow_matrix.FlowMatrix.onward", "self.share[targets][:, None]", "1", rows_of_the_flow),
+    Mutation("paths.selection._Expansion._send_on", "own + own[self._inner] @ self._reach", "own", growing_share),
+    Mutation("paths.selection._best_of_block", "arriving * arrived", "arriving", best_units),
+    Mutation(
+        "paths.flow_matrix.FlowMatrix.onward", "self.share[targets][:, None]", "np.ones((1, 1))", rows_of_the_flow
+    ),
     Mutation("paths.drawn_flow._passed_on", "total += step", "total = step", drawn_share),
     Mutation("paths.coarser._membership", "layer.contribution >= 0", "layer.contribution < 0", common_places),
     Mutation("paths.ablation._lost", "sums[0] / sums[1]", "sums[0]", set_to_means),

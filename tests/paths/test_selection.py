@@ -68,6 +68,27 @@ def test_no_other_selection_of_so_few_units_carries_much_more():
     assert shares[0] >= 0.7 and shares[len(shares) // 10] >= 0.85 and sum(shares) / len(shares) >= 0.95
 
 
+def test_the_share_that_grows_with_each_unit_is_that_of_the_ways_through_them():
+    for seed in range(10):
+        flow = FlowMatrix(flow_to_inputs(random_graph(seed, 5, 4, 4, zeros=0.3)))
+        expansion = selection._Expansion(flow, flow.layers, 3)
+        expansion.run(0.7)
+        assert expansion.share == pytest.approx(flow.drawn(np.sort(expansion.units)).share)
+        assert len(expansion.units) > 4
+
+
+def test_the_best_unit_of_a_block_is_the_one_with_which_most_is_drawn():
+    for seed in range(20):
+        flow = FlowMatrix(flow_to_inputs(random_graph(seed, 4, 5, 4, zeros=0.2)))
+        own = np.flatnonzero(flow.layers == 1)
+        others = np.flatnonzero((flow.layers != 1) & (np.random.default_rng(seed).random(len(flow)) < 0.7))
+        others = np.union1d(others, [len(flow) - 1])
+        shares = [flow.drawn(np.sort(np.append(others, unit))).share for unit in own]
+        found = selection._best_of_block(flow, others, own, 1)
+        assert len(found) == (max(shares) > 0)  # where no way is open, no unit is better than none
+        assert [shares[list(own).index(best)] for best in found] == pytest.approx([max(shares)] * len(found))
+
+
 def test_what_takes_few_units_is_drawn_with_few():
     graph = flow_to_inputs(random_graph(3, 12, 9, 4, zeros=0.6))
     sizes = [len(selected(graph, range(4), drawn=part, n_units=12).units) for part in (0.1, 0.3, 0.6, 1.0)]

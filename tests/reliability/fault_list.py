@@ -357,12 +357,12 @@ def _faults() -> list[Fault]:
         monitors=(ATTRIBUTION, PATH),
         records=1,
     )
-    for name, inflict, word in (
-        ("weights turn NaN", partial(diverging, value=float("nan")), "NaN"),
-        ("weights turn infinite", partial(diverging, value=float("inf")), "infinit"),
-        ("inputs are NaN", nan_inputs, "NaN"),
+    for name, inflict, word, remedy in (
+        ("weights turn NaN", partial(diverging, value=float("nan")), "NaN", "Look at the loss"),
+        ("weights turn infinite", partial(diverging, value=float("inf")), "infinit", "Look at the loss"),
+        ("inputs are NaN", nan_inputs, "themselves hold NaN", "explain samples without them"),
     ):
-        add(name, inflict, word, "Look at the loss", monitors=(ATTRIBUTION, PATH))
+        add(name, inflict, word, remedy, monitors=(ATTRIBUTION, PATH))
         gave = "gave NaN or infinity"
         add(name, inflict, gave, "Look at the loss", monitors=(NEURONS,), raises=False, records=2)
     memory = torch.OutOfMemoryError("CUDA out of memory (pretended)")

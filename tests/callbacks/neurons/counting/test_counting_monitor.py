@@ -13,6 +13,7 @@ from lightning_explain.callbacks.class_scores.collector import NeuronScores
 from lightning_explain.callbacks.neurons.counting.batch_choice import BatchChoice
 from lightning_explain.callbacks.neurons.counting.counting_monitor import CountingMonitor
 from lightning_explain.callbacks.neurons.counting.watch import NeuronWatch, Stage
+from lightning_explain.schedule import Stopwatch
 from tests.models import quiet_trainer
 from tests.training import explanation_warnings
 
@@ -21,7 +22,7 @@ Calls = list[tuple[Any, ...]]
 
 class Scores(NeuronScores):
     def __init__(self, calls: Calls) -> None:
-        super().__init__(Question(), Guard("Monitor", "raise"))
+        super().__init__(Question(), Guard("Monitor", "raise"), Stopwatch())
         self.calls = calls
 
     def begin_validation(self, metrics: Any, pl_module: nn.Module) -> None:
