@@ -103,10 +103,10 @@ class ActiveNeuronMonitor(ReportingMonitor):
         measure_every_n_reports: Feeding features, cards of exemplars and ablation come with every n-th report and the
             last, whatever they cost. By default they come after 1, 2, 4, 8, ... reports, but later where they would
             take more than 5 % of the training's own passes so far, and with the last report in any case.
-        count_every_n_batches: Training batches that are counted; 1 for all. By default all of the first epoch; then, in
-            epochs that end with a validation, every 2nd, 4th, ... if at least 200 samples of each class and as many as
-            the validation has are still counted: a record's `counted`, the notes and the tab say so, with the standard
-            error of a rate. Validations are counted wholly.
+        count_every_n_batches: Count every n-th training batch: 1 for all of them. None for as many as rates need: all
+            of the first epoch; then, in epochs that end with a validation, every 2nd, 4th, ... as long as at least 200
+            samples of each class, and as many as the validation has, are counted. A record's `counted`, the notes and
+            the tab say what is left out, with the standard error of a rate. Validations are counted wholly.
         name: Prefix of the tags, and key of the state: several monitors can live in one Trainer.
         options: The options that all monitors share, such as `probe`, `every_n_epochs` and `max_overhead`: see
             `ProbeMonitor`. The probe is for feeding features and activation maps.
@@ -135,7 +135,7 @@ class ActiveNeuronMonitor(ReportingMonitor):
         ablation: int | None = None,
         exemplars: int | Exemplars = 8,
         measure_every_n_reports: int | None = None,
-        count_every_n_batches: int | None = None,
+        count_every_n_batches: int | None = 1,
         name: str = "neurons",
         **options: Any,
     ) -> None:

@@ -174,7 +174,7 @@ def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("few_are_enough")
 def test_a_run_counts_every_second_batch_and_says_so(tmp_path: Path) -> None:
-    monitor = ActiveNeuronMonitor(feeding=0, maps=0, exemplars=0, on_error="raise")
+    monitor = ActiveNeuronMonitor(feeding=0, maps=0, exemplars=0, count_every_n_batches=None, on_error="raise")
     data = DigitData(n_train=256, n_val=96)
     trainer, events = logged_fit(monitor, tmp_path, data=data, max_epochs=3)
     assert "counted" not in monitor.records[0]
@@ -191,8 +191,8 @@ def test_a_run_counts_every_second_batch_and_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("few_are_enough")
-@pytest.mark.parametrize("options", [{"count_every_n_batches": 1}, {"every_n_train_steps": 3}])
-def test_a_run_may_count_every_batch(options: dict[str, int]) -> None:
+@pytest.mark.parametrize("options", [{}, {"count_every_n_batches": None, "every_n_train_steps": 3}])
+def test_every_batch_is_counted_by_default_and_where_reports_come_within_an_epoch(options: dict[str, Any]) -> None:
     monitor = ActiveNeuronMonitor(feeding=0, maps=0, exemplars=0, on_error="raise", **options)
     fit(monitor, max_epochs=2)
     assert int(monitor.profiles["train"]["head.1"].n_samples.sum()) == 256 and "counted" not in monitor.records[-1]
