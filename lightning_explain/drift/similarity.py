@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
 def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
@@ -120,11 +119,6 @@ def relative_l1(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(size > 0, (a - b).abs().sum(1) / size, torch.nan)
 
 
-WINDOW = 11
-C1, C2 = 0.01**2, 0.03**2
-"""Of structural similarity: side of the window, and constants for values of 0 to 1."""
-
-
 def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
     """Return the structural similarity (Wang et al. 2004) of two batches of maps [batch, channels, height, width].
 
@@ -133,26 +127,22 @@ def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         Similarity [batch], 1 for equal maps.
     """
-    both = torch.stack([a, b])
-    flat = both.flatten(2)
-    low, high = flat.amin((0, 2)), flat.amax((0, 2))
+    # torchmetrics takes a second to import, and tabular data never need it
+    from torchmetrics.functional.image import structural_similarity_index_measure  # noqa: PLC0415
+
+    both = torch.stack([a, b]).flatten(2)
+    low, high = both.amin((0, 2)), both.amax((0, 2))
     shape = (-1, *(1,) * (a.ndim - 1))
-    unit_a, unit_b = ((both - low.reshape(shape)) / (high - low).reshape(shape)).nan_to_num()
-    side = min(WINDOW, *a.shape[-2:])
-    side -= 1 - side % 2  # the window must be odd
-    means = _window_means(torch.stack([unit_a, unit_b, unit_a**2, unit_b**2, unit_a * unit_b]), side)
-    mean_a, mean_b = means[:2]
-    variance_a, variance_b = (means[2] - mean_a**2).clamp_min(0), (means[3] - mean_b**2).clamp_min(0)
-    alike = (2 * mean_a * mean_b + C1) * (2 * (means[4] - mean_a * mean_b) + C2)
-    similarity = alike / ((mean_a**2 + mean_b**2 + C1) * (variance_a + variance_b + C2))
-    return torch.where(high > low, similarity.flatten(1).mean(1), torch.nan)
-
-
-def _window_means(maps: Tensor, side: int) -> Tensor:
-    """Average maps [..., height, width] over a square window at each place, mirrored beyond the edges.
-
-    Along one side, then the other: so that a window takes as many sums as it has rows and columns.
-    """
-    flat = functional.pad(maps.flatten(0, -3), (side // 2,) * 4, mode="reflect")
-    columns = functional.avg_pool2d(flat, (side, 1), stride=1)
-    return functional.avg_pool2d(columns, (1, side), stride=1).unflatten(0, maps.shape[:-2])
+    span = (high - low).reshape(shape)
+    window = min(11, *a.shape[-2:])
+    window -= 1 - window % 2  # the window must be odd
+    unit_a, unit_b = (a - low.reshape(shape)) / span, (b - low.reshape(shape)) / span
+    similarity = structural_similarity_index_measure(
+        unit_a.nan_to_num(),
+        unit_b.nan_to_num(),
+        gaussian_kernel=False,
+        kernel_size=window,
+        data_range=1.0,
+        reduction="none",
+    )
+    return torch.where(high > low, torch.as_tensor(similarity).reshape(-1), torch.nan)

@@ -68,18 +68,19 @@ def _signed_percent(share: float) -> str:
 
 def _words_of(
     explanation: PathExplanation, probe: Probe, history: PathHistory, *, place: int, options: PathOptions, moment: str
-) -> dict[str, Any]:
-    """Return the graph of a class's picture, and the words in it."""
+) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """Return the graph of a class's picture with the words in it, and the rows of the probe that it is of."""
     found = explanation.classes[place]
     graph, rows = explanation.drawn(found, options.show_of(probe))
     lost = "" if found.ablation is None else ablation_words(found.ablation, is_mean=graph is found.graph)
     title = _title(graph, found.group, rows, moment, options.rules_name)
-    return {
+    words = {
         "graph": graph,
-        "title": " ".join(words for words in (title, lost, history.caveat) if words),
+        "title": " ".join(part for part in (title, lost, history.caveat) if part),
         "output_lines": _output_lines(explanation, found.group, graph, rows),
         "slots": history.slots[place],
     }
+    return words, rows
 
 
 def picture_of(
@@ -96,8 +97,7 @@ def picture_of(
     """
     in_epoch = f", in epoch {explanation.epoch}, at step {explanation.step:,}"
     moment = ", before training" if explanation.epoch is None else in_epoch
-    _, rows = explanation.drawn(explanation.classes[place], options.show_of(probe))
-    words = _words_of(explanation, probe, history, place=place, options=options, moment=moment)
+    words, rows = _words_of(explanation, probe, history, place=place, options=options, moment=moment)
     return path_picture(**words, shown=shown_input(explanation, probe, rows))
 
 
@@ -113,8 +113,7 @@ def content_of(
         place: Place of the class in the explanation.
         options: The options of the monitor.
     """
-    _, rows = explanation.drawn(explanation.classes[place], options.show_of(probe))
-    words = _words_of(explanation, probe, history, place=place, options=options, moment="")
+    words, rows = _words_of(explanation, probe, history, place=place, options=options, moment="")
     return sha256(repr((picture_content(**words), probe.fingerprint, rows)).encode()).hexdigest()
 
 

@@ -115,9 +115,10 @@ class StageChoice:
 class BatchChoice:
     """Skips batches that a budget does not allow to count, and training batches that are not needed.
 
-    Without a budget all batches are counted, until the counts of an epoch show that fewer of training are enough.
-    With a budget, how rarely is decided by all processes together: when a stage begins, and after 16, 128, 1024, ...
-    batches of a training epoch, where processes are in step with each other; within a validation they need not be.
+    Without a budget every n-th training batch is counted, or as many as the counts of the epoch before show to be
+    enough. With a budget, how rarely is decided by all processes together: when a stage begins, and after 16, 128,
+    1024, ... batches of a training epoch, where processes are in step with each other; within a validation they need
+    not be.
 
     Args:
         schedule: The time that is spent, and the budget.
@@ -188,9 +189,8 @@ class BatchChoice:
 
     def begin_batch(self, stage: Stage, batch_idx: int) -> bool:
         """Return True if a batch is to be counted."""
-        self.counts = (stage == "val" and (self._wholly or self._schedule.limit is None)) or batch_idx % self._stages[
-            stage
-        ].every == 0
+        wholly = stage == "val" and (self._wholly or self._schedule.limit is None)
+        self.counts = wholly or batch_idx % self._stages[stage].every == 0
         self._at_begin = self._now()
         return self.counts
 
